@@ -1,0 +1,1 @@
+"""Benchmarks, sampling, pass@k, comparisons and the report."""

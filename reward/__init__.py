@@ -1,0 +1,1 @@
+"""What a program is worth: extraction, sandbox, judge, verdicts, reward."""

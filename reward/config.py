@@ -1,0 +1,32 @@
+"""Settings of the judge: what a program may use, how many run at once, and how outputs are compared."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class JudgeSettings(BaseModel):
+    """The `judge:` section of a recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workers: int | None = Field(default=None, ge=1)
+    """Sandbox workers on this machine; one per core that this process may use when left out."""
+
+    policy: Literal["faithful"] = "faithful"
+    """What decides a verdict: `faithful` is what `python3 program.py < input` would do."""
+
+    tier: Literal["A", "B"] | None = None
+    """Isolation tier to insist on; the strongest one that the self-test can form when left out."""
+
+    allow_unsandboxed: bool = False
+    """Run even where no tier can be formed. Every result then says so."""
+
+    output_mib: int = Field(default=16, ge=1, le=1024)
+    """What one test may write to standard output or standard error, in MiB."""
+
+    wall_factor: float = Field(default=2.0, ge=1)
+    """Wall-clock cap as a multiple of the CPU limit; the backstop for programs that sleep."""
+
+    wall_extra_seconds: float = Field(default=1.0, ge=0)
+    """Added to the wall-clock cap, in seconds, so that a loaded machine does not decide verdicts."""

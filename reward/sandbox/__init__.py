@@ -1,0 +1,1 @@
+"""The isolated execution of programs that nobody trusts."""

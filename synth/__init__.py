@@ -1,0 +1,1 @@
+"""SynthSmith: features to tasks, solutions, tests and verified datasets."""

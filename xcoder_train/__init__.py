@@ -1,0 +1,1 @@
+"""xcoder-train: from fully synthetic programming tasks to expert code models."""

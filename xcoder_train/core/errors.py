@@ -1,0 +1,27 @@
+"""The errors that reach a person, and the exit code that each one ends a command with.
+
+Exit codes: 0 done, 1 a fault of ours, 2 the user's input is wrong, 3 the environment lacks something.
+A message says what is wrong, where, what was expected, and how to mend it.
+"""
+
+
+class XcoderError(Exception):
+    """Base of every error that is shown as a message instead of a traceback."""
+
+    exit_code = 1
+
+
+class InputError(XcoderError, ValueError):
+    """What the user gave (recipe, file, option) is wrong; nothing was changed."""
+
+    exit_code = 2
+
+
+class EnvironmentLacks(XcoderError, RuntimeError):
+    """The machine lacks something the command needs: isolation, disk, a package, a server."""
+
+    exit_code = 3
+
+
+class InfrastructureError(XcoderError, RuntimeError):
+    """Our own machinery failed (a sandbox died, a worker vanished). Never a verdict on a program."""
