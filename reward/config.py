@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from xcoder_train.core.settings import Settings
 
 
-class JudgeSettings(BaseModel):
+class JudgeSettings(Settings):
     """The `judge:` section of a recipe."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     workers: int | None = Field(default=None, ge=1)
     """Sandbox workers on this machine; one per core that this process may use when left out."""

@@ -1,0 +1,110 @@
+"""Settings of synthesis: the teacher, the splits to make, and how labels are verified."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from xcoder_train.core.settings import Settings
+
+Style = Literal["codeforces", "atcoder", "leetcode"]
+
+
+class ProceduralTeacherSettings(Settings):
+    """The built-in teacher: composes typed operations into tasks whose truth is known. Needs no model."""
+
+    kind: Literal["procedural"] = "procedural"
+
+    wrong_rate: float = Field(default=0.15, ge=0, le=1)
+    """Share of candidate solutions that contain a plausible mistake."""
+
+    common_mistake_rate: float = Field(default=0.3, ge=0, le=1)
+    """Share of those mistakes that are the task's one common mistake, as several candidates of a model share one."""
+
+    broken_rate: float = Field(default=0.02, ge=0, le=1)
+    """Share of candidate answers that crash, do not parse, or hold no code block."""
+
+
+class SplitSettings(Settings):
+    """One set of tasks with one use."""
+
+    use: Literal["sft", "rl", "evaluation"]
+    """`sft` tasks carry solutions, `rl` tasks only tests, `evaluation` tasks are held out from both."""
+
+    tasks: int = Field(ge=1)
+    """How many subtrees are sampled for this split; some tasks are dropped on the way, and the funnel says why."""
+
+    depth: tuple[int, ...] = (1, 2, 3)
+    """How many operations of the feature tree a task composes; each depth gets an equal share."""
+
+    styles: dict[Style, float] | None = None
+    """Style mix of this split where it differs from `synth.styles`."""
+
+
+class VerificationSettings(Settings):
+    """Dual verification: candidates vote on labels, labels elect the golden solution."""
+
+    vote: Literal["weighted", "majority"] = "weighted"
+    """`weighted` weights tests by input size quartile 1 to 4 when the golden solution is chosen (X-Coder, Algorithm 1)."""
+
+    minimum_agreement: float = Field(default=0.5, ge=0, le=1)
+    """Inputs whose winning label has a smaller share of the candidates are dropped."""
+
+    minimum_tests: int = Field(default=4, ge=1)
+    """Tasks with fewer labelled tests than this are dropped."""
+
+    hold_out: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the tests on which the golden solution must hold after it led on the others."""
+
+    drop_solved_by_one: bool = True
+    """Drop tasks on which only one candidate passes every test: its label rests on one program."""
+
+
+class CleaningSettings(Settings):
+    """Near-duplicate removal within and across splits."""
+
+    similarity: float = Field(default=0.9, gt=0, le=1)
+    """Jaccard similarity of statement shingles (words) from which two tasks count as duplicates."""
+
+    shingle_words: int = Field(default=3, ge=1)
+    """Words in a shingle."""
+
+    permutations: int = Field(default=128, ge=16)
+    """MinHash permutations."""
+
+
+class SynthSettings(Settings):
+    """The `synth:` section of a recipe."""
+
+    teacher: ProceduralTeacherSettings = ProceduralTeacherSettings()
+    """Who writes tasks, inputs and solutions."""
+
+    splits: dict[str, SplitSettings] = Field(min_length=1)
+    """Split name to what it holds. Held-out splits use feature combinations that no other split uses."""
+
+    styles: dict[Style, float] = {"codeforces": 0.7, "atcoder": 0.15, "leetcode": 0.15}
+    """Mix of statement styles; LeetCode tasks are function problems, the others read standard input."""
+
+    inputs_per_task: int = Field(default=15, ge=2)
+    """Test inputs generated for each task."""
+
+    candidates_per_task: int = Field(default=8, ge=2)
+    """Candidate solutions asked for each task."""
+
+    solutions_per_task: int | None = Field(default=None, ge=1)
+    """Most accepted solutions that go to the SFT rows of a task; all when left out. The pool keeps every one."""
+
+    limit_seconds: float = Field(default=2.0, gt=0)
+    """CPU seconds that one test of a task may take."""
+
+    limit_memory_mib: int = Field(default=512, ge=64)
+    """Memory that one test of a task may take, in MiB."""
+
+    verification: VerificationSettings = VerificationSettings()
+    cleaning: CleaningSettings = CleaningSettings()
+
+    @field_validator("styles")
+    @classmethod
+    def _styles_have_weight(cls, styles: dict[Style, float]) -> dict[Style, float]:
+        if not styles or min(styles.values()) < 0 or sum(styles.values()) <= 0:
+            raise ValueError("style weights must be non-negative with a positive sum, such as {codeforces: 0.7, atcoder: 0.3}")
+        return styles

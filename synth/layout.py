@@ -1,0 +1,50 @@
+"""The files that synthesis leaves, and the record types of those that are only its own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Which split a kept problem belongs to, and how many operations it composes."""
+
+    problem_id: str
+    split: str
+    use: str
+    depth: int
+
+
+@dataclass(frozen=True)
+class SynthLayout:
+    """Where each table of a finished synthesis stands, below the stage's folder."""
+
+    folder: Path
+
+    @property
+    def problems(self) -> Path:
+        """`Problem` records, kept ones only, by problem_id."""
+        return self.folder / "problems.parquet"
+
+    @property
+    def tests(self) -> Path:
+        """Labelled `TestCase` records, by (problem_id, index)."""
+        return self.folder / "tests.parquet"
+
+    @property
+    def solutions(self) -> Path:
+        """Every judged candidate `Solution`, accepted or not, by (problem_id, index)."""
+        return self.folder / "solutions.parquet"
+
+    @property
+    def memberships(self) -> Path:
+        """`Membership` records, by problem_id."""
+        return self.folder / "memberships.parquet"
+
+    @property
+    def funnel(self) -> Path:
+        """JSON: per split, how many tasks were made, dropped by reason, and kept."""
+        return self.folder / "funnel.json"
+
+    def dataset(self, use: str) -> Path:
+        """Folder of the `sft` or `rl` dataset: `train.parquet` and a card; opens with `datasets.load_dataset`."""
+        return self.folder / "datasets" / use

@@ -1,0 +1,287 @@
+"""The append-only record store: Parquet tables that survive `kill -9` and come out byte-identical.
+
+While a stage runs, each record is one line of a journal (`<table>.journal`): a CRC-32 and the record as JSON.
+A line reaches the kernel before `append` returns, so a killed process loses nothing that it had appended, and a
+torn last line is recognised and cut off. `seal` sorts the records by key and writes the Parquet table in one
+rename: the bytes depend on the records alone, never on the order in which they were completed.
+"""
+
+import dataclasses
+import heapq
+import json
+import os
+import types
+import typing
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import atomic_path
+
+Record = TypeVar("Record")
+
+ROWS_PER_GROUP = 8192
+ROWS_IN_MEMORY = 100_000
+
+
+class RecordStore(Generic[Record]):
+    """One table of one record type, keyed by `key` (the columns that identify and order its rows).
+
+    Open it, skip what `keys` already holds, `append` the rest, then `seal`. A sealed store refuses appends.
+    """
+
+    def __init__(self, path: Path, record_type: type[Record], key: tuple[str, ...]) -> None:
+        self.path = path
+        self.record_type = record_type
+        self.key = key
+        self.keys: set[tuple[Any, ...]] = set()
+        self._key_of = _key_function(key)
+        self._journal_path = path.with_suffix(".journal")
+        self._journal: typing.BinaryIO | None = None
+        if self.is_sealed:
+            self._journal_path.unlink(missing_ok=True)
+        elif self._journal_path.exists():
+            self._recover()
+
+    @property
+    def is_sealed(self) -> bool:
+        """True once the whole table stands under its final name."""
+        return self.path.exists()
+
+    def append(self, record: Record) -> None:
+        """Add one record; it survives the death of this process from here on."""
+        self.extend([record])
+
+    def extend(self, records: Iterable[Record]) -> None:
+        """Add several records with one write."""
+        if self.is_sealed:
+            raise RuntimeError(f"{self.path} is sealed; records can no longer be appended")
+        lines = []
+        for record in records:
+            row = to_row(record)
+            key = self._key_of(row)
+            if key in self.keys:
+                raise RuntimeError(f"{self.path} already holds a record with {self.key} = {key}")
+            self.keys.add(key)
+            lines.append(_journal_line(row))
+        if not lines:
+            return
+        if self._journal is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._journal = open(self._journal_path, "ab", buffering=0)
+        _write_all(self._journal, b"".join(lines))
+
+    def pending(self) -> Iterator[Record]:
+        """The records of an unsealed store, in the order in which they were appended."""
+        if self._journal_path.exists():
+            for row, _ in _read_journal(self._journal_path):
+                yield from_row(self.record_type, row)
+
+    def seal(self) -> Path:
+        """Write the sorted Parquet table, drop the journal, and return the table's path."""
+        if not self.is_sealed:
+            self.close()
+            rows = (row for row, _ in _read_journal(self._journal_path)) if self._journal_path.exists() else iter(())
+            _write_sorted(self.path, self.record_type, rows, self._key_of)
+            self._journal_path.unlink(missing_ok=True)
+        return self.path
+
+    def close(self) -> None:
+        """Let go of the journal; the store can be opened again and goes on where it was."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    def _recover(self) -> None:
+        """Read the keys that are there and cut off a line that a kill left half-written."""
+        whole = 0
+        for row, end in _read_journal(self._journal_path):
+            self.keys.add(self._key_of(row))
+            whole = end
+        if whole < self._journal_path.stat().st_size:
+            os.truncate(self._journal_path, whole)
+
+
+def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
+    """Stream a sealed table in key order, one row group in memory at a time."""
+    import pyarrow.parquet
+
+    if not path.exists():
+        raise InputError(f"{path} does not exist; expected a table of {record_type.__name__} records")
+    try:
+        table = pyarrow.parquet.ParquetFile(path)
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path} is not a readable Parquet file: {error}") from error
+    wanted = [field.name for field in dataclasses.fields(record_type)]  # type: ignore[arg-type]
+    missing = sorted(set(wanted) - set(table.schema_arrow.names))
+    if missing:
+        raise InputError(f"{path} lacks the columns {missing} of a {record_type.__name__} table")
+    with table:
+        for batch in table.iter_batches(batch_size=ROWS_PER_GROUP, columns=wanted):
+            for row in batch.to_pylist():
+                yield from_row(record_type, row)
+
+
+def write_records(path: Path, record_type: type[Record], records: Iterable[Record], key: tuple[str, ...]) -> Path:
+    """Write a whole table at once, sorted by `key`; for what is derived in one pass and cheap to derive again."""
+    _write_sorted(path, record_type, (to_row(record) for record in records), _key_function(key))
+    return path
+
+
+def arrow_schema(record_type: type) -> Any:
+    """The Arrow schema of a record type, from its annotations (`X | None` is nullable, a nested dataclass a struct)."""
+    import pyarrow
+
+    hints = typing.get_type_hints(record_type)
+    return pyarrow.schema([_arrow_field(f.name, hints[f.name]) for f in dataclasses.fields(record_type)])
+
+
+def to_row(record: Any) -> dict[str, Any]:
+    """A record as the plain values that Arrow and JSON take."""
+    return {name: _plain(getattr(record, name)) for name in _field_names(type(record))}
+
+
+def from_row(record_type: type[Record], row: dict[str, Any]) -> Record:
+    """The record of a row; lists become tuples, structs their dataclasses."""
+    return record_type(**{name: make(row[name]) for name, make in _makers(record_type).items()})
+
+
+_names: dict[type, tuple[str, ...]] = {}
+_record_makers: dict[type, dict[str, Callable[[Any], Any]]] = {}
+
+
+def _field_names(record_type: type) -> tuple[str, ...]:
+    if record_type not in _names:
+        _names[record_type] = tuple(field.name for field in dataclasses.fields(record_type))
+    return _names[record_type]
+
+
+def _makers(record_type: type) -> dict[str, Callable[[Any], Any]]:
+    if record_type not in _record_makers:
+        hints = typing.get_type_hints(record_type)
+        _record_makers[record_type] = {name: _maker(hints[name]) for name in _field_names(record_type)}
+    return _record_makers[record_type]
+
+
+def _maker(hint: Any) -> Callable[[Any], Any]:
+    inner, _ = _without_none(hint)
+    if dataclasses.is_dataclass(inner):
+        return lambda value: None if value is None else from_row(typing.cast(type, inner), value)
+    if typing.get_origin(inner) is tuple:
+        return lambda value: None if value is None else tuple(value)
+    return lambda value: value
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return to_row(value)
+
+
+def _without_none(hint: Any) -> tuple[Any, bool]:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        inner = [argument for argument in typing.get_args(hint) if argument is not type(None)]
+        return inner[0], True
+    return hint, False
+
+
+def _arrow_field(name: str, hint: Any) -> Any:
+    import pyarrow
+
+    inner, nullable = _without_none(hint)
+    return pyarrow.field(name, _arrow_type(inner), nullable=nullable)
+
+
+def _arrow_type(hint: Any) -> Any:
+    import pyarrow
+
+    scalars = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_()}
+    if hint in scalars:
+        return scalars[hint]
+    if typing.get_origin(hint) is typing.Literal:
+        return pyarrow.string()
+    if typing.get_origin(hint) is tuple:
+        return pyarrow.list_(_arrow_type(typing.get_args(hint)[0]))
+    if dataclasses.is_dataclass(hint):
+        return pyarrow.struct(list(arrow_schema(typing.cast(type, hint))))
+    raise TypeError(f"no Arrow type stands for {hint}")
+
+
+def _key_function(key: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    return lambda row: tuple(row[column] for column in key)
+
+
+def _journal_line(row: dict[str, Any]) -> bytes:
+    body = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _read_journal(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Each whole row with the offset at which it ends. Only the last line may be torn."""
+    end = 0
+    with open(path, "rb") as journal:
+        for line in journal:
+            body = line[9:-1]
+            if not line.endswith(b"\n") or line[:8] != b"%08x" % zlib.crc32(body):
+                if journal.read(1):
+                    raise InputError(
+                        f"{path} is damaged at byte {end}: a record before the last does not match its checksum. "
+                        "Restore the file, or delete it to make its records again."
+                    )
+                return
+            end += len(line)
+            yield json.loads(body.decode("utf-8", "surrogatepass")), end
+
+
+def _write_all(file: typing.BinaryIO, data: bytes) -> None:
+    """An unbuffered write may be short (a full disk, a signal); the rest is tried until it fails for a reason."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _write_sorted(
+    path: Path, record_type: type, rows: Iterator[dict[str, Any]], key_of: Callable[[dict[str, Any]], tuple[Any, ...]]
+) -> None:
+    """External merge sort: memory is bounded by `ROWS_IN_MEMORY` rows, however long the table."""
+    import pyarrow
+    import pyarrow.parquet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    schema = arrow_schema(record_type)
+    runs: list[Path] = []
+    chunk: list[dict[str, Any]] = []
+
+    def write(target: Path, ordered: Iterable[dict[str, Any]]) -> None:
+        with pyarrow.parquet.ParquetWriter(target, schema, compression="zstd") as writer:
+            group: list[dict[str, Any]] = []
+            for row in ordered:
+                group.append(row)
+                if len(group) == ROWS_PER_GROUP:
+                    writer.write_table(pyarrow.Table.from_pylist(group, schema))
+                    group = []
+            if group:
+                writer.write_table(pyarrow.Table.from_pylist(group, schema))
+
+    def rows_of(run: Path) -> Iterator[dict[str, Any]]:
+        with pyarrow.parquet.ParquetFile(run) as table:
+            for batch in table.iter_batches(batch_size=ROWS_PER_GROUP):
+                yield from batch.to_pylist()
+
+    try:
+        for row in rows:
+            chunk.append(row)
+            if len(chunk) == ROWS_IN_MEMORY:
+                runs.append(path.with_name(f".{path.name}.run{len(runs)}"))
+                write(runs[-1], sorted(chunk, key=key_of))
+                chunk = []
+        chunk.sort(key=key_of)
+        with atomic_path(path) as temporary:
+            write(temporary, heapq.merge(chunk, *map(rows_of, runs), key=key_of) if runs else chunk)
+    finally:
+        for run in runs:
+            run.unlink(missing_ok=True)
