@@ -1,4 +1,4 @@
-"""The files that synthesis leaves, and the record types of those that are only its own."""
+"""The files that synthesis leaves for every later stage, and the record that says which split a problem is in."""
 
 from dataclasses import dataclass
 from pathlib import Path
