@@ -1,0 +1,66 @@
+"""Completions from a model in this process through transformers: the backend that runs anywhere."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
+from xcoder_train.core.generation.config import SamplingSettings
+from xcoder_train.core.generation.decoding import sample_batch
+from xcoder_train.core.generation.request import Completion, Request
+
+# Batches are formed from this many of them at a time, sorted by length so that little is padded.
+BATCHES_AHEAD = 8
+
+
+class TransformersGenerator:
+    """Samples completions with a loaded model, `batch_size` sequences at a time."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.batch_size = batch_size
+        self.stop_tokens = stop_token_ids(tokenizer, model)
+
+    def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion]:
+        """Yield one completion per request, in the order in which batches finish."""
+        pending = iter(requests)
+        while window := list(islice(pending, self.batch_size * BATCHES_AHEAD)):
+            encoded = [(prompt_token_ids(self.tokenizer, request.messages), request) for request in window]
+            encoded.sort(key=lambda pair: (len(pair[0]), pair[1].id))
+            for start in range(0, len(encoded), self.batch_size):
+                yield from self._generate_batch(encoded[start : start + self.batch_size], sampling)
+
+    def _generate_batch(
+        self, batch: list[tuple[list[int], Request]], sampling: SamplingSettings
+    ) -> Iterator[Completion]:
+        prompts = [prompt for prompt, _ in batch]
+        self._check_context(prompts, sampling)
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            sampled = sample_batch(
+                self.model,
+                prompts,
+                [request.seed for _, request in batch],
+                sampling,
+                self.stop_tokens,
+                self.tokenizer.pad_token_id,
+            )
+        finally:
+            self.model.train(was_training)
+        texts = self.tokenizer.batch_decode([one.token_ids for one in sampled], skip_special_tokens=True)
+        for (_, request), one, text in zip(batch, sampled, texts, strict=True):
+            yield Completion(request.id, text, tuple(one.token_ids), "length" if one.truncated else "stop")
+
+    def _check_context(self, prompts: list[list[int]], sampling: SamplingSettings) -> None:
+        context = self.model.config.get_text_config().max_position_embeddings
+        longest = max(map(len, prompts))
+        if longest + sampling.max_new_tokens > context:
+            raise InputError(
+                f"a prompt of {longest} tokens and max_new_tokens = {sampling.max_new_tokens} need "
+                f"{longest + sampling.max_new_tokens} positions, but the model has {context}. Lower max_new_tokens to "
+                f"{context - longest} or less, or use a model with a longer context."
+            )

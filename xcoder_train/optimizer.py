@@ -1,0 +1,72 @@
+"""Muon for the hidden matrices, AdamW for everything else, as one optimiser that the Trainer steps and saves.
+
+Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) orthogonalises the momentum of two-dimensional
+weights. Embeddings, the output head, norms and biases are not matrices in that sense and stay with AdamW.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+class MuonWithAdamW(torch.optim.Optimizer):
+    """Two optimisers behind one interface: their parameter groups are shared, so schedulers and resume see both."""
+
+    def __init__(self, muon: torch.optim.Muon, adamw: torch.optim.AdamW) -> None:
+        self._parts: tuple[torch.optim.Optimizer, ...] = (muon, adamw)
+        super().__init__([parameter for part in self._parts for group in part.param_groups for parameter in group["params"]], {})
+        self.param_groups = [group for part in self._parts for group in part.param_groups]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Step both; `closure` is evaluated once, before either."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self._parts:
+            part.step()
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradients of both."""
+        for part in self._parts:
+            part.zero_grad(set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of both parts, in order."""
+        return {"parts": [part.state_dict() for part in self._parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore both parts; their groups stay the ones that a scheduler already holds."""
+        for part, state in zip(self._parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self.param_groups = [group for part in self._parts for group in part.param_groups]
+
+
+class MuonFactory:
+    """What the Trainer calls with the model it is about to train (an optimiser factory in transformers' sense)."""
+
+    def __call__(
+        self,
+        model: torch.nn.Module,
+        *,
+        lr: float,
+        lr_rest: float,
+        momentum: float,
+        weight_decay: float,
+        betas: tuple[float, float],
+    ) -> MuonWithAdamW:
+        """`lr` is for hidden matrices, `lr_rest` for the rest; both follow the same schedule."""
+        matrices, rest = [], []
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                hidden = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
+                (matrices if hidden else rest).append(parameter)
+        return MuonWithAdamW(
+            torch.optim.Muon(
+                matrices, lr=lr, momentum=momentum, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+            ),
+            torch.optim.AdamW(rest, lr=lr_rest, betas=betas, weight_decay=0.0),
+        )
