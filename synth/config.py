@@ -44,7 +44,7 @@ class VerificationSettings(Settings):
     """Dual verification: candidates vote on labels, labels elect the golden solution."""
 
     vote: Literal["weighted", "majority"] = "weighted"
-    """`weighted` weights tests by input size quartile 1 to 4 when the golden solution is chosen (X-Coder, Algorithm 1)."""
+    """`weighted` weights tests by input size quartile, 1 to 4, when the golden solution is chosen (X-Coder, Alg. 1)."""
 
     minimum_agreement: float = Field(default=0.5, ge=0, le=1)
     """Inputs whose winning label has a smaller share of the candidates are dropped."""
@@ -106,5 +106,7 @@ class SynthSettings(Settings):
     @classmethod
     def _styles_have_weight(cls, styles: dict[Style, float]) -> dict[Style, float]:
         if not styles or min(styles.values()) < 0 or sum(styles.values()) <= 0:
-            raise ValueError("style weights must be non-negative with a positive sum, such as {codeforces: 0.7, atcoder: 0.3}")
+            raise ValueError(
+                "style weights must be non-negative with a positive sum, such as {codeforces: 0.7, atcoder: 0.3}"
+            )
         return styles

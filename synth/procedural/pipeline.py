@@ -1,0 +1,163 @@
+"""The subtree of the feature tree that a task is built from: an input form, operations in order, an output."""
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from synth.procedural.input_forms import (
+    ALPHABET,
+    FORMS,
+    FUNCTION_FORMS,
+    STDIN_FORMS,
+    InputForm,
+    Instance,
+    draw_instance,
+)
+from synth.procedural.list_operations import LIST_OPERATIONS
+from synth.procedural.operation import Operation, OutputOperation, Parameter
+from synth.procedural.output_operations import NUMBER_OUTPUTS, WORD_OUTPUTS
+from synth.procedural.word_operations import WORD_MEASURES, WORD_OPERATIONS
+
+RESERVED_SHARE = 0.1
+"""Share of all signatures that only evaluation splits use."""
+
+READ_K = "k"
+"""The parameter of a step that is read from the input."""
+
+PROBES = 12
+"""Random inputs on which a drawn pipeline has to show that each of its operations matters."""
+
+MAXIMUM_DRAWS = 1000
+
+OPERATIONS = {operation.feature: operation for operation in LIST_OPERATIONS + WORD_OPERATIONS + WORD_MEASURES}
+OUTPUTS = {output.name: output for output in NUMBER_OUTPUTS + WORD_OUTPUTS}
+
+_STARTING_FROM = {
+    values: [operation for operation in OPERATIONS.values() if operation.takes == values]
+    for values in ("numbers", "words")
+}
+_ENDING = {"numbers": NUMBER_OUTPUTS, "words": WORD_OUTPUTS}
+
+
+@dataclass(frozen=True)
+class Step:
+    """An operation with its parameter: a constant, `READ_K`, or None where it takes none."""
+
+    operation: Operation
+    parameter: int | str | None = None
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What a task computes: `steps` in order on the values of `form`, then `output`."""
+
+    form: InputForm
+    steps: tuple[Step, ...]
+    output: OutputOperation
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Paths in the feature tree: the input form, the operations in order, the output."""
+        return (self.form.feature, *(step.operation.feature for step in self.steps), self.output.feature)
+
+    @property
+    def signature(self) -> str:
+        """The combination of features, parameters left out; what evaluation holds back from training."""
+        return " > ".join(self.features)
+
+    @property
+    def is_reserved(self) -> bool:
+        """True for the fixed share of signatures, chosen by hash, that no training split may use."""
+        digest = hashlib.sha256(self.signature.encode()).digest()
+        return int.from_bytes(digest[:8], "big") < RESERVED_SHARE * 2**64
+
+    def answer(self, instance: Instance) -> Any:
+        """The true answer, by the reference functions of the operations."""
+        return _answer(self.steps, self.output, instance)
+
+
+def _answer(steps: Sequence[Step], output: OutputOperation, instance: Instance) -> Any:
+    values = instance.values
+    for step in steps:
+        values = step.operation.apply(values, instance.k if step.parameter == READ_K else step.parameter)
+    return output.apply(values)
+
+
+def draw_pipeline(rng: random.Random, depth: int, is_function: bool, reserved: bool) -> tuple[Pipeline, int]:
+    """A meaningful pipeline of `depth` operations, and how many draws it took.
+
+    A draw is refused when it is on the wrong side of the reservation, when an operation can be left out without
+    changing any answer on random probe inputs, or when the answers are nearly constant.
+    """
+    for draw in range(1, MAXIMUM_DRAWS + 1):
+        pipeline = _draw(rng, depth, is_function)
+        if pipeline is not None and pipeline.is_reserved == reserved and is_meaningful(pipeline, rng):
+            return pipeline, draw
+    raise RuntimeError(f"no meaningful pipeline of depth {depth} in {MAXIMUM_DRAWS} draws")
+
+
+def is_meaningful(pipeline: Pipeline, rng: random.Random) -> bool:
+    """True when answers vary and every operation changes some answer, on random probe inputs."""
+    instances = [draw_instance(pipeline.form, rng) for _ in range(PROBES)]
+    answers = [pipeline.answer(instance) for instance in instances]
+    most_common = Counter(map(repr, answers)).most_common(1)[0][1]
+    if most_common > PROBES // 3:
+        return False
+    return all(
+        step.operation.takes != step.operation.gives
+        or any(
+            _answer(pipeline.steps[:place] + pipeline.steps[place + 1 :], pipeline.output, instance) != answer
+            for instance, answer in zip(instances, answers, strict=True)
+        )
+        for place, step in enumerate(pipeline.steps)
+    )
+
+
+def _draw(rng: random.Random, depth: int, is_function: bool) -> Pipeline | None:
+    form = rng.choice(FUNCTION_FORMS if is_function else STDIN_FORMS)
+    values = form.values
+    steps: list[Step] = []
+    for _ in range(depth):
+        operation = rng.choice(_STARTING_FROM[values])
+        if any(step.operation is operation for step in steps):
+            return None
+        steps.append(Step(operation, _draw_parameter(operation.parameter, form, rng)))
+        values = operation.gives
+    if form.has_k and not any(step.parameter == READ_K for step in steps):
+        return None
+    return Pipeline(form, tuple(steps), rng.choice(_ENDING[values]))
+
+
+_CONSTANTS = {"amount": (2, 9), "divisor": (3, 9), "count": (2, 4), "length": (2, 5), "prefix": (1, 3)}
+
+
+def _draw_parameter(parameter: Parameter | None, form: InputForm, rng: random.Random) -> int | str | None:
+    if parameter is None:
+        return None
+    if parameter == "letter":
+        return rng.choice(ALPHABET)
+    if form.has_k and parameter in ("amount", "count") and rng.random() < 0.6:
+        return READ_K
+    return rng.randint(*_CONSTANTS[parameter])
+
+
+def write_pipeline(pipeline: Pipeline) -> str:
+    """The pipeline as JSON, for a table."""
+    return json.dumps(
+        {
+            "form": pipeline.form.name,
+            "steps": [[step.operation.feature, step.parameter] for step in pipeline.steps],
+            "output": pipeline.output.name,
+        }
+    )
+
+
+def read_pipeline(text: str) -> Pipeline:
+    """The inverse of `write_pipeline`."""
+    value = json.loads(text)
+    steps = tuple(Step(OPERATIONS[feature], parameter) for feature, parameter in value["steps"])
+    return Pipeline(FORMS[value["form"]], steps, OUTPUTS[value["output"]])
