@@ -30,3 +30,22 @@ class JudgeSettings(Settings):
 
     wall_extra_seconds: float = Field(default=1.0, ge=0)
     """Added to the wall-clock cap, in seconds, so that a loaded machine does not decide verdicts."""
+
+
+class RewardSettings(Settings):
+    """What a rollout is worth once it is judged: the `grpo.reward:` section of a recipe."""
+
+    kind: Literal["paper", "fraction", "all"] = "paper"
+    """`paper`: -2 without parsable code, else 5 x share of tests passed; `fraction`: that share; `all`: 1 or 0."""
+
+    tests: int | None = Field(default=None, ge=1)
+    """Most tests per problem, chosen once per problem from the seed; all when left out."""
+
+    truncated: float = 0.0
+    """Added to the reward of a completion that reached its length limit without ending."""
+
+    deadline_seconds: float = Field(default=900.0, gt=0)
+    """Judging one batch may take this long; what is not judged by then has no reward. Keep it below `ddp_timeout`."""
+
+    shuffle_within_batch: bool = False
+    """A control that must not learn: rewards are dealt out at random within each batch."""

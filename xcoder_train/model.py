@@ -1,14 +1,17 @@
 """The model of a run: loaded from a folder or a hub, or initialised from the recipe with a tokenizer of its own."""
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
-from xcoder_train.config import InitSettings, ModelSettings
+from xcoder_train.config import InitSettings, LoraSettings, ModelSettings
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import atomic_folder
+from xcoder_train.core.generation.chat import stop_token_ids
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.tokenizer import train_tokenizer
 
@@ -41,17 +44,34 @@ def initialise_model(
     return model, tokenizer
 
 
-def load_model(
-    path: Path | str, settings: ModelSettings, *, dtype: torch.dtype | str = "auto", for_training: bool
-) -> PreTrainedModel:
-    """Load weights from a folder or hub name. Training wants float32 master weights unless told otherwise."""
+def load_model(path: Path | str, settings: ModelSettings, dtype: torch.dtype | str = "auto") -> PreTrainedModel:
+    """Load weights from a folder or hub name, in the dtype that they are stored in unless another is named."""
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        return AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, trust_remote_code=settings.trust_remote_code, attn_implementation=_attention()
         )
     except (OSError, ValueError) as error:
         raise InputError(_unreadable("model", path, error)) from error
-    return model.train(for_training)
+
+
+def load_training_model(path: Path | str, settings: ModelSettings, *, lora: bool) -> PreTrainedModel:
+    """Weights to train: float32 masters for full fine-tuning (autocast computes in bf16), bf16 below adapters on a GPU."""
+    return load_model(path, settings, torch.bfloat16 if lora and torch.cuda.is_available() else torch.float32)
+
+
+def lora_config(settings: LoraSettings | None) -> Any:
+    """The `peft.LoraConfig` of a recipe, or None for full fine-tuning."""
+    if settings is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=list(settings.targets),
+        task_type="CAUSAL_LM",
+    )
 
 
 def load_tokenizer(path: Path | str, settings: ModelSettings) -> PreTrainedTokenizerBase:
@@ -74,15 +94,44 @@ def load_tokenizer(path: Path | str, settings: ModelSettings) -> PreTrainedToken
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a complete model folder in one step: a half-written one never has the final name."""
-    from xcoder_train.core.files import atomic_folder
-    from xcoder_train.core.generation.chat import stop_token_ids
-
-    if model.generation_config is not None:
-        model.generation_config.eos_token_id = sorted(stop_token_ids(tokenizer, model))
-        model.generation_config.pad_token_id = tokenizer.pad_token_id
+    _agree_on_stop_tokens(model, tokenizer)
     with atomic_folder(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
+
+
+def save_trained(
+    trainer: Trainer, tokenizer: PreTrainedTokenizerBase, start: Path | str, settings: ModelSettings, folder: Path
+) -> None:
+    """Save what a trainer holds, gathered from all processes; adapters are merged into the model they started from.
+
+    Every process must call this. The adapter itself stays in the last checkpoint.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if not hasattr(model, "merge_and_unload"):
+        _agree_on_stop_tokens(model, tokenizer)
+    gathered = folder.with_name(f"{folder.name}.gathered")
+    trainer.save_model(str(gathered))
+    if trainer.accelerator.is_main_process:
+        if hasattr(model, "merge_and_unload"):
+            from peft import PeftModel
+
+            adapted = PeftModel.from_pretrained(load_model(start, settings), str(gathered))
+            save_model(adapted.merge_and_unload(), tokenizer, folder)
+            shutil.rmtree(gathered)
+        else:
+            (gathered / "training_args.bin").unlink(missing_ok=True)
+            with atomic_folder(folder) as temporary:
+                shutil.copytree(gathered, temporary, dirs_exist_ok=True)
+            shutil.rmtree(gathered)
+    trainer.accelerator.wait_for_everyone()
+
+
+def _agree_on_stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """The saved generation settings name the very tokens that training ended answers with."""
+    if model.generation_config is not None:
+        model.generation_config.eos_token_id = sorted(stop_token_ids(tokenizer, model))
+        model.generation_config.pad_token_id = tokenizer.pad_token_id
 
 
 def _attention() -> str:

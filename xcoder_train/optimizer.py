@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from xcoder_train.config import OptimizerSettings
+
 
 class MuonWithAdamW(torch.optim.Optimizer):
     """Two optimisers behind one interface: their parameter groups are shared, so schedulers and resume see both."""
@@ -57,6 +59,7 @@ class MuonFactory:
         momentum: float,
         weight_decay: float,
         betas: tuple[float, float],
+        newton_schulz_steps: int,
     ) -> MuonWithAdamW:
         """`lr` is for hidden matrices, `lr_rest` for the rest; both follow the same schedule."""
         matrices, rest = [], []
@@ -66,7 +69,27 @@ class MuonFactory:
                 (matrices if hidden else rest).append(parameter)
         return MuonWithAdamW(
             torch.optim.Muon(
-                matrices, lr=lr, momentum=momentum, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+                matrices,
+                lr=lr,
+                momentum=momentum,
+                weight_decay=weight_decay,
+                ns_steps=newton_schulz_steps,
+                adjust_lr_fn="match_rms_adamw",
             ),
             torch.optim.AdamW(rest, lr=lr_rest, betas=betas, weight_decay=0.0),
         )
+
+
+def optimizer_factory(settings: OptimizerSettings, training: dict[str, Any]) -> tuple[type, dict[str, Any]] | None:
+    """What the Trainer takes as `optimizer_cls_and_kwargs`; None leaves the choice to its own AdamW."""
+    if settings.name == "adamw":
+        return None
+    learning_rate = float(training["learning_rate"])
+    return MuonFactory, {
+        "lr": learning_rate,
+        "lr_rest": settings.learning_rate_rest or learning_rate,
+        "momentum": settings.momentum,
+        "weight_decay": float(training.get("weight_decay", 0.0)),
+        "betas": (float(training.get("adam_beta1", 0.9)), float(training.get("adam_beta2", 0.999))),
+        "newton_schulz_steps": settings.newton_schulz_steps,
+    }

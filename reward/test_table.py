@@ -1,0 +1,73 @@
+"""Labelled tests by problem, memory-mapped: training rows carry a problem_id and nothing of the tests."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import atomic_path
+from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.problem import Limits
+from xcoder_train.core.seeds import derive_seed
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemTests:
+    """What judging a program for one problem takes."""
+
+    inputs: tuple[str, ...]
+    expected: tuple[str, ...]
+    function_name: str | None
+    limits: Limits
+
+
+class TestTable:
+    """The tests of a finished synthesis. `cache` is an Arrow file that is made once and then mapped, not read.
+
+    With `at_most`, each problem keeps that many tests, chosen from `seed` and the problem alone, so that every rollout
+    of a group meets the same ones.
+    """
+
+    __test__ = False  # the name is the field's; pytest must not collect it
+
+    def __init__(self, layout: SynthLayout, cache: Path, *, at_most: int | None, seed: int) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        if not cache.exists():
+            with atomic_path(cache) as temporary:
+                table = pyarrow.parquet.read_table(layout.tests, columns=["problem_id", "input", "expected"])
+                with pyarrow.ipc.new_file(temporary, table.schema) as writer:
+                    writer.write_table(table.combine_chunks())
+        self._table = pyarrow.ipc.open_file(pyarrow.memory_map(str(cache))).read_all()
+        self._rows = _spans(self._table.column("problem_id").to_pylist())
+        columns = ["problem_id", "function_name", "limits"]
+        problems = pyarrow.parquet.read_table(layout.problems, columns=columns).to_pylist()
+        self._problems = {row["problem_id"]: (row["function_name"], Limits(**row["limits"])) for row in problems}
+        self._at_most, self._seed = at_most, seed
+
+    def __getitem__(self, problem_id: str) -> ProblemTests:
+        """The tests of one problem, in order of their index."""
+        if problem_id not in self._rows or problem_id not in self._problems:
+            raise InputError(f"problem {problem_id} has no tests in the table; was the dataset made by another run?")
+        start, stop = self._rows[problem_id]
+        chosen = list(range(start, stop))
+        if self._at_most is not None and len(chosen) > self._at_most:
+            pick = random.Random(derive_seed(self._seed, "reward", "tests", problem_id))
+            chosen = sorted(pick.sample(chosen, self._at_most))
+        rows = self._table.take(chosen)
+        function_name, limits = self._problems[problem_id]
+        return ProblemTests(
+            tuple(rows.column("input").to_pylist()), tuple(rows.column("expected").to_pylist()), function_name, limits
+        )
+
+
+def _spans(problem_ids: list[str]) -> dict[str, tuple[int, int]]:
+    """First and one-past-last row of each problem in a sorted column."""
+    spans: dict[str, tuple[int, int]] = {}
+    start = 0
+    for row in range(1, len(problem_ids) + 1):
+        if row == len(problem_ids) or problem_ids[row] != problem_ids[start]:
+            spans[problem_ids[start]] = (start, row)
+            start = row
+    return spans

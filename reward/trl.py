@@ -1,0 +1,148 @@
+"""The reward of a rollout as TRL's GRPOTrainer asks for it: its program, judged on the tests of its problem.
+
+An infrastructure failure is never a low reward: such a rollout gets None, which TRL leaves out of its group, and a
+run in which too many are left out stops. Format and length terms belong in this one callable, because TRL adds up
+several rewards and skips a None among them.
+"""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from reward.config import RewardSettings
+from reward.extract import extract_code
+from reward.judge import Judge
+from reward.submission import Submission
+from reward.test_table import TestTable
+from reward.verdict import Judgement, Verdict
+from xcoder_train.core.errors import InfrastructureError
+from xcoder_train.core.seeds import derive_seed
+
+NO_CODE = "no code"
+# The excluded share is judged once this many rollouts were seen: before that one failure would be a large share.
+ROLLOUTS_BEFORE_BREAKER = 64
+
+
+class JudgedReward:
+    """An asynchronous reward function with the judge, the tests and the counters that it needs."""
+
+    __name__ = "judged"  # what TRL calls it in its metrics
+
+    def __init__(
+        self,
+        judge: Judge,
+        tests: TestTable,
+        settings: RewardSettings,
+        *,
+        stop_tokens: frozenset[int],
+        maximum_excluded_share: float,
+        seed: int,
+    ) -> None:
+        self.judge = judge
+        self.tests = tests
+        self.settings = settings
+        self.stop_tokens = stop_tokens
+        self.maximum_excluded_share = maximum_excluded_share
+        self.seed = seed
+        self.seen = 0
+        self.excluded = 0
+
+    async def __call__(
+        self,
+        *,
+        completions: Sequence[Any],
+        completion_ids: Sequence[Sequence[int]],
+        problem_id: Sequence[str],
+        trainer_state: Any,
+        log_extra: Callable[[str, list[Any]], None],
+        log_metric: Callable[[str, float], None],
+        **_: Any,
+    ) -> list[float | None]:
+        """One reward per completion, in their order; None where the judge could not tell."""
+        started = time.monotonic()
+        programs = [extract_code(completion[0]["content"]) for completion in completions]
+        judgements = await self._judge(list(zip(problem_id, programs, strict=True)))
+        rewards: list[float | None] = []
+        for judgement, tokens in zip(judgements, completion_ids, strict=True):
+            worth = reward_of(judgement, self.settings)
+            truncated = not tokens or tokens[-1] not in self.stop_tokens
+            rewards.append(worth + self.settings.truncated if worth is not None and truncated else worth)
+        self._log(judgements, rewards, time.monotonic() - started, log_extra, log_metric)
+        self._count(rewards)
+        if self.settings.shuffle_within_batch:
+            random.Random(derive_seed(self.seed, "reward", "shuffle", trainer_state.global_step)).shuffle(rewards)
+        return rewards
+
+    async def _judge(self, asked: list[tuple[str, str | None]]) -> list[Judgement | None]:
+        """A judgement per rollout, None without code. The same program for the same problem is judged once."""
+        distinct = {pair: None for pair in asked if pair[1] is not None}
+        submissions = [self._submission(str(number), *pair) for number, pair in enumerate(distinct)]
+        judged = await self.judge.judge_async(
+            submissions,
+            stop_at_first_failure=self.settings.kind == "all",
+            deadline_seconds=self.settings.deadline_seconds,
+        )
+        by_pair = dict(zip(distinct, judged, strict=True))
+        return [by_pair.get(pair) for pair in asked]
+
+    def _submission(self, name: str, problem_id: str, code: str | None) -> Submission:
+        tests = self.tests[problem_id]
+        return Submission(
+            id=name,
+            code=code or "",
+            inputs=tests.inputs,
+            expected=tests.expected,
+            function_name=tests.function_name,
+            limits=tests.limits,
+        )
+
+    def _log(
+        self,
+        judgements: Sequence[Judgement | None],
+        rewards: Sequence[float | None],
+        seconds: float,
+        log_extra: Callable[[str, list[Any]], None],
+        log_metric: Callable[[str, float], None],
+    ) -> None:
+        verdicts = [NO_CODE if judgement is None else judgement.verdict.value for judgement in judgements]
+        log_extra("verdict", verdicts)
+        log_extra("tests_passed", [0 if j is None else j.passed for j in judgements])
+        log_extra("cpu_seconds", [0.0 if j is None else sum(t.cpu_seconds for t in j.tests) for j in judgements])
+        log_extra("first_failing_test", [None if j is None else first_failing_test(j) for j in judgements])
+        shares = Counter(verdicts)
+        for verdict in (NO_CODE, *(verdict.value for verdict in Verdict)):
+            log_metric(f"verdicts/{verdict}", shares[verdict] / len(verdicts))
+        log_metric("judge/seconds", seconds)
+        log_metric("judge/excluded", sum(reward is None for reward in rewards) / len(rewards))
+
+    def _count(self, rewards: Sequence[float | None]) -> None:
+        self.seen += len(rewards)
+        self.excluded += sum(reward is None for reward in rewards)
+        share = self.excluded / self.seen
+        if self.seen >= ROLLOUTS_BEFORE_BREAKER and share > self.maximum_excluded_share:
+            raise InfrastructureError(
+                f"{self.excluded} of {self.seen} rollouts ({share:.1%}) have no reward because judging failed; "
+                f"grpo.maximum_excluded_share allows {self.maximum_excluded_share:.1%}. Training on what is left would "
+                "be training on noise. Look at the judge (`xcoder doctor`), then run the same command: it continues."
+            )
+
+
+def reward_of(judgement: Judgement | None, settings: RewardSettings) -> float | None:
+    """The reward before length terms; X-Coder's is equation 6 of arXiv 2601.06953. None: nothing is known."""
+    parsed = judgement is not None and judgement.verdict is not Verdict.CE
+    if judgement is not None and judgement.is_infrastructure_failure:
+        return None
+    if settings.kind == "paper":
+        return 5.0 * judgement.passed / judgement.total if judgement is not None and parsed else -2.0
+    if judgement is None or not parsed:
+        return 0.0
+    if settings.kind == "fraction":
+        return judgement.passed / judgement.total
+    return float(judgement.verdict is Verdict.AC)
+
+
+def first_failing_test(judgement: Judgement) -> int | None:
+    """Index of the first test that was not passed; None when all were, or none ran."""
+    return next((index for index, test in enumerate(judgement.tests) if test.verdict is not Verdict.AC), None)

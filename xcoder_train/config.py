@@ -1,0 +1,278 @@
+"""Settings of what this floor does: the model, SFT, GRPO, how their processes are started, tracking, the report.
+
+Paths in a recipe are relative to the folder that the command runs in; only `extends` is relative to its own file.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from reward.config import RewardSettings
+from synth.config import Style
+from xcoder_train.core.prompt import PromptStyle
+from xcoder_train.core.settings import Settings
+
+
+class TrackingSettings(Settings):
+    """The `tracking:` section: where metrics go besides `metrics.jsonl`, which is always written."""
+
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    """Weights & Biases: off, into files below the run folder, or to its server."""
+
+    project: str = "xcoder-train"
+    """W&B project."""
+
+    tags: tuple[str, ...] = ()
+    """W&B tags."""
+
+    group: str | None = None
+    """W&B group."""
+
+
+class InitSettings(Settings):
+    """A model made from random weights, with its own tokenizer trained on the run's data."""
+
+    architecture: Literal["qwen2", "qwen3"] = "qwen2"
+    """Which transformers architecture is built."""
+
+    hidden_size: int = Field(default=96, ge=8)
+    """Width of the residual stream."""
+
+    intermediate_size: int = Field(default=256, ge=8)
+    """Width of the feed-forward layers."""
+
+    layers: int = Field(default=4, ge=1)
+    """Transformer blocks."""
+
+    heads: int = Field(default=4, ge=1)
+    """Attention heads."""
+
+    kv_heads: int = Field(default=4, ge=1)
+    """Key and value heads; must divide `heads`."""
+
+    context: int = Field(default=512, ge=16)
+    """Longest sequence in tokens."""
+
+    vocabulary: int = Field(default=960, ge=300)
+    """Tokens of the tokenizer, special ones included."""
+
+    tie_embeddings: bool = True
+    """Use the input embedding as the output layer too."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.hidden_size % self.heads:
+            raise ValueError(f"hidden_size ({self.hidden_size}) must be divisible by heads ({self.heads})")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads ({self.heads}) must be divisible by kv_heads ({self.kv_heads})")
+        return self
+
+
+class ModelSettings(Settings):
+    """The `model:` section: the starting point of training, by `path` or by `init`."""
+
+    path: str | None = None
+    """Local folder or hub name of a pretrained model."""
+
+    init: InitSettings | None = None
+    """Make the model from random weights instead."""
+
+    prompt: PromptStyle = "plain"
+    """How a problem becomes a prompt, in SFT, GRPO and evaluation alike."""
+
+    trust_remote_code: bool = False
+    """Run code that comes with the model."""
+
+    @model_validator(mode="after")
+    def _one_starting_point(self) -> Self:
+        if self.path is not None and self.init is not None:
+            raise ValueError(f"`path` ({self.path}) and `init` exclude each other; a model starts from one of them")
+        return self
+
+
+class InputSettings(Settings):
+    """The `inputs:` section: finished stages of other runs. Such a stage has no section in this recipe.
+
+    Each is a run's folder (its newest result of that stage is taken) or the folder of one result.
+    """
+
+    synth: Path | None = None
+    """Synthesised data to train and evaluate on."""
+
+    sft: Path | None = None
+    """SFT result that GRPO and evaluation start from."""
+
+    grpo: Path | None = None
+    """GRPO result to evaluate."""
+
+
+class LaunchSettings(Settings):
+    """How a stage's processes are started. Nothing here changes what a finished stage is taken to be."""
+
+    processes: int = Field(default=1, ge=1)
+    """Processes that train together, one per GPU where there are GPUs."""
+
+    accelerate: Path | None = None
+    """Configuration file of `accelerate launch`, such as recipes/accelerate/fsdp2.yaml."""
+
+    gpus: tuple[int, ...] | None = None
+    """Indices of the GPUs that the stage sees (CUDA_VISIBLE_DEVICES); all when left out."""
+
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads per process (OMP_NUM_THREADS)."""
+
+    environment: dict[str, str] = {}
+    """Further environment variables."""
+
+
+class LoraSettings(Settings):
+    """Train low-rank adapters instead of all weights (Hu et al., 2021)."""
+
+    rank: int = Field(default=64, ge=1)
+    """Rank of the update matrices."""
+
+    alpha: float = Field(default=128, gt=0)
+    """The update is scaled by alpha / rank."""
+
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout before the update."""
+
+    targets: tuple[str, ...] = Field(
+        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"), min_length=1
+    )
+    """Names of the linear layers that get an adapter."""
+
+
+class OptimizerSettings(Settings):
+    """Which optimiser; its learning rate, schedule, weight decay and betas are in `training`."""
+
+    name: Literal["adamw", "muon"] = "adamw"
+    """`muon` updates the hidden matrices by Muon (Jordan et al., 2024), everything else by AdamW."""
+
+    learning_rate_rest: float | None = Field(default=None, gt=0)
+    """Learning rate of what Muon leaves to AdamW; `training.learning_rate` when left out."""
+
+    momentum: float = Field(default=0.95, ge=0, lt=1)
+    """Momentum of Muon."""
+
+    newton_schulz_steps: int = Field(default=5, ge=1)
+    """Iterations by which Muon orthogonalises an update."""
+
+    @model_validator(mode="after")
+    def _rest_is_of_muon(self) -> Self:
+        if self.learning_rate_rest is not None and self.name != "muon":
+            raise ValueError(
+                f"learning_rate_rest ({self.learning_rate_rest}) is the rate of what Muon leaves over; "
+                f"with name: {self.name} set training.learning_rate"
+            )
+        return self
+
+
+class SftDataSettings(Settings):
+    """Which rows of the SFT dataset are trained on. A smaller choice is contained in a larger one of the same seed."""
+
+    tasks: int | None = Field(default=None, ge=1)
+    """Tasks; all when left out."""
+
+    solutions_per_task: int | None = Field(default=None, ge=1)
+    """Most solutions of one task; all when left out."""
+
+    styles: tuple[Style, ...] | None = None
+    """Only tasks of these styles."""
+
+    verified: bool = True
+    """Only solutions that pass every test of their task; otherwise candidates are taken as they come."""
+
+
+class SftSettings(Settings):
+    """The `sft:` section."""
+
+    launch: LaunchSettings = LaunchSettings()
+
+    data: SftDataSettings = SftDataSettings()
+
+    batch: int = Field(default=128, ge=1)
+    """Examples per optimiser step. With packing, rows per step follow from the measured packing factor."""
+
+    micro_batch: int = Field(default=1, ge=1)
+    """Most rows (packed sequences, or examples without packing) per forward and backward on one device."""
+
+    max_length: int = Field(default=32768, ge=1)
+    """Longest row in tokens."""
+
+    packing: bool = True
+    """Put several examples into one row, isolated from each other."""
+
+    truncation_limit: float = Field(default=0.01, ge=0, le=1)
+    """Refuse to train when a larger share of the examples than this is longer than `max_length`."""
+
+    optimizer: OptimizerSettings = OptimizerSettings()
+
+    lora: LoraSettings | None = None
+    """Adapters instead of full fine-tuning."""
+
+    resume: bool = True
+    """Continue from the newest whole checkpoint of an interrupted stage."""
+
+    training: dict[str, Any] = {}
+    """Arguments of trl.SFTConfig, by their own names."""
+
+
+class GrpoSettings(Settings):
+    """The `grpo:` section. How long it trains is `training.max_steps` or `training.num_train_epochs`."""
+
+    launch: LaunchSettings = LaunchSettings()
+
+    prompts_per_step: int = Field(default=128, ge=1)
+    """Problems per optimiser step."""
+
+    rollouts: int = Field(default=8, ge=2)
+    """Completions per problem; their rewards are compared with each other."""
+
+    max_prompt_length: int = Field(default=2500, ge=1)
+    """Problems whose prompt has more tokens are left out."""
+
+    max_completion_length: int = Field(default=30196, ge=1)
+    """A rollout is cut off at this many tokens."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    """Softmax temperature of rollouts."""
+
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus of rollouts; 1 for all tokens."""
+
+    top_k: int = Field(default=0, ge=0)
+    """Only the k likeliest tokens; 0 for all."""
+
+    micro_batch: int = Field(default=8, ge=1)
+    """Completions per forward and backward on one device."""
+
+    reward: RewardSettings = RewardSettings()
+
+    maximum_excluded_share: float = Field(default=0.05, ge=0, le=1)
+    """Share of rollouts without a reward (the judge's machinery failed) above which training stops."""
+
+    generation: Literal["transformers", "vllm_colocate", "vllm_server"] = "transformers"
+    """What makes the rollouts; vLLM inside the training processes, or as a server of its own."""
+
+    rollout_batch: int = Field(default=64, ge=1)
+    """Completions that one process decodes together with `generation: transformers`."""
+
+    optimizer: OptimizerSettings = OptimizerSettings()
+
+    lora: LoraSettings | None = None
+    """Adapters instead of full fine-tuning."""
+
+    resume: bool = True
+    """Continue from the newest whole checkpoint of an interrupted stage."""
+
+    training: dict[str, Any] = {}
+    """Arguments of trl.GRPOConfig, by their own names."""
+
+
+class ReportSettings(Settings):
+    """The `report:` section."""
+
+    samples: int = Field(default=12, ge=0)
+    """Completions that the report shows in full."""

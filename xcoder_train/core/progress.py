@@ -1,0 +1,75 @@
+"""One way to show that work goes on: a bar with rate and remaining time on a terminal, sparse plain lines elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+class Progress:
+    """Progress of one piece of work with a known number of steps, on standard error.
+
+    `note` is free text beside the bar, such as the current loss.
+    """
+
+    def __init__(self, what: str, total: int, unit: str, done: int = 0) -> None:
+        from rich.console import Console
+
+        self.what, self.total, self.unit, self.done = what, total, unit, done
+        self._started, self._done_at_start, self._last_line = time.monotonic(), done, time.monotonic()
+        self._note = ""
+        self._console = Console(stderr=True)
+        self._bar = self._make_bar() if sys.stderr.isatty() else None
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        elif self.done < self.total:
+            self._line(f"{self.what}: {self.done:,} of {self.total:,} {self.unit}")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        else:
+            self._line(self._summary())
+
+    def advance(self, steps: int = 1, note: str | None = None) -> None:
+        """Count `steps` more as done."""
+        self.done += steps
+        self._note = self._note if note is None else note
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.done, note=self._note)
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._line(self._summary())
+
+    def _make_bar(self):  # type: ignore[no-untyped-def]  # rich is imported only where a bar is shown
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+        )
+        self._task = bar.add_task(self.what, total=self.total, completed=self.done, note="")
+        return bar
+
+    def _summary(self) -> str:
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        rate = (self.done - self._done_at_start) / seconds
+        left = f", {(self.total - self.done) / rate:.0f} s left" if rate and self.done < self.total else ""
+        note = f", {self._note}" if self._note else ""
+        return (
+            f"{self.what}: {self.done:,} of {self.total:,} {self.unit} in {seconds:.0f} s ({rate:.1f}/s{left}){note}"
+        )
+
+    def _line(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        print(text, file=sys.stderr, flush=True)

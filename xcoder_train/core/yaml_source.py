@@ -1,0 +1,195 @@
+"""YAML 1.2 in which every value remembers the file and line that it stands in.
+
+Scalars have the meaning of the 1.2 core schema: `1e-5` is a number, `off`, `no` and `2026-01-01` are strings.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xcoder_train.core.errors import InputError
+
+Part = str | int
+
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_INFINITY = re.compile(r"([-+]?)\.(?:inf|Inf|INF)")
+_NAN = re.compile(r"\.(?:nan|NaN|NAN)")
+_MOST_VALUES = 100_000
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value was written: a file and line, or an override (no line)."""
+
+    source: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.source if self.line is None else f"{self.source}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Located:
+    """A value and its place. `value` is a scalar, a dict of str to Located, or a list of Located.
+
+    For an entry of a mapping, `place` is that of the key.
+    """
+
+    value: Any
+    place: Place
+
+    def plain(self) -> Any:
+        """The value without places."""
+        if isinstance(self.value, dict):
+            return {key: item.plain() for key, item in self.value.items()}
+        if isinstance(self.value, list):
+            return [item.plain() for item in self.value]
+        return self.value
+
+    def nearest(self, path: tuple[Part, ...]) -> "Located":
+        """The value at `path`, or the innermost one above it that was written down."""
+        here = self
+        for part in path:
+            if isinstance(here.value, dict) and part in here.value:
+                here = here.value[str(part)]
+            elif isinstance(here.value, list) and isinstance(part, int) and part < len(here.value):
+                here = here.value[part]
+            else:
+                return here
+        return here
+
+
+def read_yaml(text: str, source: str, lines: bool = True) -> Located:
+    """Parse one document. Raises InputError with file and line for anything that is not YAML 1.2 data.
+
+    Without `lines`, places name the source alone, as suits text that is not a file.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        documents = list(YAML(typ="safe", pure=True).compose_all(text))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(source, mark.line + 1 if lines and mark is not None else None)
+        said = ", ".join(part for part in (error.context, error.problem) if part)
+        raise InputError(f"{place}: not valid YAML: {said}") from error
+    except YAMLError as error:
+        raise InputError(f"{source}: not valid YAML: {error}") from error
+    if len(documents) > 1:
+        raise InputError(f"{Place(source, documents[1].start_mark.line + 1)}: expected one YAML document, found several")
+    if not documents or documents[0] is None:
+        return Located(None, Place(source, 1 if lines else None))
+    return _Builder(source, lines).build(documents[0], ())
+
+
+def read_yaml_file(path: Path) -> Located:
+    """Parse a file; one that is missing or not text is an InputError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{path}: cannot be read: {reason}") from error
+    return read_yaml(text, str(path))
+
+
+def merge(below: Located, above: Located) -> Located:
+    """`above` laid over `below`: mappings merge key by key, null removes a key, anything else replaces."""
+    if not isinstance(below.value, dict) or not isinstance(above.value, dict):
+        return above
+    merged = dict(below.value)
+    for key, item in above.value.items():
+        if key in merged and item.value is None:
+            del merged[key]
+        else:
+            merged[key] = merge(merged[key], item) if key in merged else item
+    return Located(merged, above.place)
+
+
+def read_override(text: str) -> Located:
+    """`key.path=value`, the value in YAML, as a tree that holds nothing else."""
+    keys, equals, written = text.partition("=")
+    path = keys.split(".")
+    if not equals or not all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in path):
+        raise InputError(f"override '{text}': expected key.path=value, such as sft.training.learning_rate=1e-5")
+    source = f"override '{text}'"
+    tree = read_yaml(written, source, lines=False)
+    for part in reversed(path):
+        tree = Located({part: tree}, Place(source))
+    return tree
+
+
+def entries(root: Located, prefix: tuple[Part, ...] = ()) -> Iterator[tuple[tuple[Part, ...], Located]]:
+    """Every value in the tree with its path, outermost first."""
+    yield prefix, root
+    if isinstance(root.value, dict):
+        for key, item in root.value.items():
+            yield from entries(item, (*prefix, key))
+    elif isinstance(root.value, list):
+        for index, item in enumerate(root.value):
+            yield from entries(item, (*prefix, index))
+
+
+class _Builder:
+    """Turns ruamel's node graph into a tree; aliases are expanded, within bounds."""
+
+    def __init__(self, source: str, lines: bool) -> None:
+        self.source = source
+        self.lines = lines
+        self.values = 0
+
+    def build(self, node: Any, above: tuple[int, ...], key: Any = None) -> Located:
+        from ruamel.yaml.nodes import MappingNode, SequenceNode
+
+        place = self._place(key or node)
+        self.values += 1
+        if id(node) in above:
+            raise InputError(f"{place}: an alias contains itself")
+        if self.values > _MOST_VALUES:
+            raise InputError(f"{place}: more than {_MOST_VALUES} values after aliases are expanded")
+        above = (*above, id(node))
+        if isinstance(node, MappingNode):
+            return Located(self._mapping(node, above), place)
+        if isinstance(node, SequenceNode):
+            return Located([self.build(item, above) for item in node.value], place)
+        return Located(self._scalar(node, place), place)
+
+    def _place(self, node: Any) -> Place:
+        return Place(self.source, node.start_mark.line + 1 if self.lines else None)
+
+    def _mapping(self, node: Any, above: tuple[int, ...]) -> dict[str, Located]:
+        from ruamel.yaml.nodes import ScalarNode
+
+        built: dict[str, Located] = {}
+        for key, item in node.value:
+            place = self._place(key)
+            if not isinstance(key, ScalarNode):
+                raise InputError(f"{place}: expected a name as key, found a list or mapping")
+            if key.value in built:
+                raise InputError(f"{place}: duplicate key `{key.value}`, first given at {built[key.value].place}")
+            built[key.value] = self.build(item, above, key)
+        return built
+
+    def _scalar(self, node: Any, place: Place) -> Any:
+        tag = str(node.tag)
+        if not tag.startswith("tag:yaml.org,2002:"):
+            raise InputError(f"{place}: the tag {tag} has no meaning in a recipe")
+        text = node.value
+        if tag.endswith(":str") or node.style in ("'", '"', "|", ">"):
+            return text
+        if _NULL.fullmatch(text):
+            return None
+        if _BOOL.fullmatch(text):
+            return text.lower() == "true"
+        if _INT.fullmatch(text):
+            return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+        if _FLOAT.fullmatch(text):
+            return float(text)
+        if match := _INFINITY.fullmatch(text):
+            return float(f"{match[1]}inf")
+        return float("nan") if _NAN.fullmatch(text) else text

@@ -1,0 +1,143 @@
+"""A recipe: one YAML file that says what to synthesise, train and measure, composed of every part's settings."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from evaluation.config import EvaluationSettings
+from reward.config import JudgeSettings
+from synth.config import SynthSettings
+from xcoder_train.config import (
+    GrpoSettings,
+    InputSettings,
+    ModelSettings,
+    ReportSettings,
+    SftSettings,
+    TrackingSettings,
+)
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.settings import Settings
+from xcoder_train.core.yaml_source import Located, merge, read_override, read_yaml_file
+
+StageName = Literal["synth", "sft", "grpo", "evaluation", "report"]
+STAGES: tuple[StageName, ...] = ("synth", "sft", "grpo", "evaluation", "report")
+
+
+class Recipe(Settings):
+    """Everything a run is told. A stage runs when its section is there; the report follows an evaluation."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    """The run's name, and its folder below `runs_dir`; the recipe file's name when left out."""
+
+    runs_dir: Path = Path("runs")
+    """Where runs lie."""
+
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """What every random choice of the run derives from."""
+
+    inputs: InputSettings = InputSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    model: ModelSettings = ModelSettings()
+    judge: JudgeSettings = JudgeSettings()
+    synth: SynthSettings | None = None
+    sft: SftSettings | None = None
+    grpo: GrpoSettings | None = None
+    evaluation: EvaluationSettings | None = None
+    report: ReportSettings = ReportSettings()
+
+    @property
+    def run_folder(self) -> Path:
+        """Where this run's files lie."""
+        return self.runs_dir / self.name
+
+    @property
+    def stages(self) -> tuple[StageName, ...]:
+        """The stages that this recipe runs, in order."""
+        return tuple(stage for stage in STAGES if self.has(stage))
+
+    def has(self, stage: StageName) -> bool:
+        """True when this recipe runs the stage."""
+        return getattr(self, "evaluation" if stage == "report" else stage) is not None
+
+
+def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and what it extends, lay the overrides over it, and check all of it.
+
+    Raises one InputError that lists every mistake with its file, line, dotted path, value, what was expected and
+    the nearest valid name.
+    """
+    root, recipe, mistakes = examine_recipe(Path(path), overrides)
+    if recipe is None:
+        many = f"{len(mistakes)} mistakes" if len(mistakes) > 1 else "1 mistake"
+        raise InputError("\n".join([f"{path}: {many} in the recipe", *(f"  {mistake}" for mistake in mistakes)]))
+    return recipe
+
+
+def examine_recipe(path: Path, overrides: Sequence[str]) -> tuple[Located, Recipe | None, list[str]]:
+    """The merged source, the recipe when it is free of mistakes, and the mistakes otherwise."""
+    from xcoder_train.recipe_checks import find_conflicts
+    from xcoder_train.recipe_mistakes import Mistake, mistakes_of, training_mistakes, without
+
+    root = read_source(path, overrides)
+    mistakes: list[Mistake] = training_mistakes(root)
+    values = root.plain()
+    recipe: Recipe | None = None
+    # What is wrong is taken out and the rest validated again, so that conflicts between sound sections show too.
+    while recipe is None:
+        try:
+            recipe = _validate(values)
+        except ValidationError as error:
+            found = mistakes_of(error, root)
+            mistakes += [mistake for mistake in found if mistake not in mistakes]
+            values = without(values, [mistake.path for mistake in found])
+    for conflict in find_conflicts(recipe):
+        if not any(mistake.touches(conflict.paths) for mistake in mistakes):
+            mistakes.append(Mistake(conflict.paths[0], conflict.message, root))
+    shown = [str(mistake) for mistake in sorted(mistakes, key=Mistake.order)]
+    return root, None if mistakes else recipe, shown
+
+
+def read_source(path: Path, overrides: Sequence[str]) -> Located:
+    """The recipe's tree: the files that it extends below it, the overrides above it."""
+    root = _read_extended(path, ())
+    unreadable = []
+    for override in overrides:
+        try:
+            laid = read_override(override)
+            if "extends" in laid.value:
+                raise InputError(f"override '{override}': `extends` can only stand in a file")
+            root = merge(root, laid)
+        except InputError as error:
+            unreadable.append(str(error))
+    if unreadable:
+        raise InputError("\n".join(unreadable))
+    if "name" not in root.value:
+        root.value["name"] = Located(path.stem, root.place)
+    return root
+
+
+def _read_extended(path: Path, above: tuple[Path, ...]) -> Located:
+    root = read_yaml_file(path)
+    if not isinstance(root.value, dict):
+        raise InputError(f"{root.place}: expected a recipe, a mapping of sections such as `synth:` and `sft:`")
+    extends = root.value.pop("extends", None)
+    if extends is None:
+        return root
+    if not isinstance(extends.value, str):
+        raise InputError(f"{extends.place}: extends: expected the path of another recipe, found {extends.plain()!r}")
+    chain = (*above, path.resolve())
+    below = path.parent / extends.value
+    if below.resolve() in chain:
+        raise InputError(f"{extends.place}: extends: {extends.value} leads back to itself")
+    if not below.is_file():
+        raise InputError(f"{extends.place}: extends: there is no file {below}")
+    return merge(_read_extended(below, chain), root)
+
+
+def _validate(values: object) -> Recipe:
+    """Validate as JSON in strict mode: lists become tuples, but `"8"` is no number and `1` is not true."""
+    import json
+
+    return Recipe.model_validate_json(json.dumps(values), strict=True)

@@ -1,0 +1,251 @@
+"""Conflicts between settings that are each fine on their own. Nothing here touches a device or the network."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xcoder_train.config import GrpoSettings, LaunchSettings, SftSettings
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.yaml_source import Part, read_yaml_file
+from xcoder_train.model_shape import model_shape
+
+if TYPE_CHECKING:
+    from xcoder_train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A message at `paths[0]`; it stands only while all of `paths` are free of mistakes of their own."""
+
+    paths: tuple[tuple[Part, ...], ...]
+    message: str
+
+
+def find_conflicts(recipe: "Recipe") -> list[Conflict]:
+    """Every conflict in the recipe."""
+    return [
+        *_stages(recipe),
+        *_splits(recipe),
+        *_evaluation(recipe),
+        *_batches(recipe),
+        *_training(recipe),
+        *_context(recipe),
+        *_launches(recipe),
+    ]
+
+
+def _conflict(message: str, *dotted: str) -> Conflict:
+    return Conflict(tuple(tuple(path.split(".")) for path in dotted), message)
+
+
+def _stages(recipe: "Recipe") -> Iterator[Conflict]:
+    for stage in ("synth", "sft", "grpo"):
+        if recipe.has(stage) and getattr(recipe.inputs, stage) is not None:
+            yield _conflict(
+                f"this recipe has a `{stage}:` section of its own; keep one of the two", f"inputs.{stage}", stage
+            )
+    if not recipe.stages:
+        yield _conflict("the recipe has no stage; give one of synth, sft, grpo, evaluation", "name")
+    has_data = recipe.synth is not None or recipe.inputs.synth is not None
+    has_model = recipe.model.path is not None or recipe.model.init is not None
+    for stage in ("sft", "grpo"):
+        if recipe.has(stage) and not has_data:
+            yield _conflict("needs tasks: give a `synth:` section or `inputs.synth`", stage, "synth", "inputs")
+    if recipe.sft is not None and not has_model:
+        yield _conflict("needs a model to start from: set model.path or model.init", "sft", "model")
+    if recipe.grpo is not None and not _has_result(recipe, "sft") and recipe.model.path is None:
+        yield _conflict(
+            "needs a model to start from: an `sft:` section, `inputs.sft`, or model.path", "grpo", "sft", "model", "inputs"
+        )
+
+
+def _splits(recipe: "Recipe") -> Iterator[Conflict]:
+    if recipe.synth is None:
+        return
+    uses = {split.use for split in recipe.synth.splits.values()}
+    for stage, use in (("sft", "sft"), ("grpo", "rl")):
+        if recipe.has(stage) and use not in uses:  # type: ignore[arg-type]
+            yield _conflict(f"`{stage}` needs a split with `use: {use}`", "synth.splits", stage)
+    if recipe.evaluation is not None and "heldout" in recipe.evaluation.benchmarks and "evaluation" not in uses:
+        yield _conflict(
+            "the benchmark `heldout` needs a split with `use: evaluation`", "synth.splits", "evaluation.benchmarks"
+        )
+
+
+def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
+    settings = recipe.evaluation
+    if settings is None:
+        return
+    if settings.k and max(settings.k) > settings.samples:
+        yield _conflict(
+            f"pass@{max(settings.k)} needs at least {max(settings.k)} samples; evaluation.samples is {settings.samples}",
+            "evaluation.k",
+            "evaluation.samples",
+        )
+    sources = {"sft": "sft", "rl": "grpo"}
+    for model in settings.models:
+        stage = sources.get(model)
+        if stage is not None and not _has_result(recipe, stage):
+            yield _conflict(
+                f"`{model}` is what the stage `{stage}` trains: give a `{stage}:` section or `inputs.{stage}`, "
+                "or leave it out",
+                "evaluation.models",
+                stage,
+                "inputs",
+            )
+    has_base = recipe.model.path is not None or (recipe.model.init is not None and _has_result(recipe, "sft"))
+    if "base" in settings.models and not has_base:
+        yield _conflict(
+            "`base` is the model before training: set model.path, or model.init with an `sft:` section that makes it",
+            "evaluation.models",
+            "model",
+            "sft",
+            "inputs",
+        )
+    if "heldout" in settings.benchmarks and recipe.synth is None and recipe.inputs.synth is None:
+        yield _conflict(
+            "`heldout` is made by synthesis: give a `synth:` section or `inputs.synth`",
+            "evaluation.benchmarks",
+            "synth",
+            "inputs",
+        )
+    for index, benchmark in enumerate(settings.benchmarks):
+        if benchmark != "heldout" and not benchmark.startswith("file:"):
+            yield Conflict(
+                (("evaluation", "benchmarks", index),), "expected `heldout` or `file:PATH` of a LiveCodeBench file"
+            )
+        elif benchmark.startswith("file:") and not Path(benchmark.removeprefix("file:")).is_file():
+            yield Conflict((("evaluation", "benchmarks", index),), "there is no such file")
+
+
+def _batches(recipe: "Recipe") -> Iterator[Conflict]:
+    grpo = recipe.grpo
+    if grpo is not None:
+        completions, together = grpo.prompts_per_step * grpo.rollouts, grpo.micro_batch * grpo.launch.processes
+        if completions % together:
+            yield _conflict(
+                f"prompts_per_step ({grpo.prompts_per_step}) x rollouts ({grpo.rollouts}) = {completions} completions "
+                f"per step must be divisible by micro_batch ({grpo.micro_batch}) x launch.processes "
+                f"({grpo.launch.processes}) = {together}",
+                "grpo.micro_batch",
+                "grpo.prompts_per_step",
+                "grpo.rollouts",
+                "grpo.launch.processes",
+            )
+    sft = recipe.sft
+    if sft is not None and not sft.packing and sft.batch % (sft.micro_batch * sft.launch.processes):
+        yield _conflict(
+            f"batch ({sft.batch}) must be divisible by micro_batch ({sft.micro_batch}) x launch.processes "
+            f"({sft.launch.processes}) = {sft.micro_batch * sft.launch.processes}",
+            "sft.batch",
+            "sft.micro_batch",
+            "sft.launch.processes",
+        )
+
+
+def _training(recipe: "Recipe") -> Iterator[Conflict]:
+    sections: dict[str, SftSettings | GrpoSettings | None] = {"sft": recipe.sft, "grpo": recipe.grpo}
+    for stage, settings in sections.items():
+        if settings is None:
+            continue
+        training = settings.training
+        if settings.optimizer.name == "muon" and "optim" in training:
+            yield _conflict("is decided by optimizer.name: muon", f"{stage}.training.optim", f"{stage}.optimizer.name")
+        rate = training.get("learning_rate")
+        if isinstance(rate, int | float) and not rate > 0:
+            yield _conflict("expected a number above 0", f"{stage}.training.learning_rate")
+        if training.get("bf16") is True and training.get("fp16") is True:
+            yield _conflict("bf16 and fp16 exclude each other", f"{stage}.training.fp16", f"{stage}.training.bf16")
+    if recipe.grpo is not None:
+        yield from _grpo_training(recipe.grpo)
+
+
+def _grpo_training(grpo: GrpoSettings) -> Iterator[Conflict]:
+    training = grpo.training
+    iterations, save_steps = training.get("num_iterations", 1), training.get("save_steps")
+    if isinstance(save_steps, int) and isinstance(iterations, int) and iterations > 0 and save_steps % iterations:
+        yield _conflict(
+            f"a checkpoint inside a generation window cannot be resumed exactly: save_steps ({save_steps}) must be "
+            f"divisible by num_iterations ({iterations})",
+            "grpo.training.save_steps",
+            "grpo.training.num_iterations",
+        )
+    loss, level = training.get("loss_type", "dapo"), training.get("importance_sampling_level", "token")
+    needed = {"luspo": "sequence", "vespo": "token", "bnpo": "token", "dr_grpo": "token", "dapo": "token", "cispo": "token"}
+    if loss in needed and level != needed[loss]:
+        yield _conflict(
+            f"loss_type {loss} needs importance_sampling_level {needed[loss]}, which is {level}",
+            "grpo.training.loss_type" if "loss_type" in training else "grpo.training.importance_sampling_level",
+            "grpo.training.importance_sampling_level",
+        )
+    if grpo.reward.shuffle_within_batch and grpo.prompts_per_step * grpo.rollouts < 2:
+        yield _conflict("there is nothing to shuffle in a batch of one", "grpo.reward.shuffle_within_batch")
+
+
+def _context(recipe: "Recipe") -> Iterator[Conflict]:
+    try:
+        shape = model_shape(recipe.model)
+    except InputError as error:
+        yield _conflict(str(error), "model.path")
+        return
+    if shape is None:
+        return
+    context, where = shape.context, "model.init.context" if recipe.model.init is not None else "model.path"
+    if recipe.sft is not None and recipe.sft.max_length > context:
+        yield _conflict(
+            f"rows of {recipe.sft.max_length} tokens do not fit the model's context of {context}", "sft.max_length", where
+        )
+    grpo = recipe.grpo
+    if grpo is not None and grpo.max_prompt_length + grpo.max_completion_length > context:
+        yield _conflict(
+            f"max_prompt_length ({grpo.max_prompt_length}) + max_completion_length ({grpo.max_completion_length}) = "
+            f"{grpo.max_prompt_length + grpo.max_completion_length} tokens do not fit the model's context of {context}",
+            "grpo.max_completion_length",
+            "grpo.max_prompt_length",
+            where,
+        )
+    if recipe.evaluation is not None:
+        longest = recipe.evaluation.generation.max_model_len or context
+        new = recipe.evaluation.sampling.max_new_tokens
+        if new >= min(longest, context):
+            yield _conflict(
+                f"{new} new tokens leave no room for a prompt in a context of {min(longest, context)}",
+                "evaluation.sampling.max_new_tokens",
+                "evaluation.generation.max_model_len",
+                where,
+            )
+
+
+def _launches(recipe: "Recipe") -> Iterator[Conflict]:
+    launches: dict[str, LaunchSettings | None] = {
+        "sft": recipe.sft and recipe.sft.launch,
+        "grpo": recipe.grpo and recipe.grpo.launch,
+    }
+    for stage, launch in launches.items():
+        if launch is None:
+            continue
+        if launch.gpus is not None and launch.processes > len(launch.gpus):
+            yield _conflict(
+                f"{launch.processes} processes need as many GPUs; launch.gpus names {len(launch.gpus)}",
+                f"{stage}.launch.processes",
+                f"{stage}.launch.gpus",
+            )
+        if launch.accelerate is None:
+            continue
+        try:
+            configured = read_yaml_file(launch.accelerate).plain()
+        except InputError as error:
+            yield _conflict(str(error), f"{stage}.launch.accelerate")
+            continue
+        processes = configured.get("num_processes") if isinstance(configured, dict) else None
+        if isinstance(processes, int) and processes != launch.processes:
+            yield _conflict(
+                f"num_processes there is {processes}, launch.processes here is {launch.processes}; make them equal",
+                f"{stage}.launch.accelerate",
+                f"{stage}.launch.processes",
+            )
+
+
+def _has_result(recipe: "Recipe", stage: str) -> bool:
+    return getattr(recipe, stage) is not None or getattr(recipe.inputs, stage) is not None

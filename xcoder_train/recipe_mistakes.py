@@ -1,0 +1,184 @@
+"""How a mistake in a recipe is found in its source and told to its author."""
+
+import json
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from xcoder_train.core.settings import Settings
+from xcoder_train.core.yaml_source import Located, Part
+from xcoder_train.trl_arguments import Trainer, argument_mistake, arguments
+
+_LONGEST_VALUE = 80
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing that is wrong at `path`; the place and value are looked up in `root`."""
+
+    path: tuple[Part, ...]
+    message: str
+    root: Located = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        place = self.root.nearest(self.path).place
+        dotted = ".".join(map(str, self.path))
+        return f"{place}: {dotted}{self._written()}: {self.message}" if dotted else f"{place}: {self.message}"
+
+    def order(self) -> tuple[str, int]:
+        """By file, then line."""
+        place = self.root.nearest(self.path).place
+        return place.source, place.line or 0
+
+    def touches(self, paths: tuple[tuple[Part, ...], ...]) -> bool:
+        """True when one of `paths` is this mistake's, below it, or a section that it was found in."""
+        parent = self.path[:-1]
+        return any(path[: len(self.path)] == self.path or (parent and parent[: len(path)] == path) for path in paths)
+
+    def _written(self) -> str:
+        """` = value` as the author wrote it; nothing where there is no value or the message is about a whole section."""
+        above, found = self.root.nearest(self.path[:-1]), self.root.nearest(self.path)
+        if found is above or isinstance(found.value, dict):
+            return ""
+        text = json.dumps(found.plain(), ensure_ascii=False)
+        return f" = {text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + '…'}"
+
+
+def mistakes_of(error: ValidationError, root: Located) -> list[Mistake]:
+    """What pydantic found, with our words and the nearest valid name."""
+    from xcoder_train.recipe import Recipe
+
+    return [
+        Mistake(path, _message(detail, path, Recipe), root)
+        for detail in error.errors(include_url=False)
+        for path in [_source_path(detail["loc"], root)]
+    ]
+
+
+def training_mistakes(root: Located) -> list[Mistake]:
+    """Mistakes in the arguments that `sft.training` and `grpo.training` hand to TRL."""
+    trainers: tuple[Trainer, ...] = ("sft", "grpo")
+    found = []
+    for trainer in trainers:
+        section = root.nearest((trainer, "training"))
+        if section is root.nearest((trainer,)) or not isinstance(section.value, dict):
+            continue
+        for name, item in section.value.items():
+            message = argument_mistake(trainer, name, item.plain())
+            if message is not None:
+                found.append(Mistake((trainer, "training", name), message, root))
+    return found
+
+
+def without(values: Any, paths: list[tuple[Part, ...]]) -> Any:
+    """`values` less what stands at `paths`; where nothing stands there, less the section that lacks it."""
+    for path in paths:
+        *above, last = path or ("",)
+        here = values
+        for part in above:
+            here = here[part]
+        if (isinstance(here, dict) and last in here) or (isinstance(here, list) and isinstance(last, int)):
+            values = _dropped(values, path)
+        else:
+            values = _dropped(values, tuple(above))
+    return values
+
+
+def _dropped(values: Any, path: tuple[Part, ...]) -> Any:
+    """A copy without `path`. A list with a bad entry is dropped as a whole, so that later indices stay valid."""
+    if not path:
+        return {"name": "recipe"}
+    if isinstance(values, list):
+        return None
+    first, *rest = path
+    below = None if not rest else _dropped(values.get(first), tuple(rest))
+    return {key: (below if key == first else item) for key, item in values.items() if key != first or below is not None}
+
+
+def _source_path(location: tuple[Part, ...], root: Located) -> tuple[Part, ...]:
+    """pydantic's location without the parts that name types (tags of unions, `[key]`)."""
+    path: tuple[Part, ...] = ()
+    for index, part in enumerate(location):
+        here = root.nearest(path)
+        known = (isinstance(here.value, dict) and part in here.value) or isinstance(part, int)
+        if known or index == len(location) - 1 and part != "[key]":
+            path = (*path, part)
+    return path
+
+
+def _message(detail: ErrorDetails, path: tuple[Part, ...], model: type[Settings]) -> str:
+    context = detail.get("ctx", {})
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        return _unknown_key(path, model)
+    if kind == "missing":
+        return "is needed and not given"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "literal_error":
+        values = [value.strip("' ") for part in str(context["expected"]).split(" or ") for value in part.split(",")]
+        near = get_close_matches(str(detail["input"]), values, 1)
+        return f"expected {context['expected']}" + (f"; did you mean `{near[0]}`?" if near else "")
+    return _EXPECTED.get(kind) or detail["msg"].replace("Input should be", "expected", 1).replace("valid ", "")
+
+
+_EXPECTED = {
+    "int_type": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "bool_type": "expected true or false",
+    "string_type": "expected text",
+    "tuple_type": "expected a list, such as [1, 8]",
+    "list_type": "expected a list",
+    "dict_type": "expected a mapping",
+    "model_type": "expected a mapping of settings",
+    "model_attributes_type": "expected a mapping of settings",
+    "path_type": "expected a path",
+}
+
+
+def _unknown_key(path: tuple[Part, ...], model: type[Settings]) -> str:
+    *above, name = path
+    names = sorted({name for settings in _settings_at(model, tuple(above)) for name in settings.model_fields})
+    near = get_close_matches(str(name), names, 1)
+    if not above:
+        names = [*names, "extends"]
+        near = get_close_matches(str(name), names, 1)
+    for trainer in ("sft", "grpo"):
+        if above == [trainer] and name in arguments(trainer):
+            message = argument_mistake(trainer, str(name), None)
+            decided = message is not None and message.startswith("is ") and "argument" not in message
+            return f"no such key; it {message}" if decided else f"no such key; it belongs to {trainer}.training.{name}"
+    if near:
+        return f"no such key; did you mean `{near[0]}`?"
+    return f"no such key; valid are {', '.join(names)}" if names else "no such key"
+
+
+def _settings_at(model: type[Settings], path: tuple[Part, ...]) -> list[type[Settings]]:
+    """The settings classes that may stand at `path`."""
+    annotations: list[Any] = [model]
+    for part in path:
+        following: list[Any] = []
+        for settings in _classes(annotations):
+            if isinstance(settings, type) and issubclass(settings, Settings):
+                if part in settings.model_fields:
+                    following.append(settings.model_fields[str(part)].annotation)
+            else:
+                following.extend(get_args(settings)[-1:] if get_origin(settings) is dict else get_args(settings)[:1])
+        annotations = following
+    return [found for found in _classes(annotations) if isinstance(found, type) and issubclass(found, Settings)]
+
+
+def _classes(annotations: list[Any]) -> list[Any]:
+    """Annotations with unions taken apart."""
+    found: list[Any] = []
+    for annotation in annotations:
+        if get_origin(annotation) in (Union, UnionType):
+            found += _classes(list(get_args(annotation)))
+        else:
+            found.append(annotation)
+    return found

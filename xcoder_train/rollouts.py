@@ -1,0 +1,53 @@
+"""Rollouts by transformers for TRL's GRPOTrainer: the sampler of evaluation, with a random stream for each rollout."""
+
+from collections.abc import Callable
+from typing import Any
+
+from trl import GRPOTrainer
+
+from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
+from xcoder_train.core.generation.config import SamplingSettings
+from xcoder_train.core.generation.decoding import sample_batch
+from xcoder_train.core.prompt import Message
+from xcoder_train.core.seeds import derive_seed
+
+
+def rollout_function(
+    sampling: SamplingSettings, batch_size: int, seed: int
+) -> Callable[[list[list[Message]], GRPOTrainer], dict[str, Any]]:
+    """What GRPOTrainer takes as `rollout_func`.
+
+    A rollout's seed is derived from the step, the process and its place in the batch, so rollouts of a group and of
+    different processes differ, and a resumed run draws what an uninterrupted one would have drawn.
+    """
+
+    def roll_out(prompts: list[list[Message]], trainer: GRPOTrainer) -> dict[str, Any]:
+        tokenizer = trainer.processing_class
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        prompt_ids = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
+        place = trainer.accelerator.process_index
+        seeds = [derive_seed(seed, "rollout", trainer.state.global_step, place, row) for row in range(len(prompts))]
+        stops = stop_token_ids(tokenizer, model)
+        # Alike lengths together, and the rollouts of a group stay neighbours, so their prompt is read once.
+        order = sorted(range(len(prompts)), key=lambda row: (len(prompt_ids[row]), prompt_ids[row], row))
+        completion_ids: list[list[int]] = [[] for _ in prompts]
+        was_training = model.training
+        model.eval()
+        try:
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
+                sampled = sample_batch(
+                    model,
+                    [prompt_ids[row] for row in rows],
+                    [seeds[row] for row in rows],
+                    sampling,
+                    stops,
+                    tokenizer.pad_token_id,
+                )
+                for row, one in zip(rows, sampled, strict=True):
+                    completion_ids[row] = one.token_ids
+        finally:
+            model.train(was_training)
+        return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}
+
+    return roll_out

@@ -1,0 +1,114 @@
+"""Where training metrics go: `metrics.jsonl` in the stage's folder always, Weights & Biases when asked."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from xcoder_train.config import TrackingSettings
+from xcoder_train.core.files import write_text
+from xcoder_train.core.progress import Progress
+from xcoder_train.core.stage import StageContext
+
+
+class MetricsFile(TrainerCallback):
+    """Appends every logged step to `metrics.jsonl`; after a resume, steps that will be made again are cut off."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Keep the lines up to the step that training goes on from."""
+        if state.is_world_process_zero:
+            lines = self.path.read_text().splitlines() if self.path.exists() else []
+            kept = [line for line in lines if _step_of(line) <= state.global_step]
+            write_text(self.path, "".join(line + "\n" for line in kept))
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write one line: the step and what was logged at it."""
+        if state.is_world_process_zero and logs:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+class TrainingProgress(TrainerCallback):
+    """Shows the optimiser steps with the latest value of one metric, in place of the Trainer's own bar."""
+
+    def __init__(self, what: str, metric: str) -> None:
+        self.what, self.metric = what, metric
+        self.progress: Progress | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Open the bar at the step that training goes on from."""
+        if state.is_world_process_zero:
+            self.progress = Progress(self.what, state.max_steps, "steps", done=state.global_step).__enter__()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Count one optimiser step."""
+        if self.progress is not None:
+            self.progress.advance()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Show the metric that was just logged."""
+        if self.progress is not None and logs and logs.get(self.metric) is not None:
+            self.progress.advance(0, note=f"{self.metric} {logs[self.metric]:.4g}")
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Close the bar."""
+        if self.progress is not None:
+            self.progress.__exit__(None, None, None)
+
+
+def _step_of(line: str) -> float:
+    """A torn last line counts as beyond every step."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return float("inf")
+
+
+def start_tracking(settings: TrackingSettings, context: StageContext, config: dict[str, Any]) -> list[str]:
+    """Begin (or take up again) the stage's W&B run on the main process; return what `report_to` should name."""
+    if settings.wandb == "disabled":
+        return []
+    if int(os.environ.get("RANK", "0")) == 0:
+        import wandb
+
+        run_id = f"{context.run}-{context.name}-{context.key}"
+        wandb.init(
+            project=settings.project,
+            group=settings.group or context.run,
+            name=f"{context.run}/{context.name}",
+            id=run_id,
+            resume="allow",
+            mode=settings.wandb,
+            tags=list(settings.tags),
+            config=config,
+            dir=context.folder,
+        )
+        write_text(context.folder / "wandb_run_id", run_id + "\n")
+    return ["wandb"]
