@@ -1,0 +1,39 @@
+"""The program in a model's answer: the last complete fenced code block after the reasoning.
+
+Fences follow CommonMark: three or more backticks or tildes, indented or not, closed by a line of at least as many of
+the same character and nothing else. A fence inside another block is part of that block.
+"""
+
+import re
+
+PYTHON_TAGS = {"", "python", "python3", "py", "py3", "pypy", "pypy3"}
+OPENING = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\s`{]*)[^`]*$")
+
+
+def extract_code(completion: str) -> str | None:
+    """The last complete block tagged as Python or not tagged at all, or None where there is none.
+
+    Where the reasoning is closed by `</think>`, only what follows counts. Reasoning that was opened and never closed
+    is an answer cut short: None. An unclosed last fence is one too: a draft before it is not the answer.
+    """
+    _, closing, answer = completion.rpartition("</think>")
+    if not closing and "<think>" in completion:
+        return None
+    program: str | None = None
+    lines = iter(answer.replace("\r\n", "\n").split("\n"))
+    for line in lines:
+        opening = OPENING.match(line)
+        if opening is None:
+            continue
+        indent, fence, tag = opening[1], opening[2], opening[3].lower()
+        block: list[str] = []
+        for inner in lines:
+            bare = inner.strip()
+            if len(bare) >= len(fence) and bare == fence[0] * len(bare):
+                break
+            block.append(inner.removeprefix(indent))
+        else:
+            return None
+        if tag in PYTHON_TAGS:
+            program = "\n".join(block) + "\n"
+    return program

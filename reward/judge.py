@@ -1,0 +1,205 @@
+"""The judge: a pool of sandbox workers behind one thread each, and the verdicts on what they ran.
+
+Expected outputs live here and in `compare` only. The order of verdicts is the order of submissions, whichever finish
+first; what is in flight is bounded, so an endless iterable of submissions can be judged in bounded memory.
+"""
+
+import asyncio
+import logging
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from reward import tasks
+from reward.config import JudgeSettings
+from reward.submission import Submission
+from reward.tasks import ExecutionTask, JudgementTask
+from reward.tiers import form_tier
+from reward.verdict import Execution, Judgement
+from reward.worker import DeadlinePassed, Worker
+from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
+
+Result = TypeVar("Result", Judgement, Execution)
+logger = logging.getLogger(__name__)
+
+IN_FLIGHT_PER_WORKER = 8
+ATTEMPTS = 2
+
+
+class Judge:
+    """Judges programs on this machine. A context manager: leaving it, or `close`, leaves no process behind.
+
+    `tier` is "A", "B" or "none" (without isolation, only where the settings allow it); it stands in every result.
+    Methods may be called from several threads and tasks at once; they share the workers.
+    Raises `EnvironmentLacks` where no isolation tier can be formed.
+    """
+
+    def __init__(self, settings: JudgeSettings, *, workers: int | None = None) -> None:
+        self.settings = settings
+        self.workers = workers or settings.workers or len(os.sched_getaffinity(0))
+        self.tier = form_tier(settings.tier, settings.allow_unsandboxed)
+        self._queue: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._threads = [_WorkerThread(self.tier, self._queue, self._closed) for _ in range(self.workers)]
+        for thread in self._threads:
+            thread.start()
+
+    def judge(self, submissions: Iterable[Submission], *, stop_at_first_failure: bool) -> Iterator[Judgement]:
+        """Yield a judgement per submission, in order, consuming `submissions` as results are taken.
+
+        Every test runs in a fresh process (unless the submission shares one). With `stop_at_first_failure` the tests
+        after the first that is not accepted do not run.
+        """
+        return self._stream(
+            JudgementTask(submission, self.settings, self.tier, stop_at_first_failure) for submission in submissions
+        )
+
+    def execute(self, submissions: Iterable[Submission]) -> Iterator[Execution]:
+        """Yield what each submission prints or returns on all its inputs, in order. Expected outputs are ignored."""
+        return self._stream(ExecutionTask(submission, self.settings, self.tier) for submission in submissions)
+
+    async def judge_async(
+        self,
+        submissions: Sequence[Submission],
+        *,
+        stop_at_first_failure: bool,
+        deadline_seconds: float | None = None,
+    ) -> list[Judgement]:
+        """Judge all of `submissions`, in order. What is not finished after `deadline_seconds` is IE."""
+        deadline = None if deadline_seconds is None else time.monotonic() + deadline_seconds
+        pending = [
+            JudgementTask(submission, self.settings, self.tier, stop_at_first_failure) for submission in submissions
+        ]
+        futures = [self._submit(task, deadline) for task in pending]
+        try:
+            return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def close(self) -> None:
+        """End all workers and the processes below them; what is still running raises `InfrastructureError`."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        for thread in self._threads:
+            self._queue.put(None)
+            thread.interrupt()
+        for thread in self._threads:
+            thread.join()
+        while True:
+            try:
+                order = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if order is not None:
+                order.future.cancel()
+
+    def __enter__(self) -> "Judge":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _submit(self, task: "tasks.Task[Result]", deadline: float | None = None) -> "Future[Result]":
+        if self._closed.is_set():
+            raise InfrastructureError("this judge is closed")
+        future: Future[Result] = Future()
+        self._queue.put(_Order(task, future, deadline))
+        return future
+
+    def _stream(self, pending: "Iterable[tasks.Task[Result]]") -> Iterator[Result]:
+        futures: deque[Future[Result]] = deque()
+        try:
+            for task in pending:
+                futures.append(self._submit(task))
+                if len(futures) >= IN_FLIGHT_PER_WORKER * self.workers:
+                    yield futures.popleft().result()
+            while futures:
+                yield futures.popleft().result()
+        except CancelledError as error:
+            raise InfrastructureError("the judge was closed before the verdict") from error
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+class _Order(Generic[Result]):
+    """A task on its way to a worker, and where its result goes."""
+
+    __slots__ = ("deadline", "future", "task")
+
+    def __init__(self, task: "tasks.Task[Result]", future: "Future[Result]", deadline: float | None) -> None:
+        self.task = task
+        self.future = future
+        self.deadline = deadline
+
+
+class _WorkerThread(threading.Thread):
+    """Takes orders and runs them on a zygote of its own, which it starts anew after a failure.
+
+    The zygote is started here, not by the caller: it dies with the thread that started it.
+    """
+
+    def __init__(self, tier: str, orders: "queue.SimpleQueue[_Order | None]", closed: threading.Event) -> None:
+        super().__init__(name="judge-worker", daemon=True)
+        self._tier = tier
+        self._orders = orders
+        self._closed = closed
+        self._worker: Worker | None = None
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        while (order := self._orders.get()) is not None:
+            if order.future.set_running_or_notify_cancel():
+                try:
+                    order.future.set_result(self._carry_out(order.task, order.deadline))
+                except BaseException as error:
+                    order.future.set_exception(error)
+        self._drop_worker()
+
+    def interrupt(self) -> None:
+        """Make a running job fail at once."""
+        with self._lock:
+            if self._worker is not None:
+                self._worker.close()
+
+    def _carry_out(self, task: "tasks.Task[Result]", deadline: float | None) -> Result:
+        """Run a task, a second time on a fresh worker where the first one failed; then it is IE."""
+        reason = ""
+        for _ in range(ATTEMPTS):
+            if self._closed.is_set():
+                raise InfrastructureError("the judge was closed before the verdict")
+            if deadline is not None and time.monotonic() >= deadline:
+                return task.infrastructure_failure("the deadline passed before the program was run")
+            try:
+                return task.carry_out(self._live_worker(), deadline)
+            except DeadlinePassed as error:
+                self._drop_worker()
+                return task.infrastructure_failure(str(error))
+            except (InfrastructureError, EnvironmentLacks) as error:
+                self._drop_worker()
+                reason = str(error)
+                logger.warning("a sandbox worker failed on submission %r: %s", task.submission.id, reason)
+        return task.infrastructure_failure(reason)
+
+    def _live_worker(self) -> Worker:
+        if self._worker is None:
+            worker = Worker(self._tier)
+            with self._lock:
+                self._worker = worker
+        return self._worker
+
+    def _drop_worker(self) -> None:
+        with self._lock:
+            if self._worker is not None:
+                self._worker.close()
+                self._worker = None

@@ -1,0 +1,54 @@
+"""The judge's file interface: submissions as JSON lines in, verdicts as JSON lines out, in the same order."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from reward.config import JudgeSettings
+from reward.judge import Judge
+from reward.submission import read_submissions
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import atomic_path
+
+
+def judge_file(path: Path, output: Path | None, settings: JudgeSettings, *, stop_at_first_failure: bool) -> None:
+    """Judge the submissions in `path` and write their verdicts to `output`, or to standard output where it is None.
+
+    The whole file is validated before anything runs: `InputError` names the first line that is wrong. `output` takes
+    its name only when the last verdict is in it.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a plain file: it is read twice, once to check it and once to judge it")
+    total = sum(1 for _ in read_submissions(path))
+    with Judge(settings) as judge, _verdict_stream(output) as stream, _progress(total) as advance:
+        for judgement in judge.judge(read_submissions(path), stop_at_first_failure=stop_at_first_failure):
+            stream.write(json.dumps(judgement.to_json(), ensure_ascii=False) + "\n")
+            advance()
+
+
+@contextmanager
+def _verdict_stream(output: Path | None) -> Iterator[TextIO]:
+    if output is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    with atomic_path(output) as temporary, open(temporary, "w", encoding="utf-8") as stream:
+        yield stream
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """A progress bar on standard error where that is a terminal, else nothing."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("judging", total=total)
+        yield lambda: bar.advance(task)

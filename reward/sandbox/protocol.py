@@ -1,0 +1,32 @@
+"""What supervisor, zygote and template say to each other. Fixed-size binary records; nothing is ever unpickled.
+
+Supervisor to zygote, once: a `START` message with the filters and paths (JSON, from our own side). Per job: an 8-byte
+message (the job's wall-clock cap) with two descriptors, the job (a sealed memfd: header, input sizes, code, inputs)
+and the template's end of a result socket. Zygote to supervisor when every process of the job is dead: `DONE`.
+Template to supervisor on the result socket: one `RESULT` message per test, or one `COMPILE_ERROR`.
+"""
+
+import struct
+
+ONE_PER_TEST, FUNCTION, FUNCTION_SHARED = 0, 1, 2
+"""Modes of a job: program per test; function call per test; all function calls in one process."""
+
+JOB_WALL = struct.Struct("<d")
+JOB = struct.Struct("<BBIIIqqqdd")
+"""Mode, report the first test at once, tests, bytes of code, bytes of function name, limits in bytes (address space
+beyond what the interpreter itself maps, output), CPU cap in whole seconds, CPU limit and wall-clock cap in seconds."""
+
+DONE = struct.Struct("<iB")
+"""The template's wait status; whether the job's wall-clock cap ended it."""
+
+RESULT = struct.Struct("<BiBddqqqI")
+"""Kind, wait status, whether the wall-clock cap ended it, CPU and wall seconds, peak resident KiB, bytes of standard
+output, bytes of standard error, bytes of standard error that follow here."""
+KIND_RESULT, KIND_COMPILE_ERROR = 1, 2
+
+INLINE_BYTES = 60_000
+"""Output up to this size travels in the message, before the end of standard error; longer output as a descriptor."""
+ERROR_TAIL_BYTES = 2_000
+MESSAGE_BYTES = RESULT.size + INLINE_BYTES + ERROR_TAIL_BYTES
+SHARED_RECORD = struct.Struct("<dq")
+"""In a shared process, before each returned value: CPU seconds of the call and bytes of JSON."""

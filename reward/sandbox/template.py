@@ -1,0 +1,292 @@
+"""The template: a fork of the zygote per submission, from which each test's process is forked.
+
+It enters the submission's Landlock domain, memory limit and outer filter, compiles once, imports the well-known
+modules that the program names (so that no test pays for them), and forks one child per test. It never runs the
+submission. What it reports is checked by the supervisor; if a hostile source took it over through the compiler, it
+could falsify its own outputs only, and it does not know the expected ones.
+"""
+
+import ctypes
+import fcntl
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any, NoReturn
+
+from reward.sandbox import child, kernel, landlock, privileges
+from reward.sandbox.protocol import (
+    ERROR_TAIL_BYTES,
+    FUNCTION_SHARED,
+    INLINE_BYTES,
+    JOB,
+    KIND_COMPILE_ERROR,
+    KIND_RESULT,
+    ONE_PER_TEST,
+    RESULT,
+)
+
+IMPORTED_ONCE = frozenset(
+    """
+    array base64 calendar cmath contextlib dataclasses datetime decimal enum fractions hashlib inspect json numbers
+    numpy pprint queue secrets sortedcontainers statistics struct textwrap traceback types uuid zlib
+    """.split()
+)
+"""Imported in the template where the program names them. Their code is the environment's own, not the program's."""
+
+FAILED = 70
+"""Exit status of a template or child whose own machinery failed: the verdict is IE."""
+WOKEN_BY = {signal.SIGCHLD, signal.SIGIO}
+"""Blocked and taken synchronously: a child ended; the supervisor closed the result socket (early stop, or it died)."""
+CHILD_DESCRIPTORS = 64
+RESULT_DESCRIPTOR = 3
+BATCH_TESTS = 16
+"""Tests whose memfds are made, and whose results are reported, together: what is done outside the loop of forks
+page-faults once a batch instead of once a test."""
+BATCH_BYTES = 1 << 20
+BATCH_SECONDS = 0.02
+COMPILE_CPU_SECONDS = 20
+STACK_BYTES = 64 << 20
+PR_SET_SECCOMP_SYSCALL_MODE = 1
+SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}[os.uname().machine]
+
+
+class BpfProgram(ctypes.Structure):
+    """A filter in the form that seccomp(2) takes, holding its own instructions alive."""
+
+    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
+
+    def __init__(self, code: bytes) -> None:
+        self.code = ctypes.create_string_buffer(code, len(code))
+        super().__init__(len(code) // 8, ctypes.addressof(self.code))
+
+
+@dataclass(slots=True)
+class Box:
+    """What every job of a zygote shares. `baseline` is the interpreter's own address space in bytes."""
+
+    baseline: int
+    ruleset: int | None
+    filters: tuple[BpfProgram, BpfProgram] | None
+    prelude: dict[str, Any]
+
+
+def wait(pid: int, seconds: float) -> tuple[bool, int, resource.struct_rusage]:
+    """Reap `pid`, killing it when `seconds` of wall clock have passed: (killed late, wait status, usage)."""
+    deadline = time.monotonic() + seconds
+    left = seconds
+    while left > 0:
+        woken = signal.sigtimedwait(WOKEN_BY, left)
+        if woken is not None and woken.si_signo == signal.SIGIO:
+            os.kill(pid, signal.SIGKILL)
+            os._exit(0)
+        reaped, status, usage = os.wait4(pid, os.WNOHANG)
+        if reaped:
+            return False, status, usage
+        left = deadline - time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    _, status, usage = os.wait4(pid, 0)
+    return True, status, usage
+
+
+def serve(job: int, result: int, box: Box, zygote: int) -> NoReturn:
+    """Run one job to its end. Raises only where our own machinery fails."""
+    os.setpgid(0, 0)
+    privileges.die_with_parent(signal.SIGKILL, zygote)
+    fcntl.fcntl(result, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(result, fcntl.F_SETFL, os.O_RDWR | os.O_ASYNC)
+    header = os.pread(job, JOB.size, 0)
+    mode, report_first, tests, code_bytes, name_bytes, memory, output, cpu_cap, _, wall = JOB.unpack(header)
+    sizes = [int.from_bytes(os.pread(job, 8, JOB.size + 8 * i), "little") for i in range(tests)]
+    at = JOB.size + 8 * tests
+    source = os.pread(job, code_bytes, at)
+    name = os.pread(job, name_bytes, at + code_bytes).decode()
+    at += code_bytes + name_bytes
+    out = socket.socket(fileno=result)
+    restrict(box, box.baseline + memory, tests)
+    code = compile_source(source, out)
+    for module in sorted(IMPORTED_ONCE.intersection(code.co_names)):
+        try:
+            __import__(module)
+        except Exception:  # the program meets the same error when it imports the module itself
+            continue
+    main = sys.modules["__main__"] = type(sys)("__main__")
+    main.__dict__.update(box.prelude if mode != ONE_PER_TEST else {}, __builtins__=__builtins__, __file__="program.py")
+    main.__dict__.update(__name__="__main__")
+    runner = Runner(mode, code, main.__dict__, name, box, job, out, output, cpu_cap, wall)
+    gc.freeze()
+    gc.enable()
+    runner.run_all(at, sizes, bool(report_first))
+    os._exit(0)
+
+
+def restrict(box: Box, address_space: int, tests: int) -> None:
+    """Limits, Landlock domain and outer filter of the template and, below them, of every child."""
+    cpu = COMPILE_CPU_SECONDS + tests // 100
+    for limit, value in (
+        (resource.RLIMIT_AS, address_space),
+        (resource.RLIMIT_CPU, cpu),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+    ):
+        resource.setrlimit(limit, (value, value))
+    _, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES if hard == -1 else min(STACK_BYTES, hard), hard))
+    if box.ruleset is not None:
+        landlock.restrict_self(box.ruleset)
+    if box.filters is not None:
+        install(box.filters[0])
+
+
+def install(program: BpfProgram) -> None:
+    """Enter a seccomp filter for good."""
+    kernel.check(
+        kernel.libc.syscall(SYS_SECCOMP, PR_SET_SECCOMP_SYSCALL_MODE, 0, ctypes.byref(program)), "seccomp"
+    )
+
+
+def compile_source(source: bytes, out: socket.socket) -> CodeType:
+    """The program's code object; where there is none, say why and end."""
+    try:
+        return compile(source, "program.py", "exec", dont_inherit=True)
+    except Exception as error:  # SyntaxError, ValueError (NUL), MemoryError, RecursionError, OverflowError
+        text = f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:ERROR_TAIL_BYTES]
+        out.send(RESULT.pack(KIND_COMPILE_ERROR, 0, 0, 0.0, 0.0, 0, 0, 0, len(text)) + text)
+        os._exit(0)
+
+
+@dataclass(slots=True)
+class Finished:
+    """A test that ended, with its memfds still open."""
+
+    files: tuple[int, int, int]
+    late: bool
+    status: int
+    usage: resource.struct_rusage
+    wall_seconds: float
+
+
+@dataclass(slots=True)
+class Runner:
+    """The loop of forks over a job's tests."""
+
+    mode: int
+    code: CodeType
+    scope: dict[str, Any]
+    name: str
+    box: Box
+    job: int
+    out: socket.socket
+    output: int
+    cpu_cap: int
+    wall: float
+
+    def run_all(self, at: int, sizes: list[int], report_at_once: bool) -> None:
+        """Run the tests whose inputs lie from `at` on in the job, and report each."""
+        if self.mode == FUNCTION_SHARED:
+            sizes = [sum(sizes)]
+        reported = time.monotonic()
+        while sizes:
+            files = []
+            for size in sizes[:BATCH_TESTS]:
+                files.append(self.make_files(at, size))
+                at += size
+            del sizes[:BATCH_TESTS]
+            finished: list[Finished] = []
+            waiting_bytes = 0
+            for triple in files:
+                test = self.run_one(triple)
+                finished.append(test)
+                waiting_bytes += os.fstat(triple[1]).st_size + os.fstat(triple[2]).st_size
+                if report_at_once or waiting_bytes > BATCH_BYTES or time.monotonic() - reported > BATCH_SECONDS:
+                    self.report(finished)
+                    finished, waiting_bytes, report_at_once, reported = [], 0, False, time.monotonic()
+            self.report(finished)
+
+    def make_files(self, at: int, size: int) -> tuple[int, int, int]:
+        """Standard input holding `size` bytes of the job from `at` on; empty standard output and standard error."""
+        given = os.memfd_create("stdin")
+        end = at + size
+        while at < end:
+            sent = os.sendfile(given, self.job, at, end - at)
+            if sent == 0:
+                raise OSError("the job is shorter than its header says")
+            at += sent
+        if size:
+            os.lseek(given, 0, os.SEEK_SET)
+        return given, os.memfd_create("stdout"), os.memfd_create("stderr")
+
+    def run_one(self, files: tuple[int, int, int]) -> Finished:
+        """Fork the test's process and wait for its end."""
+        template = os.getpid()
+        started = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self.become_child(files, template)
+            finally:  # a child that could not be held in: a SIGKILL that no limit explains is judged IE
+                os.kill(os.getpid(), signal.SIGKILL)
+        late, status, usage = wait(pid, self.wall)
+        return Finished(files, late, status, usage, time.monotonic() - started)
+
+    def become_child(self, files: tuple[int, int, int], template: int) -> NoReturn:
+        """Give up all that the program must not have, then run it."""
+        given, output, error = files
+        privileges.die_with_parent(signal.SIGKILL, template)
+        os.dup2(given, 0)
+        os.dup2(error, 2)
+        if self.mode == ONE_PER_TEST:
+            os.dup2(output, 1)
+            first_closed = 3
+        else:
+            os.dup2(error, 1)
+            ruleset = self.box.ruleset
+            if ruleset == RESULT_DESCRIPTOR:
+                self.box.ruleset = os.dup(ruleset)
+            os.dup2(output, RESULT_DESCRIPTOR)
+            first_closed = RESULT_DESCRIPTOR + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_cap, self.cpu_cap))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.output, self.output))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (CHILD_DESCRIPTORS, CHILD_DESCRIPTORS))
+        if self.box.ruleset is not None:
+            landlock.restrict_self(self.box.ruleset)
+        os.closerange(first_closed, 1 << 16)
+        if self.box.filters is not None:
+            install(self.box.filters[1])
+        if self.mode == ONE_PER_TEST:
+            child.run_program(self.code, self.scope)
+        child.run_function(self.code, self.scope, self.name, RESULT_DESCRIPTOR)
+
+    def report(self, finished: list[Finished]) -> None:
+        """Send results and release their files. Ends the process where the supervisor listens no more."""
+        for test in finished:
+            given, output, error = test.files
+            output_bytes, error_bytes = os.fstat(output).st_size, os.fstat(error).st_size
+            tail = os.pread(error, ERROR_TAIL_BYTES, max(0, error_bytes - ERROR_TAIL_BYTES)) if error_bytes else b""
+            message = RESULT.pack(
+                KIND_RESULT,
+                test.status,
+                test.late,
+                test.usage.ru_utime + test.usage.ru_stime,
+                test.wall_seconds,
+                test.usage.ru_maxrss,
+                output_bytes,
+                error_bytes,
+                len(tail),
+            )
+            try:
+                if output_bytes <= INLINE_BYTES:
+                    inline = os.pread(output, output_bytes, 0) if output_bytes else b""
+                    self.out.send(message + tail + inline)
+                else:
+                    socket.send_fds(self.out, [message + tail], [output])
+            except (BrokenPipeError, ConnectionResetError):
+                os._exit(0)
+            for descriptor in test.files:
+                os.close(descriptor)

@@ -1,0 +1,141 @@
+"""A program with its tests, and the JSON lines it comes in."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.problem import Limits
+
+FIELDS = {"id", "language", "code", "function_name", "tests", "limits"}
+MAX_SECONDS = 3600.0
+MIN_MEMORY_MIB, MAX_MEMORY_MIB = 16, 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A program to run on `inputs`. `expected` has one output per input, or None where it is not known.
+
+    A function problem names the function: each input is then one JSON value per line (the arguments in order) and
+    each expected output one JSON value. `share_process` runs all tests of a function problem in one process:
+    about three times faster, but the program can carry state from one test to the next.
+
+    Raises `InputError` where the parts do not fit together, an empty list of tests among them.
+    """
+
+    id: str
+    code: str
+    inputs: tuple[str, ...]
+    expected: tuple[str | None, ...]
+    function_name: str | None = None
+    limits: Limits = Limits()
+    language: str = "python"
+    share_process: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            raise InputError(f"submission {self.id!r} has no tests: at least one is needed, or every program would pass")
+        if len(self.inputs) != len(self.expected):
+            raise InputError(
+                f"submission {self.id!r} has {len(self.inputs)} inputs but {len(self.expected)} expected outputs"
+            )
+        if self.language != "python":
+            raise InputError(f"submission {self.id!r} is in {self.language!r}: only 'python' can be judged")
+        if self.function_name is not None and not self.function_name.isidentifier():
+            raise InputError(f"submission {self.id!r}: function_name {self.function_name!r} is not a Python name")
+        if self.share_process and self.function_name is None:
+            raise InputError(f"submission {self.id!r}: share_process needs a function problem (set function_name)")
+        if not 0 < self.limits.seconds <= MAX_SECONDS:
+            raise InputError(
+                f"submission {self.id!r}: limits.seconds is {self.limits.seconds}; expected more than 0 and at most "
+                f"{MAX_SECONDS:g}"
+            )
+        if not MIN_MEMORY_MIB <= self.limits.memory_mib <= MAX_MEMORY_MIB:
+            raise InputError(
+                f"submission {self.id!r}: limits.memory_mib is {self.limits.memory_mib}; expected "
+                f"{MIN_MEMORY_MIB} to {MAX_MEMORY_MIB}"
+            )
+
+
+def read_submissions(path: Path) -> Iterator[Submission]:
+    """Yield the submissions of a JSON-lines file; blank lines are skipped.
+
+    Raises `InputError` with the line number at the first line that is not a submission.
+    """
+    try:
+        stream = open(path, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read submissions from {path}: {error.strerror}") from error
+    with stream:
+        number = 0
+        try:
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield parse_submission(line)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}, after line {number}: not UTF-8 text ({error.reason})") from error
+        except InputError as error:
+            raise InputError(f"{path}, line {number}: {error}") from error
+
+
+def parse_submission(line: str) -> Submission:
+    """Read one line of the file interface. Raises `InputError` naming the field that is wrong."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not a JSON value: {error}") from error
+    if not isinstance(record, dict):
+        raise InputError(f"expected a JSON object, found {_kind(record)}")
+    if unknown := sorted(record.keys() - FIELDS):
+        raise InputError(f"unknown field {unknown[0]!r}; known are {', '.join(sorted(FIELDS))}")
+    tests = _field(record, "tests", list)
+    inputs, expected = [], []
+    for index, test in enumerate(tests):
+        if not isinstance(test, dict) or test.keys() != {"input", "expected"}:
+            raise InputError(f'tests[{index}]: expected {{"input": text, "expected": text}}')
+        for name in ("input", "expected"):
+            if not isinstance(test[name], str):
+                raise InputError(f"tests[{index}].{name}: expected text, found {_kind(test[name])}")
+        inputs.append(test["input"])
+        expected.append(test["expected"])
+    function_name = record.get("function_name")
+    if function_name is not None and not isinstance(function_name, str):
+        raise InputError(f"function_name: expected text or null, found {_kind(function_name)}")
+    return Submission(
+        id=_field(record, "id", str),
+        code=_field(record, "code", str),
+        inputs=tuple(inputs),
+        expected=tuple(expected),
+        function_name=function_name,
+        limits=_limits(record.get("limits", {})),
+        language=_field(record, "language", str) if "language" in record else "python",
+    )
+
+
+def _limits(record: Any) -> Limits:
+    if not isinstance(record, dict):
+        raise InputError(f"limits: expected a JSON object, found {_kind(record)}")
+    if unknown := sorted(record.keys() - {"seconds", "memory_mib"}):
+        raise InputError(f"limits: unknown field {unknown[0]!r}; known are memory_mib, seconds")
+    seconds, memory_mib = record.get("seconds", Limits().seconds), record.get("memory_mib", Limits().memory_mib)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InputError(f"limits.seconds: expected a number, found {_kind(seconds)}")
+    if isinstance(memory_mib, bool) or not isinstance(memory_mib, int):
+        raise InputError(f"limits.memory_mib: expected a whole number, found {_kind(memory_mib)}")
+    return Limits(float(seconds), memory_mib)
+
+
+def _field(record: dict[str, Any], name: str, kind: type) -> Any:
+    if name not in record:
+        raise InputError(f"the field {name!r} is missing")
+    if not isinstance(record[name], kind):
+        expected = "text" if kind is str else "a list"
+        raise InputError(f"{name}: expected {expected}, found {_kind(record[name])}")
+    return record[name]
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "a truth value", type(None): "null"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,141 @@
+"""The two things that a worker does with a submission: judge it, or only execute it.
+
+Both turn a submission into a job without its expected outputs, take the raw runs that come back, and give a result.
+"""
+
+from typing import Protocol, TypeVar
+
+from reward.compare import outputs_match, values_match
+from reward.config import JudgeSettings
+from reward.outcome import failure_of
+from reward.sandbox import protocol
+from reward.submission import Submission
+from reward.verdict import Execution, Judgement, Run, TestResult, Verdict
+from reward.worker import Job, RawRun, Worker
+from xcoder_train.core.errors import InputError
+
+MIB = 1 << 20
+Result = TypeVar("Result", covariant=True)
+
+
+class Task(Protocol[Result]):
+    """What a worker thread carries out."""
+
+    submission: Submission
+
+    def carry_out(self, worker: Worker, deadline: float | None) -> Result:
+        """Run on `worker`. Raises `InfrastructureError`; may then be called again with a fresh worker."""
+
+    def infrastructure_failure(self, reason: str) -> Result:
+        """The result where the program could not be run."""
+
+
+class JudgementTask:
+    """Run a submission's tests and compare. Raises `InputError` where an expected output is missing."""
+
+    def __init__(
+        self, submission: Submission, settings: JudgeSettings, tier: str, stop_at_first_failure: bool
+    ) -> None:
+        if None in submission.expected:
+            index = submission.expected.index(None)
+            raise InputError(f"submission {submission.id!r}: test {index} has no expected output to judge by")
+        self.submission = submission
+        self._settings = settings
+        self._tier = tier
+        self._stop = stop_at_first_failure
+
+    def carry_out(self, worker: Worker, deadline: float | None) -> Judgement:
+        results: list[TestResult] = []
+        job = make_job(self.submission, self._settings, self._stop)
+
+        def take(run: RawRun) -> bool:
+            verdict = self._verdict(run, job, self.submission.expected[len(results)])
+            results.append(TestResult(verdict, run.cpu_seconds, run.wall_seconds, run.resident_kib / 1024))
+            return verdict is Verdict.AC or not self._stop
+
+        compile_error = worker.run(job, take, deadline)
+        if compile_error is not None:
+            return self._judgement(Verdict.CE, (), compile_error)
+        verdicts = [result.verdict for result in results]
+        failures = [verdict for verdict in verdicts if verdict is not Verdict.AC]
+        overall = Verdict.IE if Verdict.IE in failures else failures[0] if failures else Verdict.AC
+        return self._judgement(overall, tuple(results), "")
+
+    def infrastructure_failure(self, reason: str) -> Judgement:
+        return self._judgement(Verdict.IE, (), reason)
+
+    def _verdict(self, run: RawRun, job: Job, expected: str | None) -> Verdict:
+        failure = failure_of(run, job)
+        if failure is not None:
+            return failure
+        actual = run.output.decode("utf-8", "replace")
+        same = outputs_match if job.mode == protocol.ONE_PER_TEST else values_match
+        return Verdict.AC if same(actual, expected or "") else Verdict.WA
+
+    def _judgement(self, verdict: Verdict, results: tuple[TestResult, ...], message: str) -> Judgement:
+        return Judgement(
+            id=self.submission.id,
+            verdict=verdict,
+            passed=sum(result.verdict is Verdict.AC for result in results),
+            total=len(self.submission.inputs),
+            tests=results,
+            tier=self._tier,
+            policy=self._settings.policy,
+            message=message,
+        )
+
+
+class ExecutionTask:
+    """Run a submission on all its inputs and hand back what it gave."""
+
+    def __init__(self, submission: Submission, settings: JudgeSettings, tier: str) -> None:
+        self.submission = submission
+        self._settings = settings
+        self._tier = tier
+
+    def carry_out(self, worker: Worker, deadline: float | None) -> Execution:
+        runs: list[Run] = []
+        job = make_job(self.submission, self._settings, False)
+
+        def take(raw: RawRun) -> bool:
+            failure = failure_of(raw, job)
+            runs.append(
+                Run(
+                    status=failure.value if failure else "OK",
+                    output=None if failure else raw.output.decode("utf-8", "replace"),
+                    cpu_seconds=raw.cpu_seconds,
+                    wall_seconds=raw.wall_seconds,
+                    memory_mib=raw.resident_kib / 1024,
+                    error=raw.error.decode("utf-8", "replace"),
+                )
+            )
+            return True
+
+        compile_error = worker.run(job, take, deadline)
+        if compile_error is not None:
+            return self._all(Verdict.CE, compile_error)
+        return Execution(self.submission.id, tuple(runs), self._tier)
+
+    def infrastructure_failure(self, reason: str) -> Execution:
+        return self._all(Verdict.IE, reason)
+
+    def _all(self, status: Verdict, reason: str) -> Execution:
+        run = Run(status=status.value, output=None, error=reason)
+        return Execution(self.submission.id, (run,) * len(self.submission.inputs), self._tier)
+
+
+def make_job(submission: Submission, settings: JudgeSettings, report_first: bool) -> Job:
+    """What a zygote gets to know of a submission: never its expected outputs."""
+    mode = protocol.ONE_PER_TEST if submission.function_name is None else protocol.FUNCTION
+    seconds = submission.limits.seconds
+    return Job(
+        mode=mode,
+        code=submission.code,
+        function_name=submission.function_name or "",
+        inputs=submission.inputs,
+        seconds=seconds,
+        wall=seconds * settings.wall_factor + settings.wall_extra_seconds,
+        memory=submission.limits.memory_mib * MIB,
+        output=settings.output_mib * MIB,
+        report_first=report_first,
+    )

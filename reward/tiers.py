@@ -1,0 +1,87 @@
+"""Isolation tiers, chosen by trying them, not by kernel version.
+
+A: namespaces, Landlock and seccomp. B: Landlock and seccomp. What neither stops: a program can see that a path exists
+(never what it holds), read the interpreter's own library, and measure time. In tier B programs share the machine's
+process numbers and, where the user is not root, may make as many threads as their memory limit has room for.
+
+"none" is no isolation beyond a process with limits: only for programs that are trusted, where a recipe says so.
+"""
+
+from functools import cache
+
+from reward.sandbox import protocol
+from reward.worker import Job, RawRun, Worker
+from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
+
+TIERS = ("A", "B")
+
+PROBE = """
+import os, socket
+escaped = []
+for name, attempt in {
+    "fork": os.fork,
+    "exec": lambda: os.execv("/bin/true", ["true"]),
+    "signal": lambda: os.kill(os.getppid(), 0),
+    "network": socket.socket,
+    "read": lambda: open("/etc/passwd").close(),
+    "list": lambda: os.listdir("/"),
+    "write": lambda: open("/tmp/probe-of-the-judge", "w").close(),
+}.items():
+    try:
+        attempt()
+        escaped.append(name)
+    except OSError:
+        continue
+print(*escaped)
+"""
+"""Tries what the tiers refuse and prints what succeeded: nothing, where the tier holds."""
+
+
+def form_tier(wanted: str | None, allow_unsandboxed: bool) -> str:
+    """The strongest tier that can be formed here, or exactly `wanted`. Raises `EnvironmentLacks` with the reasons."""
+    reasons = []
+    for tier in TIERS if wanted is None else (wanted,):
+        reason = why_not(tier)
+        if reason is None:
+            return tier
+        reasons.append(f"tier {tier}: {reason}")
+    if allow_unsandboxed and wanted is None:
+        return "none"
+    raise EnvironmentLacks(
+        "programs cannot be isolated on this machine (" + "; ".join(reasons) + "). Use a kernel with Landlock (5.13 or "
+        "later, enabled), or set judge.allow_unsandboxed: true to run trusted programs without isolation"
+    )
+
+
+@cache
+def why_not(tier: str) -> str | None:
+    """None where the tier holds on this machine, found by attacking it from inside; else what is missing."""
+    escaped: list[str] = []
+
+    def take(run: RawRun) -> bool:
+        held = run.status == 0 and not run.output.strip()
+        escaped.append("" if held else (run.output + run.error).decode("utf-8", "replace").strip() or "it failed")
+        return True
+
+    try:
+        worker = Worker(tier)
+        try:
+            worker.run(PROBE_JOB, take)
+        finally:
+            worker.close()
+    except (EnvironmentLacks, InfrastructureError) as error:
+        return str(error)
+    return None if escaped == [""] else f"the self-test was not held: {' '.join(escaped)}"
+
+
+PROBE_JOB = Job(
+    mode=protocol.ONE_PER_TEST,
+    code=PROBE,
+    function_name="",
+    inputs=("",),
+    seconds=5.0,
+    wall=20.0,
+    memory=256 << 20,
+    output=1 << 20,
+    report_first=False,
+)

@@ -1,0 +1,106 @@
+"""What the judge says about a program: per test, per submission, and per execution without expected outputs."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Verdict(StrEnum):
+    """The verdict on one test or on a whole submission. IE is a fault of ours, never the program's."""
+
+    AC = "AC"
+    """Accepted: the output matches."""
+    WA = "WA"
+    """Wrong answer: the program ended well and the output does not match."""
+    TLE = "TLE"
+    """Time limit exceeded: CPU seconds over the limit, or the wall-clock cap was reached."""
+    MLE = "MLE"
+    """Memory limit exceeded: ended by a failed allocation under the limit."""
+    OLE = "OLE"
+    """Output limit exceeded on standard output or standard error."""
+    RE = "RE"
+    """Runtime error: an uncaught exception, a non-zero exit status or a signal."""
+    CE = "CE"
+    """Compile error: the program never ran."""
+    IE = "IE"
+    """Infrastructure error: nothing is known about the program."""
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """One test. Times are in seconds, `memory_mib` is the peak resident size in MiB."""
+
+    __test__ = False  # the name is the field's; pytest must not collect it
+
+    verdict: Verdict
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    memory_mib: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict on a submission: that of its first failing test, AC where all pass.
+
+    `tests` holds the tests that ran, in order; `total` counts all tests of the submission. CE and IE of the whole
+    submission leave `tests` empty. `message` says why for CE and IE.
+    """
+
+    id: str
+    verdict: Verdict
+    passed: int
+    total: int
+    tests: tuple[TestResult, ...]
+    tier: str
+    policy: str
+    message: str = ""
+
+    @property
+    def is_infrastructure_failure(self) -> bool:
+        """True where nothing is known about the program: exclude it, never count it as wrong."""
+        return self.verdict is Verdict.IE
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict line of the file interface."""
+        return {
+            "id": self.id,
+            "verdict": self.verdict.value,
+            "passed": self.passed,
+            "total": self.total,
+            "tests": [
+                {
+                    "verdict": test.verdict.value,
+                    "cpu_seconds": round(test.cpu_seconds, 4),
+                    "wall_seconds": round(test.wall_seconds, 4),
+                    "memory_mib": round(test.memory_mib, 1),
+                }
+                for test in self.tests
+            ],
+            "tier": self.tier,
+            "policy": self.policy,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One test of an execution: `status` is "OK" or a verdict other than AC and WA.
+
+    `output` is standard output (stdin problems) or the returned value as JSON (function problems), and None unless
+    `status` is "OK". `error` is the end of what the program wrote to standard error.
+    """
+
+    status: str
+    output: str | None
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    memory_mib: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What a submission printed or returned on each of its inputs, in order: one `Run` per input, always."""
+
+    id: str
+    runs: tuple[Run, ...]
+    tier: str

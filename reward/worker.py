@@ -1,0 +1,324 @@
+"""The supervisor's side of one zygote: start it, hand it jobs, read results, and notice when it fails.
+
+Nothing that arrives here is trusted: lengths are checked, descriptors must be plain files, sizes are capped. Expected
+outputs never enter this module.
+"""
+
+import json
+import math
+import os
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
+from pathlib import Path
+from typing import Any
+
+from reward.sandbox import protocol
+from reward.sandbox.filters import filters
+from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
+
+START_SECONDS = 60.0
+GRACE_SECONDS = 10.0
+"""How much longer than its own limits a job may take before the zygote is taken for dead."""
+TEST_OVERHEAD_SECONDS = 1.0
+SEALS = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL
+PACKAGES = ("numpy", "numpy.libs", "sortedcontainers")
+"""Installed packages that programs may import."""
+SYSTEM_READABLE = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")
+CRASHED_COMPILER = {4, 6, 7, 11, 24}
+"""SIGILL, SIGABRT, SIGBUS, SIGSEGV, SIGXCPU: how a template dies of the source that it compiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a zygote gets to know of a submission. `output` and `memory` are bytes, `wall` and `seconds` seconds."""
+
+    mode: int
+    code: str
+    function_name: str
+    inputs: tuple[str, ...]
+    seconds: float
+    wall: float
+    memory: int
+    output: int
+    report_first: bool
+
+    @property
+    def cpu_cap(self) -> int:
+        """RLIMIT_CPU, which knows whole seconds only; the verdict is taken from the time used."""
+        shared = len(self.inputs) if self.mode == protocol.FUNCTION_SHARED else 1
+        return max(1, math.ceil(self.seconds * shared))
+
+    @property
+    def wall_cap(self) -> float:
+        """Wall-clock cap of the whole job in seconds, compiling included."""
+        return GRACE_SECONDS + 20 + len(self.inputs) * (self.wall + TEST_OVERHEAD_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class RawRun:
+    """How one test's process ended and what it wrote (standard output is cut at the output cap)."""
+
+    status: int
+    late: bool
+    cpu_seconds: float
+    wall_seconds: float
+    resident_kib: int
+    output: bytes
+    output_bytes: int
+    error_bytes: int
+    error: bytes
+
+
+class DeadlinePassed(InfrastructureError):
+    """The caller's deadline came before the job's end."""
+
+
+class Worker:
+    """One zygote of a tier ("A", "B" or "none"). Not for several threads at a time.
+
+    Raises `EnvironmentLacks` where the tier cannot be formed here.
+    """
+
+    def __init__(self, tier: str) -> None:
+        self.tier = tier
+        self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._errors = os.memfd_create("zygote-errors")
+        root = str(Path(__file__).resolve().parents[1])
+        program = (
+            f"import sys; sys.path.insert(0, {root!r}); from reward.sandbox import zygote; zygote.main({far.fileno()})"
+        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-s", "-P", "-S", "-B", "-c", program],
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                pass_fds=[far.fileno()],
+                start_new_session=True,
+            )
+        finally:
+            far.close()
+        try:
+            self._start(root)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, root: str) -> None:
+        outer, inner = filters() if self.tier != "none" else (b"", b"")
+        readable, listable, packages = _library_paths()
+        start = {
+            "tier": self.tier,
+            "forget_path": root,
+            "packages": packages,
+            "readable": readable,
+            "listable": listable,
+            "outer_bytes": len(outer),
+            "inner_bytes": len(inner),
+        }
+        descriptor = _memfd("filters", [outer, inner])
+        self._control.settimeout(START_SECONDS)
+        try:
+            socket.send_fds(self._control, [json.dumps(start).encode()], [descriptor])
+            answer = self._control.recv(4096)
+        except OSError as error:
+            raise InfrastructureError(f"the zygote did not start: {error}; {self._last_words()}") from error
+        finally:
+            os.close(descriptor)
+        if not answer:
+            raise InfrastructureError(f"the zygote died while starting: {self._last_words()}")
+        said: dict[str, Any] = json.loads(answer)
+        if "lacks" in said:
+            raise EnvironmentLacks(f"isolation tier {self.tier} cannot be formed here: {said['lacks']}")
+
+    def run(self, job: Job, keep_going: Callable[[RawRun], bool], deadline: float | None = None) -> str | None:
+        """Run a job, giving each test's `RawRun` to `keep_going` in order; where that says False the rest is dropped.
+
+        Returns why the program does not compile, or None. Raises `InfrastructureError` where the zygote or the
+        template failed (the worker must then be closed), `DeadlinePassed` past `deadline` (in `time.monotonic`).
+        """
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            descriptor = _job_memfd(job)
+            try:
+                message = protocol.JOB_WALL.pack(job.wall_cap)
+                self._control.settimeout(START_SECONDS)
+                socket.send_fds(self._control, [message], [descriptor, far.fileno()])
+            finally:
+                os.close(descriptor)
+                far.close()
+            compile_error, received, stopped = self._receive(near, job, keep_going, deadline)
+        except OSError as error:
+            raise InfrastructureError(f"the zygote is gone: {error}; {self._last_words()}") from error
+        finally:
+            near.close()
+        status = self._await_end(GRACE_SECONDS)
+        expected = 1 if job.mode == protocol.FUNCTION_SHARED else len(job.inputs)
+        if compile_error is not None or stopped or received == expected:
+            return compile_error
+        if received == 0 and os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHED_COMPILER:
+            return f"the compiler was ended by signal {os.WTERMSIG(status)}"
+        raise InfrastructureError(f"the template ended with wait status {status}; {self._last_words()}")
+
+    def _receive(
+        self, near: socket.socket, job: Job, keep_going: Callable[[RawRun], bool], deadline: float | None
+    ) -> tuple[str | None, int, bool]:
+        """(why it does not compile, tests received, whether `keep_going` ended it before the last)."""
+        expected = 1 if job.mode == protocol.FUNCTION_SHARED else len(job.inputs)
+        end = time.monotonic() + job.wall_cap + GRACE_SECONDS
+        if deadline is not None:
+            end = min(end, deadline)
+        for received in range(expected):
+            left = end - time.monotonic()
+            if left <= 0:
+                raise self._too_late(deadline)
+            near.settimeout(left)
+            try:
+                message, descriptors, _, _ = socket.recv_fds(near, protocol.MESSAGE_BYTES + 1, 1)
+            except TimeoutError:
+                raise self._too_late(deadline) from None
+            try:
+                if not message:
+                    return None, received, False
+                kind, run = _read_result(message, descriptors, job.output)
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+            if kind == protocol.KIND_COMPILE_ERROR:
+                return run.error.decode("utf-8", "replace"), received, False
+            if not keep_going(run):
+                return None, received + 1, True
+        return None, expected, False
+
+    def _too_late(self, deadline: float | None) -> InfrastructureError:
+        if deadline is not None and time.monotonic() >= deadline:
+            return DeadlinePassed("the deadline passed before the job's end")
+        return InfrastructureError(f"the job did not end within its wall-clock cap; {self._last_words()}")
+
+    def _await_end(self, seconds: float) -> int:
+        """Wait until every process of the job is dead; the template's wait status."""
+        self._control.settimeout(seconds)
+        try:
+            message = self._control.recv(protocol.DONE.size + 1)
+            status, _ = protocol.DONE.unpack(message)
+        except (OSError, struct.error) as error:
+            raise InfrastructureError(f"the zygote did not end the job: {error}; {self._last_words()}") from error
+        return int(status)
+
+    def _last_words(self) -> str:
+        size = os.fstat(self._errors).st_size
+        text = os.pread(self._errors, 1000, max(0, size - 1000)).decode("utf-8", "replace").strip()
+        return text or "it left no message"
+
+    def close(self) -> None:
+        """End the zygote and everything below it. Also from another thread, whose `run` then fails."""
+        try:
+            self._control.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # closed already
+        self._process.kill()
+        self._process.wait()
+        self._control.close()
+        os.close(self._errors)
+
+    @property
+    def process_id(self) -> int:
+        """Of the process that this worker started (in tier A its child is the zygote proper)."""
+        return self._process.pid
+
+
+ENVIRONMENT = {
+    "LD_BIND_NOW": "1",  # lazy binding would be redone in every child
+    "PYTHONHASHSEED": "0",
+    "PYTHONUTF8": "1",
+    "MALLOC_ARENA_MAX": "1",  # an arena reserves 64 MiB of address space per thread
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+}
+"""The whole environment of a zygote."""
+
+
+def _library_paths() -> tuple[list[str], list[str], str | None]:
+    """Readable paths, folders of which only the names can be listed, and the folder of installed packages."""
+    standard_library = sysconfig.get_path("stdlib")
+    shared_library = sysconfig.get_config_var("LIBDIR") or "/usr/lib"
+    readable = [standard_library, sysconfig.get_path("platstdlib"), *SYSTEM_READABLE]
+    readable += [str(path) for path in Path(shared_library).glob("libpython*")]
+    packages = sysconfig.get_path("platlib")
+    if not os.path.isdir(packages):
+        return readable, [], None
+    readable += [path for name in PACKAGES if os.path.exists(path := os.path.join(packages, name))]
+    return readable, [packages], packages
+
+
+def _job_memfd(job: Job) -> int:
+    code = job.code.encode("utf-8", "surrogatepass")
+    name = job.function_name.encode()
+    inputs = [text.encode("utf-8", "surrogatepass") for text in job.inputs]
+    header = protocol.JOB.pack(
+        job.mode,
+        job.report_first,
+        len(inputs),
+        len(code),
+        len(name),
+        job.memory,
+        job.output,
+        job.cpu_cap,
+        job.seconds,
+        job.wall,
+    )
+    return _memfd("job", [header, struct.pack(f"<{len(inputs)}Q", *map(len, inputs)), code, name, *inputs])
+
+
+def _memfd(name: str, parts: list[bytes]) -> int:
+    """A sealed memfd that holds `parts` one after another."""
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        content = memoryview(b"".join(parts))
+        while content:
+            content = content[os.write(descriptor, content) :]
+        fcntl(descriptor, F_ADD_SEALS, SEALS)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _read_result(message: bytes, descriptors: list[int], cap: int) -> tuple[int, RawRun]:
+    """Parse a template's message. Raises `InfrastructureError` where it is not one."""
+    if len(message) < protocol.RESULT.size:
+        raise InfrastructureError("the template sent a message that is too short")
+    kind, status, late, cpu, wall, resident, output_bytes, error_bytes, tail_bytes = protocol.RESULT.unpack_from(message)
+    end_of_tail = protocol.RESULT.size + tail_bytes
+    inline = len(message) - end_of_tail
+    if descriptors:
+        if inline != 0 or not stat.S_ISREG(os.fstat(descriptors[0]).st_mode):
+            raise InfrastructureError("the template sent an output that is not a plain file")
+        output = _read_file(descriptors[0], min(max(output_bytes, 0), cap))
+    else:
+        if inline < 0 or inline != output_bytes:
+            raise InfrastructureError("the template sent lengths that do not add up")
+        output = message[end_of_tail:]
+    error = message[protocol.RESULT.size : end_of_tail]
+    return kind, RawRun(status, bool(late), cpu, wall, resident, output, output_bytes, error_bytes, error)
+
+
+def _read_file(descriptor: int, size: int) -> bytes:
+    parts = []
+    at = 0
+    while at < size:
+        part = os.pread(descriptor, size - at, at)
+        if not part:
+            break
+        parts.append(part)
+        at += len(part)
+    return b"".join(parts)
