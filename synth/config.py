@@ -1,5 +1,6 @@
 """Settings of synthesis: the teacher, the splits to make, and how labels are verified."""
 
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -7,6 +8,18 @@ from pydantic import Field, field_validator
 from xcoder_train.core.settings import Settings
 
 Style = Literal["codeforces", "atcoder", "leetcode"]
+
+MAXIMUM_DEPTH = 6
+"""Deeper pipelines repeat themselves or lose all their values on the way."""
+
+
+def check_style_weights(styles: dict[Style, float]) -> dict[Style, float]:
+    """The weights as they are; raises `ValueError` where no style could be drawn from them."""
+    if not styles or min(styles.values()) < 0 or sum(styles.values()) <= 0:
+        raise ValueError(
+            "style weights must be non-negative with a positive sum, such as {codeforces: 0.7, atcoder: 0.3}"
+        )
+    return styles
 
 
 class ProceduralTeacherSettings(Settings):
@@ -39,6 +52,18 @@ class SplitSettings(Settings):
     styles: dict[Style, float] | None = None
     """Style mix of this split where it differs from `synth.styles`."""
 
+    @field_validator("depth")
+    @classmethod
+    def _depths_are_positive(cls, depth: tuple[int, ...]) -> tuple[int, ...]:
+        if not depth or min(depth) < 1 or max(depth) > MAXIMUM_DEPTH:
+            raise ValueError(f"depth needs one or more numbers from 1 to {MAXIMUM_DEPTH}, such as [1, 2, 3]")
+        return depth
+
+    @field_validator("styles")
+    @classmethod
+    def _styles_have_weight(cls, styles: dict[Style, float] | None) -> dict[Style, float] | None:
+        return None if styles is None else check_style_weights(styles)
+
 
 class VerificationSettings(Settings):
     """Dual verification: candidates vote on labels, labels elect the golden solution."""
@@ -62,8 +87,12 @@ class VerificationSettings(Settings):
 class CleaningSettings(Settings):
     """Near-duplicate removal within and across splits."""
 
-    similarity: float = Field(default=0.9, gt=0, le=1)
-    """Jaccard similarity of statement shingles (words) from which two tasks count as duplicates."""
+    similarity: float = Field(default=0.8, gt=0, le=1)
+    """Jaccard similarity of statement shingles (words) from which two tasks count as near-duplicates.
+
+    Exact duplicates always go. At 0.8 one changed word makes a near-duplicate in statements of some 30 words or more;
+    statements of the procedural teacher are templates, so below 0.7 tasks of different meaning are removed as well.
+    """
 
     shingle_words: int = Field(default=3, ge=1)
     """Words in a shingle."""
@@ -102,11 +131,17 @@ class SynthSettings(Settings):
     verification: VerificationSettings = VerificationSettings()
     cleaning: CleaningSettings = CleaningSettings()
 
+    @field_validator("splits")
+    @classmethod
+    def _split_names_are_plain(cls, splits: dict[str, SplitSettings]) -> dict[str, SplitSettings]:
+        for name in splits:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+                raise ValueError(
+                    f"split name {name!r} may hold letters, digits, '-' and '_' only; it becomes part of task ids"
+                )
+        return splits
+
     @field_validator("styles")
     @classmethod
     def _styles_have_weight(cls, styles: dict[Style, float]) -> dict[Style, float]:
-        if not styles or min(styles.values()) < 0 or sum(styles.values()) <= 0:
-            raise ValueError(
-                "style weights must be non-negative with a positive sum, such as {codeforces: 0.7, atcoder: 0.3}"
-            )
-        return styles
+        return check_style_weights(styles)

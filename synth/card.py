@@ -1,0 +1,63 @@
+"""The dataset card of a published dataset: a README that the dataset's folder carries."""
+
+import json
+from pathlib import Path
+
+from synth.config import SynthSettings
+from synth.funnel import SplitFunnel
+
+_WHAT = {
+    "sft": (
+        "Conversations for supervised fine-tuning: one row per accepted solution, that is, one that passes every "
+        "labelled test of its problem. `rank` orders the solutions of a problem, the golden one first."
+    ),
+    "rl": (
+        "Prompts for reinforcement learning with a judge. A row carries `problem_id` and no tests; those stand in "
+        "`tests.parquet` of the same run. `pass_rate` is the share of candidate solutions that passed every test."
+    ),
+}
+
+
+def write_card(use: str, rows: int, settings: SynthSettings, seed: int, funnels: dict[str, SplitFunnel]) -> str:
+    """The card of the dataset of `use`, as Markdown with the metadata block that dataset hubs read."""
+    ours = {name: funnel for name, funnel in funnels.items() if settings.splits[name].use == use}
+    sections = [
+        "---\nlicense: apache-2.0\nlanguage: en\ntags:\n- code\n- synthetic\nconfigs:\n- config_name: default\n"
+        "  data_files:\n  - split: train\n    path: train.parquet\n---",
+        f"# Synthetic programming tasks: {use}",
+        _WHAT[use] + f" {rows:,} rows.",
+        "Tasks, inputs and candidate solutions come from a teacher; labels are elected by the candidates and never "
+        "taken from the teacher's truth (dual verification, X-Coder, arXiv 2601.06953). Evaluation splits use feature "
+        "combinations that occur in no training split, and near-duplicates of evaluation tasks were removed.",
+    ]
+    for name, funnel in ours.items():
+        sections += [f"## Split `{name}`", _funnel_table(funnel), _confidence(funnel)]
+    recipe = json.dumps({"seed": seed, "synth": settings.model_dump(mode="json")}, indent=2)
+    sections += ["## Recipe", f"```json\n{recipe}\n```", "## Licence", "Apache-2.0. The data are wholly synthetic."]
+    return "\n\n".join(sections) + "\n"
+
+
+def card_path(dataset: Path) -> Path:
+    """Where the card of a dataset folder stands."""
+    return dataset / "README.md"
+
+
+def _funnel_table(funnel: SplitFunnel) -> str:
+    rows = [("tasks made", funnel.made)]
+    rows += [(f"dropped: {reason}", count) for reason, count in sorted(funnel.dropped.items())]
+    rows += [("tasks kept", funnel.kept), ("candidates asked", funnel.candidates)]
+    rows += [(f"quarantined: {reason}", count) for reason, count in sorted(funnel.quarantined.items())]
+    rows += [("accepted solutions", funnel.accepted), ("labelled tests", funnel.labels)]
+    rows += [(f"kept in style {style}", count) for style, count in sorted(funnel.styles.items())]
+    rows += [(f"kept of depth {depth}", count) for depth, count in sorted(funnel.depths.items())]
+    return "\n".join(["| step | count |", "|---|---:|", *(f"| {name} | {count:,} |" for name, count in rows)])
+
+
+def _confidence(funnel: SplitFunnel) -> str:
+    if not funnel.kept:
+        return "No task was kept."
+    return (
+        f"Label confidence: the winning answer has {funnel.agreement / funnel.labels:.1%} of the candidates' votes. "
+        f"Measured against the known truth, labels are right on {funnel.labels_right / funnel.labels:.2%} of the tests "
+        f"and golden solutions on all inputs of {funnel.golden_right / funnel.kept:.2%} of the tasks."
+    )

@@ -1,0 +1,81 @@
+"""The stage that runs every candidate on every input of its task, through the judge.
+
+Identical programs of a task run once. A run that the judge could not carry out (IE) says nothing about a program: the
+task is set aside, counted, and tried again when the stage is run again.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from reward.config import JudgeSettings
+from reward.judge import Judge
+from reward.submission import Submission
+from synth.progress import stage_progress
+from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, WorkTables, beside
+from xcoder_train.core.errors import InfrastructureError
+from xcoder_train.core.problem import Problem
+from xcoder_train.core.records import RecordStore, read_records, write_records
+
+INFRASTRUCTURE_FAILURE = "infrastructure failure"
+
+FAILED_SHARE = 0.01
+"""Share of tasks that may be lost to infrastructure failures before the run stops."""
+
+
+def execute_candidates(judge_settings: JudgeSettings, tables: WorkTables, total_tasks: int) -> None:
+    """Run what has not been run yet. Raises `InfrastructureError` when more than 1 % of the tasks fail that way."""
+    store = RecordStore(tables.executions, Execution, ("task_id", "program"))
+    if store.is_sealed:
+        return
+    failed: dict[str, Quarantined] = {}
+    total = sum(len(programs) for _, _, programs in _work(tables))
+    with stage_progress("executions", total, len(store.keys)) as advance, Judge(judge_settings) as judge:
+        for execution in judge.execute(_submissions(tables, store)):
+            name, _, program = execution.id.rpartition("/")
+            statuses = tuple(run.status for run in execution.runs)
+            if "IE" in statuses:
+                split = name.split("-", 1)[1].rpartition("-")[0]
+                failed[name] = Quarantined(name, -1, split, INFRASTRUCTURE_FAILURE, "")
+                if len(failed) > FAILED_SHARE * total_tasks:
+                    store.close()
+                    raise InfrastructureError(
+                        f"{len(failed)} of {total_tasks} tasks could not be executed: the judge itself failed on them, "
+                        f"again and again. At most {FAILED_SHARE:.0%} may be lost. Look at the judge (xcoder doctor), "
+                        "then run the same command again; what was executed is kept."
+                    )
+            else:
+                outputs = tuple(run.output or "" if run.status == "OK" else "" for run in execution.runs)
+                store.append(Execution(name, int(program), statuses, outputs))
+            advance(1)
+    write_records(tables.failures, Quarantined, failed.values(), ("task_id", "index"))
+    store.seal()
+
+
+def distinct_programs(candidates: Iterable[Candidate]) -> dict[str, int]:
+    """Each program of a task that can be run, with the index of the first candidate that wrote it."""
+    programs: dict[str, int] = {}
+    for candidate in candidates:
+        if candidate.fault is None:
+            programs.setdefault(candidate.code, candidate.index)
+    return programs
+
+
+def _work(tables: WorkTables) -> Iterator[tuple[Problem, str, dict[str, int]]]:
+    tasks = read_records(tables.tasks, Task)
+    for task, candidates in beside(tasks, read_records(tables.candidates, Candidate)):
+        yield task.problem, task.task_id, distinct_programs(candidates)
+
+
+def _submissions(tables: WorkTables, store: RecordStore[Execution]) -> Iterator[Submission]:
+    inputs = read_records(tables.inputs, TaskInputs)
+    for (problem, name, programs), given in zip(_work(tables), inputs, strict=True):
+        for code, program in programs.items():
+            if (name, program) not in store.keys:
+                yield Submission(
+                    id=f"{name}/{program}",
+                    code=code,
+                    inputs=given.inputs,
+                    expected=(None,) * len(given.inputs),
+                    function_name=problem.function_name,
+                    limits=problem.limits,
+                    share_process=problem.io == "function",
+                )

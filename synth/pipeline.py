@@ -1,0 +1,83 @@
+"""Synthesis from beginning to end: tasks, inputs, candidates, executions, verification, cleaning, datasets.
+
+Every stage keeps what it has done record by record and skips what is there, so that a killed run goes on where it was
+and leaves the same bytes. The tables and datasets depend on the settings and the seed alone; what was measured of this
+process (seconds) stands in `timings.json`.
+"""
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from reward.config import JudgeSettings
+from synth.card import card_path, write_card
+from synth.cleaning import remove_duplicates
+from synth.config import SynthSettings
+from synth.execution import execute_candidates
+from synth.funnel import count_funnel, print_funnel
+from synth.procedural.teacher import ProceduralTeacher
+from synth.publication import publish_datasets, publish_tables
+from synth.tables import WorkTables
+from synth.teaching import count_tasks, make_candidates, make_inputs, make_tasks
+from synth.verification import verify_tasks
+from xcoder_train.core.files import write_json, write_text
+from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.prompt import PromptStyle
+from xcoder_train.core.stage import StageContext
+
+Timings = dict[str, dict[str, float]]
+
+
+def synthesise(
+    settings: SynthSettings, judge_settings: JudgeSettings, prompt_style: PromptStyle, context: StageContext
+) -> None:
+    """Make the tables of `SynthLayout` and the datasets in `context.folder`; go on where a killed run stopped.
+
+    Raises `InfrastructureError` when the judge fails on more than 1 % of the tasks.
+    """
+    tables, layout = WorkTables(context.folder), SynthLayout(context.folder)
+    teacher = ProceduralTeacher(settings.teacher, context.seed)
+    total = count_tasks(settings)
+    timings: Timings = {}
+
+    with _timed("tasks", timings):
+        make_tasks(settings, teacher, tables, context.seed)
+    with _timed("inputs", timings):
+        make_inputs(settings, teacher, tables)
+    with _timed("candidates", timings):
+        make_candidates(settings, teacher, tables)
+    with _timed("executions", timings):
+        execute_candidates(judge_settings, tables, total)
+    with _timed("verification", timings):
+        verify_tasks(settings, tables, context.seed)
+    with _timed("cleaning", timings):
+        remove_duplicates(settings.cleaning, tables)
+    with _timed("datasets", timings):
+        publish_tables(tables, layout, total)
+        rows = publish_datasets(settings, layout, prompt_style, context.seed)
+        funnels = count_funnel(settings, tables, layout)
+        for use, count in rows.items():
+            write_text(card_path(layout.dataset(use)), write_card(use, count, settings, context.seed, funnels))
+
+    funnel = {name: split.as_json() for name, split in funnels.items()}
+    write_json(layout.funnel, funnel)
+    write_json(context.folder / "timings.json", timings)
+    print_funnel(funnels)
+    context.finish(funnel=funnel, dataset_rows=rows)
+
+
+@contextmanager
+def _timed(stage: str, timings: Timings) -> Iterator[None]:
+    wall, own, children = time.monotonic(), time.process_time(), _children_seconds()
+    yield
+    timings[stage] = {
+        "wall_seconds": round(time.monotonic() - wall, 3),
+        "cpu_seconds": round(time.process_time() - own, 3),
+        "judge_cpu_seconds": round(_children_seconds() - children, 3),
+    }
+
+
+def _children_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

@@ -1,0 +1,182 @@
+"""The working tables of synthesis, one record per thing done, and how they are read side by side.
+
+A task's id starts with the rank of its split, so that table order is the order of precedence: evaluation splits come
+first, then the others in the order of the recipe.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from synth.config import SplitSettings
+from xcoder_train.core.problem import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A problem with the subtree that it was made from (`pipeline`, as JSON), and the draws that it took."""
+
+    task_id: str
+    split: str
+    use: str
+    depth: int
+    draws: int
+    pipeline: str
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInputs:
+    """The test inputs of a task."""
+
+    task_id: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One answer of the teacher. `fault` says why it holds no usable program; it is None where `code` is one."""
+
+    task_id: str
+    index: int
+    model: str
+    response: str
+    code: str
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What one program did on every input of its task. `program` is the index of the first candidate that wrote it.
+
+    `outputs` holds the output of each run whose status is "OK", and "" for the others.
+    """
+
+    task_id: str
+    program: int
+    statuses: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """What was set aside and why: a candidate, or (index -1) a whole task."""
+
+    task_id: str
+    index: int
+    split: str
+    reason: str
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of dual verification of one task; `reason` is None where the task is kept.
+
+    `tests` are the inputs (by place) that got a label, with label, agreement and weight of each. `golden` is the index
+    of the elected candidate. `labels_right` and `golden_right` compare with the truth that the teacher knows; they
+    are measured after the fact and decide nothing.
+    """
+
+    task_id: str
+    problem_id: str
+    split: str
+    statement: str
+    reason: str | None
+    tests: tuple[int, ...]
+    labels: tuple[str, ...]
+    agreements: tuple[float, ...]
+    weights: tuple[int, ...]
+    candidates: tuple[int, ...]
+    passed: tuple[int, ...]
+    scores: tuple[float, ...]
+    golden: int | None
+    labels_right: int
+    golden_right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A verified task that cleaning took out, and the earlier task that it duplicates."""
+
+    task_id: str
+    problem_id: str
+    split: str
+    reason: str
+    partner_task_id: str
+    partner_problem_id: str
+    similarity: float
+
+
+@dataclass(frozen=True)
+class WorkTables:
+    """Where the working tables stand, below the stage's folder."""
+
+    folder: Path
+
+    @property
+    def tasks(self) -> Path:
+        """`Task` records."""
+        return self.folder / "work" / "tasks.parquet"
+
+    @property
+    def inputs(self) -> Path:
+        """`TaskInputs` records."""
+        return self.folder / "work" / "inputs.parquet"
+
+    @property
+    def candidates(self) -> Path:
+        """`Candidate` records."""
+        return self.folder / "work" / "candidates.parquet"
+
+    @property
+    def executions(self) -> Path:
+        """`Execution` records."""
+        return self.folder / "work" / "executions.parquet"
+
+    @property
+    def failures(self) -> Path:
+        """`Quarantined` records of tasks that the judge could not execute."""
+        return self.folder / "work" / "failures.parquet"
+
+    @property
+    def verdicts(self) -> Path:
+        """`Verdict` records."""
+        return self.folder / "work" / "verdicts.parquet"
+
+    @property
+    def quarantine(self) -> Path:
+        """`Quarantined` records."""
+        return self.folder / "quarantine.parquet"
+
+    @property
+    def removals(self) -> Path:
+        """`Removal` records."""
+        return self.folder / "removals.parquet"
+
+
+def ranked_splits(splits: dict[str, SplitSettings]) -> list[str]:
+    """Split names in order of precedence: evaluation first, otherwise as the recipe has them."""
+    return sorted(splits, key=lambda name: splits[name].use != "evaluation")
+
+
+def task_id(rank: int, split: str, index: int) -> str:
+    """The name of a task of a split; names sort by rank, then index."""
+    return f"{rank:03d}-{split}-{index:08d}"
+
+
+def beside(tasks: Iterable[Task], records: Iterable[Any]) -> Iterator[tuple[Task, list[Any]]]:
+    """Each task with its records of another table; both are in task order, and a task may have none."""
+    groups = groupby(records, key=attrgetter("task_id"))
+    name, group = next(groups, (None, iter(())))
+    for task in tasks:
+        if name == task.task_id:
+            yield task, list(group)
+            name, group = next(groups, (None, iter(())))
+        else:
+            yield task, []
+    if name is not None:
+        raise RuntimeError(f"a table holds records of {name}, which is not a task here")

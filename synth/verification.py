@@ -1,0 +1,87 @@
+"""The stage that applies dual verification to every task, and measures it against the truth that the teacher knows."""
+
+from collections.abc import Iterator
+
+from synth.config import SynthSettings
+from synth.execution import INFRASTRUCTURE_FAILURE, distinct_programs
+from synth.procedural.pipeline import read_pipeline
+from synth.procedural.task import true_output
+from synth.progress import stage_progress
+from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, Verdict, WorkTables, beside
+from synth.teaching import count_tasks
+from synth.voting import Election, verify, vote_of
+from xcoder_train.core.records import read_records, write_records
+from xcoder_train.core.seeds import derive_seed
+
+
+def verify_tasks(settings: SynthSettings, tables: WorkTables, seed: int) -> None:
+    """Write the verdict on every task. Cheap beside execution, so a run that was cut off does it again."""
+    if tables.verdicts.exists():
+        return
+    with stage_progress("verification", count_tasks(settings)) as advance:
+
+        def verdicts() -> Iterator[Verdict]:
+            for verdict in _verdicts(settings, tables, seed):
+                yield verdict
+                advance(1)
+
+        write_records(tables.verdicts, Verdict, verdicts(), ("task_id",))
+
+
+def _verdicts(settings: SynthSettings, tables: WorkTables, seed: int) -> Iterator[Verdict]:
+    failed = {failure.task_id for failure in read_records(tables.failures, Quarantined)}
+    rows = zip(
+        beside(read_records(tables.tasks, Task), read_records(tables.candidates, Candidate)),
+        beside(read_records(tables.tasks, Task), read_records(tables.executions, Execution)),
+        read_records(tables.inputs, TaskInputs),
+        strict=True,
+    )
+    for (task, candidates), (_, executions), given in rows:
+        if task.task_id in failed:
+            yield _verdict(task, given, (), {}, Election(INFRASTRUCTURE_FAILURE, (), (), (), None))
+            continue
+        by_program = {execution.program: execution for execution in executions}
+        programs = distinct_programs(candidates)
+        runs = {c.index: by_program[programs[c.code]] for c in candidates if c.fault is None}
+        votes = {program: _votes(task, execution) for program, execution in by_program.items()}
+        election = verify(
+            [votes[run.program] for run in runs.values()],
+            asked=len(candidates),
+            sizes=[len(text) for text in given.inputs],
+            settings=settings.verification,
+            seed=derive_seed(seed, "hold out", task.task_id),
+        )
+        yield _verdict(task, given, tuple(runs), runs, election)
+
+
+def _votes(task: Task, execution: Execution) -> tuple[str | None, ...]:
+    return tuple(
+        vote_of(output, task.problem.io) if status == "OK" else None
+        for status, output in zip(execution.statuses, execution.outputs, strict=True)
+    )
+
+
+def _verdict(
+    task: Task, given: TaskInputs, candidates: tuple[int, ...], runs: dict[int, Execution], election: Election
+) -> Verdict:
+    golden = None if election.golden is None else candidates[election.golden]
+    labels = election.labels
+    pipeline = read_pipeline(task.pipeline)
+    truth = [vote_of(true_output(pipeline, text), task.problem.io) for text in given.inputs]
+    return Verdict(
+        task_id=task.task_id,
+        problem_id=task.problem.problem_id,
+        split=task.split,
+        statement=task.problem.statement,
+        reason=election.reason,
+        tests=tuple(label.input for label in labels),
+        labels=tuple(runs[candidates[label.voter]].outputs[label.input] for label in labels),
+        agreements=tuple(label.agreement for label in labels),
+        weights=tuple(label.weight for label in labels),
+        candidates=candidates,
+        passed=election.passed,
+        scores=election.scores,
+        golden=golden,
+        labels_right=sum(label.vote == truth[label.input] for label in labels),
+        golden_right=golden is not None and list(_votes(task, runs[golden])) == truth,
+    )
