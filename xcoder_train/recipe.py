@@ -31,7 +31,7 @@ class Recipe(Settings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     """The run's name, and its folder below `runs_dir`; the recipe file's name when left out."""
 
-    runs_dir: Path = Path("runs")
+    runs_dir: Path = Field(default=Path("runs"), validate_default=False)
     """Where runs lie."""
 
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -90,8 +90,11 @@ def examine_recipe(path: Path, overrides: Sequence[str]) -> tuple[Located, Recip
             recipe = _validate(values)
         except ValidationError as error:
             found = mistakes_of(error, root)
-            mistakes += [mistake for mistake in found if mistake not in mistakes]
-            values = without(values, [mistake.path for mistake in found])
+            mistakes += [mistake for mistake in found if not any(mistake.follows(earlier) for earlier in mistakes)]
+            rest = without(values, [mistake.path for mistake in found])
+            if rest == values:  # only a default of ours can be wrong where nothing was written
+                raise
+            values = rest
     for conflict in find_conflicts(recipe):
         if not any(mistake.touches(conflict.paths) for mistake in mistakes):
             mistakes.append(Mistake(conflict.paths[0], conflict.message, root))

@@ -56,7 +56,11 @@ def _stages(recipe: "Recipe") -> Iterator[Conflict]:
         yield _conflict("needs a model to start from: set model.path or model.init", "sft", "model")
     if recipe.grpo is not None and not _has_result(recipe, "sft") and recipe.model.path is None:
         yield _conflict(
-            "needs a model to start from: an `sft:` section, `inputs.sft`, or model.path", "grpo", "sft", "model", "inputs"
+            "needs a model to start from: an `sft:` section, `inputs.sft`, or model.path",
+            "grpo",
+            "sft",
+            "model",
+            "inputs",
         )
 
 
@@ -77,12 +81,6 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
     settings = recipe.evaluation
     if settings is None:
         return
-    if settings.k and max(settings.k) > settings.samples:
-        yield _conflict(
-            f"pass@{max(settings.k)} needs at least {max(settings.k)} samples; evaluation.samples is {settings.samples}",
-            "evaluation.k",
-            "evaluation.samples",
-        )
     sources = {"sft": "sft", "rl": "grpo"}
     for model in settings.models:
         stage = sources.get(model)
@@ -172,7 +170,14 @@ def _grpo_training(grpo: GrpoSettings) -> Iterator[Conflict]:
             "grpo.training.num_iterations",
         )
     loss, level = training.get("loss_type", "dapo"), training.get("importance_sampling_level", "token")
-    needed = {"luspo": "sequence", "vespo": "token", "bnpo": "token", "dr_grpo": "token", "dapo": "token", "cispo": "token"}
+    needed = {
+        "luspo": "sequence",
+        "vespo": "token",
+        "bnpo": "token",
+        "dr_grpo": "token",
+        "dapo": "token",
+        "cispo": "token",
+    }
     if loss in needed and level != needed[loss]:
         yield _conflict(
             f"loss_type {loss} needs importance_sampling_level {needed[loss]}, which is {level}",
@@ -194,7 +199,9 @@ def _context(recipe: "Recipe") -> Iterator[Conflict]:
     context, where = shape.context, "model.init.context" if recipe.model.init is not None else "model.path"
     if recipe.sft is not None and recipe.sft.max_length > context:
         yield _conflict(
-            f"rows of {recipe.sft.max_length} tokens do not fit the model's context of {context}", "sft.max_length", where
+            f"rows of {recipe.sft.max_length} tokens do not fit the model's context of {context}",
+            "sft.max_length",
+            where,
         )
     grpo = recipe.grpo
     if grpo is not None and grpo.max_prompt_length + grpo.max_completion_length > context:

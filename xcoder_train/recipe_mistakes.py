@@ -1,6 +1,7 @@
 """How a mistake in a recipe is found in its source and told to its author."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import UnionType
@@ -39,6 +40,14 @@ class Mistake:
         parent = self.path[:-1]
         return any(path[: len(self.path)] == self.path or (parent and parent[: len(path)] == path) for path in paths)
 
+    def follows(self, earlier: "Mistake") -> bool:
+        """True when this was only found because what `earlier` complains of was taken out."""
+        if self.path == earlier.path:
+            return True
+        below = earlier.path[len(self.path) :]
+        is_above = earlier.path[: len(self.path)] == self.path
+        return is_above and re.search(rf"\b{re.escape(str(below[0]))}\b", self.message) is not None
+
     def _written(self) -> str:
         """` = value` as the author wrote it; nothing where there is no value or the message is about a whole section."""
         above, found = self.root.nearest(self.path[:-1]), self.root.nearest(self.path)
@@ -74,29 +83,22 @@ def training_mistakes(root: Located) -> list[Mistake]:
     return found
 
 
-def without(values: Any, paths: list[tuple[Part, ...]]) -> Any:
-    """`values` less what stands at `paths`; where nothing stands there, less the section that lacks it."""
+def without(values: dict[str, Any], paths: list[tuple[Part, ...]]) -> dict[str, Any]:
+    """A copy of `values` less what stands at `paths`; where nothing stands there, less the section that lacks it."""
     for path in paths:
-        *above, last = path or ("",)
-        here = values
-        for part in above:
-            here = here[part]
-        if (isinstance(here, dict) and last in here) or (isinstance(here, list) and isinstance(last, int)):
-            values = _dropped(values, path)
-        else:
-            values = _dropped(values, tuple(above))
-    return values
+        values = _dropped(values, path) or {}
+    return {"name": "recipe", **values}
 
 
-def _dropped(values: Any, path: tuple[Part, ...]) -> Any:
-    """A copy without `path`. A list with a bad entry is dropped as a whole, so that later indices stay valid."""
-    if not path:
-        return {"name": "recipe"}
-    if isinstance(values, list):
+def _dropped(here: Any, path: tuple[Part, ...]) -> Any:
+    """None stands for what is dropped; a list with a bad entry goes as a whole, so that later indices stay valid."""
+    if not path or not isinstance(here, dict) or (len(path) == 1 and path[0] not in here):
         return None
     first, *rest = path
-    below = None if not rest else _dropped(values.get(first), tuple(rest))
-    return {key: (below if key == first else item) for key, item in values.items() if key != first or below is not None}
+    if first not in here:
+        return here
+    below = _dropped(here[first], tuple(rest))
+    return {key: below if key == first else item for key, item in here.items() if key != first or below is not None}
 
 
 def _source_path(location: tuple[Part, ...], root: Located) -> tuple[Part, ...]:

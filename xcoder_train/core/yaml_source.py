@@ -82,7 +82,9 @@ def read_yaml(text: str, source: str, lines: bool = True) -> Located:
     except YAMLError as error:
         raise InputError(f"{source}: not valid YAML: {error}") from error
     if len(documents) > 1:
-        raise InputError(f"{Place(source, documents[1].start_mark.line + 1)}: expected one YAML document, found several")
+        raise InputError(
+            f"{Place(source, documents[1].start_mark.line + 1)}: expected one YAML document, found several"
+        )
     if not documents or documents[0] is None:
         return Located(None, Place(source, 1 if lines else None))
     return _Builder(source, lines).build(documents[0], ())
