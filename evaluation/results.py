@@ -1,0 +1,98 @@
+"""What an evaluation leaves of one model, and how it is read back."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluation.judging import SampleVerdict
+from evaluation.samples import Sample
+from evaluation.scores import ProblemCounts
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.problem import Problem
+from xcoder_train.core.records import read_records
+
+LABELS = ("base", "sft", "rl")
+"""The stages of a model in the order in which they are made and shown."""
+
+
+@dataclass(frozen=True)
+class ResultLayout:
+    """Where each file of one model's evaluation stands, below the model's folder."""
+
+    folder: Path
+
+    @property
+    def plan(self) -> Path:
+        """JSON: what was asked; a folder that was begun for another plan is refused."""
+        return self.folder / "plan.json"
+
+    @property
+    def problems(self) -> Path:
+        """`Problem` records of all benchmarks, by problem_id."""
+        return self.folder / "problems.parquet"
+
+    @property
+    def samples(self) -> Path:
+        """`Sample` records, by (problem_id, sample_index)."""
+        return self.folder / "samples.parquet"
+
+    @property
+    def verdicts(self) -> Path:
+        """`SampleVerdict` records, by (problem_id, sample_index)."""
+        return self.folder / "verdicts.parquet"
+
+    @property
+    def counts(self) -> Path:
+        """`ProblemCounts` records, by problem_id."""
+        return self.folder / "counts.parquet"
+
+    @property
+    def scores(self) -> Path:
+        """JSON: pass@k with intervals per benchmark, overall and by group. Written last."""
+        return self.folder / "scores.json"
+
+    @property
+    def timings(self) -> Path:
+        """JSON: measured seconds, which no other file holds."""
+        return self.folder / "timings.json"
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """A finished evaluation: `scores` as in scores.json, `counts` per problem, sorted by problem_id."""
+
+    label: str
+    folder: Path
+    scores: dict[str, Any]
+    counts: tuple[ProblemCounts, ...]
+
+    def problems(self) -> Iterable[Problem]:
+        """The problems, by problem_id."""
+        return read_records(ResultLayout(self.folder).problems, Problem)
+
+    def samples(self) -> Iterable[Sample]:
+        """The completions, by (problem_id, sample_index)."""
+        return read_records(ResultLayout(self.folder).samples, Sample)
+
+    def verdicts(self) -> Iterable[SampleVerdict]:
+        """The verdicts, by (problem_id, sample_index)."""
+        return read_records(ResultLayout(self.folder).verdicts, SampleVerdict)
+
+
+def load_result(folder: Path) -> ModelResult:
+    """Read back a finished evaluation of one model."""
+    layout = ResultLayout(folder)
+    if not layout.scores.exists():
+        raise InputError(f"{folder} holds no finished evaluation; {layout.scores.name} is missing. Run `xcoder eval`.")
+    scores = json.loads(layout.scores.read_text(encoding="utf-8"))
+    return ModelResult(scores["label"], folder, scores, tuple(read_records(layout.counts, ProblemCounts)))
+
+
+def load_results(folder: Path) -> dict[str, ModelResult]:
+    """Every finished evaluation in the folders below `folder`, by label: base, sft, rl, then others by name."""
+    results = [load_result(path.parent) for path in folder.glob("*/scores.json")]
+    rank = {label: place for place, label in enumerate(LABELS)}
+    results.sort(key=lambda result: (rank.get(result.label, len(LABELS)), result.label))
+    return {result.label: result for result in results}
