@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from reward import tasks
 from reward.config import JudgeSettings
@@ -44,7 +44,7 @@ class Judge:
         self.settings = settings
         self.workers = workers or settings.workers or len(os.sched_getaffinity(0))
         self.tier = form_tier(settings.tier, settings.allow_unsandboxed)
-        self._queue: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Order[Any] | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._threads = [_WorkerThread(self.tier, self._queue, self._closed) for _ in range(self.workers)]
         for thread in self._threads:
@@ -149,7 +149,7 @@ class _WorkerThread(threading.Thread):
     The zygote is started here, not by the caller: it dies with the thread that started it.
     """
 
-    def __init__(self, tier: str, orders: "queue.SimpleQueue[_Order | None]", closed: threading.Event) -> None:
+    def __init__(self, tier: str, orders: "queue.SimpleQueue[_Order[Any] | None]", closed: threading.Event) -> None:
         super().__init__(name="judge-worker", daemon=True)
         self._tier = tier
         self._orders = orders

@@ -23,8 +23,10 @@ RUNAWAY_RECURSION = b"[Previous line repeated "
 def failure_of(run: RawRun, job: Job) -> Verdict | None:
     """The verdict on a test whose process did not end well, or None where its output decides."""
     killed = os.WIFSIGNALED(run.status) and os.WTERMSIG(run.status) == signal.SIGKILL
+    out_of_time = killed and run.cpu_seconds >= job.cpu_cap - KILL_JITTER_SECONDS
+    out_of_shared_time = os.WIFSIGNALED(run.status) and os.WTERMSIG(run.status) == signal.SIGPROF
     near_memory_limit = run.resident_kib * 1024 >= NEAR_MEMORY_LIMIT * job.memory
-    if run.late or run.cpu_seconds > job.seconds or (killed and run.cpu_seconds >= job.cpu_cap - KILL_JITTER_SECONDS):
+    if run.late or run.cpu_seconds > job.seconds or out_of_time or out_of_shared_time:
         return Verdict.TLE
     if run.output_bytes >= job.output or run.error_bytes >= job.output:
         return Verdict.OLE

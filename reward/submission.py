@@ -36,7 +36,9 @@ class Submission:
 
     def __post_init__(self) -> None:
         if not self.inputs:
-            raise InputError(f"submission {self.id!r} has no tests: at least one is needed, or every program would pass")
+            raise InputError(
+                f"submission {self.id!r} has no tests: at least one is needed, or every program would pass"
+            )
         if len(self.inputs) != len(self.expected):
             raise InputError(
                 f"submission {self.id!r} has {len(self.inputs)} inputs but {len(self.expected)} expected outputs"
@@ -64,20 +66,19 @@ def read_submissions(path: Path) -> Iterator[Submission]:
 
     Raises `InputError` with the line number at the first line that is not a submission.
     """
+    number = 0
     try:
-        stream = open(path, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read submissions from {path}: {error.strerror}") from error
-    with stream:
-        number = 0
-        try:
-            for number, line in enumerate(stream, start=1):
+        with open(path, encoding="utf-8") as stream:
+            for line in stream:
+                number += 1
                 if line.strip():
                     yield parse_submission(line)
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}, after line {number}: not UTF-8 text ({error.reason})") from error
-        except InputError as error:
-            raise InputError(f"{path}, line {number}: {error}") from error
+    except OSError as error:
+        raise InputError(f"cannot read submissions from {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}, line {number + 1}: not UTF-8 text ({error.reason})") from error
+    except InputError as error:
+        raise InputError(f"{path}, line {number}: {error}") from error
 
 
 def parse_submission(line: str) -> Submission:

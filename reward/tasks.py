@@ -9,12 +9,12 @@ from reward.compare import outputs_match, values_match
 from reward.config import JudgeSettings
 from reward.outcome import failure_of
 from reward.sandbox import protocol
+from reward.shared import run_submission
 from reward.submission import Submission
 from reward.verdict import Execution, Judgement, Run, TestResult, Verdict
 from reward.worker import Job, RawRun, Worker
 from xcoder_train.core.errors import InputError
 
-MIB = 1 << 20
 Result = TypeVar("Result", covariant=True)
 
 
@@ -33,9 +33,7 @@ class Task(Protocol[Result]):
 class JudgementTask:
     """Run a submission's tests and compare. Raises `InputError` where an expected output is missing."""
 
-    def __init__(
-        self, submission: Submission, settings: JudgeSettings, tier: str, stop_at_first_failure: bool
-    ) -> None:
+    def __init__(self, submission: Submission, settings: JudgeSettings, tier: str, stop_at_first_failure: bool) -> None:
         if None in submission.expected:
             index = submission.expected.index(None)
             raise InputError(f"submission {submission.id!r}: test {index} has no expected output to judge by")
@@ -46,14 +44,15 @@ class JudgementTask:
 
     def carry_out(self, worker: Worker, deadline: float | None) -> Judgement:
         results: list[TestResult] = []
-        job = make_job(self.submission, self._settings, self._stop)
 
-        def take(run: RawRun) -> bool:
+        def take(run: RawRun, job: Job) -> bool:
             verdict = self._verdict(run, job, self.submission.expected[len(results)])
             results.append(TestResult(verdict, run.cpu_seconds, run.wall_seconds, run.resident_kib / 1024))
             return verdict is Verdict.AC or not self._stop
 
-        compile_error = worker.run(job, take, deadline)
+        compile_error = run_submission(
+            worker, self.submission, self._settings, take, report_first=self._stop, deadline=deadline
+        )
         if compile_error is not None:
             return self._judgement(Verdict.CE, (), compile_error)
         verdicts = [result.verdict for result in results]
@@ -69,7 +68,7 @@ class JudgementTask:
         if failure is not None:
             return failure
         actual = run.output.decode("utf-8", "replace")
-        same = outputs_match if job.mode == protocol.ONE_PER_TEST else values_match
+        same = outputs_match if job.mode == protocol.PROGRAM else values_match
         return Verdict.AC if same(actual, expected or "") else Verdict.WA
 
     def _judgement(self, verdict: Verdict, results: tuple[TestResult, ...], message: str) -> Judgement:
@@ -95,9 +94,8 @@ class ExecutionTask:
 
     def carry_out(self, worker: Worker, deadline: float | None) -> Execution:
         runs: list[Run] = []
-        job = make_job(self.submission, self._settings, False)
 
-        def take(raw: RawRun) -> bool:
+        def take(raw: RawRun, job: Job) -> bool:
             failure = failure_of(raw, job)
             runs.append(
                 Run(
@@ -111,7 +109,9 @@ class ExecutionTask:
             )
             return True
 
-        compile_error = worker.run(job, take, deadline)
+        compile_error = run_submission(
+            worker, self.submission, self._settings, take, report_first=False, deadline=deadline
+        )
         if compile_error is not None:
             return self._all(Verdict.CE, compile_error)
         return Execution(self.submission.id, tuple(runs), self._tier)
@@ -122,20 +122,3 @@ class ExecutionTask:
     def _all(self, status: Verdict, reason: str) -> Execution:
         run = Run(status=status.value, output=None, error=reason)
         return Execution(self.submission.id, (run,) * len(self.submission.inputs), self._tier)
-
-
-def make_job(submission: Submission, settings: JudgeSettings, report_first: bool) -> Job:
-    """What a zygote gets to know of a submission: never its expected outputs."""
-    mode = protocol.ONE_PER_TEST if submission.function_name is None else protocol.FUNCTION
-    seconds = submission.limits.seconds
-    return Job(
-        mode=mode,
-        code=submission.code,
-        function_name=submission.function_name or "",
-        inputs=submission.inputs,
-        seconds=seconds,
-        wall=seconds * settings.wall_factor + settings.wall_extra_seconds,
-        memory=submission.limits.memory_mib * MIB,
-        output=settings.output_mib * MIB,
-        report_first=report_first,
-    )

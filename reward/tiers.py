@@ -75,7 +75,7 @@ def why_not(tier: str) -> str | None:
 
 
 PROBE_JOB = Job(
-    mode=protocol.ONE_PER_TEST,
+    mode=protocol.PROGRAM,
     code=PROBE,
     function_name="",
     inputs=("",),

@@ -25,6 +25,7 @@ from reward.sandbox.filters import filters
 from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
 
 START_SECONDS = 60.0
+END_SECONDS = 2.0
 GRACE_SECONDS = 10.0
 """How much longer than its own limits a job may take before the zygote is taken for dead."""
 TEST_OVERHEAD_SECONDS = 1.0
@@ -49,12 +50,13 @@ class Job:
     memory: int
     output: int
     report_first: bool
+    calls: int = 1
+    """Function calls that one process makes, each with `seconds` of CPU time."""
 
     @property
     def cpu_cap(self) -> int:
         """RLIMIT_CPU, which knows whole seconds only; the verdict is taken from the time used."""
-        shared = len(self.inputs) if self.mode == protocol.FUNCTION_SHARED else 1
-        return max(1, math.ceil(self.seconds * shared))
+        return math.ceil(self.seconds * self.calls)
 
     @property
     def wall_cap(self) -> float:
@@ -89,6 +91,7 @@ class Worker:
 
     def __init__(self, tier: str) -> None:
         self.tier = tier
+        self._busy = False
         self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._errors = os.memfd_create("zygote-errors")
         root = str(Path(__file__).resolve().parents[1])
@@ -146,6 +149,7 @@ class Worker:
         Returns why the program does not compile, or None. Raises `InfrastructureError` where the zygote or the
         template failed (the worker must then be closed), `DeadlinePassed` past `deadline` (in `time.monotonic`).
         """
+        self._busy = True
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             descriptor = _job_memfd(job)
@@ -162,8 +166,8 @@ class Worker:
         finally:
             near.close()
         status = self._await_end(GRACE_SECONDS)
-        expected = 1 if job.mode == protocol.FUNCTION_SHARED else len(job.inputs)
-        if compile_error is not None or stopped or received == expected:
+        self._busy = False
+        if compile_error is not None or stopped or received == len(job.inputs):
             return compile_error
         if received == 0 and os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHED_COMPILER:
             return f"the compiler was ended by signal {os.WTERMSIG(status)}"
@@ -173,11 +177,10 @@ class Worker:
         self, near: socket.socket, job: Job, keep_going: Callable[[RawRun], bool], deadline: float | None
     ) -> tuple[str | None, int, bool]:
         """(why it does not compile, tests received, whether `keep_going` ended it before the last)."""
-        expected = 1 if job.mode == protocol.FUNCTION_SHARED else len(job.inputs)
         end = time.monotonic() + job.wall_cap + GRACE_SECONDS
         if deadline is not None:
             end = min(end, deadline)
-        for received in range(expected):
+        for received in range(len(job.inputs)):
             left = end - time.monotonic()
             if left <= 0:
                 raise self._too_late(deadline)
@@ -197,7 +200,7 @@ class Worker:
                 return run.error.decode("utf-8", "replace"), received, False
             if not keep_going(run):
                 return None, received + 1, True
-        return None, expected, False
+        return None, len(job.inputs), False
 
     def _too_late(self, deadline: float | None) -> InfrastructureError:
         if deadline is not None and time.monotonic() >= deadline:
@@ -225,6 +228,11 @@ class Worker:
             self._control.shutdown(socket.SHUT_RDWR)
         except OSError:
             return  # closed already
+        try:
+            if not self._busy:
+                self._process.wait(END_SECONDS)  # it ends by itself, and its CPU time is accounted for
+        except subprocess.TimeoutExpired:
+            self._busy = True
         self._process.kill()
         self._process.wait()
         self._control.close()
@@ -297,7 +305,8 @@ def _read_result(message: bytes, descriptors: list[int], cap: int) -> tuple[int,
     """Parse a template's message. Raises `InfrastructureError` where it is not one."""
     if len(message) < protocol.RESULT.size:
         raise InfrastructureError("the template sent a message that is too short")
-    kind, status, late, cpu, wall, resident, output_bytes, error_bytes, tail_bytes = protocol.RESULT.unpack_from(message)
+    fields = protocol.RESULT.unpack_from(message)
+    kind, status, late, cpu, wall, resident, output_bytes, error_bytes, tail_bytes = fields
     end_of_tail = protocol.RESULT.size + tail_bytes
     inline = len(message) - end_of_tail
     if descriptors:

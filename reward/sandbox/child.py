@@ -4,11 +4,16 @@ The process ends without Python's own shutdown, which would cost more than every
 an honest program is done by hand: threads are joined, exit functions run, files that the program left open flushed.
 """
 
+import atexit
 import json
 import os
+import signal
 import sys
+import time
 from types import CodeType
 from typing import Any, NoReturn
+
+from reward.sandbox.protocol import BETWEEN_SHARED_INPUTS, SHARED_RECORD
 
 FileBase = __import__("_io")._IOBase
 
@@ -44,19 +49,25 @@ def _execute(code: CodeType, scope: dict[str, Any]) -> int:
 
 def _finish(scope: dict[str, Any]) -> None:
     threading = sys.modules.get("threading")
-    if threading is not None and len(threading._active) > 1:  # type: ignore[attr-defined]
-        threading._shutdown()  # type: ignore[attr-defined]
-    atexit = sys.modules.get("atexit")
-    if atexit is not None:
-        atexit._run_exitfuncs()  # type: ignore[attr-defined]
-    for stream in (sys.stdout, sys.__stdout__, *scope.values()):
+    if threading is not None and len(threading._active) > 1:
+        threading._shutdown()
+    atexit._run_exitfuncs()
+    stdout, original = sys.stdout, sys.__stdout__
+    if stdout is not None and not stdout.closed:
+        stdout.flush()
+    if original is not stdout and original is not None and not original.closed:
+        original.flush()
+    for stream in scope.values():
         if isinstance(stream, FileBase) and not stream.closed:
             stream.flush()
 
 
 def _print_exception() -> None:
+    error = sys.exc_info()[1]
     try:
-        sys.excepthook(*sys.exc_info())
+        if error is not None:
+            trace = error.__traceback__
+            sys.excepthook(type(error), error, trace.tb_next if trace is not None else None)  # not this module's frame
         sys.stdout.flush()
     except BaseException:
         return
@@ -71,15 +82,53 @@ def run_function(code: CodeType, scope: dict[str, Any], name: str, result: int) 
     """
     status = 1
     try:
-        arguments = [json.loads(line) for line in sys.stdin.read().split("\n") if line.strip()]
-        dumps, write = json.dumps, os.write
+        arguments = _arguments(sys.stdin.read())
         exec(code, scope)
-        function = getattr(scope["Solution"](), name) if "Solution" in scope else scope[name]
-        data = memoryview(dumps(function(*arguments), allow_nan=False, separators=(",", ":")).encode())
-        while data:
-            data = data[write(result, data) :]
+        _write_all(result, _call(scope, name, arguments))
         status = 0
     except BaseException:
         _print_exception()
     finally:
         os._exit(status)
+
+
+def run_function_shared(code: CodeType, scope: dict[str, Any], name: str, result: int, seconds: float) -> NoReturn:
+    """The same for several inputs, one record of the result each; a call that fails does not end the others.
+
+    SIGPROF ends the process where a call takes more than `seconds` of CPU time.
+    """
+    status = 1
+    try:
+        inputs = [_arguments(text) for text in sys.stdin.read().split(BETWEEN_SHARED_INPUTS)]
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        exec(code, scope)
+        for arguments in inputs:
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+            started = time.process_time()
+            failed, value = False, b""
+            try:
+                value = _call(scope, name, arguments)
+            except BaseException:
+                failed = True
+                _print_exception()
+            _write_all(result, SHARED_RECORD.pack(failed, time.process_time() - started, len(value)) + value)
+        status = 0
+    except BaseException:
+        _print_exception()
+    finally:
+        os._exit(status)
+
+
+def _arguments(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.split("\n") if line.strip()]
+
+
+def _call(scope: dict[str, Any], name: str, arguments: list[Any]) -> bytes:
+    function = getattr(scope["Solution"](), name) if "Solution" in scope else scope[name]
+    return json.dumps(function(*arguments), allow_nan=False, separators=(",", ":")).encode()
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

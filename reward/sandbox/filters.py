@@ -16,19 +16,107 @@ from functools import cache
 
 from xcoder_train.core.errors import EnvironmentLacks
 
-CHILD_CALLS = """
-    read write readv writev pread64 pwrite64 preadv pwritev openat open close fstat newfstatat stat lstat statx lseek
-    ftruncate mmap mprotect munmap brk mremap madvise rt_sigaction rt_sigprocmask rt_sigreturn access faccessat
-    faccessat2 dup dup2 dup3 getpid gettid getppid exit exit_group futex set_robust_list get_robust_list getrandom
-    clock_gettime clock_getres clock_nanosleep nanosleep getcwd getdents64 readlink readlinkat sysinfo uname getrusage
-    times sigaltstack rseq getrlimit prlimit64 sched_getaffinity sched_yield getuid geteuid getgid getegid poll select
-    pselect6 ppoll gettimeofday membarrier arch_prctl set_tid_address pipe pipe2 time alarm setitimer getitimer
-    epoll_create1 epoll_create epoll_ctl epoll_wait epoll_pwait eventfd2 restart_syscall recvfrom
-""".split()
-TEMPLATE_CALLS = """
-    wait4 memfd_create kill sendmsg rt_sigtimedwait close_range seccomp prctl sendfile setrlimit
-    landlock_restrict_self
-""".split()
+CHILD_CALLS = [
+    "read",
+    "write",
+    "readv",
+    "writev",
+    "pread64",
+    "pwrite64",
+    "preadv",
+    "pwritev",
+    "openat",
+    "open",
+    "close",
+    "fstat",
+    "newfstatat",
+    "stat",
+    "lstat",
+    "statx",
+    "lseek",
+    "ftruncate",
+    "mmap",
+    "mprotect",
+    "munmap",
+    "brk",
+    "mremap",
+    "madvise",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "access",
+    "faccessat",
+    "faccessat2",
+    "dup",
+    "dup2",
+    "dup3",
+    "getpid",
+    "gettid",
+    "getppid",
+    "exit",
+    "exit_group",
+    "futex",
+    "set_robust_list",
+    "get_robust_list",
+    "getrandom",
+    "clock_gettime",
+    "clock_getres",
+    "clock_nanosleep",
+    "nanosleep",
+    "getcwd",
+    "getdents64",
+    "readlink",
+    "readlinkat",
+    "sysinfo",
+    "uname",
+    "getrusage",
+    "times",
+    "sigaltstack",
+    "rseq",
+    "getrlimit",
+    "prlimit64",
+    "sched_getaffinity",
+    "sched_yield",
+    "getuid",
+    "geteuid",
+    "getgid",
+    "getegid",
+    "poll",
+    "select",
+    "pselect6",
+    "ppoll",
+    "gettimeofday",
+    "membarrier",
+    "arch_prctl",
+    "set_tid_address",
+    "pipe",
+    "pipe2",
+    "time",
+    "alarm",
+    "setitimer",
+    "getitimer",
+    "epoll_create1",
+    "epoll_create",
+    "epoll_ctl",
+    "epoll_wait",
+    "epoll_pwait",
+    "eventfd2",
+    "restart_syscall",
+    "recvfrom",
+]
+TEMPLATE_CALLS = [
+    "wait4",
+    "memfd_create",
+    "kill",
+    "sendmsg",
+    "rt_sigtimedwait",
+    "close_range",
+    "seccomp",
+    "prctl",
+    "sendfile",
+    "setrlimit",
+    "landlock_restrict_self",
+]
 
 FCNTL_COMMANDS = (0, 1, 2, 3, 1030, 1032)
 """F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ; F_SETFL (4) has a rule of its own."""

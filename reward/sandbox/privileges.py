@@ -36,7 +36,7 @@ def _has_capabilities() -> bool:
 
 def die_with_parent(signal_number: int, parent: int | None) -> None:
     """Be killed when the parent thread ends. `parent` is its process id, or None where it lies in another namespace."""
-    prctl(PR_SET_PDEATHSIG, signal_number)
+    libc.prctl(PR_SET_PDEATHSIG, signal_number)  # cannot fail with a valid signal
     if parent is not None and os.getppid() != parent:
         os._exit(1)  # it ended before the line above
 

@@ -8,7 +8,7 @@ Template to supervisor on the result socket: one `RESULT` message per test, or o
 
 import struct
 
-ONE_PER_TEST, FUNCTION, FUNCTION_SHARED = 0, 1, 2
+PROGRAM, FUNCTION, FUNCTION_SHARED = 0, 1, 2
 """Modes of a job: program per test; function call per test; all function calls in one process."""
 
 JOB_WALL = struct.Struct("<d")
@@ -28,5 +28,7 @@ INLINE_BYTES = 60_000
 """Output up to this size travels in the message, before the end of standard error; longer output as a descriptor."""
 ERROR_TAIL_BYTES = 2_000
 MESSAGE_BYTES = RESULT.size + INLINE_BYTES + ERROR_TAIL_BYTES
-SHARED_RECORD = struct.Struct("<dq")
-"""In a shared process, before each returned value: CPU seconds of the call and bytes of JSON."""
+SHARED_RECORD = struct.Struct("<Bdq")
+"""In a shared process, per call: whether it failed, its CPU seconds, and the bytes of JSON that follow."""
+BETWEEN_SHARED_INPUTS = "\0"
+"""Never part of JSON, so it separates the inputs of a shared process."""

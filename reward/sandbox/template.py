@@ -9,6 +9,7 @@ could falsify its own outputs only, and it does not know the expected ones.
 import ctypes
 import fcntl
 import gc
+import math
 import os
 import resource
 import signal
@@ -22,28 +23,53 @@ from typing import Any, NoReturn
 from reward.sandbox import child, kernel, landlock, privileges
 from reward.sandbox.protocol import (
     ERROR_TAIL_BYTES,
-    FUNCTION_SHARED,
+    FUNCTION,
     INLINE_BYTES,
     JOB,
     KIND_COMPILE_ERROR,
     KIND_RESULT,
-    ONE_PER_TEST,
+    PROGRAM,
     RESULT,
 )
 
 IMPORTED_ONCE = frozenset(
-    """
-    array base64 calendar cmath contextlib dataclasses datetime decimal enum fractions hashlib inspect json numbers
-    numpy pprint queue secrets sortedcontainers statistics struct textwrap traceback types uuid zlib
-    """.split()
+    [
+        "array",
+        "base64",
+        "calendar",
+        "cmath",
+        "contextlib",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "enum",
+        "fractions",
+        "hashlib",
+        "inspect",
+        "json",
+        "numbers",
+        "numpy",
+        "pprint",
+        "queue",
+        "secrets",
+        "sortedcontainers",
+        "statistics",
+        "struct",
+        "textwrap",
+        "traceback",
+        "types",
+        "uuid",
+        "zlib",
+    ]
 )
 """Imported in the template where the program names them. Their code is the environment's own, not the program's."""
 
 FAILED = 70
 """Exit status of a template or child whose own machinery failed: the verdict is IE."""
 WOKEN_BY = {signal.SIGCHLD, signal.SIGIO}
-"""Blocked and taken synchronously: a child ended; the supervisor closed the result socket (early stop, or it died)."""
-CHILD_DESCRIPTORS = 64
+"""Blocked and taken synchronously: a child ended; the supervisor closed the result socket (early stop, or it died) or
+the zygote died."""
+DESCRIPTORS = 96
 RESULT_DESCRIPTOR = 3
 BATCH_TESTS = 16
 """Tests whose memfds are made, and whose results are reported, together: what is done outside the loop of forks
@@ -51,6 +77,7 @@ page-faults once a batch instead of once a test."""
 BATCH_BYTES = 1 << 20
 BATCH_SECONDS = 0.02
 COMPILE_CPU_SECONDS = 20
+TEMPLATE_CPU_SECONDS, TEMPLATE_CPU_SECONDS_PER_TEST = 0.5, 0.005
 STACK_BYTES = 64 << 20
 PR_SET_SECCOMP_SYSCALL_MODE = 1
 SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}[os.uname().machine]
@@ -97,18 +124,18 @@ def wait(pid: int, seconds: float) -> tuple[bool, int, resource.struct_rusage]:
 def serve(job: int, result: int, box: Box, zygote: int) -> NoReturn:
     """Run one job to its end. Raises only where our own machinery fails."""
     os.setpgid(0, 0)
-    privileges.die_with_parent(signal.SIGKILL, zygote)
+    privileges.die_with_parent(signal.SIGIO, zygote)  # which `wait` answers by killing the child
     fcntl.fcntl(result, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(result, fcntl.F_SETFL, os.O_RDWR | os.O_ASYNC)
     header = os.pread(job, JOB.size, 0)
-    mode, report_first, tests, code_bytes, name_bytes, memory, output, cpu_cap, _, wall = JOB.unpack(header)
+    mode, report_first, tests, code_bytes, name_bytes, memory, output, cpu_cap, seconds, wall = JOB.unpack(header)
     sizes = [int.from_bytes(os.pread(job, 8, JOB.size + 8 * i), "little") for i in range(tests)]
     at = JOB.size + 8 * tests
     source = os.pread(job, code_bytes, at)
     name = os.pread(job, name_bytes, at + code_bytes).decode()
     at += code_bytes + name_bytes
     out = socket.socket(fileno=result)
-    restrict(box, box.baseline + memory, tests)
+    restrict(box, box.baseline + memory, max(output, *sizes))
     code = compile_source(source, out)
     for module in sorted(IMPORTED_ONCE.intersection(code.co_names)):
         try:
@@ -116,26 +143,34 @@ def serve(job: int, result: int, box: Box, zygote: int) -> NoReturn:
         except Exception:  # the program meets the same error when it imports the module itself
             continue
     main = sys.modules["__main__"] = type(sys)("__main__")
-    main.__dict__.update(box.prelude if mode != ONE_PER_TEST else {}, __builtins__=__builtins__, __file__="program.py")
+    main.__dict__.update(box.prelude if mode != PROGRAM else {}, __builtins__=__builtins__, __file__="program.py")
     main.__dict__.update(__name__="__main__")
-    runner = Runner(mode, code, main.__dict__, name, box, job, out, output, cpu_cap, wall)
+    own_cpu = math.ceil(time.process_time() + TEMPLATE_CPU_SECONDS + TEMPLATE_CPU_SECONDS_PER_TEST * tests)
+    resource.setrlimit(resource.RLIMIT_CPU, (max(cpu_cap, own_cpu),) * 2)
+    child_cpu = cpu_cap if cpu_cap < own_cpu else None
+    runner = Runner(mode, code, main.__dict__, name, box, job, out, child_cpu, seconds, wall)
     gc.freeze()
     gc.enable()
     runner.run_all(at, sizes, bool(report_first))
     os._exit(0)
 
 
-def restrict(box: Box, address_space: int, tests: int) -> None:
-    """Limits, Landlock domain and outer filter of the template and, below them, of every child."""
-    cpu = COMPILE_CPU_SECONDS + tests // 100
+def restrict(box: Box, address_space: int, file_bytes: int) -> None:
+    """Limits, Landlock domain and outer filter of the template and, below them, of every child.
+
+    Limits that suit both are set here once: setting them in each child cost an eighth of a test.
+    """
     for limit, value in (
         (resource.RLIMIT_AS, address_space),
-        (resource.RLIMIT_CPU, cpu),
+        (resource.RLIMIT_FSIZE, file_bytes),
+        (resource.RLIMIT_NOFILE, DESCRIPTORS),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
     ):
         resource.setrlimit(limit, (value, value))
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (COMPILE_CPU_SECONDS, hard))
     _, hard = resource.getrlimit(resource.RLIMIT_STACK)
     resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES if hard == -1 else min(STACK_BYTES, hard), hard))
     if box.ruleset is not None:
@@ -146,9 +181,7 @@ def restrict(box: Box, address_space: int, tests: int) -> None:
 
 def install(program: BpfProgram) -> None:
     """Enter a seccomp filter for good."""
-    kernel.check(
-        kernel.libc.syscall(SYS_SECCOMP, PR_SET_SECCOMP_SYSCALL_MODE, 0, ctypes.byref(program)), "seccomp"
-    )
+    kernel.check(kernel.libc.syscall(SYS_SECCOMP, PR_SET_SECCOMP_SYSCALL_MODE, 0, ctypes.byref(program)), "seccomp")
 
 
 def compile_source(source: bytes, out: socket.socket) -> CodeType:
@@ -183,14 +216,13 @@ class Runner:
     box: Box
     job: int
     out: socket.socket
-    output: int
-    cpu_cap: int
+    child_cpu: int | None
+    """RLIMIT_CPU to set in each child, where it is not the template's own."""
+    seconds: float
     wall: float
 
     def run_all(self, at: int, sizes: list[int], report_at_once: bool) -> None:
         """Run the tests whose inputs lie from `at` on in the job, and report each."""
-        if self.mode == FUNCTION_SHARED:
-            sizes = [sum(sizes)]
         reported = time.monotonic()
         while sizes:
             files = []
@@ -224,24 +256,22 @@ class Runner:
 
     def run_one(self, files: tuple[int, int, int]) -> Finished:
         """Fork the test's process and wait for its end."""
-        template = os.getpid()
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:
             try:
-                self.become_child(files, template)
+                self.become_child(files)
             finally:  # a child that could not be held in: a SIGKILL that no limit explains is judged IE
                 os.kill(os.getpid(), signal.SIGKILL)
         late, status, usage = wait(pid, self.wall)
         return Finished(files, late, status, usage, time.monotonic() - started)
 
-    def become_child(self, files: tuple[int, int, int], template: int) -> NoReturn:
+    def become_child(self, files: tuple[int, int, int]) -> NoReturn:
         """Give up all that the program must not have, then run it."""
         given, output, error = files
-        privileges.die_with_parent(signal.SIGKILL, template)
         os.dup2(given, 0)
         os.dup2(error, 2)
-        if self.mode == ONE_PER_TEST:
+        if self.mode == PROGRAM:
             os.dup2(output, 1)
             first_closed = 3
         else:
@@ -251,17 +281,18 @@ class Runner:
                 self.box.ruleset = os.dup(ruleset)
             os.dup2(output, RESULT_DESCRIPTOR)
             first_closed = RESULT_DESCRIPTOR + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_cap, self.cpu_cap))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (self.output, self.output))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (CHILD_DESCRIPTORS, CHILD_DESCRIPTORS))
+        if self.child_cpu is not None:
+            resource.setrlimit(resource.RLIMIT_CPU, (self.child_cpu, self.child_cpu))
         if self.box.ruleset is not None:
             landlock.restrict_self(self.box.ruleset)
         os.closerange(first_closed, 1 << 16)
         if self.box.filters is not None:
             install(self.box.filters[1])
-        if self.mode == ONE_PER_TEST:
+        if self.mode == PROGRAM:
             child.run_program(self.code, self.scope)
-        child.run_function(self.code, self.scope, self.name, RESULT_DESCRIPTOR)
+        if self.mode == FUNCTION:
+            child.run_function(self.code, self.scope, self.name, RESULT_DESCRIPTOR)
+        child.run_function_shared(self.code, self.scope, self.name, RESULT_DESCRIPTOR, self.seconds)
 
     def report(self, finished: list[Finished]) -> None:
         """Send results and release their files. Ends the process where the supervisor listens no more."""

@@ -24,10 +24,30 @@ from typing import Any, NoReturn
 
 from reward.sandbox import landlock, namespaces, privileges, protocol, template
 
-PRELOADED = """
-    abc atexit bisect collections collections.abc copy datetime functools heapq io itertools json math operator random
-    re statistics string sys threading time typing
-""".split()
+PRELOADED = [
+    "abc",
+    "atexit",
+    "bisect",
+    "collections",
+    "collections.abc",
+    "copy",
+    "datetime",
+    "functools",
+    "heapq",
+    "io",
+    "itertools",
+    "json",
+    "math",
+    "operator",
+    "random",
+    "re",
+    "statistics",
+    "string",
+    "sys",
+    "threading",
+    "time",
+    "typing",
+]
 PRELUDE = """
 from string import *
 from re import *
@@ -111,7 +131,8 @@ def preload(forget_path: str, packages: str | None) -> None:
 
 def enter(tier: str, readable: list[str], listable: list[str], outer: bytes, inner: bytes) -> template.Box:
     """Take on what the tier shares among all jobs; what is entered per submission and per test comes back as a box."""
-    baseline = int(open("/proc/self/statm", encoding="ascii").read().split()[0]) * resource.getpagesize()
+    with open("/proc/self/statm", encoding="ascii") as stream:
+        baseline = int(stream.read().split()[0]) * resource.getpagesize()
     os.chdir("/")
     ruleset = None
     if tier == "A":
@@ -168,7 +189,7 @@ def serve(control: socket.socket, box: template.Box) -> NoReturn:
         if pid == 0:
             try:
                 control.close()
-                template.serve(*descriptors, box, zygote)
+                template.serve(descriptors[0], descriptors[1], box, zygote)
             except BaseException as error:
                 os.write(2, f"{type(error).__name__}: {error}\n".encode("utf-8", "replace")[:1000])
             os._exit(template.FAILED)
