@@ -120,7 +120,8 @@ def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
     counts("tests labelled", [split.labels for split in splits])
     row("labels right", *(_percent(split.labels_right, split.labels) for split in splits))
     row("golden right", *(_percent(split.golden_right, split.kept) for split in splits))
-    Console(stderr=True).print(table)
+    console = Console(stderr=True)
+    console.print(table, width=None if console.is_terminal else 200)
 
 
 def _sorted(counter: Counter[str]) -> dict[str, int]:

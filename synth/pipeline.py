@@ -9,6 +9,7 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from reward.config import JudgeSettings
 from synth.card import card_path, write_card
@@ -40,6 +41,7 @@ def synthesise(
     teacher = ProceduralTeacher(settings.teacher, context.seed)
     total = count_tasks(settings)
     timings: Timings = {}
+    _remove_half_written(context.folder)
 
     with _timed("tasks", timings):
         make_tasks(settings, teacher, tables, context.seed)
@@ -65,6 +67,12 @@ def synthesise(
     write_json(context.folder / "timings.json", timings)
     print_funnel(funnels)
     context.finish(funnel=funnel, dataset_rows=rows)
+
+
+def _remove_half_written(folder: Path) -> None:
+    """A killed process leaves its temporary files; no later one would take their names."""
+    for leftover in folder.rglob(".*.tmp"):
+        leftover.unlink()
 
 
 @contextmanager

@@ -38,13 +38,15 @@ def make_tasks(settings: SynthSettings, teacher: ProceduralTeacher, tables: Work
                     continue
                 depth = split.depth[index % len(split.depth)]
                 style = _draw_style(split.styles or settings.styles, derive_seed(seed, "style", identity))
+                draws = 0
                 for attempt in range(MAXIMUM_ATTEMPTS):
                     drawn = teacher.task(identity, attempt, depth, style, split.use == "evaluation", limits)
+                    draws += drawn.draws
                     if drawn.problem.problem_id not in statements:
                         break
                 statements.add(drawn.problem.problem_id)
                 pipeline = write_pipeline(drawn.pipeline)
-                store.append(Task(identity, name, split.use, depth, drawn.draws + attempt, pipeline, drawn.problem))
+                store.append(Task(identity, name, split.use, depth, draws, pipeline, drawn.problem))
                 advance(1)
     store.seal()
 
