@@ -226,8 +226,8 @@ def _context(recipe: "Recipe") -> Iterator[Conflict]:
 
 def _launches(recipe: "Recipe") -> Iterator[Conflict]:
     launches: dict[str, LaunchSettings | None] = {
-        "sft": recipe.sft and recipe.sft.launch,
-        "grpo": recipe.grpo and recipe.grpo.launch,
+        "sft": None if recipe.sft is None else recipe.sft.launch,
+        "grpo": None if recipe.grpo is None else recipe.grpo.launch,
     }
     for stage, launch in launches.items():
         if launch is None:

@@ -1,0 +1,96 @@
+"""One process at a time holds a run.
+
+The lock is an flock on an open file, so the kernel frees it when the last process that inherited the descriptor is
+dead, however it died. The file's text names the owner, for people and for file systems shared between machines.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from xcoder_train.core.errors import InputError
+
+LOCK_FILE = ".lock"
+_SECONDS_FOR_A_DEAD_OWNERS_CHILDREN = 10.0
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lock."""
+
+    pid: int
+    host: str
+    started: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, since {self.started} ({self.command})"
+
+
+class RunLock:
+    """The held lock of one run folder. `descriptor` may be handed to child processes, which then hold it too."""
+
+    def __init__(self, folder: Path, *, break_stale: bool = False) -> None:
+        """Take the lock or raise InputError with its owner. `break_stale` takes over from an owner on another host."""
+        self.path = folder / LOCK_FILE
+        self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._take()
+            left_by = recorded_owner(folder)
+            if left_by is not None and left_by.host != socket.gethostname() and not break_stale:
+                raise InputError(
+                    f"{folder} is marked as held by {left_by}. That machine cannot be asked from here. If the process "
+                    "is dead, the lock is stale: run the same command with --break-lock."
+                )
+            self._record(json.dumps(asdict(_this_process())))
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+
+    def release(self) -> None:
+        """Let go; the file stays, empty."""
+        self._record("")
+        os.close(self.descriptor)
+
+    def _take(self) -> None:
+        """A dead owner's children may take a moment to die with it; a living owner is not waited for."""
+        deadline = time.monotonic() + _SECONDS_FOR_A_DEAD_OWNERS_CHILDREN
+        while True:
+            try:
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                owner = recorded_owner(self.path.parent)
+                alive = owner is None or owner.host != socket.gethostname() or Path(f"/proc/{owner.pid}").exists()
+                if alive or time.monotonic() > deadline:
+                    holder = owner or "a process that has not written its name yet"
+                    raise InputError(
+                        f"{self.path.parent} is in use by {holder}. Wait for it, stop it, or give this run another "
+                        "name: name=…"
+                    ) from None
+            time.sleep(0.1)
+
+    def _record(self, text: str) -> None:
+        os.truncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, text.encode(), 0)
+
+
+def recorded_owner(folder: Path) -> Owner | None:
+    """Who the lock file names; None when nobody does."""
+    path = folder / LOCK_FILE
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    try:
+        return Owner(**json.loads(text)) if text else None
+    except (json.JSONDecodeError, TypeError):
+        return None  # written to this instant
+
+
+def _this_process() -> Owner:
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return Owner(os.getpid(), socket.gethostname(), started, " ".join(sys.argv)[:500])

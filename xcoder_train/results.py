@@ -1,0 +1,231 @@
+"""Where each stage's result lies, and the key that says what it was made from.
+
+A key is 12 hex digits over the settings that shape the result and the keys of the inputs. Workers, launch, tracking
+and report settings shape nothing, so changing them redoes nothing.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.stage import RESULT_FILE
+from xcoder_train.model_shape import looks_local
+from xcoder_train.recipe import Recipe, StageName
+
+REPORT_FILE = "report.html"
+
+# Raised when a stage's code changes so that equal settings give another result.
+STAGE_VERSIONS: dict[StageName, int] = {"synth": 1, "sft": 1, "grpo": 1, "evaluation": 1, "report": 1}
+
+
+@dataclass(frozen=True)
+class EvaluationTarget:
+    """One model to measure. `folder` belongs to it alone and is whole once it holds `stage.json`."""
+
+    label: str
+    model_path: Path | str
+    folder: Path
+    key: str
+
+    @property
+    def is_whole(self) -> bool:
+        """True when this model's result stands already."""
+        return (self.folder / RESULT_FILE).is_file()
+
+
+def needed_stages(recipe: Recipe, stage: StageName) -> tuple[StageName, ...]:
+    """The earlier stages whose results a stage reads."""
+    if stage == "sft":
+        return ("synth",)
+    if stage == "grpo":
+        return ("synth", "sft") if _has_result(recipe, "sft") else ("synth",)
+    if stage == "evaluation":
+        settings = _present(recipe.evaluation)
+        sft = "sft" in settings.models or ("base" in settings.models and recipe.model.init is not None)
+        wanted: dict[StageName, bool] = {
+            "synth": "heldout" in settings.benchmarks,
+            "sft": sft,
+            "grpo": "rl" in settings.models,
+        }
+        return tuple(name for name, is_wanted in wanted.items() if is_wanted)
+    if stage == "report":
+        names: tuple[StageName, ...] = ("synth", "sft", "grpo", "evaluation")
+        return tuple(name for name in names if _has_result(recipe, name))
+    return ()
+
+
+def stage_key(recipe: Recipe, stage: StageName) -> str:
+    """The key of a stage of this recipe, or of the finished result that `inputs` names."""
+    if stage in ("synth", "sft", "grpo") and getattr(recipe.inputs, stage) is not None:
+        return _key_of_result(input_folder(recipe, stage))
+    if stage == "evaluation":
+        targets = evaluation_targets(recipe, recipe.run_folder)
+        return _hash({"stage": stage, "targets": [[target.label, target.key] for target in targets]})
+    inputs = {name: stage_key(recipe, name) for name in needed_stages(recipe, stage)}
+    return _hash(
+        {
+            "stage": stage,
+            "version": STAGE_VERSIONS[stage],
+            "settings": _shaping_settings(recipe, stage),
+            "inputs": inputs,
+        }
+    )
+
+
+def stage_folder(recipe: Recipe, stage: StageName) -> Path:
+    """Where the stage's result lies or will lie."""
+    if stage in ("synth", "sft", "grpo"):
+        if getattr(recipe.inputs, stage) is not None:
+            return input_folder(recipe, stage)
+        return recipe.run_folder / stage / stage_key(recipe, stage)
+    return recipe.run_folder / "evaluation" if stage == "evaluation" else recipe.run_folder
+
+
+def is_whole(recipe: Recipe, stage: StageName) -> bool:
+    """True when the stage's result stands already. The report's own mark is kept in the manifest."""
+    result = stage_folder(recipe, stage) / RESULT_FILE
+    return result.is_file() and read_result(result.parent).get("key") == stage_key(recipe, stage)
+
+
+def stage_inputs(recipe: Recipe, stage: StageName) -> dict[str, Path]:
+    """The folders of the finished results that a stage reads. Raises InputError for one that is not there yet."""
+    folders: dict[str, Path] = {}
+    for name in needed_stages(recipe, stage):
+        if not is_whole(recipe, name) and getattr(recipe.inputs, name, None) is None:
+            raise InputError(
+                f"{stage} needs the result of {name}, and {stage_folder(recipe, name)} holds none that is whole. "
+                f"Run the stages before it first: xcoder run RECIPE, or xcoder {name} RECIPE"
+            )
+        folders[name] = stage_folder(recipe, name)
+    return folders
+
+
+def input_folder(recipe: Recipe, stage: StageName) -> Path:
+    """The result that `inputs.<stage>` names: a result's folder, or the newest one of a run. Raises InputError."""
+    given = Path(getattr(recipe.inputs, stage))
+    if not given.is_dir():
+        raise InputError(f"inputs.{stage}: there is no folder {given}; expected a run's folder or a result of {stage}")
+    if (given / RESULT_FILE).is_file() and read_result(given).get("stage") == stage:
+        return given
+    whole = [path.parent for path in given.glob(f"{stage}/*/{RESULT_FILE}")]
+    if not whole:
+        raise InputError(
+            f"inputs.{stage}: {given} holds no finished {stage}; expected {given / stage}/<key>/{RESULT_FILE}"
+        )
+    return max(whole, key=lambda folder: (folder / RESULT_FILE).stat().st_mtime_ns)
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """What a stage left in its `stage.json`: stage, key and figures."""
+    path = folder / RESULT_FILE
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    if not isinstance(result, dict):
+        raise InputError(f"{path} does not describe a finished stage")
+    return result
+
+
+def evaluation_targets(recipe: Recipe, run_folder: Path) -> list[EvaluationTarget]:
+    """The models to measure, in the recipe's order, each with a key of its own.
+
+    A changed GRPO gives the `rl` model another key and folder, and leaves those of `base` and `sft` as they are.
+    """
+    settings = _present(recipe.evaluation)
+    speed = {"batch_size", "gpu_memory_utilization", "tensor_parallel"}
+    measured = settings.model_dump(mode="json", exclude={"models": True, "generation": speed})
+    common = {
+        "version": STAGE_VERSIONS["evaluation"],
+        "settings": measured,
+        "benchmarks": [_benchmark_identity(recipe, name) for name in settings.benchmarks],
+        "policy": recipe.judge.policy,
+        "prompt": recipe.model.prompt,
+        "seed": recipe.seed,
+    }
+    targets = []
+    for label in settings.models:
+        path, identity = _model_to_measure(recipe, label)
+        key = _hash({**common, "model": identity})
+        targets.append(EvaluationTarget(label, path, run_folder / "evaluation" / f"{label}-{key}", key))
+    return targets
+
+
+def _model_to_measure(recipe: Recipe, label: str) -> tuple[Path | str, Any]:
+    if label == "sft":
+        return stage_folder(recipe, "sft") / "model", stage_key(recipe, "sft")
+    if label == "rl":
+        return stage_folder(recipe, "grpo") / "model", stage_key(recipe, "grpo")
+    if recipe.model.init is None:
+        return _present(recipe.model.path), _model_identity(recipe)
+    if recipe.inputs.sft is not None:
+        return stage_folder(recipe, "sft") / "base", ["base of", stage_key(recipe, "sft")]
+    # The initial model's tokenizer is trained on the SFT rows, so those belong to its identity.
+    rows = _present(recipe.sft).data.model_dump(mode="json")
+    identity = [_model_identity(recipe), recipe.seed, stage_key(recipe, "synth"), rows]
+    return stage_folder(recipe, "sft") / "base", identity
+
+
+def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
+    """What a stage's result depends on, besides its inputs."""
+    shaping: dict[str, Any] = {"seed": recipe.seed}
+    if stage == "report":
+        return shaping | {"report": recipe.report.model_dump(mode="json")}
+    section = _present(getattr(recipe, stage)).model_dump(mode="json", exclude={"launch", "resume"})
+    shaping |= {"section": section, "prompt": recipe.model.prompt}
+    if stage == "synth":
+        return shaping | {"policy": recipe.judge.policy}
+    if stage == "sft" or not _has_result(recipe, "sft"):
+        shaping["model"] = _model_identity(recipe)
+    if stage == "grpo":
+        shaping["policy"] = recipe.judge.policy
+    return shaping
+
+
+def _model_identity(recipe: Recipe) -> Any:
+    """The initial model's settings, or the path with, for a folder, what lies in it."""
+    if recipe.model.init is not None:
+        return recipe.model.init.model_dump(mode="json")
+    path = _present(recipe.model.path)
+    if not looks_local(path):
+        return path
+    return [path, [[file.name, file.stat().st_size] for file in sorted(Path(path).glob("*")) if file.is_file()]]
+
+
+def _benchmark_identity(recipe: Recipe, benchmark: str) -> list[str]:
+    """`heldout` is its synthesis; a file is its size with the hash of its first and last MiB, as files reach GBs."""
+    if benchmark == "heldout":
+        return [benchmark, stage_key(recipe, "synth")]
+    path = Path(benchmark.removeprefix("file:"))
+    mebibyte = 1 << 20
+    with open(path, "rb") as stream:
+        digest = hashlib.sha256(stream.read(mebibyte))
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - mebibyte))
+        digest.update(stream.read())
+    return ["file", str(size), digest.hexdigest()]
+
+
+def _key_of_result(folder: Path) -> str:
+    key = read_result(folder).get("key")
+    if not isinstance(key, str):
+        raise InputError(f"{folder / RESULT_FILE} names no key, so it cannot be an input")
+    return key
+
+
+def _has_result(recipe: Recipe, stage: StageName) -> bool:
+    return recipe.has(stage) or getattr(recipe.inputs, stage, None) is not None
+
+
+def _hash(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _present(value: Any) -> Any:
+    if value is None:
+        raise RuntimeError("a stage was asked for whose section the recipe lacks")
+    return value

@@ -1,0 +1,228 @@
+"""A run: its stages in order, each in a process of its own, and what every stage process does around its work.
+
+`xcoder run` and a stage module launched by hand (`accelerate launch … -m xcoder_train.sft RECIPE`) end in the same
+`run_stage`. Whoever comes first takes the run's lock; a stage started by `xcoder run` finds it taken for it.
+"""
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.lock import RunLock, recorded_owner
+from xcoder_train.core.parent_death import die_with_parent
+from xcoder_train.core.stage import RESULT_FILE, StageContext
+from xcoder_train.failures import failure_of
+from xcoder_train.launch import has_gpu, launch_settings, run_process, stage_command, stage_environment
+from xcoder_train.model_shape import check_model_folder
+from xcoder_train.recipe import Recipe, StageName, load_recipe
+from xcoder_train.results import REPORT_FILE, is_whole, stage_folder, stage_inputs, stage_key
+from xcoder_train.run_folder import RESOLVED_RECIPE, RunFolder
+
+BREAK_LOCK = "--break-lock"
+_HELD_BY = "XCODER_RUN_HELD_BY"  # process id of the `xcoder run` that holds the lock for its stages
+_FAILURE_FILE = ".failure"
+
+Work = Callable[[Recipe, StageContext], None]
+
+
+def run_recipe(recipe_path: Path, overrides: Sequence[str], only: StageName | None, break_lock: bool) -> int:
+    """Run every stage that is not whole yet, or only one. Returns the exit code of the command."""
+    recipe = load_recipe(recipe_path, overrides)
+    stages = recipe.stages if only is None else (only,)
+    if only is not None and not recipe.has(only):
+        raise InputError(f"{recipe_path} has no `{_section(only)}:` section; it has {', '.join(recipe.stages)}")
+    check_surroundings(recipe)
+    with _held(recipe, recipe_path, break_lock) as lock:
+        for stage in stages:
+            status = _run_one(recipe, stage, lock)
+            if status != 0:
+                return status
+    _say(f"done: {recipe.run_folder}")
+    return 0
+
+
+def check_surroundings(recipe: Recipe) -> None:
+    """Raise InputError for a model or an input that is not where the recipe says."""
+    if recipe.model.path is not None:
+        check_model_folder(recipe.model.path)
+    for stage in recipe.stages:
+        stage_key(recipe, stage)
+
+
+@contextmanager
+def open_stage(
+    stage: StageName, recipe_path: Path, overrides: Sequence[str], break_lock: bool = False
+) -> Iterator[tuple[Recipe, StageContext | None]]:
+    """The recipe and where the stage works; None in place of the latter when its result is whole already.
+
+    The main process (RANK 0, or no RANK) writes the manifest and, unless `xcoder run` did so, takes the lock and writes
+    the recipe.
+    """
+    recipe = load_recipe(recipe_path, overrides)
+    if not recipe.has(stage):
+        raise InputError(f"{recipe_path} has no `{_section(stage)}:` section; it has {', '.join(recipe.stages)}")
+    check_surroundings(recipe)
+    with _held(recipe, recipe_path, break_lock):
+        if _stands(recipe, stage):
+            if _is_main_process():
+                _say(_kept(recipe, stage))
+            yield recipe, None
+            return
+        inputs = stage_inputs(recipe, stage)
+        key, folder = stage_key(recipe, stage), stage_folder(recipe, stage)
+        folder.mkdir(parents=True, exist_ok=True)
+        context = StageContext(recipe.name, stage, key, folder, recipe.seed, inputs)
+        with _recorded(recipe, context):
+            yield recipe, context
+
+
+def run_stage(name: StageName, work: Work, arguments: Sequence[str] | None = None) -> int:
+    """What the main function of a stage module is: RECIPE [key.path=value …] [--break-lock]. Returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    break_lock = BREAK_LOCK in given
+    words = [word for word in given if word != BREAK_LOCK]
+    folder: Path | None = None
+    try:
+        if "-h" in words or "--help" in words:
+            print(f"usage: RECIPE [key.path=value …] [{BREAK_LOCK}]\n\nRuns the stage `{name}` of a recipe.")
+            return 0
+        if not words or words[0].startswith("-"):
+            raise InputError(f"expected RECIPE [key.path=value …] [{BREAK_LOCK}], found {' '.join(given) or 'nothing'}")
+        if _HELD_BY in os.environ:
+            die_with_parent(os.getppid())
+        with open_stage(name, Path(words[0]), words[1:], break_lock) as (recipe, context):
+            folder = recipe.run_folder
+            if context is not None:
+                work(recipe, context)
+    except (Exception, KeyboardInterrupt) as error:
+        return report_failure(error, folder)
+    return 0
+
+
+def _run_one(recipe: Recipe, stage: StageName, lock: RunLock) -> int:
+    if _stands(recipe, stage):
+        _say(_kept(recipe, stage))
+        return 0
+    stage_inputs(recipe, stage)
+    launch = launch_settings(recipe, stage)
+    resolved = str(recipe.run_folder / RESOLVED_RECIPE)  # editing the recipe while it runs changes nothing
+    command = stage_command(launch, stage, [resolved], has_gpu(launch))
+    _say(f"{stage}: starting ({stage_key(recipe, stage)})")
+    failure = recipe.run_folder / _FAILURE_FILE
+    failure.unlink(missing_ok=True)
+    started = time.monotonic()
+    environment = {**stage_environment(launch), _HELD_BY: str(os.getpid())}
+    status = run_process(command, environment, lock.descriptor)
+    if failure.exists():  # a launcher such as torchrun turns every exit code into 1
+        status = json.loads(failure.read_text(encoding="utf-8") or "1")
+        failure.unlink()
+    if status < 0:
+        _say(
+            f"error: {stage} was ended by signal {-status}"
+            + (" (often: out of memory)" if status == -9 else "")
+            + "; the same command continues"
+        )
+        RunFolder(recipe).end_stage(stage, time.monotonic() - started, status, None)
+        return 1
+    if status == 0 and not _stands(recipe, stage):
+        _say(f"error: {stage} ended without a result in {stage_folder(recipe, stage)}")
+        return 1
+    if status == 0:
+        _say(f"{stage}: done in {time.monotonic() - started:.0f} s")
+    return status
+
+
+@contextmanager
+def _held(recipe: Recipe, recipe_path: Path, break_lock: bool) -> Iterator[RunLock]:
+    """Hold the run, and have its recipe written. Stages of a holding `xcoder run` and other ranks pass through."""
+    folder = recipe.run_folder
+    owner = recorded_owner(folder)
+    if not _is_main_process() or (owner is not None and os.environ.get(_HELD_BY) == str(owner.pid)):
+        yield None  # type: ignore[misc]
+        return
+    RunFolder(recipe).settings_that_changed()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = RunLock(folder, break_stale=break_lock)
+    try:
+        run_folder = RunFolder(recipe)
+        changes = run_folder.settings_that_changed()
+        if changes:
+            _say("changed since this run's last start; what it touches is made anew beside the old results:")
+            for change in changes:
+                _say(f"  {change}")
+        run_folder.write_recipe(recipe_path, sys.argv)
+        yield lock
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _recorded(recipe: Recipe, context: StageContext) -> Iterator[None]:
+    """Keep the manifest's entry of a stage while it works. Ranks other than the first write nothing."""
+    if not _is_main_process():
+        yield
+        return
+    run_folder, stage = RunFolder(recipe), context.name
+    run_folder.begin_stage(stage, context.key, context.folder, context.inputs)
+    started = time.monotonic()
+    try:
+        yield
+    except BaseException as error:
+        status = failure_of(error, recipe.run_folder).exit_code
+        with suppress(OSError):  # on a full disk, the error that is on its way says so
+            run_folder.end_stage(stage, time.monotonic() - started, status, None)
+        raise
+    result = None if stage == "report" else context.folder
+    if result is not None and not (result / RESULT_FILE).is_file():
+        raise RuntimeError(f"the work of {stage} returned without finishing {context.folder}")
+    run_folder.end_stage(stage, time.monotonic() - started, 0, result)
+
+
+def _stands(recipe: Recipe, stage: StageName) -> bool:
+    """True when the stage has nothing left to do."""
+    if stage != "report":
+        return is_whole(recipe, stage)
+    entry = RunFolder(recipe).manifest().get("stages", {}).get("report", {})
+    made = entry.get("key") == stage_key(recipe, "report") and entry.get("exit_status") == 0
+    return made and (recipe.run_folder / REPORT_FILE).is_file()
+
+
+def report_failure(error: Exception | KeyboardInterrupt, run_folder: Path | None) -> int:
+    """Tell of an error once, however many processes of the stage met it; leave its exit code for `xcoder run`."""
+    failure = failure_of(error, run_folder)
+    is_first = True
+    if run_folder is not None and _HELD_BY in os.environ:
+        try:
+            with open(run_folder / _FAILURE_FILE, "x", encoding="utf-8") as file:
+                file.write(str(failure.exit_code))
+        except FileExistsError:
+            is_first = False
+        except OSError:
+            is_first = _is_main_process()
+    if is_first:
+        if failure.is_ours:
+            traceback.print_exception(error)
+        _say(failure.message)
+    return failure.exit_code
+
+
+def _kept(recipe: Recipe, stage: StageName) -> str:
+    return f"{stage}: whole already ({stage_key(recipe, stage)}), kept"
+
+
+def _is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _section(stage: StageName) -> str:
+    return "evaluation" if stage == "report" else stage
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

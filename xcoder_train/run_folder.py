@@ -1,0 +1,199 @@
+"""The folder of one run: the recipe it was started with, its manifest, its summary."""
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import atomic_path, fingerprint, write_json
+from xcoder_train.core.stage import RESULT_FILE
+from xcoder_train.recipe import Recipe
+from xcoder_train.results import read_result
+
+GIVEN_RECIPE = "recipe.yaml"
+RESOLVED_RECIPE = "recipe.resolved.json"
+MANIFEST = "manifest.json"
+SUMMARY = "summary.json"
+
+# A run is one starting point. What comes after it may change: each result has a folder named after its own key.
+_STARTING_POINT = ("seed", "inputs", "model", "synth")
+_PACKAGES = ("torch", "transformers", "trl", "accelerate", "peft", "datasets", "pyarrow", "numpy", "vllm", "wandb")
+
+
+class RunFolder:
+    """Reads and writes the run's own files. Only the holder of the run's lock may write."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.path = recipe.run_folder
+
+    def settings_that_changed(self) -> list[str]:
+        """Settings in which this recipe differs from the run's stored one, as `path: old -> new`.
+
+        Raises InputError when the run's starting point is another one.
+        """
+        stored = self._read(RESOLVED_RECIPE)
+        if stored is None:
+            return []
+        current = self.recipe.model_dump(mode="json")
+        skipped = {"name", "runs_dir"}
+        changes = [
+            (path, old, new)
+            for path, old, new in _differences(stored, current, ())
+            if path.split(".")[0] not in skipped
+        ]
+        shown = [f"{path}: {_shown(old)} -> {_shown(new)}" for path, old, new in changes]
+        elsewhere = [
+            line for line, (path, _, _) in zip(shown, changes, strict=True) if path.split(".")[0] in _STARTING_POINT
+        ]
+        if elsewhere:
+            raise InputError(
+                f"{self.path} holds a run with another starting point:\n"
+                + "".join(f"  {line}\n" for line in elsewhere)
+                + "Nothing was changed. Either give this run a folder of its own (name=…), or restore the values on "
+                f"the left, or move {self.path} away."
+            )
+        return shown
+
+    def write_recipe(self, given: Path, command: Sequence[str]) -> None:
+        """Keep the recipe as given and as resolved, and begin the manifest."""
+        with atomic_path(self.path / GIVEN_RECIPE) as temporary:
+            temporary.write_bytes(given.read_bytes())
+        write_json(self.path / RESOLVED_RECIPE, self.recipe.model_dump(mode="json"))
+        manifest = self.manifest()
+        self._write_manifest(
+            {
+                "run": self.recipe.name,
+                "created": manifest.get("created", _now()),
+                "seed": self.recipe.seed,
+                "git_commit": _git_commit(),
+                "versions": _versions(),
+                "command": list(command),
+                "stages": manifest.get("stages", {}),
+                "earlier": manifest.get("earlier", []),
+            }
+        )
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest; empty before the run has begun."""
+        return self._read(MANIFEST) or {}
+
+    def begin_stage(self, stage: str, key: str, folder: Path, inputs: Mapping[str, Path]) -> None:
+        """Note that a stage starts. An entry for another key moves to `earlier`."""
+        manifest = self.manifest()
+        stages = manifest.setdefault("stages", {})
+        before = stages.get(stage)
+        if before is not None and before["key"] != key:
+            manifest.setdefault("earlier", []).append(before)
+            before = None
+        stages[stage] = {
+            "stage": stage,
+            "key": key,
+            "folder": str(folder),
+            "inputs": {
+                name: {
+                    "folder": str(path),
+                    "key": read_result(path).get("key"),
+                    "content": fingerprint(path / RESULT_FILE),
+                }
+                for name, path in inputs.items()
+            },
+            "started": before["started"] if before else _now(),
+            "ended": None,
+            "seconds": before["seconds"] if before else 0.0,
+            "exit_status": None,
+            "figures": {},
+        }
+        self._write_manifest(manifest)
+
+    def end_stage(self, stage: str, seconds: float, exit_status: int, result: Path | None) -> None:
+        """Note how a stage ended, and carry its time and, for synthesis, its funnel into the summary."""
+        manifest = self.manifest()
+        entry = manifest["stages"][stage]
+        entry["ended"], entry["exit_status"] = _now(), exit_status
+        entry["seconds"] = round(entry["seconds"] + seconds, 1)
+        if result is not None:
+            left = {name: value for name, value in read_result(result).items() if name not in ("stage", "key")}
+            entry["figures"] = left
+            entry["content"] = fingerprint(result / RESULT_FILE)
+        self._write_manifest(manifest)
+        if exit_status == 0:
+            parts: dict[str, Any] = {"seconds": {name: made["seconds"] for name, made in manifest["stages"].items()}}
+            if "funnel" in entry["figures"]:
+                parts["funnel"] = entry["figures"]["funnel"]
+            update_summary(self.path, **parts)
+
+    def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        write_json(self.path / MANIFEST, manifest)
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        return _read_json(self.path / name)
+
+
+def update_summary(run_folder: Path, **parts: Any) -> None:
+    """Lay `parts` over the run's summary.json in one step; mappings merge one level deep."""
+    summary = _read_json(run_folder / SUMMARY) or {}
+    for name, value in parts.items():
+        both = isinstance(value, dict) and isinstance(summary.get(name), dict)
+        summary[name] = {**summary[name], **value} if both else value
+    write_json(run_folder / SUMMARY, summary)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is damaged ({error}). Restore it, or move the run's folder away.") from error
+
+
+def _differences(old: Any, new: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            yield from _differences(old.get(key), new.get(key), (*path, key))
+    elif old != new:
+        yield ".".join(path), old, new
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _now() -> str:
+    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": sys.version.split()[0]}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_commit() -> str | None:
+    """The commit of this code; None where it was installed from a package. `+` marks uncommitted changes."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    commit = _git(root, "rev-parse", "HEAD")
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return None if commit is None else commit + ("+" if changed else "")
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
