@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from xcoder_train.core.errors import InputError
+
 
 @dataclass(frozen=True)
 class BatchPlan:
@@ -29,3 +31,14 @@ def plan_sft_batch(examples: int, examples_per_row: float, processes: int, micro
     rows_per_process = max(1, round(examples / examples_per_row / processes))
     accumulation = math.ceil(rows_per_process / micro_batch)
     return BatchPlan(math.ceil(rows_per_process / accumulation), accumulation, processes, examples_per_row)
+
+
+def plan_grpo_batch(prompts: int, rollouts: int, processes: int, micro_batch: int) -> BatchPlan:
+    """Micro-batches of one step's completions. Raises `InputError` with the numbers where they do not divide."""
+    completions = prompts * rollouts
+    if completions % (micro_batch * processes):
+        raise InputError(
+            f"grpo: {prompts} prompts_per_step x {rollouts} rollouts = {completions} completions a step, which "
+            f"micro_batch {micro_batch} x {processes} processes = {micro_batch * processes} does not divide"
+        )
+    return BatchPlan(micro_batch, completions // (micro_batch * processes), processes, 1.0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from xcoder_train.batching import BatchPlan, plan_sft_batch
@@ -18,7 +18,14 @@ from xcoder_train.checkpoints import newest_whole_checkpoint
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.core.stage import StageContext
-from xcoder_train.model import initialise_model, load_tokenizer, load_training_model, lora_config, save_model, save_trained
+from xcoder_train.model import (
+    initialise_model,
+    load_tokenizer,
+    load_training_model,
+    lora_config,
+    save_model,
+    save_trained,
+)
 from xcoder_train.optimizer import optimizer_factory
 from xcoder_train.recipe import Recipe
 from xcoder_train.run import run_stage
@@ -59,6 +66,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
         optimizer_cls_and_kwargs=optimizer_factory(settings.optimizer, settings.training),
         callbacks=[MetricsFile(context.folder / "metrics.jsonl"), TrainingProgress("SFT", "loss")],
     )
+    trainer.remove_callback(PrinterCallback)
     checkpoint = newest_whole_checkpoint(Path(trainer.args.output_dir)) if settings.resume else None
     result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 

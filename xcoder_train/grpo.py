@@ -1,0 +1,172 @@
+"""GRPO on judged code: `accelerate launch … -m xcoder_train.grpo RECIPE [key.path=value …]` or `xcoder grpo RECIPE`.
+
+Load prompts and policy, prepare judge and rollouts, train, save. The reward stands in `reward/trl.py`, what a
+micro-batch computes in `grpo_trainer.py`.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase, PrinterCallback
+from trl import GRPOConfig
+
+from reward.judge import Judge
+from reward.test_table import TestTable
+from reward.trl import JudgedReward
+from xcoder_train.batching import plan_grpo_batch
+from xcoder_train.checkpoints import newest_whole_checkpoint
+from xcoder_train.config import GrpoSettings
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
+from xcoder_train.core.generation.config import SamplingSettings
+from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.seeds import derive_seed
+from xcoder_train.core.stage import StageContext
+from xcoder_train.grpo_trainer import FrugalGrpoTrainer
+from xcoder_train.model import load_tokenizer, load_training_model, lora_config, save_trained
+from xcoder_train.optimizer import optimizer_factory
+from xcoder_train.recipe import Recipe
+from xcoder_train.rollouts import rollout_function
+from xcoder_train.run import run_stage
+from xcoder_train.tracking import MetricsFile, TrainingProgress, start_tracking
+
+
+def train(recipe: Recipe, context: StageContext) -> None:
+    """Run the GRPO stage: leaves `model/` and the judged rollouts of every logged step in the stage's folder."""
+    settings = recipe.grpo
+    started = time.monotonic()
+    state = PartialState()
+
+    start = context.inputs["sft"] / "model" if "sft" in context.inputs else recipe.model.path
+    tokenizer = load_tokenizer(start, recipe.model)
+    layout = SynthLayout(context.inputs["synth"])
+    prompts, too_long = load_prompts(layout, tokenizer, settings)
+    with state.main_process_first():
+        tests = TestTable(layout, context.folder / "tests.arrow", at_most=settings.reward.tests, seed=context.seed)
+    if state.is_main_process:
+        print(f"GRPO on {len(prompts):,} prompts ({too_long} left out as too long)", file=sys.stderr)
+
+    with Judge(recipe.judge, workers=judge_workers(recipe, state)) as judge:
+        model = load_training_model(start, recipe.model, lora=settings.lora is not None)
+        reward = JudgedReward(
+            judge,
+            tests,
+            settings.reward,
+            stop_tokens=stop_token_ids(tokenizer, model),
+            maximum_excluded_share=settings.maximum_excluded_share,
+            seed=context.seed,
+        )
+        trainer = FrugalGrpoTrainer(
+            model=model,
+            reward_funcs=reward,
+            args=grpo_config(recipe, context, state),
+            train_dataset=prompts,
+            processing_class=tokenizer,
+            peft_config=lora_config(settings.lora),
+            rollout_func=transformers_rollouts(settings, context) if settings.generation == "transformers" else None,
+            optimizer_factory=optimizer_factory(settings.optimizer, settings.training),
+            callbacks=[MetricsFile(context.folder / "metrics.jsonl"), TrainingProgress("GRPO", "reward")],
+        )
+        trainer.remove_callback(PrinterCallback)
+        checkpoint = newest_whole_checkpoint(Path(trainer.args.output_dir)) if settings.resume else None
+        result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
+
+    if state.is_main_process:
+        context.finish(
+            prompts=len(prompts),
+            prompts_too_long=too_long,
+            steps=result.global_step,
+            rollouts=result.global_step * settings.prompts_per_step * settings.rollouts,
+            excluded_rollouts=reward.excluded,
+            judge_tier=judge.tier,
+            training_seconds=round(time.monotonic() - started, 1),
+        )
+    trainer.end()
+
+
+def load_prompts(
+    layout: SynthLayout, tokenizer: PreTrainedTokenizerBase, settings: GrpoSettings
+) -> tuple[Dataset, int]:
+    """Columns `prompt` and `problem_id`, and how many prompts were longer than `max_prompt_length`."""
+    import pyarrow.parquet
+
+    table = layout.dataset("rl") / "train.parquet"
+    if not table.exists():
+        raise InputError(f"{table} does not exist; GRPO needs a synthesis with a split whose `use` is rl")
+    rows = pyarrow.parquet.read_table(table, columns=["problem_id", "prompt"]).to_pylist()
+    kept = [row for row in rows if len(prompt_token_ids(tokenizer, row["prompt"])) <= settings.max_prompt_length]
+    if not kept:
+        raise InputError(
+            f"all {len(rows)} prompts have more than grpo.max_prompt_length = {settings.max_prompt_length} tokens"
+        )
+    return Dataset.from_list(kept), len(rows) - len(kept)
+
+
+def judge_workers(recipe: Recipe, state: PartialState) -> int:
+    """This process's share of the node's judge workers, so that ranks of one node do not crowd its cores."""
+    on_node = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
+    return max(1, (recipe.judge.workers or len(os.sched_getaffinity(0))) // on_node)
+
+
+def transformers_rollouts(settings: GrpoSettings, context: StageContext) -> Any:
+    """The rollout function of a machine without vLLM."""
+    sampling = SamplingSettings(
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        top_k=settings.top_k,
+        max_new_tokens=settings.max_completion_length,
+    )
+    return rollout_function(sampling, settings.rollout_batch, context.seed)
+
+
+def grpo_config(recipe: Recipe, context: StageContext, state: PartialState) -> GRPOConfig:
+    """TRL's arguments: ours where the recipe's own keys decide, the recipe's `grpo.training` for everything else."""
+    settings = recipe.grpo
+    on_gpu = torch.cuda.is_available()
+    batch = plan_grpo_batch(
+        settings.prompts_per_step, settings.rollouts, state.num_processes, settings.micro_batch
+    )
+    arguments: dict[str, Any] = {
+        "bf16": on_gpu,
+        "activation_checkpointing": on_gpu,
+        "save_total_limit": 2,
+        # The authors' scripts: clip-higher, no KL. TRL's own importance correction would drop whole long rollouts.
+        "epsilon_high": 0.28,
+        "vllm_importance_sampling_mode": "token_truncate",
+        "log_completions": True,
+        **settings.training,
+        "num_completions_to_print": 0,
+        "output_dir": str(context.folder / "checkpoints"),
+        "seed": derive_seed(context.seed, "grpo", "trainer") % 2**31,
+        "num_generations": settings.rollouts,
+        "max_completion_length": settings.max_completion_length,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "top_k": settings.top_k,
+        "per_device_train_batch_size": batch.micro_batch,
+        "gradient_accumulation_steps": batch.accumulation,
+        "use_vllm": settings.generation != "transformers",
+        "report_to": start_tracking(recipe.tracking, context, recipe.model_dump(mode="json")),
+        "use_cpu": not on_gpu,
+        "disable_tqdm": True,
+    }
+    if settings.generation != "transformers":
+        arguments["vllm_mode"] = settings.generation.removeprefix("vllm_")
+        arguments.setdefault("vllm_max_model_length", settings.max_prompt_length + settings.max_completion_length)
+    return GRPOConfig(**arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line of this stage."""
+    return run_stage("grpo", train, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

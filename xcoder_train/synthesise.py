@@ -1,0 +1,22 @@
+"""The synthesis stage of a run: `python -m xcoder_train.synthesise RECIPE` or `xcoder synth RECIPE`."""
+
+import sys
+
+from synth.pipeline import synthesise
+from xcoder_train.core.stage import StageContext
+from xcoder_train.recipe import Recipe
+from xcoder_train.run import run_stage
+
+
+def work(recipe: Recipe, context: StageContext) -> None:
+    """Make and verify every split of the recipe."""
+    synthesise(recipe.synth, recipe.judge, recipe.model.prompt, context)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line of this stage."""
+    return run_stage("synth", work, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
