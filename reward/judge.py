@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -132,15 +133,13 @@ class Judge:
                 future.cancel()
 
 
+@dataclass(slots=True)
 class _Order(Generic[Result]):
     """A task on its way to a worker, and where its result goes."""
 
-    __slots__ = ("deadline", "future", "task")
-
-    def __init__(self, task: "tasks.Task[Result]", future: "Future[Result]", deadline: float | None) -> None:
-        self.task = task
-        self.future = future
-        self.deadline = deadline
+    task: "tasks.Task[Result]"
+    future: "Future[Result]"
+    deadline: float | None
 
 
 class _WorkerThread(threading.Thread):

@@ -76,9 +76,9 @@ def _print_exception() -> None:
 def run_function(code: CodeType, scope: dict[str, Any], name: str, result: int) -> NoReturn:
     """Call the function on the JSON arguments of standard input, write what it returns as JSON to `result`, and exit.
 
-    Tuples become lists, at any depth; what has no JSON form is an error of the program. The call is a method of a
-    fresh `Solution` where the program has that class, else a function of the module. What the program prints goes to
-    standard error.
+    Tuples become lists, at any depth, and numpy's scalars plain numbers; what has no JSON form is an error of the
+    program. The call is a method of a fresh `Solution` where the program has that class, else a function of the module.
+    What the program prints goes to standard error.
     """
     status = 1
     try:
@@ -125,7 +125,13 @@ def _arguments(text: str) -> list[Any]:
 
 def _call(scope: dict[str, Any], name: str, arguments: list[Any]) -> bytes:
     function = getattr(scope["Solution"](), name) if "Solution" in scope else scope[name]
-    return json.dumps(function(*arguments), allow_nan=False, separators=(",", ":")).encode()
+    return json.dumps(function(*arguments), allow_nan=False, separators=(",", ":"), default=_plain_scalar).encode()
+
+
+def _plain_scalar(value: Any) -> Any:
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not a plain value")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

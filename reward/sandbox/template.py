@@ -71,6 +71,7 @@ WOKEN_BY = {signal.SIGCHLD, signal.SIGIO}
 the zygote died."""
 DESCRIPTORS = 96
 RESULT_DESCRIPTOR = 3
+FUNCTION_RECURSION_LIMIT = 50_000
 BATCH_TESTS = 16
 """Tests whose memfds are made, and whose results are reported, together: what is done outside the loop of forks
 page-faults once a batch instead of once a test."""
@@ -142,13 +143,11 @@ def serve(job: int, result: int, box: Box, zygote: int) -> NoReturn:
             __import__(module)
         except Exception:  # the program meets the same error when it imports the module itself
             continue
-    main = sys.modules["__main__"] = type(sys)("__main__")
-    main.__dict__.update(box.prelude if mode != PROGRAM else {}, __builtins__=__builtins__, __file__="program.py")
-    main.__dict__.update(__name__="__main__")
+    scope = make_scope(mode, box)
     own_cpu = math.ceil(time.process_time() + TEMPLATE_CPU_SECONDS + TEMPLATE_CPU_SECONDS_PER_TEST * tests)
     resource.setrlimit(resource.RLIMIT_CPU, (max(cpu_cap, own_cpu),) * 2)
     child_cpu = cpu_cap if cpu_cap < own_cpu else None
-    runner = Runner(mode, code, main.__dict__, name, box, job, out, child_cpu, seconds, wall)
+    runner = Runner(mode, code, scope, name, box, job, out, child_cpu, seconds, wall)
     gc.freeze()
     gc.enable()
     runner.run_all(at, sizes, bool(report_first))
@@ -177,6 +176,19 @@ def restrict(box: Box, address_space: int, file_bytes: int) -> None:
         landlock.restrict_self(box.ruleset)
     if box.filters is not None:
         install(box.filters[0])
+
+
+def make_scope(mode: int, box: Box) -> dict[str, Any]:
+    """The program's globals. A function problem's program is imported, as LiveCodeBench does it: it is not `__main__`,
+    finds the prelude's names, and may recurse deeper."""
+    module_name = "__main__" if mode == PROGRAM else "solution"
+    module = sys.modules["__main__"] = sys.modules[module_name] = type(sys)(module_name)
+    scope = module.__dict__
+    if mode != PROGRAM:
+        scope.update(box.prelude)
+        sys.setrecursionlimit(FUNCTION_RECURSION_LIMIT)
+    scope.update(__name__=module_name, __builtins__=__builtins__, __file__="program.py")
+    return scope
 
 
 def install(program: BpfProgram) -> None:

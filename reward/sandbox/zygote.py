@@ -115,7 +115,7 @@ def preload(forget_path: str, packages: str | None) -> None:
     if packages is not None:
         sys.path.append(packages)
     register_at_fork = os.register_at_fork
-    os.register_at_fork = lambda **hooks: None  # type: ignore[assignment]
+    os.register_at_fork = lambda **hooks: None
     for name in PRELOADED:
         __import__(name)
     os.register_at_fork = register_at_fork
@@ -154,17 +154,19 @@ def build_standard_streams() -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.close(null)
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(_buffered(0, "<stdin>"), "utf-8")  # type: ignore[misc]
-    sys.stdout = sys.__stdout__ = io.TextIOWrapper(_buffered(1, "<stdout>"), "utf-8")  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = io.TextIOWrapper(  # type: ignore[misc]
-        _buffered(2, "<stderr>"), "utf-8", "backslashreplace", line_buffering=True
-    )
+    sys.stdin = sys.__stdin__ = _text_stream(0, "<stdin>", "strict")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = _text_stream(1, "<stdout>", "strict")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _text_stream(2, "<stderr>", "backslashreplace")  # type: ignore[misc]
 
 
-def _buffered(descriptor: int, name: str) -> Any:
-    raw = io.FileIO(descriptor, "r" if descriptor == 0 else "w", closefd=False)
+def _text_stream(descriptor: int, name: str, errors: str) -> io.TextIOWrapper:
+    mode = "r" if descriptor == 0 else "w"
+    raw = io.FileIO(descriptor, mode, closefd=False)
     raw.name = name
-    return io.BufferedReader(raw) if descriptor == 0 else io.BufferedWriter(raw)
+    buffer: Any = io.BufferedReader(raw) if descriptor == 0 else io.BufferedWriter(raw)
+    stream = io.TextIOWrapper(buffer, "utf-8", errors, newline="\n", line_buffering=descriptor == 2)
+    stream.mode = mode  # type: ignore[misc]
+    return stream
 
 
 def warm_up() -> None:

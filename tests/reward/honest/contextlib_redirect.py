@@ -1,0 +1,5 @@
+import contextlib, io
+buffer = io.StringIO()
+with contextlib.redirect_stdout(buffer):
+    print('inside')
+print(buffer.getvalue().strip().upper())

@@ -1,0 +1,3 @@
+a = int(input())
+if a:
+    print(a)

@@ -1,0 +1,3 @@
+print('a\tb\fc')
+if True:
+	print('tab')

@@ -1,0 +1,3 @@
+from sys import stdin, stdout
+for line in stdin:
+    stdout.write(line.upper())

@@ -1,0 +1,4 @@
+def main():
+    print('guarded', __name__)
+if __name__ == '__main__':
+    main()

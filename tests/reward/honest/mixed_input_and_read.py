@@ -1,0 +1,3 @@
+import sys
+n = int(input())
+print(n, sys.stdin.read().split())

@@ -1,0 +1,2 @@
+with open('/dev/stdin') as stream:
+    print(stream.read().upper())

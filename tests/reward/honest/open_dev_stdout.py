@@ -1,0 +1,2 @@
+with open('/dev/stdout', 'w') as out:
+    out.write('device\n')

@@ -1,0 +1,2 @@
+out = open(1, 'w')
+out.write('left open\n')

@@ -1,0 +1,2 @@
+n, *rest = map(int, open(0).read().split())
+print(n, sum(rest))

@@ -1,0 +1,2 @@
+import sys
+sys.__stdout__.write('original\n')

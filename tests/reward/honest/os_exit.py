@@ -1,0 +1,4 @@
+import os, sys
+print('flushed')
+sys.stdout.flush()
+os._exit(0)

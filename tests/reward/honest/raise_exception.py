@@ -1,0 +1,2 @@
+print('partial')
+raise ValueError('bad')

@@ -1,0 +1,2 @@
+words = set('the quick brown fox the'.split())
+print(sorted(words), len(words))

@@ -1,0 +1,3 @@
+import sys
+print('log', file=sys.stderr)
+print('answer')

@@ -1,0 +1,2 @@
+import sys
+print([len(line) for line in sys.stdin.buffer])

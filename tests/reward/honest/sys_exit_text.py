@@ -1,0 +1,3 @@
+import sys
+print('partial')
+sys.exit('something went wrong')

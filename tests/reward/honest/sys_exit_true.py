@@ -1,0 +1,3 @@
+import sys
+print('flag')
+sys.exit(True)

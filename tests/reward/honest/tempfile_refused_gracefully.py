@@ -1,0 +1,3 @@
+import io
+stream = io.BytesIO(b'x y')
+print(stream.read().split())

@@ -1,0 +1,4 @@
+import logging, warnings
+warnings.warn('careful')
+logging.warning('logged')
+print('done')
