@@ -71,7 +71,8 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Check everything and show what a run would do. Needs no GPU and downloads nothing."""
-    from xcoder_train.plan import make_plan, show_plan
+    from xcoder_train.plan import make_plan
+    from xcoder_train.plan_text import show_plan
 
     made = make_plan(recipe, overrides or [])
     if as_json:

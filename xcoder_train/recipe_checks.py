@@ -11,7 +11,7 @@ from xcoder_train.core.yaml_source import Part, read_yaml_file
 from xcoder_train.model_shape import model_shape
 
 if TYPE_CHECKING:
-    from xcoder_train.recipe import Recipe
+    from xcoder_train.recipe import Recipe, StageName
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def _conflict(message: str, *dotted: str) -> Conflict:
 
 
 def _stages(recipe: "Recipe") -> Iterator[Conflict]:
-    for stage in ("synth", "sft", "grpo"):
+    earlier: tuple[StageName, ...] = ("synth", "sft", "grpo")
+    for stage in earlier:
         if recipe.has(stage) and getattr(recipe.inputs, stage) is not None:
             yield _conflict(
                 f"this recipe has a `{stage}:` section of its own; keep one of the two", f"inputs.{stage}", stage
@@ -49,7 +50,8 @@ def _stages(recipe: "Recipe") -> Iterator[Conflict]:
         yield _conflict("the recipe has no stage; give one of synth, sft, grpo, evaluation", "name")
     has_data = recipe.synth is not None or recipe.inputs.synth is not None
     has_model = recipe.model.path is not None or recipe.model.init is not None
-    for stage in ("sft", "grpo"):
+    trained: tuple[StageName, ...] = ("sft", "grpo")
+    for stage in trained:
         if recipe.has(stage) and not has_data:
             yield _conflict("needs tasks: give a `synth:` section or `inputs.synth`", stage, "synth", "inputs")
     if recipe.sft is not None and not has_model:

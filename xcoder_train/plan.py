@@ -1,0 +1,205 @@
+"""What a run would do: checks of everything that can be checked, and the arithmetic of every stage. No torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from synth.config import SynthSettings
+from xcoder_train.batching import plan_grpo_batch
+from xcoder_train.config import GrpoSettings, SftSettings
+from xcoder_train.launch import has_gpu, launch_settings, shown_command, stage_command
+from xcoder_train.memory import MemoryEstimate, adapter_parameters, estimate_grpo, estimate_sft
+from xcoder_train.model_shape import ModelShape, model_shape
+from xcoder_train.recipe import Recipe, StageName, load_recipe
+from xcoder_train.results import evaluation_targets, is_whole, read_result, stage_folder, stage_key
+from xcoder_train.run import check_surroundings
+from xcoder_train.run_folder import RunFolder
+
+# Examples in one row of 32k tokens in the paper's SFT data.
+_PAPERS_EXAMPLES_PER_ROW = 1.8
+
+
+def make_plan(recipe_path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """The plan as JSON values. Raises InputError for whatever a run would refuse."""
+    recipe = load_recipe(recipe_path, overrides)
+    check_surroundings(recipe)
+    changes = RunFolder(recipe).settings_that_changed()
+    shape = model_shape(recipe.model)
+    return {
+        "recipe": str(recipe_path),
+        "run": recipe.name,
+        "folder": str(recipe.run_folder),
+        "seed": recipe.seed,
+        "tracking": recipe.tracking.wandb,
+        "changed_since_last_start": changes,
+        "model": _model(recipe, shape),
+        "stages": {stage: _stage(recipe, stage, recipe_path, overrides, shape) for stage in recipe.stages},
+        "resolved": recipe.model_dump(mode="json"),
+    }
+
+
+def _model(recipe: Recipe, shape: ModelShape | None) -> dict[str, Any]:
+    init = recipe.model.init
+    return {
+        "start": recipe.model.path if init is None else f"random {init.architecture}",
+        "prompt": recipe.model.prompt,
+        "parameters": None if shape is None else shape.parameters,
+        "context": None if shape is None else shape.context,
+        "layers": None if shape is None else shape.layers,
+        "hidden_size": None if shape is None else shape.hidden_size,
+        "vocabulary": None if shape is None else shape.vocabulary,
+    }
+
+
+def _stage(
+    recipe: Recipe, stage: StageName, recipe_path: Path, overrides: Sequence[str], shape: ModelShape | None
+) -> dict[str, Any]:
+    launch = launch_settings(recipe, stage)
+    command = stage_command(launch, stage, [str(recipe_path), *overrides], has_gpu(launch))
+    planned: dict[str, Any] = {
+        "key": stage_key(recipe, stage),
+        "folder": str(stage_folder(recipe, stage)),
+        "whole": stage != "report" and is_whole(recipe, stage),
+        "command": shown_command(["python", *command[1:]]),
+    }
+    if stage == "synth" and recipe.synth is not None:
+        planned |= _synth(recipe.synth)
+    if stage == "sft" and recipe.sft is not None:
+        planned |= _sft(recipe.sft, _sft_examples(recipe), shape)
+    if stage == "grpo" and recipe.grpo is not None:
+        planned |= _grpo(recipe.grpo, _rl_problems(recipe), shape)
+    if stage == "evaluation":
+        planned |= _evaluation(recipe)
+    return planned
+
+
+def _synth(settings: SynthSettings) -> dict[str, Any]:
+    tasks = {name: split.tasks for name, split in settings.splits.items()}
+    programs = sum(tasks.values()) * settings.candidates_per_task
+    return {"tasks": tasks, "programs": programs, "executions": programs * settings.inputs_per_task}
+
+
+def _sft(settings: SftSettings, examples: tuple[int | None, bool], shape: ModelShape | None) -> dict[str, Any]:
+    count, is_measured = examples
+    if count is not None and settings.data.tasks is not None and settings.data.solutions_per_task is not None:
+        count = min(count, settings.data.tasks * settings.data.solutions_per_task)
+    epochs, steps = settings.training.get("num_train_epochs", 3), settings.training.get("max_steps", -1)
+    if steps <= 0:
+        steps = None if count is None else max(1, round(count * epochs / settings.batch))
+    return {
+        "examples": count,
+        "examples_are": "counted" if is_measured else "at most",
+        "examples_per_step": settings.batch,
+        "rows_per_step": settings.batch if not settings.packing else None,
+        "rows_per_step_at_the_papers_packing": (
+            round(settings.batch / _PAPERS_EXAMPLES_PER_ROW) if settings.packing else None
+        ),
+        "tokens_per_row": settings.max_length,
+        "steps": steps,
+        "trained_examples": None if steps is None else steps * settings.batch,
+        "tokens_at_most": None if steps is None else steps * settings.batch * settings.max_length,
+        "trained_parameters": _trained(settings, shape),
+        "memory": None if shape is None else _memory(estimate_sft(shape, settings)),
+    }
+
+
+def _grpo(settings: GrpoSettings, problems: tuple[int | None, bool], shape: ModelShape | None) -> dict[str, Any]:
+    batch = plan_grpo_batch(
+        settings.prompts_per_step, settings.rollouts, settings.launch.processes, settings.micro_batch
+    )
+    count, is_measured = problems
+    epochs, steps = settings.training.get("num_train_epochs", 3), settings.training.get("max_steps", -1)
+    if steps <= 0:
+        steps = None if count is None else max(1, int(count * epochs / settings.prompts_per_step))
+    completions = settings.prompts_per_step * settings.rollouts
+    longest = settings.max_prompt_length + settings.max_completion_length
+    return {
+        "problems": count,
+        "problems_are": "counted" if is_measured else "at most",
+        "prompts_per_step": settings.prompts_per_step,
+        "rollouts": settings.rollouts,
+        "completions_per_step": completions,
+        "micro_batch": settings.micro_batch,
+        "micro_batches_per_process": batch.accumulation,
+        "processes": batch.processes,
+        "longest_sequence": longest,
+        "context": None if shape is None else shape.context,
+        "steps": steps,
+        "completions": None if steps is None else steps * completions,
+        "new_tokens_at_most": None if steps is None else steps * completions * settings.max_completion_length,
+        "trained_parameters": _trained(settings, shape),
+        "memory": None if shape is None else _memory(estimate_grpo(shape, settings)),
+    }
+
+
+def _evaluation(recipe: Recipe) -> dict[str, Any]:
+    settings = recipe.evaluation
+    if settings is None:
+        return {}
+    targets = evaluation_targets(recipe, recipe.run_folder)
+    problems, _ = _problems(recipe, "evaluation") if "heldout" in settings.benchmarks else (None, False)
+    return {
+        "benchmarks": list(settings.benchmarks),
+        "models": {target.label: {"key": target.key, "whole": target.is_whole} for target in targets},
+        "samples": settings.samples,
+        "k": list(settings.k),
+        "max_new_tokens": settings.sampling.max_new_tokens,
+        "heldout_problems": problems,
+        "completions": (
+            None
+            if problems is None
+            else problems * settings.samples * sum(1 for target in targets if not target.is_whole)
+        ),
+    }
+
+
+def _sft_examples(recipe: Recipe) -> tuple[int | None, bool]:
+    """Examples of the SFT dataset: counted once synthesis is whole, else the most that its settings allow."""
+    figures = _synth_figures(recipe)
+    if figures is not None:
+        rows = figures.get("dataset_rows", {}).get("sft")
+        return (rows, True) if isinstance(rows, int) else (None, False)
+    tasks, _ = _problems(recipe, "sft")
+    if tasks is None or recipe.synth is None:
+        return None, False
+    return tasks * (recipe.synth.solutions_per_task or recipe.synth.candidates_per_task), False
+
+
+def _rl_problems(recipe: Recipe) -> tuple[int | None, bool]:
+    figures = _synth_figures(recipe)
+    if figures is not None:
+        rows = figures.get("dataset_rows", {}).get("rl")
+        return (rows, True) if isinstance(rows, int) else (None, False)
+    return _problems(recipe, "rl")
+
+
+def _problems(recipe: Recipe, use: str) -> tuple[int | None, bool]:
+    """Tasks of the splits with this use, before any is dropped."""
+    if recipe.synth is None:
+        return None, False
+    return sum(split.tasks for split in recipe.synth.splits.values() if split.use == use), False
+
+
+def _synth_figures(recipe: Recipe) -> dict[str, Any] | None:
+    if recipe.synth is None and recipe.inputs.synth is None:
+        return None
+    if recipe.synth is not None and not is_whole(recipe, "synth"):
+        return None
+    return read_result(stage_folder(recipe, "synth"))
+
+
+def _trained(settings: SftSettings | GrpoSettings, shape: ModelShape | None) -> int | None:
+    if shape is None:
+        return None
+    return shape.parameters if settings.lora is None else adapter_parameters(shape, settings.lora)
+
+
+def _memory(estimate: MemoryEstimate) -> dict[str, int]:
+    return {
+        "weights": estimate.weights,
+        "gradients": estimate.gradients,
+        "optimizer": estimate.optimizer,
+        "activations": estimate.activations,
+        "key_value_cache": estimate.key_value_cache,
+        "total": estimate.total,
+    }

@@ -1,0 +1,126 @@
+"""A plan as text of at most 80 columns."""
+
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+_WIDTH = 80
+_LABEL = 14
+
+
+def show_plan(plan: dict[str, Any]) -> str:
+    """The plan for a reader; long values wrap below their label."""
+    return "\n".join(_lines(plan))
+
+
+def _lines(plan: dict[str, Any]) -> Iterator[str]:
+    yield from _row("run", f"{plan['run']} in {plan['folder']}, seed {plan['seed']}, W&B {plan['tracking']}")
+    model = plan["model"]
+    if model["start"] is not None:
+        size = "size unknown here" if model["parameters"] is None else f"{_count(model['parameters'])} parameters"
+        context = "" if model["context"] is None else f", context {model['context']:,}"
+        yield from _row("model", f"{model['start']}: {size}{context}, {model['prompt']} prompt")
+    for change in plan["changed_since_last_start"]:
+        yield from _row("changed", change)
+    describe = {"synth": _synth, "sft": _sft, "grpo": _grpo, "evaluation": _evaluation}
+    for name, stage in plan["stages"].items():
+        yield ""
+        yield f"{name}  {stage['key']}  {'whole already, kept' if stage['whole'] else 'to do'}"
+        if name in describe:
+            yield from describe[name](stage)
+        if not stage["whole"]:
+            yield from _row("command", stage["command"])
+
+
+def _synth(stage: dict[str, Any]) -> Iterator[str]:
+    tasks = ", ".join(f"{name} {count:,}" for name, count in stage["tasks"].items())
+    yield from _row("tasks", f"{sum(stage['tasks'].values()):,} ({tasks})")
+    yield from _row("executions", f"at most {stage['executions']:,}, of {stage['programs']:,} programs")
+
+
+def _sft(stage: dict[str, Any]) -> Iterator[str]:
+    if stage["examples"] is not None:
+        yield from _row("examples", f"{stage['examples']:,} ({stage['examples_are']})")
+    per_step = f"{stage['examples_per_step']:,} examples"
+    if stage["rows_per_step"] is None:
+        packed = stage["rows_per_step_at_the_papers_packing"]
+        per_step += f", packed: {packed:,} rows at the paper's 1.8 examples a row; measured when it starts"
+    yield from _row("step", per_step)
+    yield from _row("row", f"{stage['tokens_per_row']:,} tokens at most")
+    if stage["steps"] is not None:
+        yield from _row(
+            "steps",
+            f"{stage['steps']:,}: {stage['trained_examples']:,} examples, at most "
+            f"{_count(stage['tokens_at_most'])} tokens",
+        )
+    yield from _training(stage)
+
+
+def _grpo(stage: dict[str, Any]) -> Iterator[str]:
+    if stage["problems"] is not None:
+        yield from _row("problems", f"{stage['problems']:,} ({stage['problems_are']})")
+    yield from _row(
+        "step",
+        f"{stage['prompts_per_step']:,} prompts x {stage['rollouts']} rollouts = {stage['completions_per_step']:,} "
+        f"completions = {stage['micro_batches_per_process']:,} micro-batches of {stage['micro_batch']:,} x "
+        f"{stage['processes']} processes",
+    )
+    room = "" if stage["context"] is None else f" of the context's {stage['context']:,}"
+    yield from _row("sequence", f"{stage['longest_sequence']:,} tokens at most{room}")
+    if stage["steps"] is not None:
+        yield from _row(
+            "steps",
+            f"{stage['steps']:,}: {stage['completions']:,} completions, at most "
+            f"{_count(stage['new_tokens_at_most'])} new tokens",
+        )
+    yield from _training(stage)
+
+
+def _evaluation(stage: dict[str, Any]) -> Iterator[str]:
+    models = ", ".join(
+        f"{label} {'(kept)' if made['whole'] else made['key']}" for label, made in stage["models"].items()
+    )
+    yield from _row("models", models)
+    yield from _row("benchmarks", ", ".join(stage["benchmarks"]))
+    ks = ", ".join(f"pass@{k}" for k in stage["k"])
+    yield from _row("samples", f"{stage['samples']} of at most {stage['max_new_tokens']:,} tokens each, for {ks}")
+    if stage["completions"] is not None:
+        yield from _row(
+            "completions", f"at most {stage['completions']:,}, {stage['heldout_problems']:,} held-out tasks"
+        )
+
+
+def _training(stage: dict[str, Any]) -> Iterator[str]:
+    if stage["trained_parameters"] is not None:
+        yield from _row("trained", f"{_count(stage['trained_parameters'])} parameters")
+    memory = stage["memory"]
+    if memory is not None:
+        parts = ", ".join(
+            f"{name.replace('_', ' ')} {_bytes(size)}" for name, size in memory.items() if name != "total" and size
+        )
+        yield from _row("memory", f"about {_bytes(memory['total'])} per device: {parts}")
+
+
+def _row(label: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=f"  {label:{_LABEL}}",
+        subsequent_indent=" " * (_LABEL + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _count(value: int) -> str:
+    for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if value >= size:
+            return f"{value / size:.2f} {unit}"
+    return str(value)
+
+
+def _bytes(value: int) -> str:
+    for size, unit in ((1 << 30, "GiB"), (1 << 20, "MiB")):
+        if value >= size:
+            return f"{value / size:.1f} {unit}"
+    return f"{value / 1024:.1f} KiB"
