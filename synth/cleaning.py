@@ -16,6 +16,10 @@ from xcoder_train.core.records import read_records, write_records
 EXACT = "exact duplicate"
 NEAR = "near-duplicate"
 
+LSH_MARGIN = 0.85
+"""The index looks this far below the similarity that counts, so that its errors lose few pairs; they are then compared
+exactly."""
+
 WORD = re.compile(r"[^\W_]+")
 
 
@@ -39,7 +43,7 @@ def find_duplicates(verdicts: Iterator[Verdict], settings: CleaningSettings) -> 
     """A removal for each task that duplicates an earlier one that stays; the most similar one is its partner."""
     from datasketch import MinHash, MinHashLSH
 
-    index = MinHashLSH(threshold=settings.similarity, num_perm=settings.permutations)
+    index = MinHashLSH(threshold=LSH_MARGIN * settings.similarity, num_perm=settings.permutations)
     shingles: dict[tuple[str, str], frozenset[int]] = {}
     first_of: dict[str, str] = {}
     empty = MinHash(num_perm=settings.permutations, hashfunc=int)

@@ -5,6 +5,7 @@ task is set aside, counted, and tried again when the stage is run again.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from reward.config import JudgeSettings
 from reward.judge import Judge
@@ -12,7 +13,6 @@ from reward.submission import Submission
 from synth.progress import stage_progress
 from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, WorkTables, beside
 from xcoder_train.core.errors import InfrastructureError
-from xcoder_train.core.problem import Problem
 from xcoder_train.core.records import RecordStore, read_records, write_records
 
 INFRASTRUCTURE_FAILURE = "infrastructure failure"
@@ -27,9 +27,10 @@ def execute_candidates(judge_settings: JudgeSettings, tables: WorkTables, total_
     if store.is_sealed:
         return
     failed: dict[str, Quarantined] = {}
-    total = sum(len(programs) for _, _, programs in _work(tables))
-    with stage_progress("executions", total, len(store.keys)) as advance, Judge(judge_settings) as judge:
-        for execution in judge.execute(_submissions(tables, store)):
+    rows = beside(read_records(tables.tasks, Task), read_records(tables.candidates, Candidate))
+    total = sum(len(distinct_programs(candidates)) for _, candidates in rows)
+    with Judge(judge_settings) as judge, stage_progress("executions", total, len(store.keys)) as advance:
+        for execution in judge.execute(_submissions(tables, store.keys)):
             name, _, program = execution.id.rpartition("/")
             statuses = tuple(run.status for run in execution.runs)
             if "IE" in statuses:
@@ -59,19 +60,18 @@ def distinct_programs(candidates: Iterable[Candidate]) -> dict[str, int]:
     return programs
 
 
-def _work(tables: WorkTables) -> Iterator[tuple[Problem, str, dict[str, int]]]:
-    tasks = read_records(tables.tasks, Task)
-    for task, candidates in beside(tasks, read_records(tables.candidates, Candidate)):
-        yield task.problem, task.task_id, distinct_programs(candidates)
-
-
-def _submissions(tables: WorkTables, store: RecordStore[Execution]) -> Iterator[Submission]:
-    inputs = read_records(tables.inputs, TaskInputs)
-    for (problem, name, programs), given in zip(_work(tables), inputs, strict=True):
-        for code, program in programs.items():
-            if (name, program) not in store.keys:
+def _submissions(tables: WorkTables, done: set[tuple[Any, ...]]) -> Iterator[Submission]:
+    rows = beside(
+        read_records(tables.tasks, Task),
+        read_records(tables.inputs, TaskInputs),
+        read_records(tables.candidates, Candidate),
+    )
+    for task, (given,), candidates in rows:
+        problem = task.problem
+        for code, program in distinct_programs(candidates).items():
+            if (task.task_id, program) not in done:
                 yield Submission(
-                    id=f"{name}/{program}",
+                    id=f"{task.task_id}/{program}",
                     code=code,
                     inputs=given.inputs,
                     expected=(None,) * len(given.inputs),

@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from synth.config import SynthSettings
-from synth.publication import kept_problems
 from synth.tables import Candidate, Execution, Quarantined, Removal, Task, Verdict, WorkTables, beside
-from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.records import read_records
 
 
@@ -54,17 +52,17 @@ class SplitFunnel:
         }
 
 
-def count_funnel(settings: SynthSettings, tables: WorkTables, layout: SynthLayout) -> dict[str, SplitFunnel]:
+def count_funnel(settings: SynthSettings, tables: WorkTables) -> dict[str, SplitFunnel]:
     """The funnel of every split, in the order of the recipe."""
     funnels = {name: SplitFunnel() for name in settings.splits}
     removed = {removal.task_id: removal.reason for removal in read_records(tables.removals, Removal)}
-    rows = zip(
-        beside(read_records(tables.tasks, Task), read_records(tables.candidates, Candidate)),
-        beside(read_records(tables.tasks, Task), read_records(tables.executions, Execution)),
+    rows = beside(
+        read_records(tables.tasks, Task),
+        read_records(tables.candidates, Candidate),
+        read_records(tables.executions, Execution),
         read_records(tables.verdicts, Verdict),
-        strict=True,
     )
-    for (task, candidates), (_, executions), verdict in rows:
+    for task, candidates, executions, (verdict,) in rows:
         funnel = funnels[task.split]
         funnel.made += 1
         funnel.draws += task.draws
@@ -81,14 +79,13 @@ def count_funnel(settings: SynthSettings, tables: WorkTables, layout: SynthLayou
         funnel.labels += len(verdict.labels)
         funnel.labels_right += verdict.labels_right
         funnel.golden_right += verdict.golden_right
+        funnel.accepted += sum(passed == len(verdict.labels) for passed in verdict.passed)
         funnel.agreement += sum(verdict.agreements)
         funnel.styles[task.problem.style] += 1
         funnel.depths[task.depth] += 1
     for quarantined in read_records(tables.quarantine, Quarantined):
         if quarantined.index >= 0:
             funnels[quarantined.split].quarantined[quarantined.reason] += 1
-    for kept in kept_problems(layout):
-        funnels[kept.membership.split].accepted += len(kept.accepted)
     return funnels
 
 

@@ -58,7 +58,7 @@ def synthesise(
     with _timed("datasets", timings):
         publish_tables(tables, layout, total)
         rows = publish_datasets(settings, layout, prompt_style, context.seed)
-        funnels = count_funnel(settings, tables, layout)
+        funnels = count_funnel(settings, tables)
         for use, count in rows.items():
             write_text(card_path(layout.dataset(use)), write_card(use, count, settings, context.seed, funnels))
 

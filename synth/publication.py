@@ -63,14 +63,14 @@ def publish_tables(tables: WorkTables, layout: SynthLayout, total_tasks: int) ->
     solutions = RecordStore(layout.solutions, Solution, ("problem_id", "index"))
     memberships = RecordStore(layout.memberships, Membership, ("problem_id",))
     removed = {removal.task_id for removal in read_records(tables.removals, Removal)}
-    rows = zip(
-        beside(read_records(tables.tasks, Task), read_records(tables.candidates, Candidate)),
+    rows = beside(
+        read_records(tables.tasks, Task),
         read_records(tables.inputs, TaskInputs),
+        read_records(tables.candidates, Candidate),
         read_records(tables.verdicts, Verdict),
-        strict=True,
     )
     with stage_progress("datasets", total_tasks) as advance:
-        for (task, candidates), given, verdict in rows:
+        for task, (given,), candidates, (verdict,) in rows:
             if verdict.reason is None and verdict.task_id not in removed:
                 identity = verdict.problem_id
                 if not problems.is_sealed:

@@ -168,15 +168,19 @@ def task_id(rank: int, split: str, index: int) -> str:
     return f"{rank:03d}-{split}-{index:08d}"
 
 
-def beside(tasks: Iterable[Task], records: Iterable[Any]) -> Iterator[tuple[Task, list[Any]]]:
-    """Each task with its records of another table; both are in task order, and a task may have none."""
-    groups = groupby(records, key=attrgetter("task_id"))
-    name, group = next(groups, (None, iter(())))
+def beside(tasks: Iterable[Task], *tables: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    """Each task with a list of its records from each of `tables`; all are in task order, and a list may be empty."""
+    groups = [groupby(records, key=attrgetter("task_id")) for records in tables]
+    heads = [next(group, None) for group in groups]
     for task in tasks:
-        if name == task.task_id:
-            yield task, list(group)
-            name, group = next(groups, (None, iter(())))
-        else:
-            yield task, []
-    if name is not None:
-        raise RuntimeError(f"a table holds records of {name}, which is not a task here")
+        row: list[list[Any]] = []
+        for place, head in enumerate(heads):
+            if head is not None and head[0] == task.task_id:
+                row.append(list(head[1]))
+                heads[place] = next(groups[place], None)
+            else:
+                row.append([])
+        yield task, *row
+    for head in heads:
+        if head is not None:
+            raise RuntimeError(f"a table holds records of {head[0]}, which is not a task here")

@@ -1,6 +1,7 @@
 """The stage that applies dual verification to every task, and measures it against the truth that the teacher knows."""
 
 from collections.abc import Iterator
+from functools import cache, partial
 
 from synth.config import SynthSettings
 from synth.execution import INFRASTRUCTURE_FAILURE, distinct_programs
@@ -12,6 +13,9 @@ from synth.teaching import count_tasks
 from synth.voting import Election, verify, vote_of
 from xcoder_train.core.records import read_records, write_records
 from xcoder_train.core.seeds import derive_seed
+
+Votes = dict[int, tuple[str | None, ...]]
+"""By program: the canonical output on each input, None where the run was not OK."""
 
 
 def verify_tasks(settings: SynthSettings, tables: WorkTables, seed: int) -> None:
@@ -30,20 +34,20 @@ def verify_tasks(settings: SynthSettings, tables: WorkTables, seed: int) -> None
 
 def _verdicts(settings: SynthSettings, tables: WorkTables, seed: int) -> Iterator[Verdict]:
     failed = {failure.task_id for failure in read_records(tables.failures, Quarantined)}
-    rows = zip(
-        beside(read_records(tables.tasks, Task), read_records(tables.candidates, Candidate)),
-        beside(read_records(tables.tasks, Task), read_records(tables.executions, Execution)),
+    rows = beside(
+        read_records(tables.tasks, Task),
         read_records(tables.inputs, TaskInputs),
-        strict=True,
+        read_records(tables.candidates, Candidate),
+        read_records(tables.executions, Execution),
     )
-    for (task, candidates), (_, executions), given in rows:
+    for task, (given,), candidates, executions in rows:
         if task.task_id in failed:
-            yield _verdict(task, given, (), {}, Election(INFRASTRUCTURE_FAILURE, (), (), (), None))
+            yield _verdict(task, given, {}, {}, Election(INFRASTRUCTURE_FAILURE, (), (), (), None))
             continue
         by_program = {execution.program: execution for execution in executions}
         programs = distinct_programs(candidates)
         runs = {c.index: by_program[programs[c.code]] for c in candidates if c.fault is None}
-        votes = {program: _votes(task, execution) for program, execution in by_program.items()}
+        votes = _votes(task, executions)
         election = verify(
             [votes[run.program] for run in runs.values()],
             asked=len(candidates),
@@ -51,23 +55,26 @@ def _verdicts(settings: SynthSettings, tables: WorkTables, seed: int) -> Iterato
             settings=settings.verification,
             seed=derive_seed(seed, "hold out", task.task_id),
         )
-        yield _verdict(task, given, tuple(runs), runs, election)
+        yield _verdict(task, given, runs, votes, election)
 
 
-def _votes(task: Task, execution: Execution) -> tuple[str | None, ...]:
-    return tuple(
-        vote_of(output, task.problem.io) if status == "OK" else None
-        for status, output in zip(execution.statuses, execution.outputs, strict=True)
-    )
+def _votes(task: Task, executions: list[Execution]) -> Votes:
+    vote = cache(partial(vote_of, io=task.problem.io))
+    return {
+        execution.program: tuple(
+            vote(output) if status == "OK" else None
+            for status, output in zip(execution.statuses, execution.outputs, strict=True)
+        )
+        for execution in executions
+    }
 
 
-def _verdict(
-    task: Task, given: TaskInputs, candidates: tuple[int, ...], runs: dict[int, Execution], election: Election
-) -> Verdict:
+def _verdict(task: Task, given: TaskInputs, runs: dict[int, Execution], votes: Votes, election: Election) -> Verdict:
+    candidates = tuple(runs)
     golden = None if election.golden is None else candidates[election.golden]
     labels = election.labels
     pipeline = read_pipeline(task.pipeline)
-    truth = [vote_of(true_output(pipeline, text), task.problem.io) for text in given.inputs]
+    truth = tuple(vote_of(true_output(pipeline, text), task.problem.io) for text in given.inputs)
     return Verdict(
         task_id=task.task_id,
         problem_id=task.problem.problem_id,
@@ -83,5 +90,5 @@ def _verdict(
         scores=election.scores,
         golden=golden,
         labels_right=sum(label.vote == truth[label.input] for label in labels),
-        golden_right=golden is not None and list(_votes(task, runs[golden])) == truth,
+        golden_right=golden is not None and votes[runs[golden].program] == truth,
     )

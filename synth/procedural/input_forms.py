@@ -131,7 +131,7 @@ def draw_instance(form: InputForm, rng: random.Random) -> Instance:
         return Instance(words, 0)
     high = rng.choice((9, 20, 50))
     low = rng.choice((-high, -high, 0))
-    numbers = [rng.randint(low, high) for _ in range(rng.randint(4, 12))]
+    numbers = rng.choices(range(low, high + 1), k=rng.randint(4, 12))
     if rng.random() < 0.6:
         numbers[rng.randrange(len(numbers))] = rng.choice(numbers)
     return Instance(numbers, rng.randint(2, 4) if form.has_k else 0)

@@ -78,9 +78,9 @@ def digests() -> Callable[[Path], dict[str, str]]:
     return _digests
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def small_settings() -> dict[str, Any]:
-    """What `finished_run` was made with."""
+    """A copy of what `finished_run` was made with."""
     return json.loads(json.dumps(SETTINGS))
 
 

@@ -219,7 +219,7 @@ def test_every_operation_is_worded_in_at_least_three_ways_and_shows_its_paramete
 def test_mistakes_change_the_truth() -> None:
     for number, task in enumerate(tasks(60)):
         rng = random.Random(number)
-        instances = [draw_instance(task.pipeline.form, rng) for _ in range(60)]
+        instances = [draw_instance(task.pipeline.form, rng) for _ in range(400)]
         for mistaken in mistakes(task.pipeline, rng):
             assert mistaken.form == task.pipeline.form
             assert any(mistaken.answer(instance) != task.pipeline.answer(instance) for instance in instances)

@@ -1,0 +1,85 @@
+"""Executions: identical programs once, and a failing judge is never a wrong answer."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from synth.config import SynthSettings
+from synth.execution import distinct_programs
+from synth.procedural.pipeline import read_pipeline
+from synth.procedural.program import Writing, write_program
+from synth.procedural.teacher import ProceduralTeacher
+from synth.tables import Candidate, Execution, Task, Verdict, WorkTables
+from synth.teaching import make_inputs, make_tasks, parse_response
+from xcoder_train.core.prompt import code_response
+from xcoder_train.core.records import RecordStore, read_records
+
+
+def test_programs_that_cannot_be_parsed_are_no_programs() -> None:
+    candidates = [parse_response("000-a-1", i, code_response(code)) for i, code in enumerate(["x = (", "y", "y", "z"])]
+    assert distinct_programs(candidates) == {"y\n": 1, "z\n": 3}
+
+
+def test_identical_programs_are_executed_once_and_vote_each(
+    tmp_path: Path, small_settings: dict[str, Any], finish_synthesis: Callable[..., Path]
+) -> None:
+    """Three candidates wrote one right program, the other prints nothing: one execution, agreement 3 of 4."""
+    small_settings["splits"] = {"train": {"use": "sft", "tasks": 3, "depth": [1], "styles": {"codeforces": 1}}}
+    settings = SynthSettings.model_validate(small_settings)
+    tables, teacher = WorkTables(tmp_path), ProceduralTeacher(settings.teacher, 11)
+    make_tasks(settings, teacher, tables, 11)
+    make_inputs(settings, teacher, tables)
+    store = RecordStore(tables.candidates, Candidate, ("task_id", "index"))
+    for task in read_records(tables.tasks, Task):
+        right = write_program(read_pipeline(task.pipeline), Writing(0, 0, 0))
+        for index, code in enumerate([right, "pass\n", right, right]):
+            store.append(parse_response(task.task_id, index, code_response(code)))
+    store.close()
+    finish_synthesis(tmp_path, small_settings)
+    executions = list(read_records(tables.executions, Execution))
+    assert [execution.program for execution in executions] == [0, 1] * 3
+    for verdict in read_records(tables.verdicts, Verdict):
+        assert verdict.candidates == (0, 1, 2, 3) and verdict.golden == 0
+        assert verdict.agreements == (0.75,) * settings.inputs_per_task
+        assert verdict.passed == (settings.inputs_per_task, 0, settings.inputs_per_task, settings.inputs_per_task)
+
+
+def test_a_judge_that_keeps_failing_stops_the_run_and_the_next_run_goes_on(
+    finished_run: Path,
+    start_synthesis: Callable[..., Any],
+    finish_synthesis: Callable[..., Path],
+    digests: Callable[[Path], dict[str, str]],
+    tmp_path: Path,
+) -> None:
+    """Every process of the judge is killed again and again: no program is blamed for it."""
+    process = start_synthesis(tmp_path / "run")
+    executing, ended = threading.Event(), threading.Event()
+
+    def kill_the_judge() -> None:
+        executing.wait()
+        while not ended.is_set():
+            for child in psutil.Process(process.pid).children(recursive=True):
+                try:
+                    os.kill(child.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+
+    killer = threading.Thread(target=kill_the_judge)
+    killer.start()
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith("executions:"):
+            executing.set()
+    ended.set()
+    executing.set()
+    killer.join()
+    assert process.wait() != 0
+    assert "InfrastructureError" in "".join(lines) and "the judge itself failed" in "".join(lines)
+    assert not WorkTables(tmp_path / "run").executions.exists()
+    assert digests(finish_synthesis(tmp_path / "run")) == digests(finished_run)
