@@ -114,9 +114,7 @@ def main() -> None:
     from xcoder_train.run import report_failure
 
     try:
-        app(standalone_mode=False)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
+        sys.exit(app(standalone_mode=False) or 0)
     except Exception as error:
         if hasattr(error, "format_message"):  # a mistake in the command line itself
             print(f"error: {error.format_message()}", file=sys.stderr)

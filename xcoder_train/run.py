@@ -119,9 +119,11 @@ def _run_one(recipe: Recipe, stage: StageName, lock: RunLock) -> int:
     started = time.monotonic()
     environment = {**stage_environment(launch), _HELD_BY: str(os.getpid())}
     status = run_process(command, environment, lock.descriptor)
-    if failure.exists():  # a launcher such as torchrun turns every exit code into 1
-        status = json.loads(failure.read_text(encoding="utf-8") or "1")
+    if failure.exists():  # launchers such as torchrun turn every exit code into 1, and bury messages
+        left = json.loads(failure.read_text(encoding="utf-8"))
         failure.unlink()
+        _say(left["message"])
+        return left["exit_code"]
     if status < 0:
         _say(
             f"error: {stage} was ended by signal {-status}"
@@ -194,20 +196,19 @@ def _stands(recipe: Recipe, stage: StageName) -> bool:
 
 
 def report_failure(error: Exception | KeyboardInterrupt, run_folder: Path | None) -> int:
-    """Tell of an error once, however many processes of the stage met it; leave its exit code for `xcoder run`."""
+    """Tell of an error and return its exit code. Of several processes, the first leaves it for `xcoder run` to tell."""
     failure = failure_of(error, run_folder)
-    is_first = True
-    if run_folder is not None and _HELD_BY in os.environ:
-        try:
-            with open(run_folder / _FAILURE_FILE, "x", encoding="utf-8") as file:
-                file.write(str(failure.exit_code))
-        except FileExistsError:
-            is_first = False
-        except OSError:
-            is_first = _is_main_process()
-    if is_first:
-        if failure.is_ours:
-            traceback.print_exception(error)
+    if failure.is_ours:
+        traceback.print_exception(error)
+    if run_folder is None or _HELD_BY not in os.environ or "RANK" not in os.environ:
+        _say(failure.message)
+        return failure.exit_code
+    try:
+        with open(run_folder / _FAILURE_FILE, "x", encoding="utf-8") as file:
+            json.dump({"exit_code": failure.exit_code, "message": failure.message}, file)
+    except FileExistsError:
+        return failure.exit_code
+    except OSError:
         _say(failure.message)
     return failure.exit_code
 
