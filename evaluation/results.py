@@ -12,9 +12,7 @@ from evaluation.scores import ProblemCounts
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.problem import Problem
 from xcoder_train.core.records import read_records
-
-LABELS = ("base", "sft", "rl")
-"""The stages of a model in the order in which they are made and shown."""
+from xcoder_train.core.stage import RESULT_FILE
 
 
 @dataclass(frozen=True)
@@ -90,9 +88,10 @@ def load_result(folder: Path) -> ModelResult:
     return ModelResult(scores["label"], folder, scores, tuple(read_records(layout.counts, ProblemCounts)))
 
 
-def load_results(folder: Path) -> dict[str, ModelResult]:
-    """Every finished evaluation in the folders below `folder`, by label: base, sft, rl, then others by name."""
-    results = [load_result(path.parent) for path in folder.glob("*/scores.json")]
-    rank = {label: place for place, label in enumerate(LABELS)}
-    results.sort(key=lambda result: (rank.get(result.label, len(LABELS)), result.label))
-    return {result.label: result for result in results}
+def load_results(stage_folder: Path) -> dict[str, ModelResult]:
+    """The models of a finished evaluation stage, by label in the order of its recipe.
+
+    The stage's result file maps each label to the folder of its result; results of earlier settings may lie beside.
+    """
+    figures = json.loads((stage_folder / RESULT_FILE).read_text(encoding="utf-8"))
+    return {label: load_result(stage_folder / name) for label, name in figures["models"].items()}

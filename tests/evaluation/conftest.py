@@ -43,18 +43,21 @@ def stdin_row(**changed: Any) -> dict[str, Any]:
 
 def function_row(**changed: Any) -> dict[str, Any]:
     """A LeetCode-like row: double a number."""
-    return stdin_row(
-        question_title="Double",
-        question_content="Return twice x.",
-        platform="leetcode",
-        question_id="3500",
-        contest_date="2025-03-08T18:30:00",
-        starter_code="class Solution:\n    def double(self, x: int) -> int:\n        ",
-        difficulty="hard",
-        public_test_cases=json.dumps([{"input": "2", "output": "4", "testtype": "functional"}]),
-        private_test_cases=json.dumps([{"input": "-3", "output": "-6", "testtype": "functional"}]),
-        metadata='{"func_name": "double"}',
-    ) | changed
+    return (
+        stdin_row(
+            question_title="Double",
+            question_content="Return twice x.",
+            platform="leetcode",
+            question_id="3500",
+            contest_date="2025-03-08T18:30:00",
+            starter_code="class Solution:\n    def double(self, x: int) -> int:\n        ",
+            difficulty="hard",
+            public_test_cases=json.dumps([{"input": "2", "output": "4", "testtype": "functional"}]),
+            private_test_cases=json.dumps([{"input": "-3", "output": "-6", "testtype": "functional"}]),
+            metadata='{"func_name": "double"}',
+        )
+        | changed
+    )
 
 
 class Replay:

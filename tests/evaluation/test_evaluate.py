@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from evaluation.samples import Sample
 from reward.config import JudgeSettings
 from xcoder_train.core.errors import InfrastructureError, InputError
 from xcoder_train.core.layout import Membership, SynthLayout
-from xcoder_train.core.problem import Problem, TestCase
+from xcoder_train.core.problem import Limits, Problem, TestCase
 from xcoder_train.core.records import read_records, write_records
+from xcoder_train.core.stage import StageContext
 
 RIGHT_SUM = "```python\nprint(sum(map(int, input().split())))\n```"
 RIGHT_DOUBLE = "```python\nclass Solution:\n    def double(self, x):\n        return 2 * x\n```"
@@ -27,7 +29,10 @@ WRONG_SUM = "```python\nprint(0)\n```"
 
 @pytest.fixture
 def benchmark(rows: Any, write_jsonl: Callable[..., Path]) -> Benchmark:
-    return load_livecodebench(write_jsonl(rows["stdin"](), rows["function"]()))
+    """One problem of each kind, with one second per test: an endless program need not take six."""
+    whole = load_livecodebench(write_jsonl(rows["stdin"](), rows["function"]()))
+    problems = [replace(problem, limits=Limits(seconds=1.0)) for problem in whole.problems]
+    return replace(whole, problems=problems)
 
 
 Evaluate = Callable[..., ModelResult]
@@ -57,7 +62,9 @@ def test_every_failure_has_its_name(replay: Any, evaluate: Evaluate) -> None:
     }
     result = evaluate(replay(answers, cut_off="cut off"))
     named = {(v.problem_id, v.sample_index): (v.verdict, v.failure) for v in result.verdicts()}
-    sum_id, double_id = sorted({c.problem_id for c in result.counts}, key=lambda i: named[i, 2] != ("no code", "no_code"))
+    sum_id, double_id = sorted(
+        {c.problem_id for c in result.counts}, key=lambda i: named[i, 2] != ("no code", "no_code")
+    )
     assert [named[sum_id, i] for i in range(4)] == [
         ("AC", "none"),
         ("WA", "wrong_answer"),
@@ -160,10 +167,16 @@ def test_comparison_is_paired_and_the_summary_has_the_documented_shape(
     evaluate(replay({"sum": [WRONG_SUM] * 4, "twice": ["none"] * 4}), "base")
     evaluate(replay({"sum": [RIGHT_SUM] * 4, "twice": ["none"] * 4}), "sft")
     evaluate(replay({"sum": [RIGHT_SUM] * 4, "twice": [RIGHT_DOUBLE] + ["none"] * 3}), "rl")
+    stage = StageContext("run", "evaluation", "key", tmp_path, 7, {})
+    stage.finish(models={"base": "base", "sft": "sft", "rl": "rl"})
     results = load_results(tmp_path)
     assert list(results) == ["base", "sft", "rl"]
     summary = summarise(results)
-    assert {label: score["mean"] for label, score in summary["pass_at_1"].items()} == {"base": 0, "sft": 0.5, "rl": 0.625}
+    assert {label: score["mean"] for label, score in summary["pass_at_1"].items()} == {
+        "base": 0,
+        "sft": 0.5,
+        "rl": 0.625,
+    }
     assert summary["pass_at_4"]["rl"]["mean"] == 1.0
     easy = summary["pass_at_1"]["sft"]["by_difficulty"]["easy"]
     assert (easy["mean"], easy["problems"], easy["samples"], len(easy["ci95"])) == (1.0, 1, 4, 2)

@@ -79,7 +79,7 @@ def test_a_paired_interval_covers_and_is_narrower_than_two_separate_ones() -> No
 def test_all_right_or_all_wrong_does_not_claim_certainty(value: float) -> None:
     low, high = bootstrap_interval(numpy.full(100, value), (0.0, 1.0), 200, seed=0)
     assert high - low == pytest.approx(1 - 0.05 ** (1 / 100))  # the "rule of three": about 3 in 100
-    assert low <= value <= high and 0 <= low and high <= 1
+    assert low <= value <= high and low >= 0 and high <= 1
 
 
 def test_two_models_on_different_problems_are_not_compared() -> None:

@@ -1,0 +1,194 @@
+"""Plots as inline SVG: text stays text, nothing is fetched, and equal data gives equal bytes."""
+
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH_INCHES, HEIGHT_INCHES = 4.8, 2.7  # readable on a phone without zooming, where it is shown at about this size
+POINTS = 400  # of a curve; longer ones are averaged in equal bins, so that the page stays small
+INK, GRID = "#24292f", "#d8dee4"
+MODEL_COLOURS = {"base": "#8c959f", "sft": "#6aa9e0", "rl": "#0b5cad"}
+MODEL_MARKS = {"base": "s", "sft": "o", "rl": "D"}
+VERDICT_COLOURS = {
+    "AC": "#0b5cad",
+    "WA": "#c9d1d9",
+    "RE": "#8c959f",
+    "TLE": "#57606a",
+    "MLE": "#3f4750",
+    "OLE": "#2b3138",
+    "CE": "#b9a27c",
+    "no code": "#8a6d3b",
+    "IE": "#cf222e",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An inline SVG with the text that stands for it; `caption` is shown below it."""
+
+    svg: str
+    caption: str
+
+
+def group_plot(
+    groups: Sequence[str],
+    scores: Mapping[str, Sequence[tuple[float, float, float] | None]],
+    ylabel: str,
+    description: str,
+    caption: str,
+) -> Figure:
+    """Means with intervals: `scores` maps each model to one (mean, low, high) in percent per group, or None."""
+
+    def draw(axes: "Axes") -> None:
+        for place, (label, points) in enumerate(scores.items()):
+            shift = (place - (len(scores) - 1) / 2) * 0.2
+            shown = [(group + shift, *point) for group, point in enumerate(points) if point is not None]
+            if not shown:
+                continue
+            x, mean, low, high = numpy.array(shown).T
+            axes.errorbar(
+                x,
+                mean,
+                yerr=[numpy.maximum(mean - low, 0), numpy.maximum(high - mean, 0)],
+                fmt=MODEL_MARKS.get(label, "^"),
+                color=MODEL_COLOURS.get(label, INK),
+                markersize=5,
+                capsize=2.5,
+                linewidth=1.4,
+                label=label,
+            )
+        axes.set_xticks(range(len(groups)), groups)
+        axes.set_xlim(-0.6, len(groups) - 0.4)
+        axes.set_ylim(-2, 102)
+        axes.set_ylabel(ylabel)
+        _legend(axes, len(scores))
+
+    return _figure(draw, description, caption)
+
+
+def curve_plot(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str, description: str, caption: str
+) -> Figure:
+    """One thin line per curve of (steps, values), and a smoothed one over it where there are enough points."""
+
+    def draw(axes: "Axes") -> None:
+        colours = list(MODEL_COLOURS.values())[::-1]
+        for place, (label, (steps, values)) in enumerate(curves.items()):
+            x, y = _binned(steps, values)
+            colour = colours[place % len(colours)]
+            window = len(x) // 20
+            alone = len(curves) == 1
+            axes.plot(x, y, color=colour, linewidth=1.0 if window > 1 else 1.6, alpha=0.35 if window > 1 else 1)
+            if window > 1:
+                axes.plot(x, _smoothed(y, window), color=colour, linewidth=1.8)
+            axes.lines[-1].set_label("_" if alone else label)
+        axes.set_xlabel("step")
+        axes.set_ylabel(ylabel)
+        if len(curves) > 1:
+            _legend(axes, len(curves))
+
+    return _figure(draw, description, caption)
+
+
+def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], description: str, caption: str) -> Figure:
+    """Shares (0 to 1) that add up to one, stacked over steps."""
+
+    def draw(axes: "Axes") -> None:
+        rows = {label: _binned(steps, values) for label, values in shares.items()}
+        x = next(iter(rows.values()))[0]
+        axes.stackplot(
+            x,
+            *(100 * values for _, values in rows.values()),
+            labels=list(rows),
+            colors=[VERDICT_COLOURS.get(label, INK) for label in rows],
+            linewidth=0,
+        )
+        axes.set_ylim(0, 100)
+        if x[0] < x[-1]:
+            axes.set_xlim(x[0], x[-1])
+        axes.set_xlabel("step")
+        axes.set_ylabel("rollouts, %")
+        _legend(axes, 5)
+
+    return _figure(draw, description, caption)
+
+
+def histogram(counts: Sequence[int], edges: Sequence[float], xlabel: str, description: str, caption: str) -> Figure:
+    """Bars of `counts` between neighbouring `edges`."""
+
+    def draw(axes: "Axes") -> None:
+        axes.bar(edges[:-1], counts, numpy.diff(edges), align="edge", color=MODEL_COLOURS["rl"], edgecolor="white")
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel("tests")
+
+    return _figure(draw, description, caption)
+
+
+def _figure(draw: Any, description: str, caption: str) -> Figure:
+    import matplotlib
+    from matplotlib.figure import Figure as Canvas
+
+    style: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": description,  # names inside one SVG must not meet those of another on the page
+        "text.parse_math": False,
+        "font.size": 9,
+        "axes.edgecolor": GRID,
+        "axes.labelcolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "grid.color": GRID,
+        "grid.linewidth": 0.6,
+        "axes.axisbelow": True,
+    }
+    with matplotlib.rc_context(style):
+        canvas = Canvas(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
+        draw(canvas.subplots())
+        stream = io.StringIO()
+        canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = stream.getvalue()
+    svg = svg[svg.index("<svg") :]
+    named = f'<svg role="img" aria-label="{html.escape(description)}" '
+    svg = re.sub(r'^<svg ((?:[\w:]+="[^"]*"\s*)*?)(?:width="[^"]*"\s*)', lambda found: named + found[1], svg, count=1)
+    svg = re.sub(r'^(<svg [^>]*?)height="[^"]*"\s*', r"\1", svg, count=1)
+    return Figure(svg, caption)
+
+
+def _legend(axes: "Axes", columns: int) -> None:
+    axes.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=columns,
+        frameon=False,
+        handlelength=1.2,
+        columnspacing=1.0,
+        borderpad=0.2,
+    )
+
+
+def _binned(steps: Sequence[float], values: Sequence[float]) -> tuple[numpy.ndarray, numpy.ndarray]:
+    x, y = numpy.asarray(steps, dtype=float), numpy.asarray(values, dtype=float)
+    if len(x) <= POINTS:
+        return x, y
+    parts = numpy.array_split(numpy.arange(len(x)), POINTS)
+    return numpy.array([x[part].mean() for part in parts]), numpy.array([y[part].mean() for part in parts])
+
+
+def _smoothed(values: numpy.ndarray, window: int) -> numpy.ndarray:
+    """Centred moving average whose window shrinks at the ends."""
+    sums = numpy.concatenate([[0.0], numpy.cumsum(values)])
+    place = numpy.arange(len(values))
+    low, high = numpy.maximum(place - window, 0), numpy.minimum(place + window + 1, len(values))
+    return (sums[high] - sums[low]) / (high - low)

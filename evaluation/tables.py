@@ -1,0 +1,104 @@
+"""Tables of pass@k with intervals and paired differences: for the console, for Markdown, and as CSV."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evaluation.results import ModelResult
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text cells. The first row of `rows` is the whole benchmark, the others its groups."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def score_tables(results: Mapping[str, ModelResult], differences: Mapping[str, Any]) -> list[Table]:
+    """One table per benchmark and k: pass@k of every model and the paired differences, in percent with 95 % intervals.
+
+    `differences` is what `evaluate.compare` gives for the same results.
+    """
+    first = next(iter(results.values())).scores
+    tables = []
+    for name, benchmark in first["benchmarks"].items():
+        for k in first["k"]:
+            key, by = f"pass_at_{k}", f"by_{benchmark['grouping']}"
+            rows = []
+            for group in (None, *benchmark["groups"]):
+                scores = [_part(result.scores["benchmarks"][name][key], by, group) for result in results.values()]
+                gains = [_part(difference[name][key], by, group) for difference in differences.values()]
+                rows.append(
+                    [
+                        group or "all",
+                        str(scores[0]["problems"]),
+                        *(percent(score["mean"], score["ci95"]) for score in scores),
+                        *(percent(gain["difference"], gain["ci95"], signed=True) for gain in gains),
+                    ]
+                )
+            header = [benchmark["grouping"], "problems", *results, *differences]
+            tables.append(Table(f"{name}: pass@{k}, % [95 % interval]", header, rows))
+    return tables
+
+
+def print_results(results: Mapping[str, ModelResult], differences: Mapping[str, Any]) -> None:
+    """Show every table on standard output, each benchmark's description above its scores."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    console = Console()
+    for benchmark in next(iter(results.values())).scores["benchmarks"].values():
+        console.print(benchmark["description"], style="dim", markup=False)
+    for table in score_tables(results, differences):
+        shown = RichTable(title=table.title, title_justify="left")
+        for place, column in enumerate(table.header):
+            shown.add_column(column, justify="left" if place == 0 else "right")
+        for row in table.rows:
+            shown.add_row(*row)
+        console.print(shown)
+
+
+def to_markdown(table: Table) -> str:
+    """A pipe table; its title is not part of it."""
+    rows = [table.header, ["---", *["---:"] * (len(table.header) - 1)], *table.rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
+
+
+def to_csv(results: Mapping[str, ModelResult], differences: Mapping[str, Any]) -> str:
+    """Every score and difference as one line of unrounded numbers (shares, not percent); empty where there is none."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["benchmark", "k", "group", "quantity", "value", "low", "high", "problems", "left_out"])
+    models = {label: result.scores["benchmarks"] for label, result in results.items()}
+    scores = next(iter(results.values())).scores
+    for quantity, per_benchmark in {**models, **differences}.items():
+        for name, benchmark in per_benchmark.items():
+            for k in scores["k"]:
+                for group, part in _parts(benchmark[f"pass_at_{k}"], scores["benchmarks"][name]):
+                    value = part["mean"] if "mean" in part else part["difference"]
+                    low, high = part["ci95"] or (None, None)
+                    writer.writerow([name, k, group, quantity, value, low, high, part["problems"], part["left_out"]])
+    return text.getvalue()
+
+
+def percent(value: float | None, interval: list[float] | None, signed: bool = False) -> str:
+    """A share as "41.2 [36.0, 46.5]" in percent, or a dash where there is none."""
+    if value is None or interval is None:
+        return "–"
+    form = "{:+.1f}" if signed else "{:.1f}"
+    mean, low, high = (form.format(100 * number + 0.0) for number in (value, *interval))
+    return f"{mean} [{low}, {high}]"
+
+
+def _parts(score: dict[str, Any], benchmark: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    by = f"by_{benchmark['grouping']}"
+    for group in (None, *benchmark["groups"]):
+        yield group or "all", _part(score, by, group)
+
+
+def _part(score: dict[str, Any], by: str, group: str | None) -> dict[str, Any]:
+    return score if group is None else score[by][group]
