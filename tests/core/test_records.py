@@ -1,0 +1,120 @@
+"""The record store survives kills and gives equal bytes for equal content."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.problem import Limits, Problem, Solution
+from xcoder_train.core.records import RecordStore, read_records, write_records
+
+KEY = ("problem_id", "index")
+
+
+def solution(number: int, index: int = 0) -> Solution:
+    return Solution(
+        f"p{number:05d}", index, f"print({number})", "```\n'\"\u2028é😀\n```", "m", passed=number % 7, score=None
+    )
+
+
+def test_the_table_depends_on_the_records_not_on_their_order(tmp_path: Path) -> None:
+    records = [solution(number, index) for number in range(300) for index in range(3)]
+    tables = []
+    for order in (1, 2):
+        random.Random(order).shuffle(records)
+        store = RecordStore(tmp_path / f"{order}.parquet", Solution, KEY)
+        store.extend(records)
+        tables.append(store.seal().read_bytes())
+    written = write_records(tmp_path / "3.parquet", Solution, records, KEY).read_bytes()
+    assert tables[0] == tables[1] == written
+    assert list(read_records(tmp_path / "1.parquet", Solution)) == sorted(
+        records, key=lambda r: (r.problem_id, r.index)
+    )
+
+
+def test_nested_records_and_tuples_come_back_as_they_were(tmp_path: Path) -> None:
+    problems = [
+        Problem("a", "s", "codeforces", "stdin", features=("x/y", "z"), limits=Limits(0.5, 64)),
+        Problem("b", "s", "leetcode", "function", "f", "class Solution:", difficulty="easy"),
+    ]
+    path = write_records(tmp_path / "problems.parquet", Problem, problems, ("problem_id",))
+    assert list(read_records(path, Problem)) == problems
+
+
+def test_a_store_goes_on_where_it_was_closed(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    store = RecordStore(path, Solution, KEY)
+    store.extend([solution(1), solution(2)])
+    store.close()
+    again = RecordStore(path, Solution, KEY)
+    assert again.keys == {("p00001", 0), ("p00002", 0)}
+    assert list(again.pending()) == [solution(1), solution(2)]
+    again.append(solution(3))
+    assert len(list(read_records(again.seal(), Solution))) == 3
+
+
+def test_a_killed_process_loses_nothing_that_it_had_appended(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from xcoder_train.core.problem import Solution; from xcoder_train.core.records import RecordStore\n"
+        "store = RecordStore(Path(sys.argv[1]), Solution, ('problem_id', 'index'))\n"
+        "for n in range(100): store.append(Solution('p', n, 'c', 'r', 'm'))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(RecordStore(path, Solution, KEY).keys) == 100
+
+
+@pytest.mark.parametrize("lost", [1, 5, 30])
+def test_a_torn_last_line_is_cut_off_and_its_record_can_be_made_again(tmp_path: Path, lost: int) -> None:
+    path = tmp_path / "t.parquet"
+    store = RecordStore(path, Solution, KEY)
+    store.extend([solution(1), solution(2)])
+    store.close()
+    journal = path.with_suffix(".journal")
+    os.truncate(journal, journal.stat().st_size - lost)
+    again = RecordStore(path, Solution, KEY)
+    assert again.keys == {("p00001", 0)}
+    again.append(solution(2))
+    assert list(read_records(again.seal(), Solution)) == [solution(1), solution(2)]
+
+
+def test_damage_before_the_last_line_is_an_error_not_a_shorter_table(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    store = RecordStore(path, Solution, KEY)
+    store.extend([solution(number) for number in range(5)])
+    store.close()
+    journal = path.with_suffix(".journal")
+    damaged = bytearray(journal.read_bytes())
+    damaged[40] ^= 1
+    journal.write_bytes(damaged)
+    with pytest.raises(InputError, match="is damaged at byte 0"):
+        RecordStore(path, Solution, KEY)
+
+
+def test_a_record_cannot_be_appended_twice_nor_to_a_sealed_table(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path / "t.parquet", Solution, KEY)
+    store.append(solution(1))
+    with pytest.raises(RuntimeError, match="already holds"):
+        store.append(solution(1))
+    store.seal()
+    with pytest.raises(RuntimeError, match="is sealed"):
+        store.append(solution(2))
+
+
+def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
+    path = write_records(tmp_path / "t.parquet", Solution, [solution(1)], KEY)
+    with pytest.raises(InputError, match="lacks the columns"):
+        list(read_records(path, Problem))
+    with pytest.raises(InputError, match="does not exist"):
+        list(read_records(tmp_path / "missing.parquet", Problem))
+    (tmp_path / "text.parquet").write_text("no table")
+    with pytest.raises(InputError, match="not a readable Parquet file"):
+        list(read_records(tmp_path / "text.parquet", Problem))
