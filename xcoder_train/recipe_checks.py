@@ -83,6 +83,14 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
     settings = recipe.evaluation
     if settings is None:
         return
+    beyond = [k for k in settings.k if not 1 <= k <= settings.samples]
+    if beyond:
+        yield _conflict(
+            f"pass@{beyond[0]} cannot be estimated from {settings.samples} samples; every k must lie between 1 and "
+            "evaluation.samples",
+            "evaluation.k",
+            "evaluation.samples",
+        )
     sources = {"sft": "sft", "rl": "grpo"}
     for model in settings.models:
         stage = sources.get(model)

@@ -1,0 +1,197 @@
+"""Recipes: every mistake at once, each with its place, and nothing that training would refuse later."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from xcoder_train.core.errors import InputError
+from xcoder_train.recipe import load_recipe
+
+GOOD = """\
+name: tiny
+model: {init: {context: 512}}
+synth:
+  splits:
+    solved: {use: sft, tasks: 10}
+    unsolved: {use: rl, tasks: 10}
+    held: {use: evaluation, tasks: 10}
+sft: {batch: 8, max_length: 512, training: {learning_rate: 5e-4, num_train_epochs: 2}}
+grpo:
+  {prompts_per_step: 4, rollouts: 4, max_prompt_length: 200, max_completion_length: 200, micro_batch: 16}
+evaluation: {samples: 2, k: [1, 2], sampling: {max_new_tokens: 200}}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def refusal(path: Path, overrides: Sequence[str] = ()) -> str:
+    with pytest.raises(InputError) as error:
+        load_recipe(path, overrides)
+    return str(error.value)
+
+
+def test_a_sound_recipe_runs_its_sections_as_stages(recipe: Path) -> None:
+    loaded = load_recipe(recipe, [])
+    assert loaded.stages == ("synth", "sft", "grpo", "evaluation", "report")
+    assert loaded.run_folder == Path("runs/tiny")
+    assert loaded.sft is not None and loaded.sft.training["learning_rate"] == 5e-4
+
+
+def test_a_resolved_recipe_is_a_recipe(recipe: Path, tmp_path: Path) -> None:
+    loaded = load_recipe(recipe, ["sft.launch.threads=2"])
+    resolved = tmp_path / "resolved.json"
+    resolved.write_text(loaded.model_dump_json())
+    assert load_recipe(resolved, []) == loaded
+
+
+def test_a_recipe_with_many_mistakes_reports_all_of_them_with_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        "name: bad\n"
+        "seeed: 3\n"
+        "model: {init: {context: 512}}\n"
+        "synth:\n"
+        "  splits:\n"
+        "    solved: {use: sfft, tasks: 10}\n"
+        "    second: {tasks: 0}\n"
+        "sft:\n"
+        '  batch: "8"\n'
+        "  max_length: 600\n"
+        "  learning_rate: 3\n"
+        "  training:\n"
+        "    warmup_ratio: 0.1\n"
+        "    learning_rat: 3\n"
+        "    max_steps: 1.5\n"
+        "    lr_scheduler_type: cosin\n"
+        "    max_seq_length: 3\n"
+        "evaluation: {samples: 2, k: [1, 100]}\n"
+    )
+    said = refusal(path)
+    for line, words in (
+        (2, "seeed = 3: no such key; did you mean `seed`?"),
+        (6, "synth.splits.solved.use = \"sfft\": expected 'sft', 'rl' or 'evaluation'; did you mean `sft`?"),
+        (7, "synth.splits.second.use: is needed and not given"),
+        (7, "synth.splits.second.tasks = 0: expected greater than or equal to 1"),
+        (9, 'sft.batch = "8": expected a whole number'),
+        (10, "sft.max_length = 600: rows of 600 tokens do not fit the model's context of 512"),
+        (11, "sft.learning_rate = 3: no such key; it belongs to sft.training.learning_rate"),
+        (13, "sft.training.warmup_ratio = 0.1: is not an argument any more: use `warmup_steps`"),
+        (14, "sft.training.learning_rat = 3: is not an argument of trl.SFTConfig; did you mean `learning_rate`?"),
+        (15, "sft.training.max_steps = 1.5: expected a whole number"),
+        (16, 'sft.training.lr_scheduler_type = "cosin"'),
+        (17, "sft.training.max_seq_length = 3: is decided by `sft.max_length`"),
+        (18, "evaluation.k = [1, 100]: pass@100 cannot be estimated from 2 samples"),
+    ):
+        assert any(shown.startswith(f"  {path}:{line}: ") and words in shown for shown in said.splitlines()), words
+    assert f"{path}: {len(said.splitlines()) - 1} mistakes in the recipe" in said
+
+
+def test_one_mistake_is_not_told_twice(recipe: Path) -> None:
+    for override in ("evaluation.k=5", "synth=3", "sft.launch.processes=two", "model.init.heads=5", "judge.tier=D"):
+        assert ": 1 mistake in" in refusal(recipe, [override]), override
+
+
+def test_an_override_in_a_message_is_named_as_what_it_is(recipe: Path) -> None:
+    said = refusal(recipe, ["sft.training.max_steps=many"])
+    assert "override 'sft.training.max_steps=many': sft.training.max_steps = \"many\": expected a whole number" in said
+
+
+@pytest.mark.parametrize("override", ["seed", "=3", "a.b=[1", "extends=other.yaml"])
+def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
+    assert f"override '{override}'" in refusal(recipe, ["seed=1", override])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["grpo.micro_batch=3"], "prompts_per_step (4) x rollouts (4) = 16 completions per step must be divisible by"),
+        (["grpo.max_completion_length=400"], "max_prompt_length (200) + max_completion_length (400) = 600 tokens"),
+        (["sft=null"], "needs a model to start from"),
+        (["grpo=null"], "`rl` is what the stage `grpo` trains"),
+        (["synth=null"], "needs tasks: give a `synth:` section or `inputs.synth`"),
+        (["synth.splits.unsolved=null"], "`grpo` needs a split with `use: rl`"),
+        (["synth.splits.held=null"], "the benchmark `heldout` needs a split with `use: evaluation`"),
+        (["inputs.sft=runs/other"], "this recipe has a `sft:` section of its own"),
+        (["model.path=some/model"], "exclude each other"),
+        (["model=null"], "needs a model to start from"),
+        (["evaluation.k=[0]"], "every k must lie between 1 and evaluation.samples"),
+        (["evaluation.sampling.max_new_tokens=512"], "leave no room for a prompt"),
+        (["evaluation.benchmarks=[livecodebench]"], "expected `heldout` or `file:PATH`"),
+        (["evaluation.benchmarks=['file:missing.jsonl']"], "there is no such file"),
+        (["grpo.training={num_iterations: 2, save_steps: 5}"], "must be divisible by num_iterations (2)"),
+        (["grpo.training.loss_type=gspo"], "GSPO is `importance_sampling_level: sequence` with `loss_type: grpo`"),
+        (["grpo.training.num_generations=4"], "is decided by `grpo.rollouts`"),
+        (["grpo.training.max_prompt_length=4"], "is decided by `grpo.max_prompt_length`"),
+        (["grpo.training.use_liger_kernel=true"], "is not an argument any more"),
+        (["sft.training.torch_dtype=bfloat16"], "is not an argument any more"),
+        (["sft.training.evaluation_strategy=steps"], "it is now called `eval_strategy`"),
+        (["sft.training.bf16=1"], "expected true or false or null"),
+        (["sft.training.learning_rate=0"], "expected a number above 0"),
+        (["sft.optimizer={name: muon}", "sft.training.optim=adafactor"], "is decided by optimizer.name: muon"),
+        (["sft.optimizer.learning_rate_rest=0.1"], "is the rate of what Muon leaves over"),
+        (["sft.launch={processes: 2, gpus: [0]}"], "2 processes need as many GPUs"),
+        (["sft.launch.accelerate=missing.yaml"], "missing.yaml: cannot be read"),
+        (["name=../elsewhere"], "name"),
+        (["seed=true"], "expected a whole number"),
+    ],
+)
+def test_conflicts_are_found_before_anything_starts(recipe: Path, overrides: list[str], said: str) -> None:
+    assert said in refusal(recipe, overrides)
+
+
+def test_an_accelerate_configuration_for_other_processes_is_refused(recipe: Path, tmp_path: Path) -> None:
+    config = tmp_path / "fsdp.yaml"
+    config.write_text("num_processes: 8\n")
+    assert "num_processes there is 8, launch.processes here is 1" in refusal(
+        recipe, [f"sft.launch.accelerate={config}"]
+    )
+
+
+def test_a_file_below_is_named_in_a_message_about_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(GOOD.replace("batch: 8", "batch: eight"))
+    above = tmp_path / "above.yaml"
+    above.write_text("extends: base.yaml\nseed: 1\n")
+    assert f"{tmp_path}/base.yaml:8: sft.batch" in refusal(above)
+    assert load_recipe(above, ["sft.batch=4"]).seed == 1
+
+
+def test_null_takes_a_section_away(recipe: Path, tmp_path: Path) -> None:
+    above = tmp_path / "above.yaml"
+    above.write_text("extends: good.yaml\nname: above\ngrpo: null\nevaluation: {models: [base, sft]}\n")
+    loaded = load_recipe(above, [])
+    assert loaded.stages == ("synth", "sft", "evaluation", "report")
+    assert loaded.evaluation is not None and loaded.evaluation.samples == 2
+
+
+def test_extending_in_a_circle_or_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("seed: 1\nextends: a.yaml\n")
+    (tmp_path / "c.yaml").write_text("extends: nowhere.yaml\n")
+    assert f"{tmp_path}/b.yaml:2: extends: a.yaml leads back to itself" in refusal(tmp_path / "a.yaml")
+    assert "there is no file" in refusal(tmp_path / "c.yaml")
+    assert "cannot be read: No such file" in refusal(tmp_path / "d.yaml")
+
+
+def test_broken_yaml_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("seed: 1\nsft: [1\n")
+    assert f"{path}:" in refusal(path) and "not valid YAML" in refusal(path)
+    path.write_text("")
+    assert "expected a recipe" in refusal(path)
+
+
+RECIPES = sorted(
+    path for path in (Path(__file__).parents[2] / "recipes").rglob("*.yaml") if path.parent.name != "accelerate"
+)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_every_recipe_that_is_shipped_is_sound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])  # recipes name files relative to the repository
+    assert load_recipe(path, []).stages
