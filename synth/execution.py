@@ -11,7 +11,7 @@ from reward.config import JudgeSettings
 from reward.judge import Judge
 from reward.submission import Submission
 from synth.progress import stage_progress
-from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, WorkTables, beside
+from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, WorkTables, beside, split_of
 from xcoder_train.core.errors import InfrastructureError
 from xcoder_train.core.records import RecordStore, read_records, write_records
 
@@ -34,8 +34,7 @@ def execute_candidates(judge_settings: JudgeSettings, tables: WorkTables, total_
             name, _, program = execution.id.rpartition("/")
             statuses = tuple(run.status for run in execution.runs)
             if "IE" in statuses:
-                split = name.split("-", 1)[1].rpartition("-")[0]
-                failed[name] = Quarantined(name, -1, split, INFRASTRUCTURE_FAILURE, "")
+                failed[name] = Quarantined(name, -1, split_of(name), INFRASTRUCTURE_FAILURE, "")
                 if len(failed) > FAILED_SHARE * total_tasks:
                     store.close()
                     raise InfrastructureError(

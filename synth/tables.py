@@ -168,6 +168,11 @@ def task_id(rank: int, split: str, index: int) -> str:
     return f"{rank:03d}-{split}-{index:08d}"
 
 
+def split_of(task: str) -> str:
+    """The split in a task's name."""
+    return task.split("-", 1)[1].rpartition("-")[0]
+
+
 def beside(tasks: Iterable[Task], *tables: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
     """Each task with a list of its records from each of `tables`; all are in task order, and a list may be empty."""
     groups = [groupby(records, key=attrgetter("task_id")) for records in tables]

@@ -5,7 +5,7 @@ The three code styles are, in order: comprehension, loop, functional.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Values = Literal["numbers", "words"]
@@ -61,6 +61,23 @@ class OutputOperation:
     def feature(self) -> str:
         """The operation's path in the feature tree."""
         return f"output/{self.takes}/{self.name}"
+
+
+def number_operation(
+    name: str,
+    group: str,
+    phrasings: tuple[str, ...],
+    apply: Callable[[list[int], Any], list[int]],
+    codes: Codes,
+    parameter: Parameter | None = None,
+) -> Operation:
+    """An operation from integers to integers."""
+    return Operation(name, group, "numbers", "numbers", phrasings, apply, codes, parameter)
+
+
+def slipping(right: Operation, apply: Callable[[list[Any], Any], list[Any]], codes: Codes) -> Operation:
+    """The operation with its slip, which computes `apply` by `codes` and is otherwise alike."""
+    return replace(right, slip=replace(right, apply=apply, codes=codes))
 
 
 def keep_codes(condition: str) -> Codes:

@@ -1,10 +1,11 @@
 """The operations that end a task: from values to the answer."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
-from operator import xor
+from operator import ge, gt, xor
 from typing import Any
 
 from synth.procedural.operation import OutputOperation, Values
@@ -34,10 +35,10 @@ def _largest_subarray_sum(numbers: list[int]) -> int:
     return best
 
 
-def _longest_run(numbers: list[int]) -> int:
+def _longest_run(numbers: list[int], goes_on: Callable[[int, int], bool]) -> int:
     best = current = 0
     for place, number in enumerate(numbers):
-        current = current + 1 if place and number >= numbers[place - 1] else 1
+        current = current + 1 if place and goes_on(number, numbers[place - 1]) else 1
         best = max(best, current)
     return best
 
@@ -192,10 +193,10 @@ NUMBER_OUTPUTS = (
                 "the size of the longest non-decreasing block",
                 "how long the longest non-decreasing part is",
             ),
-            _longest_run,
+            lambda a: _longest_run(a, ge),
             _run_code(">="),
         ),
-        lambda a: _longest_strict_run(a),
+        lambda a: _longest_run(a, gt),
         _run_code(">"),
     ),
 )
@@ -240,11 +241,3 @@ WORD_OUTPUTS = (
         _expression("len({v})"),
     ),
 )
-
-
-def _longest_strict_run(numbers: list[int]) -> int:
-    best = current = 0
-    for place, number in enumerate(numbers):
-        current = current + 1 if place and number > numbers[place - 1] else 1
-        best = max(best, current)
-    return best

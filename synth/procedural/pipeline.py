@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from synth.procedural.elementwise_operations import ELEMENTWISE_OPERATIONS
 from synth.procedural.input_forms import (
     ALPHABET,
     FORMS,
@@ -17,9 +18,9 @@ from synth.procedural.input_forms import (
     Instance,
     draw_instance,
 )
-from synth.procedural.list_operations import LIST_OPERATIONS
 from synth.procedural.operation import Operation, OutputOperation, Parameter
 from synth.procedural.output_operations import NUMBER_OUTPUTS, WORD_OUTPUTS
+from synth.procedural.whole_list_operations import WHOLE_LIST_OPERATIONS
 from synth.procedural.word_operations import WORD_MEASURES, WORD_OPERATIONS
 
 RESERVED_SHARE = 0.1
@@ -33,7 +34,8 @@ PROBES = 12
 
 MAXIMUM_DRAWS = 1000
 
-OPERATIONS = {operation.feature: operation for operation in LIST_OPERATIONS + WORD_OPERATIONS + WORD_MEASURES}
+_ALL = ELEMENTWISE_OPERATIONS + WHOLE_LIST_OPERATIONS + WORD_OPERATIONS + WORD_MEASURES
+OPERATIONS = {operation.feature: operation for operation in _ALL}
 OUTPUTS = {output.name: output for output in NUMBER_OUTPUTS + WORD_OUTPUTS}
 
 _STARTING_FROM = {

@@ -1,9 +1,8 @@
 """Operations on a list of words: to words, or to numbers."""
 
-from dataclasses import replace
 from typing import Any
 
-from synth.procedural.operation import Codes, Operation, Parameter, Values, keep_codes, replace_codes
+from synth.procedural.operation import Codes, Operation, Parameter, Values, keep_codes, replace_codes, slipping
 
 
 def _operation(
@@ -18,12 +17,8 @@ def _operation(
     return Operation(name, group, "words", gives, phrasings, apply, codes, parameter)
 
 
-def _slipping(right: Operation, apply: Any, codes: Codes) -> Operation:
-    return replace(right, slip=replace(right, apply=apply, codes=codes))
-
-
 WORD_OPERATIONS = (
-    _slipping(
+    slipping(
         _operation(
             "keep longer",
             "filter",
@@ -39,7 +34,7 @@ WORD_OPERATIONS = (
         lambda a, c: [x for x in a if len(x) >= c],
         keep_codes("len(x) >= {c}"),
     ),
-    _slipping(
+    slipping(
         _operation(
             "keep shorter",
             "filter",
@@ -55,7 +50,7 @@ WORD_OPERATIONS = (
         lambda a, c: [x for x in a if len(x) <= c],
         keep_codes("len(x) <= {c}"),
     ),
-    _slipping(
+    slipping(
         _operation(
             "keep containing",
             "filter",
@@ -71,7 +66,7 @@ WORD_OPERATIONS = (
         lambda a, c: [x for x in a if x.startswith(c)],
         keep_codes("x[0] == '{c}'"),
     ),
-    _slipping(
+    slipping(
         _operation(
             "drop containing",
             "filter",
@@ -87,7 +82,7 @@ WORD_OPERATIONS = (
         lambda a, c: [x for x in a if not x.startswith(c)],
         keep_codes("x[0] != '{c}'"),
     ),
-    _slipping(
+    slipping(
         _operation(
             "reverse each word",
             "map",
@@ -98,7 +93,7 @@ WORD_OPERATIONS = (
         lambda a, c: a[::-1],
         ("{v} = {v}[::-1]", "{v}.reverse()", "{v} = list(reversed({v}))"),
     ),
-    _slipping(
+    slipping(
         _operation(
             "upper case",
             "map",
@@ -109,7 +104,7 @@ WORD_OPERATIONS = (
         lambda a, c: [x.capitalize() for x in a],
         replace_codes("x.capitalize()"),
     ),
-    _slipping(
+    slipping(
         _operation(
             "leading letters",
             "map",
@@ -125,7 +120,7 @@ WORD_OPERATIONS = (
         lambda a, c: [x[c:] for x in a],
         replace_codes("x[{c}:]"),
     ),
-    _slipping(
+    slipping(
         _operation(
             "sort words",
             "order",
@@ -140,7 +135,7 @@ WORD_OPERATIONS = (
         lambda a, c: sorted(a, key=len),
         ("{v} = sorted({v}, key=len)", "{v}.sort(key=len)", "{v} = sorted({v}, key=len)"),
     ),
-    _slipping(
+    slipping(
         _operation(
             "distinct words",
             "order",
@@ -159,7 +154,7 @@ WORD_OPERATIONS = (
         lambda a, c: sorted(set(a)),
         ("{v} = sorted(set({v}))",) * 3,
     ),
-    _slipping(
+    slipping(
         _operation(
             "reverse word order",
             "order",
@@ -177,7 +172,7 @@ WORD_OPERATIONS = (
 )
 
 WORD_MEASURES = (
-    _slipping(
+    slipping(
         _operation(
             "word lengths",
             "measure",
@@ -193,7 +188,7 @@ WORD_MEASURES = (
         lambda a, c: [len(set(x)) for x in a],
         replace_codes("len(set(x))"),
     ),
-    _slipping(
+    slipping(
         _operation(
             "letter counts",
             "measure",
@@ -210,7 +205,7 @@ WORD_MEASURES = (
         lambda a, c: [int(c in x) for x in a],
         replace_codes("int('{c}' in x)"),
     ),
-    _slipping(
+    slipping(
         _operation(
             "distinct letter counts",
             "measure",

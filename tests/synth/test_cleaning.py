@@ -1,8 +1,19 @@
 """Duplicates among verified tasks: which go, which stay, and in favour of whom."""
 
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 from synth.cleaning import find_duplicates, statement_shingles
-from synth.config import CleaningSettings
-from synth.tables import Removal, Verdict
+from synth.config import CleaningSettings, SynthSettings
+from synth.procedural.teacher import ProceduralTeacher
+from synth.tables import Removal, Task, Verdict, WorkTables, task_id
+from synth.teaching import make_tasks
+from xcoder_train.core.layout import Membership, SynthLayout
+from xcoder_train.core.problem import problem_id
+from xcoder_train.core.records import RecordStore, read_records
 
 WORDS = [f"word{n}" for n in range(60)]
 
@@ -57,3 +68,36 @@ def test_shingles_ignore_case_punctuation_and_line_breaks() -> None:
     assert statement_shingles("Add 2.\nPrint: the sum!", 3) == statement_shingles("add 2 print THE sum", 3)
     assert len(statement_shingles("one two", 3)) == 1
     assert statement_shingles("a b c d", 3) != statement_shingles("a b c d", 2)
+
+
+def test_a_training_task_like_an_evaluation_task_is_removed_from_a_run(
+    tmp_path: Path, small_settings: dict[str, Any], finish_synthesis: Callable[..., Path]
+) -> None:
+    """Planted: the first training task is the first evaluation task with other punctuation."""
+    small_settings["splits"] = {
+        "train": {"use": "sft", "tasks": 3, "depth": [2], "styles": {"codeforces": 1}},
+        "heldout": {"use": "evaluation", "tasks": 2, "depth": [2], "styles": {"codeforces": 1}},
+    }
+    small_settings["teacher"] = {"wrong_rate": 0.0, "broken_rate": 0.0}
+    settings = SynthSettings.model_validate(small_settings)
+    scratch, tables = WorkTables(tmp_path / "scratch"), WorkTables(tmp_path / "run")
+    make_tasks(settings, ProceduralTeacher(settings.teacher, 11), scratch, 11)
+    heldout = next(read_records(scratch.tasks, Task))
+    assert heldout.use == "evaluation"
+
+    statement = heldout.problem.statement.replace("Input:", "input -")
+    identity = problem_id(statement, "stdin", None, None)
+    reworded = replace(heldout.problem, statement=statement, problem_id=identity)
+    planted = replace(heldout, task_id=task_id(1, "train", 0), split="train", use="sft", problem=reworded)
+    store = RecordStore(tables.tasks, Task, ("task_id",))
+    store.append(planted)
+    store.close()
+
+    layout = SynthLayout(finish_synthesis(tmp_path / "run", small_settings))
+    (removal,) = read_records(tables.removals, Removal)
+    assert removal == Removal(
+        planted.task_id, identity, "train", "near-duplicate", heldout.task_id, heldout.problem.problem_id, 1.0
+    )
+    uses = {record.problem_id: record.use for record in read_records(layout.memberships, Membership)}
+    assert uses[heldout.problem.problem_id] == "evaluation" and identity not in uses
+    assert json.loads(layout.funnel.read_text())["train"]["dropped"] == {"near-duplicate": 1}

@@ -1,6 +1,8 @@
 """Executions: identical programs once, and a failing judge is never a wrong answer."""
 
+import json
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -14,10 +16,11 @@ from synth.execution import distinct_programs
 from synth.procedural.pipeline import read_pipeline
 from synth.procedural.program import Writing, write_program
 from synth.procedural.teacher import ProceduralTeacher
-from synth.tables import Candidate, Execution, Task, Verdict, WorkTables
+from synth.tables import Candidate, Execution, Quarantined, Task, Verdict, WorkTables
 from synth.teaching import make_inputs, make_tasks, parse_response
+from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.prompt import code_response
-from xcoder_train.core.records import RecordStore, read_records
+from xcoder_train.core.records import RecordStore, read_records, write_records
 
 
 def test_programs_that_cannot_be_parsed_are_no_programs() -> None:
@@ -83,3 +86,22 @@ def test_a_judge_that_keeps_failing_stops_the_run_and_the_next_run_goes_on(
     assert "InfrastructureError" in "".join(lines) and "the judge itself failed" in "".join(lines)
     assert not WorkTables(tmp_path / "run").executions.exists()
     assert digests(finish_synthesis(tmp_path / "run")) == digests(finished_run)
+
+
+def test_tasks_lost_to_infrastructure_failures_are_set_aside_and_counted(
+    finished_run: Path, finish_synthesis: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The tables as they stand after the judge failed on one task: no verdict is passed on its programs."""
+    shutil.copytree(finished_run / "work", tmp_path / "run" / "work")
+    tables = WorkTables(tmp_path / "run")
+    lost = next(verdict for verdict in read_records(tables.verdicts, Verdict) if verdict.reason is None)
+    others = [e for e in read_records(tables.executions, Execution) if e.task_id != lost.task_id]
+    failure = Quarantined(lost.task_id, -1, lost.split, "infrastructure failure", "")
+    write_records(tables.executions, Execution, others, ("task_id", "program"))
+    write_records(tables.failures, Quarantined, [failure], ("task_id", "index"))
+    tables.verdicts.unlink()
+    tables_of_run = SynthLayout(finish_synthesis(tmp_path / "run"))
+    funnel = json.loads(tables_of_run.funnel.read_text())
+    assert funnel[lost.split]["dropped"]["infrastructure failure"] == 1
+    assert failure in list(read_records(tables.quarantine, Quarantined))
+    assert lost.problem_id not in {m.problem_id for m in read_records(tables_of_run.memberships, Membership)}

@@ -1,5 +1,6 @@
 """A run that is killed, resumed or spread differently leaves the same bytes, and asks nothing twice."""
 
+import dataclasses
 import random
 import shutil
 import subprocess
@@ -57,10 +58,12 @@ def test_a_finished_run_is_left_as_it_is(
 ) -> None:
     """The teacher would answer otherwise now; it is not asked."""
     shutil.copytree(finished_run, tmp_path / "run")
+    (tmp_path / "run" / "work" / ".tasks.parquet.4711.tmp").write_text("half written by a killed process")
     small_settings["teacher"]["wrong_rate"] = 1.0
     finish_synthesis(tmp_path / "run", small_settings)
     before, after = digests(finished_run), digests(tmp_path / "run")
     cards = {name for name in before if name.endswith("README.md")}
+    assert before.keys() == after.keys()
     assert {name for name in before if before[name] != after[name]} <= cards
 
 
@@ -103,3 +106,21 @@ def test_nothing_is_executed_again(finished_run: Path, finish_synthesis: Finish,
     store.close()
     finish_synthesis(tmp_path / "run")
     assert list(read_records(tables.executions, Execution)) == planted + was[2:]
+
+
+def test_a_resumed_run_does_not_repeat_a_statement_that_was_drawn_before_the_kill(
+    tmp_path: Path, small_settings: dict[str, Any]
+) -> None:
+    """Planted: the first task has the statement that the second one would be drawn with."""
+    settings = SynthSettings.model_validate(small_settings)
+    teacher, tables = ProceduralTeacher(settings.teacher, 11), WorkTables(tmp_path / "run")
+    make_tasks(settings, teacher, WorkTables(tmp_path / "scratch"), 11)
+    first, second, *_ = read_records(WorkTables(tmp_path / "scratch").tasks, Task)
+    store = RecordStore(tables.tasks, Task, ("task_id",))
+    store.append(dataclasses.replace(second, task_id=first.task_id))
+    store.close()
+    make_tasks(settings, teacher, tables, 11)
+    tasks = list(read_records(tables.tasks, Task))
+    assert tasks[0].problem == second.problem
+    assert tasks[1].task_id == second.task_id and tasks[1].problem != second.problem
+    assert len({task.problem.problem_id for task in tasks}) == len(tasks)

@@ -1,22 +1,10 @@
-"""Operations from a list of integers to a list of integers."""
+"""Operations on a list of integers as a whole: its order, its running values, its slices."""
 
-from dataclasses import replace
 from itertools import accumulate
-from typing import Any
 
-from synth.procedural.operation import Codes, Operation, Parameter, keep_codes, replace_codes
+from synth.procedural.operation import Codes, number_operation, slipping
 
 Numbers = list[int]
-
-
-def _operation(
-    name: str, group: str, phrasings: tuple[str, ...], apply: Any, codes: Codes, parameter: Parameter | None = None
-) -> Operation:
-    return Operation(name, group, "numbers", "numbers", phrasings, apply, codes, parameter)
-
-
-def _slipping(right: Operation, apply: Any, codes: Codes) -> Operation:
-    return replace(right, slip=replace(right, apply=apply, codes=codes))
 
 
 def _running(numbers: Numbers, larger: bool) -> Numbers:
@@ -41,201 +29,9 @@ def _running_loop(sign: str) -> str:
     return f"res = []\nfor x in {{v}}:\n{keep_last}    res.append(x)\n{{v}} = res"
 
 
-FILTERS = (
-    _slipping(
-        _operation(
-            "keep even numbers",
-            "filter",
-            ("Keep only the even numbers.", "Discard every odd number.", "Leave just the even numbers."),
-            lambda a, c: [x for x in a if x % 2 == 0],
-            keep_codes("x % 2 == 0"),
-        ),
-        lambda a, c: [x for x in a if x % 2],
-        keep_codes("x % 2 != 0"),
-    ),
-    _slipping(
-        _operation(
-            "keep odd numbers",
-            "filter",
-            ("Keep only the odd numbers.", "Discard every even number.", "Leave just the odd numbers."),
-            lambda a, c: [x for x in a if x % 2],
-            keep_codes("x % 2 == 1"),
-        ),
-        lambda a, c: [x for x in a if x % 2 == 1 and x > 0],
-        keep_codes("x % 2 == 1 and x > 0"),
-    ),
-    _slipping(
-        _operation(
-            "keep greater",
-            "filter",
-            (
-                "Keep the numbers greater than {c}.",
-                "Drop all numbers that are at most {c}.",
-                "Leave only numbers above {c}.",
-            ),
-            lambda a, c: [x for x in a if x > c],
-            keep_codes("x > {c}"),
-            "amount",
-        ),
-        lambda a, c: [x for x in a if x >= c],
-        keep_codes("x >= {c}"),
-    ),
-    _slipping(
-        _operation(
-            "keep less",
-            "filter",
-            (
-                "Keep the numbers less than {c}.",
-                "Drop all numbers that are at least {c}.",
-                "Leave only numbers below {c}.",
-            ),
-            lambda a, c: [x for x in a if x < c],
-            keep_codes("x < {c}"),
-            "amount",
-        ),
-        lambda a, c: [x for x in a if x <= c],
-        keep_codes("x <= {c}"),
-    ),
-    _slipping(
-        _operation(
-            "keep multiples",
-            "filter",
-            (
-                "Keep the multiples of {c}.",
-                "Keep only numbers divisible by {c}.",
-                "Leave just the multiples of {c}.",
-            ),
-            lambda a, c: [x for x in a if x % c == 0],
-            keep_codes("x % {c} == 0"),
-            "divisor",
-        ),
-        lambda a, c: [x for x in a if x % c == 0 and x > 0],
-        keep_codes("x % {c} == 0 and x > 0"),
-    ),
-    _slipping(
-        _operation(
-            "remove multiples",
-            "filter",
-            (
-                "Remove the multiples of {c}.",
-                "Remove all numbers divisible by {c}.",
-                "Drop every multiple of {c}.",
-            ),
-            lambda a, c: [x for x in a if x % c],
-            keep_codes("x % {c} != 0"),
-            "divisor",
-        ),
-        lambda a, c: [x for x in a if x % c == 1],
-        keep_codes("x % {c} == 1"),
-    ),
-)
-
-MAPS = (
-    _slipping(
-        _operation(
-            "add",
-            "map",
-            ("Add {c} to every number.", "Increase each number by {c}.", "Raise all numbers by {c}."),
-            lambda a, c: [x + c for x in a],
-            replace_codes("x + {c}"),
-            "amount",
-        ),
-        lambda a, c: [x + c + 1 for x in a],
-        replace_codes("x + {c} + 1"),
-    ),
-    _slipping(
-        _operation(
-            "subtract",
-            "map",
-            ("Subtract {c} from every number.", "Decrease each number by {c}.", "Lower all numbers by {c}."),
-            lambda a, c: [x - c for x in a],
-            replace_codes("x - {c}"),
-            "amount",
-        ),
-        lambda a, c: [c - x for x in a],
-        replace_codes("{c} - x"),
-    ),
-    _slipping(
-        _operation(
-            "multiply",
-            "map",
-            ("Multiply every number by {c}.", "Scale each number by {c}.", "Make each number {c} times as large."),
-            lambda a, c: [x * c for x in a],
-            replace_codes("x * {c}"),
-            "amount",
-        ),
-        lambda a, c: [x + c for x in a],
-        replace_codes("x + {c}"),
-    ),
-    _slipping(
-        _operation(
-            "square",
-            "map",
-            ("Square every number.", "Replace each number with its square.", "Multiply each number by itself."),
-            lambda a, c: [x * x for x in a],
-            replace_codes("x * x"),
-        ),
-        lambda a, c: [x * 2 for x in a],
-        replace_codes("x * 2"),
-    ),
-    _slipping(
-        _operation(
-            "absolute value",
-            "map",
-            ("Take absolute values.", "Replace each number with its absolute value.", "Drop the minus signs."),
-            lambda a, c: [abs(x) for x in a],
-            replace_codes("abs(x)"),
-        ),
-        lambda a, c: [max(x, 0) for x in a],
-        replace_codes("max(x, 0)"),
-    ),
-    _slipping(
-        _operation(
-            "negate",
-            "map",
-            ("Negate every number.", "Flip the sign of each number.", "Replace each number with its opposite."),
-            lambda a, c: [-x for x in a],
-            replace_codes("-x"),
-        ),
-        lambda a, c: [-abs(x) for x in a],
-        replace_codes("-abs(x)"),
-    ),
-    _slipping(
-        _operation(
-            "remainder",
-            "map",
-            (
-                "Replace each number by its remainder modulo {c}.",
-                "Reduce every number modulo {c}.",
-                "Take each number modulo {c}.",
-            ),
-            lambda a, c: [x % c for x in a],
-            replace_codes("x % {c}"),
-            "divisor",
-        ),
-        lambda a, c: [abs(x) % c for x in a],
-        replace_codes("abs(x) % {c}"),
-    ),
-    _slipping(
-        _operation(
-            "digit sum",
-            "map",
-            (
-                "Replace each number by the sum of its digits, ignoring the sign.",
-                "Take the digit sum of every absolute value.",
-                "Sum the digits of each number without its sign.",
-            ),
-            lambda a, c: [sum(map(int, str(abs(x)))) for x in a],
-            replace_codes("sum(map(int, str(abs(x))))"),
-        ),
-        lambda a, c: [len(str(abs(x))) for x in a],
-        replace_codes("len(str(abs(x)))"),
-    ),
-)
-
 ORDERS = (
-    _slipping(
-        _operation(
+    slipping(
+        number_operation(
             "sort increasing",
             "order",
             ("Sort in increasing order.", "Arrange the numbers in ascending order.", "Order from small to large."),
@@ -245,8 +41,8 @@ ORDERS = (
         lambda a, c: sorted(a, reverse=True),
         ("{v} = sorted({v}, reverse=True)", "{v}.sort(reverse=True)", "{v} = sorted({v}, reverse=True)"),
     ),
-    _slipping(
-        _operation(
+    slipping(
+        number_operation(
             "sort decreasing",
             "order",
             ("Sort in decreasing order.", "Arrange the numbers in descending order.", "Order from large to small."),
@@ -256,8 +52,8 @@ ORDERS = (
         lambda a, c: sorted(a),
         ("{v} = sorted({v})", "{v}.sort()", "{v} = sorted({v})"),
     ),
-    _slipping(
-        _operation(
+    slipping(
+        number_operation(
             "distinct",
             "order",
             (
@@ -275,8 +71,8 @@ ORDERS = (
         lambda a, c: sorted(set(a)),
         ("{v} = sorted(set({v}))",) * 3,
     ),
-    _slipping(
-        _operation(
+    slipping(
+        number_operation(
             "reverse",
             "order",
             ("Reverse the list.", "Read the list from right to left.", "Turn the list around."),
@@ -289,8 +85,8 @@ ORDERS = (
 )
 
 SCANS = (
-    _slipping(
-        _operation(
+    slipping(
+        number_operation(
             "prefix sums",
             "scan",
             ("Replace the list with its prefix sums.", "Compute the running totals.", "Take all prefix sums."),
@@ -300,8 +96,8 @@ SCANS = (
         lambda a, c: [0, *accumulate(a)][:-1],
         (_SUMS_LATE,) * 3,
     ),
-    _slipping(
-        _operation(
+    slipping(
+        number_operation(
             "running maximum",
             "scan",
             (
@@ -323,8 +119,8 @@ SCANS = (
             _ACCUMULATE + "{v} = list(accumulate({v}, min))",
         ),
     ),
-    _slipping(
-        _operation(
+    slipping(
+        number_operation(
             "differences",
             "scan",
             (
@@ -346,8 +142,8 @@ SCANS = (
             "{v} = list(map(lambda x, y: x - y, {v}, {v}[1:]))",
         ),
     ),
-    _slipping(
-        _operation(
+    slipping(
+        number_operation(
             "neighbour maximum",
             "scan",
             (
@@ -372,8 +168,8 @@ SCANS = (
 )
 
 SLICES = (
-    _slipping(
-        _operation(
+    slipping(
+        number_operation(
             "take first",
             "slice",
             (
@@ -388,8 +184,8 @@ SLICES = (
         lambda a, c: a[: c - 1],
         _slice("{v}[:{c} - 1]"),
     ),
-    _slipping(
-        _operation(
+    slipping(
+        number_operation(
             "skip first",
             "slice",
             ("Skip the first {c} elements.", "Delete {c} elements from the front.", "Drop the first {c} elements."),
@@ -400,8 +196,8 @@ SLICES = (
         lambda a, c: a[c + 1 :],
         _slice("{v}[{c} + 1:]"),
     ),
-    _slipping(
-        _operation(
+    slipping(
+        number_operation(
             "every second",
             "slice",
             (
@@ -415,8 +211,8 @@ SLICES = (
         lambda a, c: a[1::2],
         ("{v} = {v}[1::2]", "{v} = [{v}[i] for i in range(1, len({v}), 2)]", "{v} = {v}[1::2]"),
     ),
-    _slipping(
-        _operation(
+    slipping(
+        number_operation(
             "window sums",
             "slice",
             (
@@ -441,4 +237,4 @@ SLICES = (
     ),
 )
 
-LIST_OPERATIONS = FILTERS + MAPS + ORDERS + SCANS + SLICES
+WHOLE_LIST_OPERATIONS = ORDERS + SCANS + SLICES
