@@ -56,6 +56,8 @@ def evaluate_model(
     Raises `InputError` where `folder` was begun for something else, `InfrastructureError` where too many samples have
     no verdict.
     """
+    if max(settings.k) > settings.samples:
+        raise InputError(f"pass@{max(settings.k)} needs at least as many samples per problem, found {settings.samples}")
     layout = ResultLayout(folder)
     problems = _all_problems(benchmarks)
     _hold_to_plan(layout, settings, judge_settings, benchmarks, label, seed, prompt_style)
@@ -135,6 +137,9 @@ def _all_problems(benchmarks: Sequence[Benchmark]) -> dict[str, Problem]:
     """The problems of all benchmarks by problem_id; what two of them share would be counted twice."""
     home: dict[str, str] = {}
     problems: dict[str, Problem] = {}
+    names = [benchmark.name for benchmark in benchmarks]
+    if len(set(names)) < len(names):
+        raise InputError(f"two benchmarks have the same name among {', '.join(names)}; rename a file")
     for benchmark in benchmarks:
         for problem in benchmark.problems:
             if problem.problem_id in home:

@@ -11,11 +11,12 @@ from evaluation.results import ModelResult
 
 @dataclass(frozen=True)
 class Table:
-    """Text cells. The first row of `rows` is the whole benchmark, the others its groups."""
+    """Text cells; the first column names the row. `ends_in_prose` where the last column holds words, not numbers."""
 
     title: str
     header: list[str]
     rows: list[list[str]]
+    ends_in_prose: bool = False
 
 
 def score_tables(results: Mapping[str, ModelResult], differences: Mapping[str, Any]) -> list[Table]:

@@ -97,7 +97,8 @@ def _by_kind(counts: Mapping[str, Mapping[str, ProblemCounts]]) -> chain[tuple[s
             kinds["lost"].append((name, f"Solved by {labels[-2]}, no longer by {labels[-1]}"))
         else:
             right = [label for label, is_solved in zip(labels, solved, strict=True) if is_solved]
-            kinds["other"].append((name, f"Solved by {' and '.join(right)} only"))
+            wrong = [label for label in labels if label not in right]
+            kinds["other"].append((name, f"Solved by {' and '.join(right)}, not by {' and '.join(wrong)}"))
     in_turn = chain.from_iterable(zip_longest(*kinds.values()))
     return chain(item for item in in_turn if item is not None)
 

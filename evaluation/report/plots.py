@@ -12,7 +12,7 @@ import numpy
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH_INCHES, HEIGHT_INCHES = 4.8, 2.7  # readable on a phone without zooming, where it is shown at about this size
+WIDTH_INCHES, HEIGHT_INCHES = 4.6, 2.7  # readable on a phone without zooming, where it is shown at about this size
 POINTS = 400  # of a curve; longer ones are averaged in equal bins, so that the page stays small
 INK, GRID = "#24292f", "#d8dee4"
 MODEL_COLOURS = {"base": "#8c959f", "sft": "#6aa9e0", "rl": "#0b5cad"}
@@ -140,7 +140,7 @@ def _figure(draw: Any, description: str, caption: str) -> Figure:
         "svg.fonttype": "none",
         "svg.hashsalt": description,  # names inside one SVG must not meet those of another on the page
         "text.parse_math": False,
-        "font.size": 9,
+        "font.size": 9.5,
         "axes.edgecolor": GRID,
         "axes.labelcolor": INK,
         "xtick.color": INK,
@@ -187,8 +187,8 @@ def _binned(steps: Sequence[float], values: Sequence[float]) -> tuple[numpy.ndar
 
 
 def _smoothed(values: numpy.ndarray, window: int) -> numpy.ndarray:
-    """Centred moving average whose window shrinks at the ends."""
+    """Centred moving average; its window shrinks evenly on both sides at the ends, so that it does not lag there."""
     sums = numpy.concatenate([[0.0], numpy.cumsum(values)])
     place = numpy.arange(len(values))
-    low, high = numpy.maximum(place - window, 0), numpy.minimum(place + window + 1, len(values))
-    return (sums[high] - sums[low]) / (high - low)
+    reach = numpy.minimum(window, numpy.minimum(place, len(values) - 1 - place))
+    return (sums[place + reach + 1] - sums[place - reach]) / (2 * reach + 1)

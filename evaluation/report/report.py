@@ -119,10 +119,7 @@ def _group_figure(name: str, benchmark: dict[str, Any], k: int, scores: Mapping[
         return 100 * part["mean"], 100 * part["ci95"][0], 100 * part["ci95"][1]
 
     entries = {label: score[name][f"pass_at_{k}"] for label, score in scores.items()}
-    points = {
-        label: [point(entry), *(point(entry[by][group]) for group in groups)]
-        for label, entry in entries.items()
-    }
+    points = {label: [point(entry), *(point(entry[by][group]) for group in groups)] for label, entry in entries.items()}
     said = "; ".join(f"{label} {_percent(entry['mean'])}" for label, entry in entries.items())
     return group_plot(
         ["all", *groups],
@@ -152,11 +149,11 @@ def _remarks(results: Mapping[str, ModelResult], differences: Mapping[str, Any],
                         score if group == "all problems" else score[f"by_{benchmark['grouping']}"][group]
                         for score in (results[x].scores["benchmarks"][name][f"pass_at_{k}"] for x in (before, after))
                     ]
-                    moved = "falls" if change < 0 else "rises" if change > 0 else "stays"
+                    old, new = _percent(scores[0]["mean"]), _percent(scores[1]["mean"])
+                    moved = f"{'falls' if change < 0 else 'rises'} from {old} to {new}" if change else f"stays at {new}"
                     remarks.append(
-                        f"{pair}: pass@{k} on {name}, {group}, {moved} from {_percent(scores[0]['mean'])} to "
-                        f"{_percent(scores[1]['mean'])} ({100 * change:+.1f} points {_interval(part, signed=True)}; "
-                        f"{_certainty(part['ci95'])})."
+                        f"{pair}: pass@{k} on {name}, {group}, {moved} (difference {100 * change:+.1f} points, 95 % "
+                        f"interval {_interval(part, signed=True)}, which {_certainty(part['ci95'])})."
                     )
     return remarks
 
@@ -206,7 +203,7 @@ def _add_origin(page: Page, manifest: dict[str, Any], stage_folders: Mapping[str
         said = "; ".join(f"{key.replace('_', ' ')}: {_figure(value)}" for key, value in figures.items())
         rows.append([name, "–" if seconds is None else _duration(seconds), said or "–"])
     if rows:
-        page.stages.append(Table("Stages", ["stage", "time", "figures"], rows))
+        page.stages.append(Table("Stages", ["stage", "time", "figures"], rows, ends_in_prose=True))
     if not manifest:
         page.missing.append("Time per stage, versions and seed: the run's folder holds no manifest.json.")
         return
@@ -254,7 +251,7 @@ def _interval(part: dict[str, Any], signed: bool = False) -> str:
 
 
 def _certainty(interval: list[float]) -> str:
-    return "the interval holds 0" if interval[0] <= 0 <= interval[1] else "the interval leaves out 0"
+    return "includes 0" if interval[0] <= 0 <= interval[1] else "excludes 0"
 
 
 def _duration(seconds: float) -> str:

@@ -77,7 +77,9 @@ def coverage_tables(folder: Path) -> list[Table]:
         for category, counts in sorted(features.items())
     ]
     if rows:
-        tables.append(Table("Features of kept problems", ["category", "distinct", "uses", "most used"], rows))
+        tables.append(
+            Table("Features of kept problems", ["category", "distinct", "uses", "most used"], rows, ends_in_prose=True)
+        )
     return tables
 
 

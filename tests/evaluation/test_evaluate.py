@@ -210,6 +210,21 @@ def test_a_problem_without_labelled_tests_is_refused() -> None:
             Benchmark("b", [problem], {problem.problem_id: tests}, {problem.problem_id: "g"}, "depth", "")
 
 
+def test_what_cannot_be_scored_is_refused_before_anything_is_sampled(
+    replay: Any, evaluate: Evaluate, benchmark: Benchmark, settings: EvaluationSettings, tmp_path: Path
+) -> None:
+    generator = replay({})
+    with pytest.raises(InputError, match="pass@4 needs at least as many samples per problem, found 3"):
+        evaluate(generator, samples=3)
+    for second, said in (
+        (benchmark, "same name"),
+        (replace(benchmark, name="copy"), "in the benchmarks bench and copy"),
+    ):
+        with pytest.raises(InputError, match=said):
+            evaluate_model(settings, JudgeSettings(), [benchmark, second], "x", generator, tmp_path / "x", 7, "plain")
+    assert generator.asked == [] and not (tmp_path / "x").exists()
+
+
 def test_samples_hold_what_was_generated(replay: Any, evaluate: Evaluate) -> None:
     result = evaluate(replay({"sum": [RIGHT_SUM] * 4, "twice": [RIGHT_DOUBLE] * 4}))
     samples: list[Sample] = list(result.samples())
