@@ -1,7 +1,7 @@
 """The program in a model's answer: the last complete fenced code block after the reasoning.
 
-Fences follow CommonMark: three or more backticks or tildes, indented or not, closed by a line of at least as many of
-the same character and nothing else. A fence inside another block is part of that block.
+Fences follow CommonMark: three or more backticks or tildes, indented or not, closed by a line that starts with at
+least as many of the same character, alone or followed by a space. A fence inside another block is part of that block.
 """
 
 import re
@@ -28,8 +28,8 @@ def extract_code(completion: str) -> str | None:
         indent, fence, tag = opening[1], opening[2], opening[3].lower()
         block: list[str] = []
         for inner in lines:
-            bare = inner.strip()
-            if len(bare) >= len(fence) and bare == fence[0] * len(bare):
+            mark = inner.strip().partition(" ")[0]
+            if len(mark) >= len(fence) and mark == fence[0] * len(mark):
                 break
             block.append(inner.removeprefix(indent))
         else:

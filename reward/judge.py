@@ -169,7 +169,7 @@ class _WorkerThread(threading.Thread):
         """Make a running job fail at once."""
         with self._lock:
             if self._worker is not None:
-                self._worker.close()
+                self._worker.interrupt()
 
     def _carry_out(self, task: "tasks.Task[Result]", deadline: float | None) -> Result:
         """Run a task, a second time on a fresh worker where the first one failed; then it is IE."""

@@ -1,20 +1,20 @@
 """From how a process ended to what is said about its program.
 
-The rules, in order. Ended by the wall-clock cap, by RLIMIT_CPU, or more CPU used than the limit: TLE. Output or
+The rules, in order. Ended by the wall-clock cap, or more CPU used than the limit: TLE. Output or
 standard error reached its cap: OLE. Ended badly with an uncaught MemoryError that is not runaway recursion, or killed
 near its memory limit: MLE. Killed by a SIGKILL that none of our limits explains: IE (somebody else's doing, such as
-the kernel's out-of-memory killer; a program cannot signal itself). Any other bad end: RE.
+the kernel's out-of-memory killer; a program cannot signal itself). Any other bad end: RE, also a
+function that never returned.
 """
 
 import os
 import re
 import signal
 
+from reward.sandbox import protocol
 from reward.verdict import Verdict
 from reward.worker import Job, RawRun
 
-KILL_JITTER_SECONDS = 0.15
-"""RLIMIT_CPU may strike a little before the usage that is reported reaches the cap."""
 NEAR_MEMORY_LIMIT = 0.9
 MEMORY_ERROR = re.compile(rb"(?:^|\n)(?:[\w.]*\._?Array)?MemoryError\b[^\n]*\s*$")
 RUNAWAY_RECURSION = b"[Previous line repeated "
@@ -23,15 +23,15 @@ RUNAWAY_RECURSION = b"[Previous line repeated "
 def failure_of(run: RawRun, job: Job) -> Verdict | None:
     """The verdict on a test whose process did not end well, or None where its output decides."""
     killed = os.WIFSIGNALED(run.status) and os.WTERMSIG(run.status) == signal.SIGKILL
-    out_of_time = killed and run.cpu_seconds >= job.cpu_cap - KILL_JITTER_SECONDS
     out_of_shared_time = os.WIFSIGNALED(run.status) and os.WTERMSIG(run.status) == signal.SIGPROF
     near_memory_limit = run.resident_kib * 1024 >= NEAR_MEMORY_LIMIT * job.memory
-    if run.late or run.cpu_seconds > job.seconds or out_of_time or out_of_shared_time:
+    if run.late or run.cpu_seconds > job.seconds or out_of_shared_time:
         return Verdict.TLE
     if run.output_bytes >= job.output or run.error_bytes >= job.output:
         return Verdict.OLE
     if run.status == 0:
-        return None
+        returned_nothing = job.mode != protocol.PROGRAM and run.output_bytes == 0
+        return Verdict.RE if returned_nothing else None
     out_of_memory = MEMORY_ERROR.search(run.error) and RUNAWAY_RECURSION not in run.error
     if out_of_memory or (killed and near_memory_limit):
         return Verdict.MLE

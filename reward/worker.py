@@ -4,8 +4,8 @@ Nothing that arrives here is trusted: lengths are checked, descriptors must be p
 outputs never enter this module.
 """
 
+import contextlib
 import json
-import math
 import os
 import socket
 import stat
@@ -54,11 +54,6 @@ class Job:
     """Function calls that one process makes, each with `seconds` of CPU time."""
 
     @property
-    def cpu_cap(self) -> int:
-        """RLIMIT_CPU, which knows whole seconds only; the verdict is taken from the time used."""
-        return math.ceil(self.seconds * self.calls)
-
-    @property
     def wall_cap(self) -> float:
         """Wall-clock cap of the whole job in seconds, compiling included."""
         return GRACE_SECONDS + 20 + len(self.inputs) * (self.wall + TEST_OVERHEAD_SECONDS)
@@ -91,7 +86,7 @@ class Worker:
 
     def __init__(self, tier: str) -> None:
         self.tier = tier
-        self._busy = False
+        self._near: socket.socket | None = None
         self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._errors = os.memfd_create("zygote-errors")
         root = str(Path(__file__).resolve().parents[1])
@@ -149,8 +144,8 @@ class Worker:
         Returns why the program does not compile, or None. Raises `InfrastructureError` where the zygote or the
         template failed (the worker must then be closed), `DeadlinePassed` past `deadline` (in `time.monotonic`).
         """
-        self._busy = True
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._near = near
         try:
             descriptor = _job_memfd(job)
             try:
@@ -164,9 +159,9 @@ class Worker:
         except OSError as error:
             raise InfrastructureError(f"the zygote is gone: {error}; {self._last_words()}") from error
         finally:
+            self._near = None
             near.close()
         status = self._await_end(GRACE_SECONDS)
-        self._busy = False
         if compile_error is not None or stopped or received == len(job.inputs):
             return compile_error
         if received == 0 and os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHED_COMPILER:
@@ -222,26 +217,27 @@ class Worker:
         text = os.pread(self._errors, 1000, max(0, size - 1000)).decode("utf-8", "replace").strip()
         return text or "it left no message"
 
-    def close(self) -> None:
-        """End the zygote and everything below it. Also from another thread, whose `run` then fails."""
-        try:
-            self._control.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # closed already
-        try:
-            if not self._busy:
-                self._process.wait(END_SECONDS)  # it ends by itself, and its CPU time is accounted for
-        except subprocess.TimeoutExpired:
-            self._busy = True
-        self._process.kill()
-        self._process.wait()
-        self._control.close()
-        os.close(self._errors)
+    def interrupt(self) -> None:
+        """From another thread: end the job in progress, whose `run` then raises `InfrastructureError`."""
+        near = self._near
+        if near is not None:
+            with contextlib.suppress(OSError):  # the job has just ended by itself
+                near.shutdown(socket.SHUT_RDWR)
 
-    @property
-    def process_id(self) -> int:
-        """Of the process that this worker started (in tier A its child is the zygote proper)."""
-        return self._process.pid
+    def close(self) -> None:
+        """End the zygote and everything below it, and release what this worker holds.
+
+        A closed control socket makes the zygote end by itself, and its CPU time is then accounted for.
+        """
+        if self._control.fileno() < 0:
+            return
+        self._control.close()
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._errors)
 
 
 ENVIRONMENT = {
@@ -280,7 +276,7 @@ def _job_memfd(job: Job) -> int:
         len(name),
         job.memory,
         job.output,
-        job.cpu_cap,
+        job.seconds * job.calls,
         job.seconds,
         job.wall,
     )

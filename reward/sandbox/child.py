@@ -95,7 +95,7 @@ def run_function(code: CodeType, scope: dict[str, Any], name: str, result: int) 
 def run_function_shared(code: CodeType, scope: dict[str, Any], name: str, result: int, seconds: float) -> NoReturn:
     """The same for several inputs, one record of the result each; a call that fails does not end the others.
 
-    SIGPROF ends the process where a call takes more than `seconds` of CPU time.
+    SIGPROF ends the process where a call takes more than about `seconds` of CPU time.
     """
     status = 1
     try:

@@ -12,15 +12,16 @@ PROGRAM, FUNCTION, FUNCTION_SHARED = 0, 1, 2
 """Modes of a job: program per test; function call per test; all function calls in one process."""
 
 JOB_WALL = struct.Struct("<d")
-JOB = struct.Struct("<BBIIIqqqdd")
+JOB = struct.Struct("<BBIIIqqddd")
 """Mode, report the first test at once, tests, bytes of code, bytes of function name, limits in bytes (address space
-beyond what the interpreter itself maps, output), CPU cap in whole seconds, CPU limit and wall-clock cap in seconds."""
+beyond what the interpreter itself maps, output), and seconds: CPU limit of a process, CPU limit of a function call,
+wall-clock cap of a process."""
 
 DONE = struct.Struct("<iB")
 """The template's wait status; whether the job's wall-clock cap ended it."""
 
 RESULT = struct.Struct("<BiBddqqqI")
-"""Kind, wait status, whether the wall-clock cap ended it, CPU and wall seconds, peak resident KiB, bytes of standard
+"""Kind, wait status, whether a time limit ended it, CPU and wall seconds, peak resident KiB, bytes of standard
 output, bytes of standard error, bytes of standard error that follow here."""
 KIND_RESULT, KIND_COMPILE_ERROR = 1, 2
 

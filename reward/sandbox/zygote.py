@@ -15,7 +15,6 @@ import gc
 import io
 import json
 import os
-import random
 import resource
 import signal
 import socket
@@ -123,7 +122,7 @@ def preload(forget_path: str, packages: str | None) -> None:
 
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
-    random.seed(0)
+    sys.modules["random"].seed(0)
     sys.argv[:] = ["program.py"]
     for name in [name for name in sys.modules if name.partition(".")[0] == "reward"]:
         del sys.modules[name]  # a program that imports `reward` must not find the judge
@@ -200,7 +199,10 @@ def serve(control: socket.socket, box: template.Box) -> NoReturn:
         late, status, _ = template.wait(pid, job_wall)
         _kill_group(pid)
         _reap_all()
-        control.send(protocol.DONE.pack(status, late))
+        try:
+            control.send(protocol.DONE.pack(status, late))
+        except BrokenPipeError:
+            os._exit(0)
 
 
 def _kill_group(group: int) -> None:

@@ -64,7 +64,9 @@ def test_every_honest_program_gives_what_plain_python_gives(tier: str, plain: di
     for name, execution in execute_all(tier).items():
         (run,) = execution.runs
         ended_well, output = plain[name]
-        same = run.status == "OK" and (run.output or "").encode() == output if ended_well else run.status in ("RE", "CE")
+        same = (
+            run.status == "OK" and (run.output or "").encode() == output if ended_well else run.status in ("RE", "CE")
+        )
         if not same:
             differences.append((name, run.status, (run.output or "")[:200], run.error[-300:], output[:200]))
     assert not differences

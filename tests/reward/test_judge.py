@@ -1,0 +1,365 @@
+"""The promises of the judge: verdicts, order, early stop, and what happens when its own machinery is killed."""
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reward.config import JudgeSettings
+from reward.extract import extract_code
+from reward.judge import Judge
+from reward.submission import Submission
+from reward.verdict import Verdict
+from xcoder_train.core.errors import InfrastructureError, InputError
+from xcoder_train.core.problem import Limits
+
+ROOT = Path(__file__).parents[2]
+CASES = [json.loads(line) for line in (Path(__file__).parent / "livecodebench_verdicts.jsonl").open()]
+LEFT_OUT = {
+    "fork": "making a process is refused here; plain Python allows it",
+    "num_inf": "'Infinity' and 'inf' are equal as Decimals; here numerals are plain ASCII digits",
+    "num_underscore": "'1_000' is a Decimal; here it is text",
+    "stdin_empty_tests": "a submission without tests is an InputError here",
+    "ex_backticks_mention": "the corpus records the official extraction",
+    "ex_indented_fence": "the corpus records the official extraction",
+    "ex_tilde": "the corpus records the official extraction",
+    "ex_think_only": "the corpus records the official extraction; a thought cut short is no answer here",
+}
+SECONDS_NEEDED = {"slow_ok_5s": 8.0}
+SUM = "a, b = map(int, input().split())\nprint(a + b)\n"
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    with Judge(JudgeSettings(), workers=2) as judge:
+        yield judge
+
+
+def program(code: str, *tests: tuple[str, str], name: str = "p", seconds: float = 5.0, mib: int = 512) -> Submission:
+    inputs, expected = zip(*tests, strict=True)
+    return Submission(name, code, inputs, expected, limits=Limits(seconds, mib))
+
+
+def verdict_of(judge: Judge, submission: Submission) -> Verdict:
+    (judgement,) = judge.judge([submission], stop_at_first_failure=True)
+    return judgement.verdict
+
+
+def test_verdicts_agree_with_plain_python_on_the_livecodebench_cases(judge: Judge) -> None:
+    cases = [case for case in CASES if "plain_pass" in case and case["id"] not in LEFT_OUT]
+    submissions = []
+    for case in cases:
+        code = extract_code(case["model_output"]) or "" if "model_output" in case else case["code"]
+        tests = case["tests"]
+        limits = Limits(SECONDS_NEEDED.get(case["id"], 2.0), 1024)
+        submissions.append(Submission(case["id"], code, tuple(tests["inputs"]), tuple(tests["outputs"]), limits=limits))
+    differences = []
+    for case, judgement in zip(cases, judge.judge(submissions, stop_at_first_failure=True), strict=True):
+        should_pass = case["plain_pass"] and case["official_bug"] != "UNSAFE"
+        if (judgement.verdict is Verdict.AC) != should_pass:
+            differences.append((case["id"], judgement.verdict, case["note"]))
+    assert len(cases) > 140
+    assert not differences
+
+
+def test_function_cases_that_escape_or_cheat_never_pass(judge: Judge) -> None:
+    cases = [case for case in CASES if case["tests"]["fn_name"] and case["official_bug"] == "UNSAFE"]
+    assert cases
+    for case in cases:
+        tests = case["tests"]
+        submission = Submission(
+            case["id"], case["code"], tuple(tests["inputs"]), tuple(tests["outputs"]), function_name=tests["fn_name"]
+        )
+        assert verdict_of(judge, submission) in (Verdict.WA, Verdict.RE)
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [
+        (SUM, Verdict.AC),
+        ("print(8)", Verdict.WA),
+        ("while True: pass", Verdict.TLE),
+        ("import time\ntime.sleep(60)", Verdict.TLE),
+        ("x = [0] * 10**10", Verdict.MLE),
+        ("x = []\nwhile True: x.append(bytearray(1 << 20))", Verdict.MLE),
+        ("while True: print('x' * 100000)", Verdict.OLE),
+        ("1 / 0", Verdict.RE),
+        ("import sys\nsys.exit(70)", Verdict.RE),
+        ("print(7\n", Verdict.CE),
+        ("print(7)\0", Verdict.CE),
+        ("(" * 100_000, Verdict.CE),
+        ("x = " + "-" * 200_000 + "1", Verdict.CE),
+    ],
+)
+def test_verdict(judge: Judge, code: str, verdict: Verdict) -> None:
+    assert verdict_of(judge, program(code, ("3 4\n", "7\n"), seconds=0.5, mib=256)) is verdict
+
+
+def test_cpu_time_decides_and_fractions_of_a_second_count(judge: Judge) -> None:
+    (judgement,) = judge.judge([program("while True: pass", ("", "x"), seconds=0.3)], stop_at_first_failure=True)
+    assert judgement.verdict is Verdict.TLE
+    assert 0.3 <= judgement.tests[0].cpu_seconds < 0.5
+
+
+def test_order_of_judgements_is_the_order_of_submissions(judge: Judge) -> None:
+    submissions = [
+        program(
+            f"import time\ntime.sleep({0.1 if index % 7 == 0 else 0})\nprint({index})",
+            ("", str(index)),
+            name=str(index),
+        )
+        for index in range(60)
+    ]
+    judgements = list(judge.judge(submissions, stop_at_first_failure=True))
+    assert [judgement.id for judgement in judgements] == [submission.id for submission in submissions]
+    assert {judgement.verdict for judgement in judgements} == {Verdict.AC}
+
+
+def test_submissions_are_consumed_as_results_are_taken(judge: Judge) -> None:
+    consumed = itertools.count()
+    endless = (program("print(1)", ("", "1"), name=str(next(consumed))) for _ in itertools.count())
+    judgements = judge.judge(endless, stop_at_first_failure=True)
+    first = list(itertools.islice(judgements, 30))
+    judgements.close()  # type: ignore[attr-defined]
+    assert [judgement.id for judgement in first] == [str(index) for index in range(30)]
+    assert next(consumed) < 30 + 8 * judge.workers + 2
+
+
+def test_early_stop_runs_nothing_after_the_first_failure(judge: Judge) -> None:
+    slow_after_first = "n = int(input())\nwhile n: pass\nprint('wrong')"
+    tests = [("0\n", "right")] + [("1\n", "right")] * 20
+    started = time.monotonic()
+    (judgement,) = judge.judge([program(slow_after_first, *tests, seconds=2.0)], stop_at_first_failure=True)
+    assert time.monotonic() - started < 2.0
+    assert (judgement.verdict, judgement.passed, judgement.total, len(judgement.tests)) == (Verdict.WA, 0, 21, 1)
+
+
+def test_without_early_stop_every_test_is_counted(judge: Judge) -> None:
+    tests = [(f"{k} 1\n", str(k + 1 if k % 2 else -1)) for k in range(40)]
+    (judgement,) = judge.judge([program(SUM, *tests)], stop_at_first_failure=False)
+    assert (judgement.verdict, judgement.passed, judgement.total, len(judgement.tests)) == (Verdict.WA, 20, 40, 40)
+
+
+def test_large_inputs_and_outputs_pass_whole(judge: Judge) -> None:
+    text = "".join(f"{number}\n" for number in range(1_000_000))
+    assert verdict_of(judge, program("import sys\nsys.stdout.write(sys.stdin.read())", (text, text))) is Verdict.AC
+
+
+def test_a_thousand_tests_are_judged_each_on_its_own(judge: Judge) -> None:
+    tests = [(f"{k} {k}\n", str(2 * k)) for k in range(1000)]
+    (judgement,) = judge.judge([program(SUM, *tests)], stop_at_first_failure=False)
+    assert (judgement.passed, len(judgement.tests)) == (1000, 1000)
+
+
+def test_state_of_one_test_is_not_seen_by_the_next(judge: Judge) -> None:
+    code = "import heapq\nprint(getattr(heapq, 'mark', 0))\nheapq.mark = 1\n"
+    (execution,) = judge.execute([program(code, ("", "0"), ("", "0"))])
+    assert [run.output for run in execution.runs] == ["0\n", "0\n"]
+
+
+def test_programs_are_deterministic(judge: Judge) -> None:
+    code = "import random\nprint(random.random(), hash('text'), list({'a', 'b', 'c'}))\n"
+    executions = list(judge.execute([program(code, ("", ""), ("", ""))] * 8))
+    assert len({run.output for execution in executions for run in execution.runs}) == 1
+
+
+def test_execution_gives_each_status_and_output(judge: Judge) -> None:
+    code = "n = int(input())\nif n == 1: 1 / 0\nwhile n == 2: pass\nprint(n)\n"
+    (execution,) = judge.execute([program(code, ("0", ""), ("1", ""), ("2", ""), ("3", ""), seconds=0.5)])
+    assert [run.status for run in execution.runs] == ["OK", "RE", "TLE", "OK"]
+    assert [run.output for run in execution.runs] == ["0\n", None, None, "3\n"]
+
+
+@pytest.mark.parametrize("share_process", [False, True])
+def test_function_problems(judge: Judge, share_process: bool) -> None:
+    code = textwrap.dedent("""
+        class Solution:
+            def act(self, kind: str, value: List[int]) -> Any:
+                print("debugging is not the answer")
+                if kind == "sum": return sum(value)
+                if kind == "pair": return (value, [tuple(value)])
+                if kind == "one": return 1
+                if kind == "fail": raise SystemExit(0)
+                if kind == "loop":
+                    while True: pass
+                if kind == "die":
+                    import os
+                    os._exit(0)
+        """)
+    kinds = ["sum", "pair", "one", "fail", "loop", "sum", "die", "sum"]
+    expected = ["6", "[[1,2,3],[[1,2,3]]]", "true", "6", "6", "6.0", "6", "7"]
+    submission = Submission(
+        "f",
+        code,
+        tuple(f'"{kind}"\n[1, 2, 3]' for kind in kinds),
+        tuple(expected),
+        function_name="act",
+        limits=Limits(0.5),
+        share_process=share_process,
+    )
+    (judgement,) = judge.judge([submission], stop_at_first_failure=False)
+    assert [test.verdict.value for test in judgement.tests] == ["AC", "AC", "WA", "RE", "TLE", "AC", "RE", "WA"]
+
+
+def test_deeply_nested_result_is_a_wrong_answer(judge: Judge) -> None:
+    code = "import os\ndef f():\n    os.write(3, b'[' * 10**6)\n    os._exit(0)\n"
+    submission = Submission("deep", code, ("",), ("[]",), function_name="f")
+    assert verdict_of(judge, submission) is Verdict.WA
+
+
+def test_expected_outputs_are_nowhere_below_the_supervisor() -> None:
+    """Read the memory of every process of the judge while a program runs: the expected output is in none of them."""
+    secret = "EXPECTED" + os.urandom(8).hex()
+    with Judge(JudgeSettings(tier="B"), workers=1) as judge:
+        waiting = program("import time\ntime.sleep(1.5)", ("", secret))
+        results = judge.judge([waiting], stop_at_first_failure=True)
+        thread = threading.Thread(target=lambda: list(results))
+        thread.start()
+        time.sleep(0.7)
+        below = [pid for pid in descendants(os.getpid()) if b"zygote" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(below) >= 3
+        readable = [pid for pid in below if contains(pid, secret.encode())]
+        thread.join()
+    assert contains(os.getpid(), secret.encode())
+    assert readable == []
+
+
+def descendants(pid: int) -> list[int]:
+    children = [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+    return children + [below for child in children for below in descendants(child)]
+
+
+def contains(pid: int, text: bytes) -> bool:
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            addresses, rights = line.split()[:2]
+            if not rights.startswith("rw"):
+                continue
+            first, last = (int(address, 16) for address in addresses.split("-"))
+            try:
+                memory.seek(first)
+                if text in memory.read(last - first):
+                    return True
+            except (OSError, ValueError):
+                continue
+    return False
+
+
+def test_killed_zygotes_lose_and_double_no_verdict() -> None:
+    with Judge(JudgeSettings(), workers=2) as judge:
+        submissions = [
+            program(f"import time\ntime.sleep(0.02)\nprint({index})", ("", str(index)), name=str(index))
+            for index in range(120)
+        ]
+        judgements = []
+        for judgement in judge.judge(submissions, stop_at_first_failure=True):
+            judgements.append(judgement)
+            if len(judgements) in (20, 60):
+                for pid in descendants(os.getpid())[:1]:
+                    os.kill(pid, signal.SIGKILL)
+    assert [judgement.id for judgement in judgements] == [submission.id for submission in submissions]
+    assert {judgement.verdict for judgement in judgements} == {Verdict.AC}
+
+
+@pytest.mark.parametrize("tier", ["A", "B"])
+def test_killed_supervisor_leaves_no_process(tier: str) -> None:
+    marker = f"marker-{os.urandom(6).hex()}"
+    program_text = textwrap.dedent(f"""
+        import sys, threading, time
+        from pathlib import Path
+        import reward.worker
+        from reward.config import JudgeSettings
+        from reward.judge import Judge
+        from reward.submission import Submission
+        reward.worker.ENVIRONMENT["MARKER"] = {marker!r}
+        judge = Judge(JudgeSettings(tier={tier!r}), workers=2)
+        endless = (Submission(str(k), "import time\\ntime.sleep(30)", ("",), ("",)) for k in range(4))
+        threading.Thread(target=lambda: list(judge.judge(endless, stop_at_first_failure=True)), daemon=True).start()
+        time.sleep(1.5)
+        print("running", flush=True)
+        time.sleep(60)
+        """)
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", program_text], stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": str(ROOT)}
+    )
+    assert supervisor.stdout is not None
+    assert supervisor.stdout.readline() == "running\n"
+    below = descendants(supervisor.pid)
+    assert len(below) >= 6
+    supervisor.kill()
+    supervisor.wait()
+    supervisor.stdout.close()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and any(is_alive(pid) for pid in below):
+        time.sleep(0.05)
+    assert [pid for pid in below if is_alive(pid)] == []
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+def test_close_ends_running_programs_and_leaves_no_process() -> None:
+    judge = Judge(JudgeSettings(), workers=1)
+    results = judge.judge([program("while True: pass", ("", ""), seconds=60)], stop_at_first_failure=True)
+    failure: list[BaseException] = []
+
+    def take() -> None:
+        try:
+            list(results)
+        except InfrastructureError as error:
+            failure.append(error)
+
+    before = set(descendants(os.getpid()))
+    thread = threading.Thread(target=take)
+    thread.start()
+    time.sleep(0.8)
+    started = set(descendants(os.getpid())) - before
+    assert started
+    judge.close()
+    thread.join(5)
+    assert len(failure) == 1
+    assert not any(is_alive(pid) for pid in started)
+    with pytest.raises(InfrastructureError, match="closed"):
+        list(judge.judge([program(SUM, ("1 2", "3"))], stop_at_first_failure=True))
+
+
+def test_past_the_deadline_is_an_infrastructure_failure_never_a_wrong_answer(judge: Judge) -> None:
+    submissions = [program(SUM, ("1 2\n", "3"), name="quick")]
+    submissions += [program("import time\ntime.sleep(8)\nprint(3)", ("1 2\n", "3"), name="slow")] * 5
+    started = time.monotonic()
+    judgements = asyncio.run(judge.judge_async(submissions, stop_at_first_failure=True, deadline_seconds=1.5))
+    assert time.monotonic() - started < 4
+    assert [judgement.verdict for judgement in judgements] == [Verdict.AC] + [Verdict.IE] * 5
+    assert all(judgement.is_infrastructure_failure for judgement in judgements[1:])
+    assert verdict_of(judge, program(SUM, ("3 4\n", "7"))) is Verdict.AC
+
+
+def test_concurrent_calls_share_the_workers(judge: Judge) -> None:
+    async def several() -> list[list[str]]:
+        batches = [[program(f"print({k})", ("", str(k)), name=f"{b}-{k}") for k in range(10)] for b in range(5)]
+        done = await asyncio.gather(*(judge.judge_async(batch, stop_at_first_failure=True) for batch in batches))
+        assert all(judgement.verdict is Verdict.AC for batch in done for judgement in batch)
+        return [[judgement.id for judgement in batch] for batch in done]
+
+    assert asyncio.run(several()) == [[f"{b}-{k}" for k in range(10)] for b in range(5)]
+
+
+def test_missing_expected_output_is_refused(judge: Judge) -> None:
+    with pytest.raises(InputError, match="test 1 has no expected output"):
+        list(judge.judge([Submission("x", SUM, ("1 2", "3 4"), ("3", None))], stop_at_first_failure=True))
