@@ -68,15 +68,15 @@ def read_submissions(path: Path) -> Iterator[Submission]:
     """
     number = 0
     try:
-        with open(path, encoding="utf-8") as stream:
+        with open(path, "rb") as stream:
             for line in stream:
                 number += 1
                 if line.strip():
-                    yield parse_submission(line)
+                    yield parse_submission(line.decode("utf-8"))
     except OSError as error:
         raise InputError(f"cannot read submissions from {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}, line {number + 1}: not UTF-8 text ({error.reason})") from error
+        raise InputError(f"{path}, line {number}: not UTF-8 text ({error.reason})") from error
     except InputError as error:
         raise InputError(f"{path}, line {number}: {error}") from error
 
