@@ -12,7 +12,7 @@ from xcoder_train.memory import MemoryEstimate, adapter_parameters, estimate_grp
 from xcoder_train.model_shape import ModelShape, model_shape
 from xcoder_train.recipe import Recipe, StageName, load_recipe
 from xcoder_train.results import evaluation_targets, is_whole, read_result, stage_folder, stage_key
-from xcoder_train.run import check_surroundings
+from xcoder_train.run import check_surroundings, stage_stands
 from xcoder_train.run_folder import RunFolder
 
 # Examples in one row of 32k tokens in the paper's SFT data.
@@ -59,7 +59,7 @@ def _stage(
     planned: dict[str, Any] = {
         "key": stage_key(recipe, stage),
         "folder": str(stage_folder(recipe, stage)),
-        "whole": stage != "report" and is_whole(recipe, stage),
+        "whole": stage_stands(recipe, stage),
         "command": shown_command(["python", *command[1:]]),
     }
     if stage == "synth" and recipe.synth is not None:

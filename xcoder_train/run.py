@@ -26,6 +26,7 @@ from xcoder_train.run_folder import RESOLVED_RECIPE, RunFolder
 
 BREAK_LOCK = "--break-lock"
 _HELD_BY = "XCODER_RUN_HELD_BY"  # process id of the `xcoder run` that holds the lock for its stages
+_STARTED = "XCODER_STAGE_STARTED"  # the machine's monotonic clock when the stage's first process was started
 _FAILURE_FILE = ".failure"
 
 Work = Callable[[Recipe, StageContext], None]
@@ -69,7 +70,7 @@ def open_stage(
         raise InputError(f"{recipe_path} has no `{_section(stage)}:` section; it has {', '.join(recipe.stages)}")
     check_surroundings(recipe)
     with _held(recipe, recipe_path, break_lock):
-        if _stands(recipe, stage):
+        if stage_stands(recipe, stage):
             if _is_main_process():
                 _say(_kept(recipe, stage))
             yield recipe, None
@@ -106,7 +107,7 @@ def run_stage(name: StageName, work: Work, arguments: Sequence[str] | None = Non
 
 
 def _run_one(recipe: Recipe, stage: StageName, lock: RunLock) -> int:
-    if _stands(recipe, stage):
+    if stage_stands(recipe, stage):
         _say(_kept(recipe, stage))
         return 0
     stage_inputs(recipe, stage)
@@ -117,7 +118,7 @@ def _run_one(recipe: Recipe, stage: StageName, lock: RunLock) -> int:
     failure = recipe.run_folder / _FAILURE_FILE
     failure.unlink(missing_ok=True)
     started = time.monotonic()
-    environment = {**stage_environment(launch), _HELD_BY: str(os.getpid())}
+    environment = {**stage_environment(launch), _HELD_BY: str(os.getpid()), _STARTED: str(started)}
     status = run_process(command, environment, lock.descriptor)
     if failure.exists():  # launchers such as torchrun turn every exit code into 1, and bury messages
         left = json.loads(failure.read_text(encoding="utf-8"))
@@ -132,7 +133,7 @@ def _run_one(recipe: Recipe, stage: StageName, lock: RunLock) -> int:
         )
         RunFolder(recipe).end_stage(stage, time.monotonic() - started, status, None)
         return 1
-    if status == 0 and not _stands(recipe, stage):
+    if status == 0 and not stage_stands(recipe, stage):
         _say(f"error: {stage} ended without a result in {stage_folder(recipe, stage)}")
         return 1
     if status == 0:
@@ -172,7 +173,7 @@ def _recorded(recipe: Recipe, context: StageContext) -> Iterator[None]:
         return
     run_folder, stage = RunFolder(recipe), context.name
     run_folder.begin_stage(stage, context.key, context.folder, context.inputs)
-    started = time.monotonic()
+    started = float(os.environ.get(_STARTED, time.monotonic()))
     try:
         yield
     except BaseException as error:
@@ -186,7 +187,7 @@ def _recorded(recipe: Recipe, context: StageContext) -> Iterator[None]:
     run_folder.end_stage(stage, time.monotonic() - started, 0, result)
 
 
-def _stands(recipe: Recipe, stage: StageName) -> bool:
+def stage_stands(recipe: Recipe, stage: StageName) -> bool:
     """True when the stage has nothing left to do."""
     if stage != "report":
         return is_whole(recipe, stage)

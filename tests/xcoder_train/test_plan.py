@@ -1,0 +1,134 @@
+"""The plan's arithmetic, its text, and the estimates behind it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from xcoder_train.config import GrpoSettings, InitSettings, LaunchSettings, LoraSettings, ModelSettings, SftSettings
+from xcoder_train.launch import stage_command
+from xcoder_train.memory import adapter_parameters, estimate_grpo, estimate_sft
+from xcoder_train.model_shape import KNOWN, model_shape
+from xcoder_train.plan import make_plan
+from xcoder_train.plan_text import show_plan
+
+FULL = """\
+name: paper
+model: {path: Qwen/Qwen2.5-Coder-7B-Instruct}
+synth:
+  candidates_per_task: 8
+  inputs_per_task: 15
+  splits: {a: {use: sft, tasks: 1000}, b: {use: rl, tasks: 640}, c: {use: evaluation, tasks: 50}}
+sft: {batch: 128, training: {num_train_epochs: 8}}
+grpo: {training: {num_train_epochs: 2}, launch: {processes: 8}}
+evaluation: {samples: 4, k: [1, 4], sampling: {max_new_tokens: 30000}}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(FULL)
+    return path
+
+
+def test_the_arithmetic_of_every_stage(recipe: Path) -> None:
+    stages = make_plan(recipe, [])["stages"]
+    assert stages["synth"]["executions"] == (1000 + 640 + 50) * 8 * 15
+    assert stages["sft"]["examples"] == 8000
+    assert stages["sft"]["steps"] == 8000 * 8 // 128
+    assert stages["sft"]["rows_per_step_at_the_papers_packing"] == 71
+    assert stages["grpo"]["completions_per_step"] == 1024
+    assert stages["grpo"]["micro_batches_per_process"] == 1024 // (8 * 8)
+    assert stages["grpo"]["steps"] == 640 * 2 // 128
+    assert stages["grpo"]["longest_sequence"] == 2500 + 30196 <= stages["grpo"]["context"]
+    assert stages["evaluation"]["completions"] == 50 * 4 * 3
+
+
+def test_the_plan_fits_80_columns_and_writes_nothing(recipe: Path) -> None:
+    plan = make_plan(Path(recipe.name), [])
+    lines = show_plan(plan).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("grpo") and "to do" in line for line in lines)
+    assert "7.62 B parameters" in show_plan(plan)
+    assert json.loads(json.dumps(plan)) == plan
+    assert sorted(path.name for path in recipe.parent.iterdir()) == ["recipe.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("Qwen/Qwen2.5-Coder-7B-Instruct", 7_615_616_512), ("Qwen/Qwen3-8B-Base", 8_190_735_360)]
+)
+def test_known_models_have_their_published_size(name: str, parameters: int) -> None:
+    assert KNOWN[name].parameters == parameters
+
+
+@pytest.mark.parametrize("tie", [True, False])
+@pytest.mark.parametrize("architecture", ["qwen2", "qwen3"])
+def test_the_parameter_count_is_that_of_the_built_model(architecture: str, tie: bool) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    init = InitSettings(architecture=architecture, kv_heads=2, tie_embeddings=tie)  # type: ignore[arg-type]
+    shape = model_shape(ModelSettings(init=init))
+    assert shape is not None
+    config = AutoConfig.for_model(
+        architecture,
+        hidden_size=init.hidden_size,
+        intermediate_size=init.intermediate_size,
+        num_hidden_layers=init.layers,
+        num_attention_heads=init.heads,
+        num_key_value_heads=init.kv_heads,
+        head_dim=init.hidden_size // init.heads,
+        vocab_size=init.vocabulary,
+        tie_word_embeddings=tie,
+    )
+    built = AutoModelForCausalLM.from_config(config)
+    assert sum(parameter.numel() for parameter in built.parameters()) == shape.parameters
+
+
+def test_adapters_are_counted_as_peft_builds_them() -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    lora = LoraSettings(rank=4, targets=("q_proj", "k_proj", "o_proj", "down_proj"))
+    shape = model_shape(ModelSettings(init=InitSettings(kv_heads=2)))
+    assert shape is not None
+    config = AutoConfig.for_model(
+        "qwen2",
+        hidden_size=96,
+        intermediate_size=256,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=960,
+        tie_word_embeddings=True,
+    )
+    adapted = get_peft_model(
+        AutoModelForCausalLM.from_config(config),
+        LoraConfig(r=4, target_modules=list(lora.targets), task_type="CAUSAL_LM"),
+    )
+    assert adapter_parameters(shape, lora) == adapted.get_nb_trainable_parameters()[0]
+
+
+def test_memory_is_that_of_float32_adam_and_falls_with_adapters_and_shards() -> None:
+    shape = KNOWN["Qwen/Qwen2.5-Coder-7B-Instruct"]
+    full = estimate_sft(shape, SftSettings(max_length=8192))
+    states = full.weights + full.gradients + full.optimizer
+    assert states == 16 * shape.parameters
+    adapted = estimate_sft(shape, SftSettings(max_length=8192, lora=LoraSettings()))
+    assert adapted.weights + adapted.gradients + adapted.optimizer < states / 5
+    launch = LaunchSettings(processes=8, accelerate=Path("fsdp2.yaml"))
+    assert estimate_sft(shape, SftSettings(max_length=8192, launch=launch)).optimizer == full.optimizer // 8
+    rollouts = estimate_grpo(shape, GrpoSettings(rollout_batch=1))
+    assert rollouts.key_value_cache == (2500 + 30196) * 2 * 28 * 4 * 128 * 2
+
+
+def test_stages_are_started_as_their_launch_says() -> None:
+    def started(has_gpu: bool, **launch: object) -> str:
+        return " ".join(stage_command(LaunchSettings.model_validate(launch), "sft", ["r.yaml"], has_gpu)[1:])
+
+    assert started(True) == "-m xcoder_train.sft r.yaml"
+    assert "torch.distributed.run --standalone --nproc_per_node 2 -m xcoder_train.sft" in started(False, processes=2)
+    assert "launch --multi_gpu --num_processes 2 -m xcoder_train.sft" in started(True, processes=2)
+    with_config = started(True, processes=8, accelerate="fsdp2.yaml")
+    assert "launch --config_file fsdp2.yaml --num_processes 8 -m xcoder_train.sft r.yaml" in with_config
