@@ -75,7 +75,15 @@ def evaluate_model(
         )
     with _Stopwatch(layout.timings, "judging"):
         tests = {problem_id: cases for benchmark in benchmarks for problem_id, cases in benchmark.tests.items()}
-        judge_samples(layout.samples, layout.verdicts, problems, tests, judge_settings, settings.maximum_invalid_share)
+        judge_samples(
+            layout.samples,
+            layout.verdicts,
+            layout.tiers,
+            problems,
+            tests,
+            judge_settings,
+            settings.maximum_invalid_share,
+        )
     counts = _count(benchmarks, read_records(layout.verdicts, SampleVerdict))
     write_records(layout.counts, ProblemCounts, counts, ("problem_id",))
     write_json(layout.scores, _score(settings, benchmarks, label, counts, layout, seed))

@@ -1,5 +1,6 @@
 """Verdicts on a model's samples: each distinct program of a problem is judged once, and every failure has a name."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,6 +14,7 @@ from reward.judge import Judge
 from reward.submission import Submission
 from reward.verdict import Judgement, Verdict
 from xcoder_train.core.errors import InfrastructureError
+from xcoder_train.core.files import write_json
 from xcoder_train.core.problem import Problem, TestCase
 from xcoder_train.core.progress import Progress
 from xcoder_train.core.records import RecordStore, read_records
@@ -54,6 +56,7 @@ class SampleVerdict:
 def judge_samples(
     samples_path: Path,
     path: Path,
+    tiers_path: Path,
     problems: Mapping[str, Problem],
     tests: Mapping[str, tuple[TestCase, ...]],
     settings: JudgeSettings,
@@ -61,6 +64,7 @@ def judge_samples(
 ) -> None:
     """Leave a verdict on every sample of the table `samples_path` in the table at `path`.
 
+    `tiers_path` is a JSON list of the isolation tiers that the judge had while it worked on this table.
     Verdicts are kept one by one, so a killed run goes on. Raises `InfrastructureError` as soon as more than
     `maximum_invalid_share` of all samples are invalid; these are judged again by the next run, the others are kept.
     """
@@ -72,6 +76,8 @@ def judge_samples(
     invalid: list[SampleVerdict] = []
     with Judge(settings) as judge, Progress("judging", total, "samples", done=len(done)) as progress:
         asked: dict[str, _Program] = {}
+        before = json.loads(tiers_path.read_text(encoding="utf-8")) if tiers_path.exists() else []
+        write_json(tiers_path, sorted({*before, judge.tier}))
         judgements = judge.judge(
             _submissions(samples_path, problems, tests, store, done, asked, progress), stop_at_first_failure=True
         )

@@ -52,6 +52,11 @@ class ResultLayout:
         return self.folder / "scores.json"
 
     @property
+    def tiers(self) -> Path:
+        """JSON list: the isolation tiers under which this result was judged; they differ from machine to machine."""
+        return self.folder / "judge_tiers.json"
+
+    @property
     def timings(self) -> Path:
         """JSON: measured seconds, which no other file holds."""
         return self.folder / "timings.json"
@@ -65,6 +70,11 @@ class ModelResult:
     folder: Path
     scores: dict[str, Any]
     counts: tuple[ProblemCounts, ...]
+
+    @property
+    def judge_tiers(self) -> list[str]:
+        """The isolation tiers that the judge had: "A", "B", or "none" where nothing confined the programs."""
+        return json.loads(ResultLayout(self.folder).tiers.read_text(encoding="utf-8"))
 
     def problems(self) -> Iterable[Problem]:
         """The problems, by problem_id."""

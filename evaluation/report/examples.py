@@ -12,7 +12,7 @@ from evaluation.scores import ProblemCounts
 from reward.extract import extract_code
 from xcoder_train.core.problem import Problem
 
-STATEMENT_BYTES = 6_000
+STATEMENT_BYTES, STATEMENTS_BYTES = 6_000, 500_000  # of one, and of all together
 COMPLETIONS_BYTES = 1_000_000  # of the page, for all completions together
 COMPLETION_BYTES = 24_000
 
@@ -59,7 +59,7 @@ def choose_examples(results: Mapping[str, ModelResult], samples: int) -> list[Ex
     return [
         Example(
             problem=problems[name],
-            statement=shortened(problems[name].statement, STATEMENT_BYTES),
+            statement=shortened(problems[name].statement, min(STATEMENT_BYTES, STATEMENTS_BYTES // len(chosen))),
             group=next(iter(counts.values()))[name].group,
             why=why,
             answers=[answers[label][name] for label in results if name in answers[label]],

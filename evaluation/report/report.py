@@ -106,6 +106,11 @@ def _add_evaluation(page: Page, folder: Path | None, samples: int) -> None:
         for k in settings["k"]:
             page.score_figures.append(_group_figure(name, benchmark, k, scores))
         page.failures.append(_failure_table(name, {label: score[name] for label, score in scores.items()}))
+    page.remarks += [
+        f"Programs of {label} were judged without isolation: a program may have tampered with its verdict."
+        for label, result in results.items()
+        if "none" in result.judge_tiers
+    ]
     page.score_tables = score_tables(results, differences)
     page.examples = choose_examples(results, samples)
 

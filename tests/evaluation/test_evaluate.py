@@ -115,10 +115,10 @@ def test_judging_that_broke_off_goes_on_with_the_verdicts_it_has(
     layout = ResultLayout(tmp_path / "base")
     judged = list(read_records(layout.verdicts, SampleVerdict))
     broken = Breaking(benchmark.tests, after=1)
-    again = tmp_path / "again.parquet"
+    again, tiers = tmp_path / "again.parquet", tmp_path / "tiers.json"
     with pytest.raises(KeyboardInterrupt):
-        judge_samples(layout.samples, again, benchmark.by_id, broken, judge_settings, 0.0)
-    judge_samples(layout.samples, again, benchmark.by_id, benchmark.tests, judge_settings, 0.0)
+        judge_samples(layout.samples, again, tiers, benchmark.by_id, broken, judge_settings, 0.0)
+    judge_samples(layout.samples, again, tiers, benchmark.by_id, benchmark.tests, judge_settings, 0.0)
     assert list(read_records(again, SampleVerdict)) == judged
     assert again.read_bytes() == layout.verdicts.read_bytes()
 

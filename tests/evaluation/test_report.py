@@ -196,7 +196,9 @@ def test_the_same_run_gives_the_same_page(page: str, run: tuple[Path, dict[str, 
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == page
 
 
-def test_a_fall_of_pass_at_k_is_said_in_words(run: tuple[Path, dict[str, Path]], tmp_path: Path) -> None:
+def test_a_fall_of_pass_at_k_and_a_judge_without_isolation_are_said_in_words(
+    run: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
     folder, stages = run
     backwards = {"base": "rl-key", "sft": "sft-key", "rl": "base-key"}
     for name in backwards.values():
@@ -207,10 +209,12 @@ def test_a_fall_of_pass_at_k_is_said_in_words(run: tuple[Path, dict[str, Path]],
         scores = json.loads((target / "scores.json").read_text())
         label = next(label for label, folder_name in backwards.items() if folder_name == name)
         write_json(target / "scores.json", {**scores, "label": label})
+        write_json(target / "judge_tiers.json", ["none"] if label == "sft" else ["B"])
     StageContext("small", "evaluation", "k", tmp_path / "evaluation", 7, {}).finish(models=backwards)
     build_report(folder, {"evaluation": tmp_path / "evaluation"}, tmp_path / "page.html", samples=3)
     text = Outline((tmp_path / "page.html").read_text()).text
     assert re.search(r"rl - sft: pass@4 on heldout, all problems, falls from \d", text)
+    assert "Programs of sft were judged without isolation" in text and "Programs of rl were" not in text
 
 
 def test_what_a_run_lacks_is_said_and_not_shown(run: tuple[Path, dict[str, Path]], tmp_path: Path) -> None:
