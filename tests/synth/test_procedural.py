@@ -173,6 +173,12 @@ def test_a_pipeline_composes_as_many_different_operations_as_its_depth_says() ->
             assert len({step.operation.name for step in steps}) == len(steps) == depth
 
 
+def test_the_deepest_evaluation_tasks_can_be_drawn() -> None:
+    """Among these seeds are some that need more than a thousand draws."""
+    drawn = [draw_task(seed, MAXIMUM_DEPTH, "leetcode", reserved=True) for seed in range(60)]
+    assert all(task.pipeline.is_reserved for task in drawn) and max(task.draws for task in drawn) > 1000
+
+
 def test_pipelines_and_inputs_are_read_back_as_they_were_written() -> None:
     rng = random.Random(0)
     for task in tasks(60):

@@ -13,8 +13,11 @@ import pytest
 
 from synth.config import SynthSettings
 from synth.procedural.teacher import ProceduralTeacher
+from synth.publication import publish_tables
 from synth.tables import Candidate, Execution, Task, WorkTables
 from synth.teaching import make_candidates, make_inputs, make_tasks
+from xcoder_train.core.layout import Membership, SynthLayout
+from xcoder_train.core.problem import Problem, Solution, TestCase
 from xcoder_train.core.prompt import code_response
 from xcoder_train.core.records import RecordStore, read_records
 
@@ -124,3 +127,29 @@ def test_a_resumed_run_does_not_repeat_a_statement_that_was_drawn_before_the_kil
     assert tasks[0].problem == second.problem
     assert tasks[1].task_id == second.task_id and tasks[1].problem != second.problem
     assert len({task.problem.problem_id for task in tasks}) == len(tasks)
+
+
+@pytest.mark.parametrize("sealed", [(), ("problems",), ("problems", "tests", "solutions")])
+def test_publication_that_was_cut_off_is_made_again_from_the_start(
+    finished_run: Path, digests: Digests, tmp_path: Path, sealed: tuple[str, ...]
+) -> None:
+    """As a kill leaves it: some tables sealed, of the others a journal with a part of the records."""
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    layout = SynthLayout(run)
+    kinds: dict[str, tuple[type, tuple[str, ...]]] = {
+        "problems": (Problem, ("problem_id",)),
+        "tests": (TestCase, ("problem_id", "index")),
+        "solutions": (Solution, ("problem_id", "index")),
+        "memberships": (Membership, ("problem_id",)),
+    }
+    for name, (record_type, key) in kinds.items():
+        if name not in sealed:
+            path = run / f"{name}.parquet"
+            some = list(read_records(path, record_type))[3:9]
+            path.unlink()
+            store = RecordStore(path, record_type, key)
+            store.extend(some)
+            store.close()
+    publish_tables(WorkTables(run), layout, 40)
+    assert digests(run) == digests(finished_run)
