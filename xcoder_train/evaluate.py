@@ -11,13 +11,14 @@ from evaluation.benchmark import Benchmark
 from evaluation.evaluate import compare, evaluate_model, load_benchmarks, summarise
 from evaluation.results import load_result
 from evaluation.samples import Generator
-from evaluation.tables import print_tables
+from evaluation.tables import print_results
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
 from xcoder_train.core.generation.vllm_backend import VllmGenerator
 from xcoder_train.core.stage import RESULT_FILE, StageContext
 from xcoder_train.model import load_model, load_tokenizer
+from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe
 from xcoder_train.results import EvaluationTarget, evaluation_targets
 from xcoder_train.run import run_stage
@@ -26,6 +27,7 @@ from xcoder_train.run_folder import update_summary
 
 def work(recipe: Recipe, context: StageContext) -> None:
     """Measure every model of the recipe that is not measured yet, compare them, and write the run's headline."""
+    quiet_libraries()
     benchmarks = load_benchmarks(recipe.evaluation.benchmarks, context.inputs.get("synth"))
     targets = evaluation_targets(recipe, recipe.run_folder)
     for target in targets:
@@ -35,7 +37,7 @@ def work(recipe: Recipe, context: StageContext) -> None:
     differences = compare(results)
     write_json(context.folder / "differences.json", differences)
     update_summary(recipe.run_folder, **summarise(results), differences=differences)
-    print_tables(results)
+    print_results(results, differences)
     context.finish(models={target.label: target.folder.name for target in targets})
 
 

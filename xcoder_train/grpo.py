@@ -31,6 +31,7 @@ from xcoder_train.core.stage import StageContext
 from xcoder_train.grpo_trainer import FrugalGrpoTrainer
 from xcoder_train.model import load_tokenizer, load_training_model, lora_config, save_trained
 from xcoder_train.optimizer import optimizer_factory
+from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe
 from xcoder_train.rollouts import rollout_function
 from xcoder_train.run import run_stage
@@ -41,6 +42,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
     """Run the GRPO stage: leaves `model/` and the judged rollouts of every logged step in the stage's folder."""
     settings = recipe.grpo
     started = time.monotonic()
+    quiet_libraries()
     state = PartialState()
 
     start = context.inputs["sft"] / "model" if "sft" in context.inputs else recipe.model.path

@@ -27,6 +27,7 @@ from xcoder_train.model import (
     save_trained,
 )
 from xcoder_train.optimizer import optimizer_factory
+from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe
 from xcoder_train.run import run_stage
 from xcoder_train.sft_data import corpus, read_rows, select_rows, tokenize
@@ -37,6 +38,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
     """Run the SFT stage: leaves `model/` (and `base/`, where the recipe initialises the model) in the stage's folder."""
     settings = recipe.sft
     started = time.monotonic()
+    quiet_libraries()
     state = PartialState()
 
     layout = SynthLayout(context.inputs["synth"])

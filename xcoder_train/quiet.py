@@ -1,0 +1,17 @@
+"""What the libraries below would print on their own: our progress and messages say it once."""
+
+import os
+import warnings
+
+
+def quiet_libraries() -> None:
+    """Turn off the progress bars and notices of datasets, transformers and TRL that a user can do nothing about."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    # TRL sets an argument that transformers has renamed; both are pinned, and the values agree.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    # `rollout_func` is marked experimental; the pinned version has it, and tests hold it.
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
