@@ -226,6 +226,8 @@ class Finished:
     status: int
     usage: resource.struct_rusage
     wall_seconds: float
+    output_bytes: int
+    error_bytes: int
 
 
 @dataclass(slots=True)
@@ -257,7 +259,7 @@ class Runner:
             for triple in files:
                 test = self.run_one(triple)
                 finished.append(test)
-                waiting_bytes += os.fstat(triple[1]).st_size + os.fstat(triple[2]).st_size
+                waiting_bytes += test.output_bytes + test.error_bytes
                 if report_at_once or waiting_bytes > BATCH_BYTES or time.monotonic() - reported > BATCH_SECONDS:
                     self.report(finished)
                     finished, waiting_bytes, report_at_once, reported = [], 0, False, time.monotonic()
@@ -286,7 +288,9 @@ class Runner:
             finally:  # a child that could not be held in: a SIGKILL that no limit explains is judged IE
                 os.kill(os.getpid(), signal.SIGKILL)
         late, status, usage = wait(pid, self.wall, self.cpu)
-        return Finished(files, late, status, usage, time.monotonic() - started)
+        wall_seconds = time.monotonic() - started
+        output_bytes, error_bytes = os.lseek(files[1], 0, os.SEEK_END), os.lseek(files[2], 0, os.SEEK_END)
+        return Finished(files, late, status, usage, wall_seconds, output_bytes, error_bytes)
 
     def become_child(self, files: tuple[int, int, int]) -> NoReturn:
         """Give up all that the program must not have, then run it."""
@@ -318,7 +322,7 @@ class Runner:
         """Send results and release their files. Ends the process where the supervisor listens no more."""
         for test in finished:
             given, output, error = test.files
-            output_bytes, error_bytes = os.fstat(output).st_size, os.fstat(error).st_size
+            output_bytes, error_bytes = test.output_bytes, test.error_bytes
             tail = os.pread(error, ERROR_TAIL_BYTES, max(0, error_bytes - ERROR_TAIL_BYTES)) if error_bytes else b""
             message = RESULT.pack(
                 KIND_RESULT,
