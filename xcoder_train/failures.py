@@ -37,15 +37,17 @@ def failure_of(error: BaseException, run_folder: Path | None) -> Failure:
 def _full_disk(error: BaseException, run_folder: Path | None) -> str | None:
     """Libraries hide the errno of a failed write (torch, safetensors), so the free space is asked as well."""
     chain = list(_chain(error))
-    place = _existing(run_folder or Path())
+    named = next(
+        (link.filename for link in chain if isinstance(link, OSError) and isinstance(link.filename, str)), None
+    )
+    place = _existing(Path(named) if named else run_folder or Path())
     status = os.statvfs(place)
     free = status.f_bavail * status.f_frsize
     told = any(isinstance(link, OSError) and link.errno in _DISK_FULL for link in chain)
     if not told and (free >= _SPACE_TO_WRITE or any(isinstance(link, XcoderError) for link in chain)):
         return None
-    named = next((link.filename for link in chain if isinstance(link, OSError) and link.filename), place)
-    mebibytes = free / (1 << 20)
-    return f"error: disk full: {mebibytes:.1f} MiB free at {named}; free space and run the same command: it continues"
+    space = f"{free / (1 << 20):.1f} MiB free at {place}"
+    return f"error: disk full: {space}; free space and run the same command: it continues"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

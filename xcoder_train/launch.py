@@ -72,17 +72,12 @@ def run_process(command: Sequence[str], environment: Mapping[str, str], keep_ope
 
     def hand_on(number: int, frame: FrameType | None) -> None:
         child.terminate()
-        try:
-            child.wait(_SECONDS_TO_STOP)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        raise SystemExit(128 + number)
+        raise SystemExit(128 + number)  # waiting in here would wait for the wait that it interrupts
 
     before = signal.signal(signal.SIGTERM, hand_on)
     try:
         return child.wait()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         try:
             child.wait(_SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.lock import RunLock, recorded_owner
-from xcoder_train.core.parent_death import die_with_parent
+from xcoder_train.core.parent_death import die_with_parent, is_alive
 from xcoder_train.core.stage import RESULT_FILE, StageContext
 from xcoder_train.failures import failure_of
 from xcoder_train.launch import has_gpu, launch_settings, run_process, stage_command, stage_environment
@@ -96,7 +96,9 @@ def run_stage(name: StageName, work: Work, arguments: Sequence[str] | None = Non
         if not words or words[0].startswith("-"):
             raise InputError(f"expected RECIPE [key.path=value …] [{BREAK_LOCK}], found {' '.join(given) or 'nothing'}")
         if _HELD_BY in os.environ:
-            die_with_parent(os.getppid())
+            die_with_parent(os.getppid())  # a launcher's processes do not inherit this
+            if not is_alive(int(os.environ[_HELD_BY])):
+                return failure_of(KeyboardInterrupt(), None).exit_code
         with open_stage(name, Path(words[0]), words[1:], break_lock) as (recipe, context):
             folder = recipe.run_folder
             if context is not None:
@@ -172,6 +174,7 @@ def _recorded(recipe: Recipe, context: StageContext) -> Iterator[None]:
         yield
         return
     run_folder, stage = RunFolder(recipe), context.name
+    (recipe.run_folder / _FAILURE_FILE).unlink(missing_ok=True)
     run_folder.begin_stage(stage, context.key, context.folder, context.inputs)
     started = float(os.environ.get(_STARTED, time.monotonic()))
     try:
@@ -201,15 +204,22 @@ def report_failure(error: Exception | KeyboardInterrupt, run_folder: Path | None
     failure = failure_of(error, run_folder)
     if failure.is_ours:
         traceback.print_exception(error)
-    if run_folder is None or _HELD_BY not in os.environ or "RANK" not in os.environ:
+    if "RANK" not in os.environ:
         _say(failure.message)
+        return failure.exit_code
+    if run_folder is None:  # the recipe, which every process of a node reads alike
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            _say(failure.message)
         return failure.exit_code
     try:
         with open(run_folder / _FAILURE_FILE, "x", encoding="utf-8") as file:
             json.dump({"exit_code": failure.exit_code, "message": failure.message}, file)
+        is_told_by_parent = _HELD_BY in os.environ
     except FileExistsError:
         return failure.exit_code
     except OSError:
+        is_told_by_parent = False
+    if not is_told_by_parent:
         _say(failure.message)
     return failure.exit_code
 

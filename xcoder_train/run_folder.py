@@ -40,6 +40,7 @@ class RunFolder:
         """
         stored = self._read(RESOLVED_RECIPE)
         if stored is None:
+            self._refuse_foreign_folder()
             return []
         current = self.recipe.model_dump(mode="json")
         skipped = {"name", "runs_dir"}
@@ -128,6 +129,14 @@ class RunFolder:
             if "funnel" in entry["figures"]:
                 parts["funnel"] = entry["figures"]["funnel"]
             update_summary(self.path, **parts)
+
+    def _refuse_foreign_folder(self) -> None:
+        found = sorted(path.name for path in self.path.glob("[!.]*")) if self.path.is_dir() else []
+        if found not in ([], [GIVEN_RECIPE]):
+            raise InputError(
+                f"{self.path} is not a run: it holds {', '.join(found[:5])} and no {RESOLVED_RECIPE}. Give this run a "
+                "folder of its own (name=… or runs_dir=…)."
+            )
 
     def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
         write_json(self.path / MANIFEST, manifest)

@@ -120,6 +120,24 @@ def test_an_interrupt_ends_with_one_message_and_the_same_command_continues(termi
     assert terminal.xcoder("run", "recipe.yaml").returncode == 0
 
 
+def test_a_terminated_run_takes_its_stage_with_it(terminal: Any) -> None:
+    terminal.write(recipe_text(terminal).replace("tasks: 4", "tasks: 400"))
+    run = terminal.start("run", "recipe.yaml")
+    wait_for(terminal.run_folder / "synth")
+    child = int(Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text())
+    run.terminate()
+    run.communicate(timeout=60)
+    assert run.returncode == 128 + signal.SIGTERM
+    assert not is_running(child)
+
+
+def test_a_folder_that_is_no_run_is_left_alone(terminal: Any) -> None:
+    (terminal.run_folder / "thesis").mkdir(parents=True)
+    done = terminal.xcoder("run", "recipe.yaml")
+    assert done.returncode == 2 and "is not a run: it holds thesis" in done.stderr
+    assert [path.name for path in terminal.run_folder.iterdir()] == ["thesis"]
+
+
 def test_a_stage_launched_by_hand_does_the_same(terminal: Any, finished_folder: Path) -> None:
     done = terminal.module("xcoder_train.synthesise", "recipe.yaml")
     assert done.returncode == 0, done.stderr

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.parent_death import is_alive
 
 LOCK_FILE = ".lock"
 _SECONDS_FOR_A_DEAD_OWNERS_CHILDREN = 10.0
@@ -67,7 +68,7 @@ class RunLock:
                 return
             except BlockingIOError:
                 owner = recorded_owner(self.path.parent)
-                alive = owner is None or owner.host != socket.gethostname() or Path(f"/proc/{owner.pid}").exists()
+                alive = owner is None or owner.host != socket.gethostname() or is_alive(owner.pid)
                 if alive or time.monotonic() > deadline:
                     holder = owner or "a process that has not written its name yet"
                     raise InputError(
