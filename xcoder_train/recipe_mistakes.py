@@ -49,7 +49,7 @@ class Mistake:
         return is_above and re.search(rf"\b{re.escape(str(below[0]))}\b", self.message) is not None
 
     def _written(self) -> str:
-        """` = value` as the author wrote it; nothing where there is no value or the message is about a whole section."""
+        """` = value` as the author wrote it; nothing for a whole section or where there is no value."""
         above, found = self.root.nearest(self.path[:-1]), self.root.nearest(self.path)
         if found is above or isinstance(found.value, dict):
             return ""

@@ -203,7 +203,7 @@ def _read(config: type) -> dict[str, Any]:
 
 
 def _types_of(annotation: Any) -> tuple[set[str], list[str]]:
-    """JSON types of an annotation, and the values of an enumeration in it. Classes that YAML cannot write are left out."""
+    """JSON types of an annotation, and the values of an enumeration in it; other classes are left out."""
     import enum
     import types
     import typing
