@@ -16,28 +16,35 @@ def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mess
 def example_token_ids(
     tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], completion: Sequence[Message]
 ) -> tuple[list[int], list[int]]:
-    """Token ids of prompt and answer; the answer ends with the turn's stop token, whatever the template adds after it.
+    """Token ids of the prompt as it is sampled from, and of the answer: its text byte for byte, then the turn's end.
 
+    The answer is not rendered by the template: Qwen3's adds or reshapes `<think>`, others strip, and an answer's first
+    newline would merge with the prompt's last. What looks like a special token in it is text.
     Raises `InputError` for a template under which the model would be trained on another prompt than it meets later.
     """
-    before = prompt_token_ids(tokenizer, prompt)
-    whole = list(tokenizer.apply_chat_template([*prompt, *completion], return_dict=False))
-    if whole[: len(before)] != before:
+    (message,) = completion
+    answer = tokenizer(message["content"], add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return prompt_token_ids(tokenizer, prompt), [*answer, _turn_end(tokenizer, prompt)]
+
+
+def _turn_end(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message]) -> int:
+    """The stop token by which the template ends an answer to this prompt."""
+    before = tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, tokenize=False)
+    whole = tokenizer.apply_chat_template([*prompt, {"role": "assistant", "content": "answer"}], tokenize=False)
+    if not whole.startswith(before):
         raise InputError(
             "the chat template renders a prompt differently when an answer follows it, so training and sampling would "
-            f"differ. Prompt alone: {tokenizer.decode(before)!r}; with its answer: "
-            f"{tokenizer.decode(whole[: len(before)])!r}. Use a chat template that keeps the prompt as it is."
+            f"differ. Prompt alone: {before!r}; with its answer: {whole!r}. Use a chat template that keeps the prompt "
+            "as it is."
         )
-    answer = whole[len(before) :]
     stops = stop_token_ids(tokenizer)
-    while answer and answer[-1] not in stops:
-        answer.pop()
-    if not answer:
+    ends = [token for token in tokenizer.encode(whole[len(before) :], add_special_tokens=False) if token in stops]
+    if not ends:
         raise InputError(
             f"the chat template does not end an answer with one of the stop tokens {sorted(stops)}; a model trained on "
-            f"it would never stop. Set the tokenizer's eos_token to the token that ends a turn."
+            "it would never stop. Set the tokenizer's eos_token to the token that ends a turn."
         )
-    return before, answer
+    return ends[-1]
 
 
 def stop_token_ids(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None = None) -> frozenset[int]:
