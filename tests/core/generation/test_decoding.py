@@ -1,0 +1,139 @@
+"""Sampling: what a completion may depend on, and which tokens can be drawn how often."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+import torch
+from transformers import PreTrainedModel, RepetitionPenaltyLogitsProcessor, TopKLogitsWarper, TopPLogitsWarper
+
+from xcoder_train.core.generation.config import SamplingSettings
+from xcoder_train.core.generation.decoding import Sampled, pick_tokens, sample_batch
+
+MakeModel = Callable[..., PreTrainedModel]
+
+PROMPTS = [[5, 6, 7], [9, 8, 7, 6, 5, 4, 3], [11], [5, 6, 7], [20, 21, 22, 23, 24]]
+STOP = frozenset({1, 2, 3, 4})
+FREE = SamplingSettings(temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=20)
+GREEDY = SamplingSettings(temperature=0.0, max_new_tokens=20)
+
+
+def sample(
+    model: PreTrainedModel,
+    prompts: list[list[int]],
+    seeds: list[int],
+    sampling: SamplingSettings = FREE,
+    stop: frozenset[int] = STOP,
+) -> list[Sampled]:
+    return sample_batch(model, prompts, seeds, sampling, stop, pad_token=0)
+
+
+@pytest.mark.parametrize("architecture", ["qwen2", "qwen3"])
+def test_a_completion_depends_on_its_prompt_and_seed_alone(architecture: str, tiny_model: MakeModel) -> None:
+    model = tiny_model(architecture)
+    seeds = [100 + number for number in range(len(PROMPTS))]
+    together = sample(model, PROMPTS, seeds)
+    backwards = sample(model, PROMPTS[::-1], seeds[::-1])[::-1]
+    alone = [sample(model, [prompt], [seed])[0] for prompt, seed in zip(PROMPTS, seeds, strict=True)]
+    assert together == backwards == alone
+    assert len({len(one.token_ids) for one in together}) > 1  # rows did leave the batch at different times
+
+
+def test_completions_of_one_prompt_differ_by_their_seed(tiny_model: MakeModel) -> None:
+    sampled = sample(tiny_model("qwen2"), [[5, 6, 7]] * 16, list(range(16)), stop=frozenset())
+    assert len({tuple(one.token_ids) for one in sampled}) == 16
+
+
+@pytest.mark.parametrize("architecture", ["qwen2", "qwen3"])
+def test_greedy_is_what_generate_gives_token_for_token(architecture: str, tiny_model: MakeModel) -> None:
+    model = tiny_model(architecture)
+    longest = max(map(len, PROMPTS))
+    ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in PROMPTS])
+    expected = model.generate(
+        ids, attention_mask=(ids != 0).long(), do_sample=False, max_new_tokens=20, eos_token_id=sorted(STOP)
+    )[:, longest:].tolist()
+    sampled = sample(model, PROMPTS, [0] * len(PROMPTS), GREEDY)
+    for one, row in zip(sampled, expected, strict=True):
+        assert one.token_ids == row[: len(one.token_ids)]
+        assert not any(row[len(one.token_ids) :])  # `generate` has only padding where we ended
+    assert len({tuple(one.token_ids) for one in sampled}) > 2
+
+
+@pytest.mark.parametrize("architecture", ["qwen2", "qwen3"])
+def test_repetition_penalty_is_that_of_transformers(architecture: str, tiny_model: MakeModel) -> None:
+    model, prompt = tiny_model(architecture), [9, 8, 7, 6]
+    penalised = GREEDY.model_copy(update={"repetition_penalty": 1.3})
+    expected = model.generate(
+        torch.tensor([prompt]), do_sample=False, max_new_tokens=20, repetition_penalty=1.3, eos_token_id=-1
+    )[0, len(prompt) :].tolist()
+    neighbours = sample(model, [[30] * 9, prompt, [31]], [0, 0, 0], penalised, frozenset())
+    assert neighbours[1].token_ids == expected
+    assert neighbours[1] != sample(model, [prompt], [0], GREEDY, frozenset())[0]
+
+
+def test_repetition_penalty_weakens_every_token_that_was_read_or_written(tiny_model: MakeModel) -> None:
+    model, prompt = tiny_model("qwen2"), [9, 8, 7, 6]
+    sampling = SamplingSettings(temperature=1.0, top_p=1.0, top_k=1, repetition_penalty=2.0, max_new_tokens=6)
+    ids = list(prompt)
+    processor = RepetitionPenaltyLogitsProcessor(2.0)
+    for token in sample(model, [prompt], [4], sampling, frozenset())[0].token_ids:
+        with torch.no_grad():
+            logits = model(torch.tensor([ids])).logits[:, -1].float()
+        assert token == int(processor(torch.tensor([ids]), logits).argmax())
+        ids.append(token)
+
+
+def test_a_stop_token_ends_a_completion_and_belongs_to_it(tiny_model: MakeModel) -> None:
+    sampled = sample(tiny_model("qwen2"), [[5, 6, 7]] * 24, list(range(24)))
+    assert {one.truncated for one in sampled} == {True, False}
+    for one in sampled:
+        assert not STOP & set(one.token_ids[:-1])
+        assert one.truncated == (one.token_ids[-1] not in STOP)
+        assert not one.truncated or len(one.token_ids) == FREE.max_new_tokens
+
+
+def test_a_stop_token_in_the_last_place_is_not_a_truncation(tiny_model: MakeModel) -> None:
+    model = tiny_model("qwen2")
+    whole = sample(model, [[5, 6, 7]], [3], FREE, frozenset())[0]
+    last = whole.token_ids[5]
+    place = whole.token_ids.index(last)
+    exact = FREE.model_copy(update={"max_new_tokens": place + 1})
+    assert sample(model, [[5, 6, 7]], [3], exact, frozenset({last})) == [Sampled(whole.token_ids[: place + 1], False)]
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        SamplingSettings(temperature=1.0, top_p=1.0, top_k=0),
+        SamplingSettings(temperature=0.5, top_p=1.0, top_k=0),
+        SamplingSettings(temperature=1.0, top_p=1.0, top_k=4),
+        SamplingSettings(temperature=1.5, top_p=0.8, top_k=0),
+        SamplingSettings(temperature=0.7, top_p=0.9, top_k=7),
+    ],
+)
+def test_tokens_are_drawn_as_often_as_their_probability_says(sampling: SamplingSettings) -> None:
+    draws = 40_000
+    logits = torch.randn(12, generator=torch.Generator().manual_seed(1)) * 1.5
+    kept = (logits / sampling.temperature)[None]
+    if sampling.top_k:
+        kept = TopKLogitsWarper(sampling.top_k)(None, kept)
+    if sampling.top_p < 1:
+        kept = TopPLogitsWarper(sampling.top_p)(None, kept)
+    expected = kept.softmax(-1)[0]
+    uniforms = torch.rand(draws, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    counts = Counter(pick_tokens(logits.expand(draws, -1), uniforms, sampling).tolist())
+    for token, probability in enumerate(expected.tolist()):
+        if probability == 0:
+            assert counts[token] == 0
+        else:
+            assert counts[token] / draws == pytest.approx(probability, abs=4 * (probability / draws) ** 0.5)
+
+
+def test_an_excluded_token_is_not_drawn_at_the_ends_of_the_uniform_range() -> None:
+    logits = torch.tensor([[-5.0, 3.0, 2.9, -6.0]]).expand(2, -1)
+    ends = torch.tensor([0.0, 1.0 - 2.0**-53], dtype=torch.float64)
+    for sampling in (
+        SamplingSettings(temperature=1.0, top_p=1.0, top_k=2),
+        SamplingSettings(temperature=1.0, top_p=0.9),
+    ):
+        assert pick_tokens(logits, ends, sampling).tolist() == [1, 2]

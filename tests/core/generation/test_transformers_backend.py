@@ -1,0 +1,67 @@
+"""The generator that runs anywhere: every request is answered once, and what cannot fit is refused before sampling."""
+
+from collections.abc import Callable
+
+import pytest
+from transformers import PreTrainedModel
+
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.generation.chat import prompt_token_ids
+from xcoder_train.core.generation.config import SamplingSettings
+from xcoder_train.core.generation.request import Request
+from xcoder_train.core.generation.transformers_backend import TransformersGenerator
+from xcoder_train.tokenizer import train_tokenizer
+
+MakeModel = Callable[..., PreTrainedModel]
+SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=12)
+
+
+@pytest.fixture
+def generator(tiny_model: MakeModel) -> TransformersGenerator:
+    tokenizer = train_tokenizer(["print(1)"], 300)
+    model = tiny_model("qwen2")
+    model.resize_token_embeddings(len(tokenizer))
+    return TransformersGenerator(model, tokenizer, batch_size=3)
+
+
+def requests(count: int) -> list[Request]:
+    return [
+        Request(f"task-{number}", [{"role": "user", "content": "x" * (number % 7)}], seed=number)
+        for number in range(count)
+    ]
+
+
+def test_every_request_is_answered_once_across_batches_and_windows(generator: TransformersGenerator) -> None:
+    asked = requests(29)  # more than one window of 3 x 8
+    answers = list(generator.generate(iter(asked), SAMPLING))
+    assert sorted(answer.request_id for answer in answers) == sorted(request.id for request in asked)
+
+
+def test_an_answer_is_the_same_however_requests_are_ordered_and_batched(generator: TransformersGenerator) -> None:
+    asked = requests(10)
+    first = {answer.request_id: answer for answer in generator.generate(asked, SAMPLING)}
+    generator.batch_size = 5
+    second = {answer.request_id: answer for answer in generator.generate(reversed(asked), SAMPLING)}
+    assert first == second
+
+
+def test_text_leaves_out_the_stop_token_that_the_ids_keep(generator: TransformersGenerator) -> None:
+    ended = [answer for answer in generator.generate(requests(120), SAMPLING) if answer.finish_reason == "stop"]
+    assert ended
+    for answer in ended:
+        assert answer.token_ids[-1] in generator.stop_tokens
+        assert answer.text == generator.tokenizer.decode(answer.token_ids[:-1], skip_special_tokens=True)
+
+
+def test_a_prompt_and_answer_beyond_the_context_are_refused_with_the_numbers(generator: TransformersGenerator) -> None:
+    request = Request("long", [{"role": "user", "content": "é" * 40}], seed=0)
+    length = len(prompt_token_ids(generator.tokenizer, request.messages))
+    assert length > 64 - 12
+    with pytest.raises(InputError, match=rf"{length} tokens .* = 12 need {length + 12} positions.* has 64"):
+        list(generator.generate([request], SAMPLING))
+
+
+def test_a_model_in_training_is_put_back_into_training(generator: TransformersGenerator) -> None:
+    generator.model.train()
+    list(generator.generate(requests(1), SAMPLING))
+    assert generator.model.training
