@@ -47,20 +47,26 @@ def score_tables(results: Mapping[str, ModelResult], differences: Mapping[str, A
 
 
 def print_results(results: Mapping[str, ModelResult], differences: Mapping[str, Any]) -> None:
-    """Show every table on standard output, each benchmark's description above its scores."""
+    """Show scores, then differences, on standard output, each benchmark's description above; 80 columns hold them."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table as RichTable
 
     console = Console()
     for benchmark in next(iter(results.values())).scores["benchmarks"].values():
         console.print(benchmark["description"], style="dim", markup=False)
+    scores = range(2, 2 + len(results))
+    gains = range(2 + len(results), 2 + len(results) + len(differences))
     for table in score_tables(results, differences):
-        shown = RichTable(title=table.title, title_justify="left")
-        for place, column in enumerate(table.header):
-            shown.add_column(column, justify="left" if place == 0 else "right")
-        for row in table.rows:
-            shown.add_row(*row)
-        console.print(shown)
+        for title, columns in ((table.title, scores), ("paired differences on the same problems", gains)):
+            if not columns:
+                continue
+            shown = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+            for place in (0, 1, *columns):
+                shown.add_column(table.header[place], justify="left" if place == 0 else "right", no_wrap=True)
+            for row in table.rows:
+                shown.add_row(*(row[place] for place in (0, 1, *columns)))
+            console.print(shown)
 
 
 def to_markdown(table: Table) -> str:
