@@ -43,7 +43,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
     settings = recipe.grpo
     started = time.monotonic()
     quiet_libraries()
-    state = PartialState()
+    state = PartialState(cpu=not torch.cuda.is_available())
 
     start = context.inputs["sft"] / "model" if "sft" in context.inputs else recipe.model.path
     tokenizer = load_tokenizer(start, recipe.model)

@@ -39,7 +39,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
     settings = recipe.sft
     started = time.monotonic()
     quiet_libraries()
-    state = PartialState()
+    state = PartialState(cpu=not torch.cuda.is_available())
 
     layout = SynthLayout(context.inputs["synth"])
     rows = read_rows(layout, verified=settings.data.verified, prompt_style=recipe.model.prompt)
@@ -81,7 +81,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             truncated=statistics.truncated,
             examples_per_step=batch.examples_per_step,
             steps=result.global_step,
-            trained_tokens=trainer.state.log_history[-2].get("num_tokens"),
+            trained_tokens=next((line["num_tokens"] for line in reversed(trainer.state.log_history) if "num_tokens" in line), None),
             final_loss=result.training_loss,
             parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
             training_seconds=round(time.monotonic() - started, 1),
