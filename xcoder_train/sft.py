@@ -81,7 +81,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             truncated=statistics.truncated,
             examples_per_step=batch.examples_per_step,
             steps=result.global_step,
-            trained_tokens=next((line["num_tokens"] for line in reversed(trainer.state.log_history) if "num_tokens" in line), None),
+            trained_tokens=round(result.global_step * batch.examples_per_step * statistics.tokens / statistics.examples),
             final_loss=result.training_loss,
             parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
             training_seconds=round(time.monotonic() - started, 1),
