@@ -1,0 +1,229 @@
+"""Credit: each rollout gets the reward of its own program, and a fault of the judge is never a low reward."""
+
+import asyncio
+import os
+import random
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from reward.config import JudgeSettings, RewardSettings
+from reward.judge import Judge
+from reward.test_table import TestTable
+from reward.trl import NO_CODE, ROLLOUTS_BEFORE_BREAKER, JudgedReward
+from xcoder_train.core.errors import InfrastructureError
+from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.problem import Limits, Problem, TestCase
+from xcoder_train.core.records import write_records
+
+STOP = 9
+TESTS = 4
+
+
+def fenced(code: str) -> str:
+    return f"Here it is.\n```python\n{code}\n```"
+
+
+# (problem, completion, tests passed of 4, verdict)
+ROLLOUTS = [
+    ("sum", fenced("print(sum(map(int, input().split())))"), 4, "AC"),
+    ("sum", fenced("a, b = map(int, input().split())\nprint(a + b)"), 4, "AC"),
+    ("sum", fenced("print(3)"), 1, "WA"),
+    ("sum", fenced("a, b = map(int, input().split())\nprint(a + b if a < 4 else 0)"), 2, "WA"),
+    ("sum", fenced("print(1 / 0)"), 0, "RE"),
+    ("sum", "I do not know.", 0, NO_CODE),
+    ("sum", fenced("print("), 0, "CE"),
+    ("sum", fenced("while True: pass"), 0, "TLE"),
+    ("double", fenced("class Solution:\n    def double(self, x):\n        return 2 * x"), 4, "AC"),
+    ("double", fenced("class Solution:\n    def double(self, x):\n        return 2"), 1, "WA"),
+    ("double", fenced("print(sum(map(int, input().split())))"), 0, "RE"),
+    ("double", "```python\nunclosed", 0, NO_CODE),
+]
+
+
+def worth(kind: str, passed: int, verdict: str) -> float:
+    if kind == "paper":
+        return -2.0 if verdict in (NO_CODE, "CE") else 5.0 * passed / TESTS
+    return passed / TESTS if kind == "fraction" else float(verdict == "AC")
+
+
+@pytest.fixture(scope="module")
+def tests(tmp_path_factory: pytest.TempPathFactory) -> TestTable:
+    folder = tmp_path_factory.mktemp("synth")
+    layout = SynthLayout(folder)
+    limits = Limits(0.2, 256)
+    problems = [
+        Problem("sum", "Add.", "codeforces", "stdin", limits=limits),
+        Problem("double", "Double.", "leetcode", "function", "double", "class Solution: ...", limits=limits),
+    ]
+    cases = [TestCase("sum", n, f"{2 * n + 1} {n + 2}\n", f"{3 * n + 3}\n") for n in range(TESTS)]
+    cases += [TestCase("double", n, f"{n + 1}", f"{2 * n + 2}") for n in range(TESTS)]
+    write_records(layout.problems, Problem, problems, ("problem_id",))
+    write_records(layout.tests, TestCase, cases, ("problem_id", "index"))
+    return TestTable(layout, folder / "tests.arrow", at_most=None, seed=0)
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    with Judge(JudgeSettings(), workers=2) as judge:
+        yield judge
+
+
+class Rollouts:
+    """Calls the reward as TRL does: keywords only, from a coroutine, with its loggers; keeps what was logged."""
+
+    def __init__(self, reward: JudgedReward) -> None:
+        self.reward = reward
+        self.columns: dict[str, list[Any]] = {}
+        self.metrics: dict[str, float] = {}
+
+    async def score(
+        self, rollouts: list[tuple[str, str]], *, ended: list[bool] | None = None, step: int = 0
+    ) -> list[float | None]:
+        return await self.reward(
+            prompts=[[{"role": "user", "content": name}] for name, _ in rollouts],
+            completions=[[{"role": "assistant", "content": text}] for _, text in rollouts],
+            completion_ids=[[5, STOP if end else 6] for end in ended or [True] * len(rollouts)],
+            problem_id=[name for name, _ in rollouts],
+            trainer_state=SimpleNamespace(global_step=step),
+            log_extra=self.columns.__setitem__,
+            log_metric=self.metrics.__setitem__,
+        )
+
+
+def rollouts_with(judge: Judge, tests: TestTable, share: float = 0.05, **settings: Any) -> Rollouts:
+    reward = JudgedReward(
+        judge,
+        tests,
+        RewardSettings(**settings),
+        stop_tokens=frozenset({STOP}),
+        maximum_excluded_share=share,
+        seed=3,
+    )
+    return Rollouts(reward)
+
+
+@pytest.mark.parametrize("kind", ["paper", "fraction", "all"])
+def test_every_rollout_gets_the_reward_of_its_own_program(kind: str, judge: Judge, tests: TestTable) -> None:
+    asked = random.Random(kind).sample(ROLLOUTS * 2, len(ROLLOUTS) * 2)  # each program twice, all mixed
+    rollouts = rollouts_with(judge, tests, kind=kind)
+    rewards = asyncio.run(rollouts.score([(name, text) for name, text, _, _ in asked]))
+    assert rewards == [worth(kind, passed, verdict) for _, _, passed, verdict in asked]
+    assert rollouts.columns["verdict"] == [verdict for _, _, _, verdict in asked]
+    shares = Counter(verdict for _, _, _, verdict in asked)
+    for verdict in (NO_CODE, "AC", "WA", "RE", "CE", "TLE", "MLE", "OLE", "IE"):
+        assert rollouts.metrics[f"verdicts/{verdict}"] == shares[verdict] / len(asked)
+    assert rollouts.metrics["judge/excluded"] == 0
+
+
+def test_a_rollout_shows_how_far_it_came(judge: Judge, tests: TestTable) -> None:
+    rollouts = rollouts_with(judge, tests)
+    asyncio.run(rollouts.score([(name, text) for name, text, _, _ in ROLLOUTS]))
+    assert rollouts.columns["tests_passed"] == [passed for _, _, passed, _ in ROLLOUTS]
+    assert rollouts.columns["first_failing_test"][:8] == [None, None, 1, 2, 0, None, None, 0]
+    assert rollouts.columns["cpu_seconds"][7] >= 0.2  # the endless loop used its limit
+    assert rollouts.columns["cpu_seconds"][5] == 0.0  # nothing ran
+
+
+def test_a_truncated_rollout_pays_on_top_of_what_its_program_earns(judge: Judge, tests: TestTable) -> None:
+    rollouts = rollouts_with(judge, tests, kind="all", truncated=-0.25)
+    right = ("sum", ROLLOUTS[0][1])
+    rewards = asyncio.run(rollouts.score([right, right, ("sum", "no code")], ended=[True, False, False]))
+    assert rewards == [1.0, 0.75, -0.25]
+
+
+def test_a_batch_without_any_code_is_scored(judge: Judge, tests: TestTable) -> None:
+    rewards = asyncio.run(rollouts_with(judge, tests).score([("sum", "nothing"), ("double", "nothing")]))
+    assert rewards == [-2.0, -2.0]
+
+
+def test_the_shuffled_control_deals_out_the_same_rewards(judge: Judge, tests: TestTable) -> None:
+    fast = [rollout for rollout in ROLLOUTS if rollout[3] != "TLE"]
+    asked = [(name, text) for name, text, _, _ in fast]
+    own = asyncio.run(rollouts_with(judge, tests).score(asked))
+    control = rollouts_with(judge, tests, shuffle_within_batch=True)
+    first, again, later = (asyncio.run(control.score(asked, step=step)) for step in (1, 1, 2))
+    assert Counter(first) == Counter(later) == Counter(own)
+    assert first == again
+    assert first != own
+    assert first != later
+    assert control.columns["verdict"] == [verdict for _, _, _, verdict in fast]  # the record stays true
+
+
+def test_what_the_deadline_leaves_unjudged_has_no_reward(judge: Judge, tests: TestTable) -> None:
+    rollouts = rollouts_with(judge, tests, deadline_seconds=1e-6, truncated=-1.0, kind="fraction")
+    rewards = asyncio.run(rollouts.score([("sum", ROLLOUTS[0][1]), ("sum", "no code")], ended=[False, False]))
+    assert rewards == [None, -1.0]  # that there is no code is known without judging
+    assert rollouts.columns["verdict"] == ["IE", NO_CODE]
+    assert rollouts.metrics["judge/excluded"] == 0.5
+
+
+def test_the_excluded_share_above_its_limit_stops_training_with_the_numbers(judge: Judge, tests: TestTable) -> None:
+    rollouts = rollouts_with(judge, tests, deadline_seconds=1e-6, share=0.5)
+    few = [("sum", ROLLOUTS[0][1])] * (ROLLOUTS_BEFORE_BREAKER // 2)
+    assert asyncio.run(rollouts.score(few)) == [None] * len(few)  # too few yet to call it a share
+    with pytest.raises(InfrastructureError, match=r"64 of 64 rollouts \(100.0%\) have no reward.*allows 50.0%"):
+        asyncio.run(rollouts.score(few))
+
+
+def test_an_excluded_share_within_its_limit_goes_on(judge: Judge, tests: TestTable) -> None:
+    rollouts = rollouts_with(judge, tests, deadline_seconds=1e-6, share=0.5)
+    asked = [("sum", ROLLOUTS[0][1]), ("sum", "no code")] * ROLLOUTS_BEFORE_BREAKER
+    assert asyncio.run(rollouts.score(asked)).count(None) == ROLLOUTS_BEFORE_BREAKER
+
+
+def test_killed_sandboxes_lower_no_reward(tests: TestTable) -> None:
+    """Every process below the judge is killed again and again; each reward is its program's own, or None."""
+    asked = [("sum", ROLLOUTS[0][1]), ("sum", ROLLOUTS[3][1])] + [
+        ("sum", fenced(f"print(sum(map(int, input().split())))  # {n}")) for n in range(40)
+    ]
+    done = threading.Event()
+    killed: list[int] = []
+
+    with Judge(JudgeSettings(), workers=2) as judge:
+
+        def kill() -> None:
+            while not done.wait(0.05):
+                for child in _children(os.getpid()):
+                    os.kill(child, signal.SIGKILL)
+                    killed.append(child)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        try:
+            rewards = asyncio.run(rollouts_with(judge, tests, share=1.0).score(asked))
+        finally:
+            done.set()
+            killer.join()
+    assert killed
+    expected = [5.0, 2.5, *[5.0] * 40]
+    assert all(reward in (None, right) for reward, right in zip(rewards, expected, strict=True))
+    assert None in rewards
+
+
+def test_it_is_called_on_the_event_loop_of_another_thread_as_trl_does(judge: Judge, tests: TestTable) -> None:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        rollouts = rollouts_with(judge, tests, kind="all")
+        scores = [
+            asyncio.run_coroutine_threadsafe(rollouts.score([("sum", ROLLOUTS[0][1]), ("sum", ROLLOUTS[2][1])]), loop)
+            for _ in range(3)
+        ]
+        assert [score.result(60) for score in scores] == [[1.0, 0.0]] * 3
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def _children(parent: int) -> list[int]:
+    listed = (Path("/proc") / str(parent) / "task").glob("*/children")
+    return [int(child) for file in listed for child in file.read_text().split()]

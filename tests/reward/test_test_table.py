@@ -1,0 +1,70 @@
+"""The tests that rollouts are judged on: all of a problem's, or the same few for every rollout."""
+
+from pathlib import Path
+
+import pytest
+
+from reward.test_table import TestTable
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.problem import Limits, Problem, TestCase
+from xcoder_train.core.records import write_records
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> SynthLayout:
+    """Three problems with 1, 12 and 30 tests; the last is a function problem."""
+    layout = SynthLayout(tmp_path / "synth")
+    layout.folder.mkdir()
+    problems = [
+        Problem("one", "First", "codeforces", "stdin", limits=Limits(1.5, 256)),
+        Problem("twelve", "Second", "codeforces", "stdin"),
+        Problem("thirty", "Third", "leetcode", "function", "solve", "class Solution: ..."),
+    ]
+    tests = [
+        TestCase(name, index, f"{name} in {index}", f"{name} out {index}")
+        for name, count in (("one", 1), ("twelve", 12), ("thirty", 30))
+        for index in reversed(range(count))
+    ]
+    write_records(layout.problems, Problem, problems, ("problem_id",))
+    write_records(layout.tests, TestCase, tests, ("problem_id", "index"))
+    return layout
+
+
+def test_a_problem_has_all_its_tests_in_order_with_its_limits(layout: SynthLayout, tmp_path: Path) -> None:
+    table = TestTable(layout, tmp_path / "tests.arrow", at_most=None, seed=0)
+    twelve = table["twelve"]
+    assert twelve.inputs == tuple(f"twelve in {index}" for index in range(12))
+    assert twelve.expected == tuple(f"twelve out {index}" for index in range(12))
+    assert table["one"].inputs == ("one in 0",)
+    assert table["one"].limits == Limits(1.5, 256)
+    assert (twelve.function_name, table["thirty"].function_name) == (None, "solve")
+
+
+def test_the_cap_picks_the_same_tests_every_time_and_others_with_another_seed(
+    layout: SynthLayout, tmp_path: Path
+) -> None:
+    tables = [TestTable(layout, tmp_path / "tests.arrow", at_most=5, seed=seed) for seed in (0, 0, 1, 2, 3)]
+    picks = [table["thirty"].inputs for table in tables]
+    assert picks[0] == picks[1] == tables[0]["thirty"].inputs
+    assert len(set(picks)) == 4
+    for table in tables:
+        tests = table["thirty"]
+        assert len(set(tests.inputs)) == 5
+        assert [text.replace("in", "out") for text in tests.inputs] == list(tests.expected)
+        assert len(table["one"].inputs) == 1
+
+
+def test_another_process_reads_the_file_that_the_first_one_made(layout: SynthLayout, tmp_path: Path) -> None:
+    cache = tmp_path / "tests.arrow"
+    first = TestTable(layout, cache, at_most=None, seed=0)
+    made = cache.stat().st_mtime_ns
+    second = TestTable(layout, cache, at_most=None, seed=0)
+    assert cache.stat().st_mtime_ns == made
+    assert first["twelve"] == second["twelve"]
+
+
+def test_a_problem_of_another_run_is_refused_by_name(layout: SynthLayout, tmp_path: Path) -> None:
+    table = TestTable(layout, tmp_path / "tests.arrow", at_most=None, seed=0)
+    with pytest.raises(InputError, match="problem elsewhere has no tests"):
+        table["elsewhere"]
