@@ -1,8 +1,9 @@
 """TRL's GRPOTrainer with the same gradient for less work: no padding is computed, and nothing without an advantage.
 
 GRPO (Shao et al. 2024, arXiv 2402.03300, equation 3) sums over rollouts, so within one optimiser step their order is
-free. Here rollouts are ordered by length before they are cut into micro-batches, each micro-batch is cut to its own
-longest rollout, and micro-batches in which every advantage is zero are cut to a single token: their gradient is zero.
+free; where a term is averaged within each micro-batch it is not, and TRL's own order stays. Here rollouts are ordered
+by length before they are cut into micro-batches, each micro-batch is cut to its own longest rollout, and micro-batches
+in which every advantage is zero are cut to a single token: their gradient is zero.
 """
 
 from typing import Any
@@ -22,7 +23,7 @@ class FrugalGrpoTrainer(GRPOTrainer):
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """The next micro-batch; a new set of rollouts is made when the last one is used up."""
         steps = self.args.steps_per_generation
-        if not self.model.training or steps != self.args.gradient_accumulation_steps:
+        if not self.model.training or steps != self.args.gradient_accumulation_steps or not self._order_is_free:
             # Rollouts that several optimiser steps share must stay shuffled, or one step would get all long ones.
             return super()._prepare_inputs(generation_batch)
         if self._step % (steps * self.num_iterations) == 0 or self._buffered_inputs is None:
@@ -39,6 +40,11 @@ class FrugalGrpoTrainer(GRPOTrainer):
         for name, values in self._metrics["train"].items():
             del values[before.get(name, 0) :]  # an entropy over one token would say nothing
         return loss
+
+    @property
+    def _order_is_free(self) -> bool:
+        averaged = self._entropy_bonus_enabled or self.aux_loss_enabled or self.top_entropy_quantile < 1
+        return self.loss_type != "bnpo" and not averaged
 
     @property
     def _zero_advantage_is_zero_gradient(self) -> bool:
