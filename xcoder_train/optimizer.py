@@ -17,8 +17,9 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
     def __init__(self, muon: torch.optim.Muon, adamw: torch.optim.AdamW) -> None:
         self._parts: tuple[torch.optim.Optimizer, ...] = (muon, adamw)
-        super().__init__([parameter for part in self._parts for group in part.param_groups for parameter in group["params"]], {})
-        self.param_groups = [group for part in self._parts for group in part.param_groups]
+        groups = [group for part in self._parts for group in part.param_groups]
+        super().__init__([parameter for group in groups for parameter in group["params"]], {})
+        self.param_groups = groups
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -41,7 +42,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         return {"parts": [part.state_dict() for part in self._parts]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore both parts; their groups stay the ones that a scheduler already holds."""
+        """Restore both parts, whose groups torch replaces by loaded ones."""
         for part, state in zip(self._parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self.param_groups = [group for part in self._parts for group in part.param_groups]

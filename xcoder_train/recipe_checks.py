@@ -160,6 +160,12 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
         training = settings.training
         if settings.optimizer.name == "muon" and "optim" in training:
             yield _conflict("is decided by optimizer.name: muon", f"{stage}.training.optim", f"{stage}.optimizer.name")
+        if settings.optimizer.name == "muon" and settings.lora is not None:
+            yield _conflict(
+                "muon is for whole matrices, adapters are products of two; use optimizer.name: adamw with lora",
+                f"{stage}.optimizer.name",
+                f"{stage}.lora",
+            )
         rate = training.get("learning_rate")
         if isinstance(rate, int | float) and not rate > 0:
             yield _conflict("expected a number above 0", f"{stage}.training.learning_rate")
