@@ -1,0 +1,144 @@
+"""Which rows SFT trains on, and what becomes of them as tokens."""
+
+from collections import Counter
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xcoder_train.config import SftDataSettings
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.problem import Solution
+from xcoder_train.core.records import read_records
+from xcoder_train.sft_data import IGNORED, corpus, read_rows, select_rows, tokenize
+from xcoder_train.tokenizer import train_tokenizer
+
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def rows(synthesis: Path) -> list[Row]:
+    return read_rows(SynthLayout(synthesis), verified=True, prompt_style="plain")
+
+
+def _keys(rows: list[Row]) -> list[tuple[str, int]]:
+    return [(row["problem_id"], row["solution_index"]) for row in rows]
+
+
+def test_a_smaller_view_is_contained_in_a_larger_one_of_the_same_seed(rows: list[Row]) -> None:
+    most = len({row["problem_id"] for row in rows})
+    sizes = list(product(range(1, most + 1, 3), (1, 2, 3, None)))
+    views = {
+        (tasks, solutions): _keys(select_rows(rows, SftDataSettings(tasks=tasks, solutions_per_task=solutions), 7))
+        for tasks, solutions in sizes
+    }
+    for (tasks, solutions), view in views.items():
+        assert len({problem_id for problem_id, _ in view}) == tasks
+        assert max(Counter(problem_id for problem_id, _ in view).values()) <= (solutions or 99)
+        for (more_tasks, more_solutions), larger in views.items():
+            if more_tasks >= tasks and (more_solutions or 99) >= (solutions or 99):
+                assert set(view) <= set(larger)
+
+
+def test_the_choice_of_tasks_does_not_depend_on_the_order_of_rows_and_does_on_the_seed(rows: list[Row]) -> None:
+    view = SftDataSettings(tasks=4)
+    assert _keys(select_rows(rows, view, 7)) == _keys(select_rows(rows[::-1], view, 7))
+    assert len({tuple(_keys(select_rows(rows, view, seed))) for seed in range(6)}) > 3
+
+
+def test_the_golden_solution_is_taken_first(rows: list[Row]) -> None:
+    assert all(row["is_golden"] for row in select_rows(rows, SftDataSettings(solutions_per_task=1), 0))
+
+
+def test_a_style_is_kept_alone(rows: list[Row]) -> None:
+    styles = {row["style"] for row in rows}
+    assert len(styles) > 1
+    for style in styles:
+        chosen = select_rows(rows, SftDataSettings(styles=(style,)), 0)
+        assert _keys(chosen) != []
+        assert {row["style"] for row in chosen} == {style}
+
+
+def test_more_tasks_than_there_are_is_refused_with_both_numbers(rows: list[Row]) -> None:
+    there = len({row["problem_id"] for row in rows})
+    with pytest.raises(InputError, match=rf"asks for 500 tasks, but the dataset has {there}"):
+        select_rows(rows, SftDataSettings(tasks=500), 0)
+
+
+def test_unverified_rows_are_every_candidate_as_it_comes(synthesis: Path, rows: list[Row]) -> None:
+    layout = SynthLayout(synthesis)
+    raw = read_rows(layout, verified=False, prompt_style="plain")
+    tasks = {row["problem_id"] for row in rows}
+    pool = [solution for solution in read_records(layout.solutions, Solution) if solution.problem_id in tasks]
+    assert {row["problem_id"] for row in raw} == tasks
+    assert Counter(row["completion"][0]["content"] for row in raw) == Counter(one.response for one in pool)
+    assert len(raw) > len(rows)
+    assert [index for _, index in _keys(select_rows(raw, SftDataSettings(solutions_per_task=1), 0))] == [0] * len(tasks)
+    prompts = {row["problem_id"]: row["prompt"] for row in rows}
+    assert all(row["prompt"] == prompts[row["problem_id"]] for row in raw)
+
+
+def test_a_synthesis_without_sft_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="SFT needs a synthesis with a split whose `use` is sft"):
+        read_rows(SynthLayout(tmp_path), verified=True, prompt_style="plain")
+
+
+def _tokenize(rows: list[Row], **changed: Any) -> Any:
+    tokenizer = train_tokenizer(corpus(rows), 400)
+    settings = {"max_length": 512, "truncation_limit": 0.0, "packing": False, "seed": 0}
+    return tokenizer, *tokenize(rows, tokenizer, **{**settings, **changed})
+
+
+def test_the_answer_is_supervised_to_its_end_and_the_prompt_is_not(rows: list[Row]) -> None:
+    tokenizer, dataset, statistics = _tokenize(rows)
+    answers, supervised = Counter(), 0
+    for example in dataset:
+        prompt = [token for token, label in zip(example["input_ids"], example["labels"], strict=True) if label < 0]
+        answer = [label for label in example["labels"] if label != IGNORED]
+        assert example["input_ids"] == prompt + answer
+        assert prompt[-1] == tokenizer.convert_tokens_to_ids("<|assistant|>")
+        assert answer[-1] == tokenizer.eos_token_id
+        answers[tokenizer.decode(answer[:-1])] += 1
+        supervised += len(answer)
+    assert answers == Counter(row["completion"][0]["content"] for row in rows)
+    assert (statistics.examples, statistics.supervised_tokens) == (len(rows), supervised)
+    assert statistics.tokens == sum(len(example["input_ids"]) for example in dataset)
+    assert statistics.examples_per_row == 1
+
+
+def test_packing_keeps_every_example_whole_with_its_labels(rows: list[Row]) -> None:
+    _, single, _ = _tokenize(rows)
+    _, packed, statistics = _tokenize(rows, packing=True)
+    documents = []
+    for row in packed:
+        assert len(row["input_ids"]) <= 512
+        start = 0
+        for length in row["seq_lengths"]:
+            documents.append((tuple(row["input_ids"][start : start + length]), tuple(row["labels"][start:][:length])))
+            start += length
+        assert start == len(row["input_ids"]) == len(row["labels"])
+    assert Counter(documents) == Counter((tuple(one["input_ids"]), tuple(one["labels"])) for one in single)
+    assert statistics.examples_per_row == len(rows) / len(packed) > 1.5
+
+
+def test_examples_that_are_too_long_are_counted_and_refused_above_the_limit(rows: list[Row]) -> None:
+    _, dataset, statistics = _tokenize(rows)
+    lengths = sorted(len(example["input_ids"]) for example in dataset)
+    limit = lengths[-4]
+    over = sum(length > limit for length in lengths)
+    assert over > 0
+    _, kept, cut = _tokenize(rows, max_length=limit, truncation_limit=0.5)
+    assert (cut.truncated, cut.examples, cut.longest) == (over, len(rows) - over, statistics.longest)
+    assert max(len(example["input_ids"]) for example in kept) == limit
+    with pytest.raises(InputError, match=rf"{over} of {len(rows)} examples are longer than sft.max_length = {limit}"):
+        _tokenize(rows, max_length=limit, truncation_limit=0.01)
+    with pytest.raises(InputError, match="Raise max_length"):
+        _tokenize(rows, max_length=3, truncation_limit=1.0)
+
+
+def test_the_order_of_training_follows_from_the_seed(rows: list[Row]) -> None:
+    orders = [[example["input_ids"] for example in _tokenize(rows, seed=seed)[1]] for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(orders[0]) == sorted(orders[2])
