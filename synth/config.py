@@ -27,6 +27,9 @@ class ProceduralTeacherSettings(Settings):
 
     kind: Literal["procedural"] = "procedural"
 
+    features: tuple[str, ...] = ()
+    """Branches of the feature tree to draw operations from, such as `list operation/map`; the whole tree when empty."""
+
     wrong_rate: float = Field(default=0.15, ge=0, le=1)
     """Share of candidate solutions that contain a plausible mistake."""
 
@@ -35,6 +38,18 @@ class ProceduralTeacherSettings(Settings):
 
     broken_rate: float = Field(default=0.02, ge=0, le=1)
     """Share of candidate answers that crash, do not parse, or hold no code block."""
+
+
+    @field_validator("features")
+    @classmethod
+    def _branches_exist(cls, branches: tuple[str, ...]) -> tuple[str, ...]:
+        from synth.procedural.pipeline import OPERATIONS
+
+        for branch in branches:
+            if not any(path.startswith(branch) for path in OPERATIONS):
+                known = sorted({"/".join(path.split("/")[:2]) for path in OPERATIONS})
+                raise ValueError(f"no operation stands below `{branch}`; the branches are {', '.join(known)}")
+        return branches
 
 
 class SplitSettings(Settings):

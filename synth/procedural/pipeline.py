@@ -39,10 +39,6 @@ _ALL = ELEMENTWISE_OPERATIONS + WHOLE_LIST_OPERATIONS + WORD_OPERATIONS + WORD_M
 OPERATIONS = {operation.feature: operation for operation in _ALL}
 OUTPUTS = {output.name: output for output in NUMBER_OUTPUTS + WORD_OUTPUTS}
 
-_STARTING_FROM = {
-    values: [operation for operation in OPERATIONS.values() if operation.takes == values]
-    for values in ("numbers", "words")
-}
 _ENDING = {"numbers": NUMBER_OUTPUTS, "words": WORD_OUTPUTS}
 
 
@@ -90,14 +86,30 @@ def _answer(steps: Sequence[Step], output: OutputOperation, instance: Instance) 
     return output.apply(values)
 
 
-def draw_pipeline(rng: random.Random, depth: int, is_function: bool, reserved: bool) -> tuple[Pipeline, int]:
-    """A meaningful pipeline of `depth` operations, and how many draws it took.
+def operations_below(branches: Sequence[str]) -> tuple[Operation, ...]:
+    """The operations whose path in the feature tree starts with one of `branches`; all of them without branches."""
+    return tuple(
+        operation for path, operation in OPERATIONS.items() if not branches or path.startswith(tuple(branches))
+    )
+
+
+ALL_OPERATIONS = operations_below(())
+
+
+def draw_pipeline(
+    rng: random.Random,
+    depth: int,
+    is_function: bool,
+    reserved: bool,
+    operations: Sequence[Operation] = ALL_OPERATIONS,
+) -> tuple[Pipeline, int]:
+    """A meaningful pipeline of `depth` of these operations, and how many draws it took.
 
     A draw is refused when it is on the wrong side of the reservation, when an operation can be left out without
     changing any answer on random probe inputs, or when the answers are nearly constant.
     """
     for draw in range(1, MAXIMUM_DRAWS + 1):
-        pipeline = _draw(rng, depth, is_function)
+        pipeline = _draw(rng, depth, is_function, operations)
         if pipeline is not None and pipeline.is_reserved == reserved and is_meaningful(pipeline, rng):
             return pipeline, draw
     raise RuntimeError(f"no meaningful pipeline of depth {depth} in {MAXIMUM_DRAWS} draws")
@@ -120,12 +132,18 @@ def is_meaningful(pipeline: Pipeline, rng: random.Random) -> bool:
     )
 
 
-def _draw(rng: random.Random, depth: int, is_function: bool) -> Pipeline | None:
-    form = rng.choice(FUNCTION_FORMS if is_function else STDIN_FORMS)
+def _draw(
+    rng: random.Random, depth: int, is_function: bool, operations: Sequence[Operation]
+) -> Pipeline | None:
+    taken = {operation.takes for operation in operations}
+    form = rng.choice([form for form in (FUNCTION_FORMS if is_function else STDIN_FORMS) if form.values in taken])
     values = form.values
     steps: list[Step] = []
     for _ in range(depth):
-        operation = rng.choice(_STARTING_FROM[values])
+        choices = [operation for operation in operations if operation.takes == values]
+        if not choices:
+            return None
+        operation = rng.choice(choices)
         if any(step.operation is operation for step in steps):
             return None
         steps.append(Step(operation, _draw_parameter(operation.parameter, form, rng)))

@@ -1,8 +1,6 @@
 """The statement of a task in a style: Codeforces, AtCoder or LeetCode.
 
-Statements are kept short and free of stories and worked examples, so that a very small model can read them. Each
-tells its parts in the order in which a program meets them (input, operations, output): a small model that has only seen
-two operations can then go on to a third.
+Statements are kept short and free of stories and worked examples, so that a very small model can read them.
 """
 
 import random
@@ -20,10 +18,10 @@ def write_statement(pipeline: Pipeline, style: Style, rng: random.Random) -> str
     given = rng.choice(pipeline.form.phrasings)
     answer = rng.choice(pipeline.output.phrasings)
     if style == "codeforces":
-        return f"Input: {given}.\n{steps}\nOutput: {answer}."
+        return f"{steps}\nInput: {given}.\nOutput: {answer}."
     if style == "atcoder":
         bounds = rng.choice(_NUMBER_BOUNDS if pipeline.form.values == "numbers" else _WORD_BOUNDS)
-        return f"Constraints: {bounds}.\nRead {given}. {steps} Print {answer}."
+        return f"{steps} Print {answer}.\nConstraints: {bounds}.\nInput: {given}.\nOutput: the answer."
     return f"Given {given}. {steps} Return {answer}."
 
 

@@ -2,11 +2,13 @@
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from synth.config import Style
 from synth.procedural.input_forms import draw_instance, read_instance, write_instance
-from synth.procedural.pipeline import Pipeline, draw_pipeline
+from synth.procedural.operation import Operation
+from synth.procedural.pipeline import ALL_OPERATIONS, Pipeline, draw_pipeline
 from synth.procedural.statement import write_starter, write_statement
 from xcoder_train.core.problem import IoKind, Limits, Problem, problem_id
 
@@ -24,12 +26,17 @@ class ProceduralTask:
 
 
 def draw_task(
-    seed: int, depth: int, style: Style, reserved: bool = False, limits: Limits = DEFAULT_LIMITS
+    seed: int,
+    depth: int,
+    style: Style,
+    reserved: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+    operations: Sequence[Operation] = ALL_OPERATIONS,
 ) -> ProceduralTask:
     """The task of a seed: `depth` operations in a statement of `style`, from the reserved signatures or the others."""
     rng = random.Random(seed)
     is_function = style == "leetcode"
-    pipeline, draws = draw_pipeline(rng, depth, is_function, reserved)
+    pipeline, draws = draw_pipeline(rng, depth, is_function, reserved, operations)
     statement = write_statement(pipeline, style, rng)
     name = FUNCTION_NAME if is_function else None
     starter = write_starter(pipeline) if is_function else None

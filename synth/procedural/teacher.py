@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from synth.config import ProceduralTeacherSettings, Style
 from synth.procedural.mistakes import break_program, draw_breakage, mistakes
-from synth.procedural.pipeline import Pipeline
+from synth.procedural.pipeline import Pipeline, operations_below
 from synth.procedural.program import Writing, write_program, writings
 from synth.procedural.task import ProceduralTask, draw_inputs, draw_task
 from xcoder_train.core.problem import Limits
@@ -29,7 +29,8 @@ class ProceduralTeacher:
         self, task_id: str, attempt: int, depth: int, style: Style, reserved: bool, limits: Limits
     ) -> ProceduralTask:
         """The task of this name; another `attempt` is another task."""
-        return draw_task(derive_seed(self.seed, "task", task_id, attempt), depth, style, reserved, limits)
+        seed = derive_seed(self.seed, "task", task_id, attempt)
+        return draw_task(seed, depth, style, reserved, limits, operations_below(self.settings.features))
 
     def inputs(self, task_id: str, pipeline: Pipeline, count: int) -> tuple[str, ...]:
         """`count` different test inputs."""
