@@ -55,7 +55,9 @@ def _stage(
     recipe: Recipe, stage: StageName, recipe_path: Path, overrides: Sequence[str], shape: ModelShape | None
 ) -> dict[str, Any]:
     launch = launch_settings(recipe, stage)
-    command = stage_command(launch, stage, [str(recipe_path), *overrides], has_gpu(launch))
+    # A login node has no GPU; a recipe that names an accelerate configuration is meant for machines that have.
+    gpus = has_gpu(launch) or launch.accelerate is not None
+    command = stage_command(launch, stage, [str(recipe_path), *overrides], gpus)
     planned: dict[str, Any] = {
         "key": stage_key(recipe, stage),
         "folder": str(stage_folder(recipe, stage)),
@@ -81,8 +83,6 @@ def _synth(settings: SynthSettings) -> dict[str, Any]:
 
 def _sft(settings: SftSettings, examples: tuple[int | None, bool], shape: ModelShape | None) -> dict[str, Any]:
     count, is_measured = examples
-    if count is not None and settings.data.tasks is not None and settings.data.solutions_per_task is not None:
-        count = min(count, settings.data.tasks * settings.data.solutions_per_task)
     epochs, steps = settings.training.get("num_train_epochs", 3), settings.training.get("max_steps", -1)
     if steps <= 0:
         steps = None if count is None else max(1, round(count * epochs / settings.batch))
@@ -91,13 +91,11 @@ def _sft(settings: SftSettings, examples: tuple[int | None, bool], shape: ModelS
         "examples_are": "counted" if is_measured else "at most",
         "examples_per_step": settings.batch,
         "rows_per_step": settings.batch if not settings.packing else None,
-        "rows_per_step_at_the_papers_packing": (
-            round(settings.batch / _PAPERS_EXAMPLES_PER_ROW) if settings.packing else None
-        ),
+        "rows_per_step_at_the_papers_packing": _rows_per_step(settings) if settings.packing else None,
         "tokens_per_row": settings.max_length,
         "steps": steps,
         "trained_examples": None if steps is None else steps * settings.batch,
-        "tokens_at_most": None if steps is None else steps * settings.batch * settings.max_length,
+        "tokens_at_most": None if steps is None else steps * _rows_per_step(settings) * settings.max_length,
         "trained_parameters": _trained(settings, shape),
         "memory": None if shape is None else _memory(estimate_sft(shape, settings)),
     }
@@ -153,6 +151,10 @@ def _evaluation(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def _rows_per_step(settings: SftSettings) -> int:
+    return round(settings.batch / _PAPERS_EXAMPLES_PER_ROW) if settings.packing else settings.batch
+
+
 def _sft_examples(recipe: Recipe) -> tuple[int | None, bool]:
     """Examples of the SFT dataset: counted once synthesis is whole, else the most that its settings allow."""
     figures = _synth_figures(recipe)
@@ -160,9 +162,15 @@ def _sft_examples(recipe: Recipe) -> tuple[int | None, bool]:
         rows = figures.get("dataset_rows", {}).get("sft")
         return (rows, True) if isinstance(rows, int) else (None, False)
     tasks, _ = _problems(recipe, "sft")
-    if tasks is None or recipe.synth is None:
+    if tasks is None or recipe.synth is None or recipe.sft is None:
         return None, False
-    return tasks * (recipe.synth.solutions_per_task or recipe.synth.candidates_per_task), False
+    view = recipe.sft.data
+    per_task = min(
+        recipe.synth.candidates_per_task,
+        recipe.synth.solutions_per_task or recipe.synth.candidates_per_task,
+        view.solutions_per_task or recipe.synth.candidates_per_task,
+    )
+    return min(tasks, view.tasks or tasks) * per_task, False
 
 
 def _rl_problems(recipe: Recipe) -> tuple[int | None, bool]:
