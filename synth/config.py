@@ -30,6 +30,9 @@ class ProceduralTeacherSettings(Settings):
     features: tuple[str, ...] = ()
     """Branches of the feature tree to draw operations from, such as `list operation/map`; the whole tree when empty."""
 
+    variable_names: int = Field(default=3, ge=1, le=3)
+    """Names that programs choose from for their main variable. One is easier for a model of very few parameters."""
+
     wrong_rate: float = Field(default=0.15, ge=0, le=1)
     """Share of candidate solutions that contain a plausible mistake."""
 

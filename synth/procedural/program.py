@@ -8,6 +8,10 @@ from synth.procedural.pipeline import Pipeline
 from synth.procedural.statement import write_starter
 
 
+VARIABLE_NAMES = 3
+"""Names that each input form offers for the variable that holds the values."""
+
+
 @dataclass(frozen=True)
 class Writing:
     """How a program is written: places in the tuples of code styles, variable names and readers."""
@@ -17,9 +21,9 @@ class Writing:
     reader: int
 
 
-def writings(pipeline: Pipeline) -> list[Writing]:
-    """Every way to write a program for this pipeline: 18 that read standard input, 9 functions."""
-    choices = product(range(len(CODE_STYLES)), range(len(pipeline.form.variables)), range(len(pipeline.form.readers)))
+def writings(pipeline: Pipeline, variable_names: int = VARIABLE_NAMES) -> list[Writing]:
+    """Every way to write a program for this pipeline: 18 that read standard input, 9 functions, with all names."""
+    choices = product(range(len(CODE_STYLES)), range(variable_names), range(len(pipeline.form.readers)))
     return [Writing(*choice) for choice in choices]
 
 

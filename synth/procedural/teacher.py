@@ -41,7 +41,8 @@ class ProceduralTeacher:
 
         The first plausible mistake of a task is its common one; `common_mistake_rate` of the mistaken share it.
         """
-        order = _writing_order(pipeline, random.Random(derive_seed(self.seed, "writing", task_id)))
+        shuffle = random.Random(derive_seed(self.seed, "writing", task_id))
+        order = _writing_order(writings(pipeline, self.settings.variable_names), shuffle)
         wrong: list[Pipeline] | None = None
         responses = []
         for index in indices:
@@ -62,10 +63,10 @@ class ProceduralTeacher:
         return responses
 
 
-def _writing_order(pipeline: Pipeline, rng: random.Random) -> list[Writing]:
-    """All writings, shuffled so that any three in a row have three code styles."""
+def _writing_order(choices: list[Writing], rng: random.Random) -> list[Writing]:
+    """All choices, shuffled so that any three in a row have three code styles."""
     by_style: dict[int, list[Writing]] = {}
-    for writing in writings(pipeline):
+    for writing in choices:
         by_style.setdefault(writing.style, []).append(writing)
     styles = rng.sample(sorted(by_style), len(by_style))
     columns = [rng.sample(by_style[style], len(by_style[style])) for style in styles]
