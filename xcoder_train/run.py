@@ -77,7 +77,8 @@ def open_stage(
             return
         inputs = stage_inputs(recipe, stage)
         key, folder = stage_key(recipe, stage), stage_folder(recipe, stage)
-        folder.mkdir(parents=True, exist_ok=True)
+        if _is_main_process():  # a folder that another rank made first would look like a stranger's to this one
+            folder.mkdir(parents=True, exist_ok=True)
         context = StageContext(recipe.name, stage, key, folder, recipe.seed, inputs)
         with _recorded(recipe, context):
             yield recipe, context
