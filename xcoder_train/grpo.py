@@ -49,6 +49,11 @@ def train(recipe: Recipe, context: StageContext) -> None:
     tokenizer = load_tokenizer(start, recipe.model)
     layout = SynthLayout(context.inputs["synth"])
     prompts, too_long = load_prompts(layout, tokenizer, settings)
+    if len(prompts) < settings.prompts_per_step:  # TRL would end at once and leave the model as it was
+        raise InputError(
+            f"grpo.prompts_per_step = {settings.prompts_per_step}, but there are only {len(prompts)} prompts of at most "
+            f"{settings.max_prompt_length} tokens. Lower it, or synthesise more tasks."
+        )
     with state.main_process_first():
         tests = TestTable(layout, context.folder / "tests.arrow", at_most=settings.reward.tests, seed=context.seed)
     if state.is_main_process:
@@ -76,7 +81,8 @@ def train(recipe: Recipe, context: StageContext) -> None:
             callbacks=[MetricsFile(context.folder / "metrics.jsonl"), TrainingProgress("GRPO", "reward")],
         )
         trainer.remove_callback(PrinterCallback)
-        checkpoint = newest_whole_checkpoint(Path(trainer.args.output_dir)) if settings.resume else None
+        with state.main_process_first():  # the first one sweeps half-written checkpoints away
+            checkpoint = newest_whole_checkpoint(Path(trainer.args.output_dir)) if settings.resume else None
         result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
 

@@ -31,7 +31,7 @@ from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe
 from xcoder_train.run import run_stage
 from xcoder_train.sft_data import corpus, read_rows, select_rows, tokenize
-from xcoder_train.tracking import MetricsFile, TrainingProgress, start_tracking
+from xcoder_train.tracking import MetricsFile, TokenCount, TrainingProgress, start_tracking
 
 
 def train(recipe: Recipe, context: StageContext) -> None:
@@ -68,8 +68,10 @@ def train(recipe: Recipe, context: StageContext) -> None:
         optimizer_cls_and_kwargs=optimizer_factory(settings.optimizer, settings.training),
         callbacks=[MetricsFile(context.folder / "metrics.jsonl"), TrainingProgress("SFT", "loss")],
     )
+    trainer.add_callback(TokenCount(trainer))
     trainer.remove_callback(PrinterCallback)
-    checkpoint = newest_whole_checkpoint(Path(trainer.args.output_dir)) if settings.resume else None
+    with state.main_process_first():  # the first one sweeps half-written checkpoints away
+        checkpoint = newest_whole_checkpoint(Path(trainer.args.output_dir)) if settings.resume else None
     result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
     save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
@@ -82,7 +84,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             examples_per_step=batch.examples_per_step,
             steps=result.global_step,
             trained_tokens=round(result.global_step * batch.examples_per_step * statistics.tokens / statistics.examples),
-            final_loss=result.training_loss,
+            final_loss=next((line["loss"] for line in reversed(trainer.state.log_history) if "loss" in line), None),
             parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
             training_seconds=round(time.monotonic() - started, 1),
         )

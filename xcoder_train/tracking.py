@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import SFTTrainer
 
 from xcoder_train.config import TrackingSettings
 from xcoder_train.core.files import write_text
@@ -36,10 +37,32 @@ class MetricsFile(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Write one line: the step and what was logged at it."""
-        if state.is_world_process_zero and logs:
+        """Write one line: the step and what was logged at it.
+
+        The Trainer's closing summary is left out: it belongs to no step, and after a resume its mean loss is wrong.
+        """
+        if state.is_world_process_zero and logs and "train_runtime" not in logs:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+class TokenCount(TrainerCallback):
+    """Keeps the tokens that TRL's SFTTrainer counts in the checkpoint; it would count from zero after a resume."""
+
+    def __init__(self, trainer: SFTTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take up the count of the checkpoint; 0 without one."""
+        self.trainer._total_train_tokens = state.num_input_tokens_seen
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Hand the count to what a checkpoint saves."""
+        state.num_input_tokens_seen = self.trainer._total_train_tokens
 
 
 class TrainingProgress(TrainerCallback):
