@@ -29,9 +29,9 @@ GRPO = {
     "prompts_per_step": 2,
     "rollouts": 4,
     "max_prompt_length": 256,
-    "max_completion_length": 24,
+    "max_completion_length": 60,
     "micro_batch": 4,
-    "reward": {"kind": "paper", "tests": 2},
+    "reward": {"kind": "paper", "tests": 2, "truncated": -1.0},
     "training": {"learning_rate": 1e-3, "max_steps": 4, "logging_steps": 1, "save_steps": 2, "loss_type": "dr_grpo"},
 }
 

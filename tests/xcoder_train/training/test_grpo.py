@@ -1,0 +1,221 @@
+"""The GRPO stage on a tiny model with the real judge: rollouts, rewards, resume, several processes."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+import torch
+import yaml
+from transformers import AutoTokenizer
+
+from reward.config import JudgeSettings, RewardSettings
+from reward.judge import Judge
+from reward.test_table import TestTable
+from reward.trl import JudgedReward
+from xcoder_train import grpo, sft
+from xcoder_train.core.errors import InfrastructureError, InputError
+from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.stage import StageContext
+from xcoder_train.recipe import Recipe
+
+Stage = Callable[..., tuple[Any, Any]]
+Weights = Callable[[Path], dict[str, torch.Tensor]]
+PROJECT = Path(__file__).parents[3]
+
+
+def _metrics(folder: Path) -> list[dict[str, Any]]:
+    timed = ("runtime", "per_second", "step_time", "judge/seconds")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if not name.endswith(timed)} for line in lines]
+
+
+def _rollouts(folder: Path) -> list[dict[str, Any]]:
+    """Every logged rollout, in order of steps."""
+    tables = sorted((folder / "checkpoints" / "completions").glob("*.parquet"))
+    rows = [row for table in tables for row in pyarrow.parquet.read_table(table).to_pylist()]
+    return [{name: value for name, value in row.items() if name != "cpu_seconds"} for row in rows]
+
+
+def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, synthesis: Path, recipe_values: Callable[..., Any]) -> Path:
+    """An SFT result that knows two answers by heart, so that some rollouts hold code. Read it, never write to it."""
+    folder = tmp_path_factory.mktemp("sft")
+    values = recipe_values(
+        "sft",
+        batch=4,
+        data={"tasks": 2, "solutions_per_task": 1},
+        optimizer={"name": "muon", "learning_rate_rest": 1e-2},
+        training={"max_steps": 120, "save_strategy": "no"},
+    )
+    recipe = Recipe.model_validate(values)
+    sft.train(recipe, StageContext("tiny", "sft", "sftkey", folder, recipe.seed, {"synth": synthesis}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, trained: Path, synthesis: Path, recipe_values: Callable[..., Any]
+) -> Path:
+    """An uninterrupted stage of four steps with checkpoints at 2 and 4. Read it, never write to it."""
+    folder = tmp_path_factory.mktemp("grpo")
+    recipe = Recipe.model_validate(recipe_values("grpo"))
+    inputs = {"synth": synthesis, "sft": trained}
+    grpo.train(recipe, StageContext("tiny", "grpo", "stagekey", folder, recipe.seed, inputs))
+    return folder
+
+
+def test_the_stage_leaves_a_trained_model_and_its_figures(finished: Path, trained: Path, weights: Weights) -> None:
+    assert not _same(weights(finished / "model"), weights(trained / "model"))
+    figures = json.loads((finished / "stage.json").read_text())
+    assert (figures["steps"], figures["rollouts"], figures["excluded_rollouts"]) == (4, 4 * 2 * 4, 0)
+    assert figures["judge_tier"] in ("A", "B")
+    assert [line["step"] for line in _metrics(finished)] == [1, 2, 3, 4]
+
+
+def test_every_logged_reward_is_what_the_judge_says_of_that_rollout(
+    finished: Path, synthesis: Path, tmp_path: Path
+) -> None:
+    rollouts = _rollouts(finished)
+    assert len(rollouts) == 4 * 8
+    table = pyarrow.parquet.read_table(SynthLayout(synthesis).dataset("rl") / "train.parquet")
+    problem_of = {row["prompt"][0]["content"]: row["problem_id"] for row in table.to_pylist()}
+    tests = TestTable(SynthLayout(synthesis), tmp_path / "tests.arrow", at_most=2, seed=5)
+    tokenizer = AutoTokenizer.from_pretrained(finished / "model")
+
+    async def judged(judge: Judge) -> list[float | None]:
+        reward = JudgedReward(judge, tests, RewardSettings(), stop_tokens=frozenset(), maximum_excluded_share=0, seed=5)
+        return await reward(
+            completions=[row["completion"] for row in rollouts],
+            completion_ids=[tokenizer.encode(row["completion"][0]["content"]) for row in rollouts],
+            problem_id=[problem_of[row["prompt"][0]["content"]] for row in rollouts],
+            trainer_state=None,
+            log_extra=lambda name, values: None,
+            log_metric=lambda name, value: None,
+        )
+
+    with Judge(JudgeSettings(), workers=2) as judge:
+        again = asyncio.run(judged(judge))
+    for row, own in zip(rollouts, again, strict=True):
+        assert row["judged"] in (own, own - 1.0)  # 1 less for a rollout that was cut off
+    assert {row["verdict"] for row in rollouts} > {"no code"}
+    assert len({row["judged"] for row in rollouts}) > 1
+
+
+def test_rollouts_of_a_group_differ(finished: Path) -> None:
+    groups = defaultdict(list)
+    for row in _rollouts(finished):
+        groups[row["step"], row["prompt"][0]["content"]].append(row["completion"][0]["content"])
+    assert len(groups) == 8
+    for texts in groups.values():
+        assert len(texts) == 4
+        assert len(set(texts)) > 1
+
+
+def test_the_same_recipe_draws_the_same_rollouts_and_another_seed_others(
+    finished: Path, trained: Path, tmp_path: Path, stage: Stage, weights: Weights
+) -> None:
+    recipe, context = stage("grpo", tmp_path / "again", {"sft": trained})
+    grpo.train(recipe, context)
+    assert _rollouts(tmp_path / "again") == _rollouts(finished)
+    assert _same(weights(tmp_path / "again" / "model"), weights(finished / "model"))
+    recipe, context = stage("grpo", tmp_path / "other", {"sft": trained}, seed=6, training={"max_steps": 1})
+    grpo.train(recipe, context)
+    first = [row["completion"] for row in _rollouts(finished)[:8]]
+    assert [row["completion"] for row in _rollouts(tmp_path / "other")] != first
+
+
+def test_resumed_equals_uninterrupted_to_the_last_bit(
+    finished: Path, trained: Path, tmp_path: Path, stage: Stage, weights: Weights
+) -> None:
+    folder = tmp_path / "killed"  # as a kill leaves it that comes while the second checkpoint is written
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("model", "stage.json"))
+    (folder / "checkpoints" / "checkpoint-4" / "trainer_state.json").unlink()
+    recipe, context = stage("grpo", folder, {"sft": trained})
+    grpo.train(recipe, context)
+    assert _same(weights(folder / "model"), weights(finished / "model"))
+    assert _metrics(folder) == _metrics(finished)
+    assert _rollouts(folder) == _rollouts(finished)
+
+
+def test_a_machine_on_which_nothing_can_be_judged_stops_training(trained: Path, tmp_path: Path, stage: Stage) -> None:
+    recipe, context = stage(
+        "grpo",
+        tmp_path,
+        {"sft": trained},
+        prompts_per_step=4,
+        rollouts=16,
+        micro_batch=64,
+        reward={"kind": "fraction", "deadline_seconds": 1e-6},
+        maximum_excluded_share=0.01,
+    )
+    with pytest.raises(InfrastructureError, match="have no reward because judging failed"):
+        grpo.train(recipe, context)
+    assert not (tmp_path / "stage.json").exists()
+
+
+def test_fewer_prompts_than_a_step_needs_are_refused(trained: Path, tmp_path: Path, stage: Stage) -> None:
+    recipe, context = stage("grpo", tmp_path, {"sft": trained}, prompts_per_step=50)
+    with pytest.raises(InputError, match="prompts_per_step = 50, but there are only"):
+        grpo.train(recipe, context)
+
+
+def test_adapters_learn_and_leave_a_merged_model(trained: Path, tmp_path: Path, stage: Stage, weights: Weights) -> None:
+    recipe, context = stage(
+        "grpo",
+        tmp_path,
+        {"sft": trained},
+        lora={"rank": 4, "alpha": 8},
+        training={"max_steps": 2, "learning_rate": 1.0},
+    )
+    grpo.train(recipe, context)
+    merged, before = weights(tmp_path / "model"), weights(trained / "model")
+    assert merged.keys() == before.keys()
+    assert not _same(merged, before)
+
+
+def test_two_processes_reward_each_rollout_for_itself_and_draw_different_ones(
+    trained: Path, synthesis: Path, tmp_path: Path, recipe_values: Callable[..., Any]
+) -> None:
+    """Both processes work on one group of four: two rollouts each."""
+    values = recipe_values(
+        "grpo", prompts_per_step=1, micro_batch=2, launch={"processes": 2}, training={"max_steps": 2}
+    )
+    recipe = tmp_path / "recipe.yaml"
+    inputs = {"synth": str(synthesis), "sft": str(trained)}
+    values = {**values, "runs_dir": str(tmp_path / "runs"), "inputs": inputs, "judge": {"workers": 2}}
+    recipe.write_text(yaml.safe_dump(values))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*launcher, "-m", "xcoder_train.grpo", str(recipe)],
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs" / "tiny" / "grpo").iterdir()
+    rollouts = _rollouts(folder)
+    assert len(rollouts) == 2 * 4  # one step holds the rollouts of both
+    for step in (1, 2):
+        group = [row for row in rollouts if row["step"] == step]
+        assert len({row["prompt"][0]["content"] for row in group}) == 1
+        first, second = ([row["completion"][0]["content"] for row in half] for half in (group[:2], group[2:]))
+        assert first != second
+        for row in group:
+            expected = -2.0 if row["verdict"] in ("no code", "CE") else 5.0 * row["tests_passed"] / 2
+            assert row["judged"] in (expected, expected - 1.0)  # 1 less for a rollout that was cut off
+    assert json.loads((folder / "stage.json").read_text())["rollouts"] == 8
