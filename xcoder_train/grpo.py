@@ -51,8 +51,8 @@ def train(recipe: Recipe, context: StageContext) -> None:
     prompts, too_long = load_prompts(layout, tokenizer, settings)
     if len(prompts) < settings.prompts_per_step:  # TRL would end at once and leave the model as it was
         raise InputError(
-            f"grpo.prompts_per_step = {settings.prompts_per_step}, but there are only {len(prompts)} prompts of at most "
-            f"{settings.max_prompt_length} tokens. Lower it, or synthesise more tasks."
+            f"grpo.prompts_per_step = {settings.prompts_per_step}, but there are only {len(prompts)} prompts of at "
+            f"most {settings.max_prompt_length} tokens. Lower it, or synthesise more tasks."
         )
     with state.main_process_first():
         tests = TestTable(layout, context.folder / "tests.arrow", at_most=settings.reward.tests, seed=context.seed)
@@ -138,9 +138,7 @@ def grpo_config(recipe: Recipe, context: StageContext, state: PartialState) -> G
     """TRL's arguments: ours where the recipe's own keys decide, the recipe's `grpo.training` for everything else."""
     settings = recipe.grpo
     on_gpu = torch.cuda.is_available()
-    batch = plan_grpo_batch(
-        settings.prompts_per_step, settings.rollouts, state.num_processes, settings.micro_batch
-    )
+    batch = plan_grpo_batch(settings.prompts_per_step, settings.rollouts, state.num_processes, settings.micro_batch)
     arguments: dict[str, Any] = {
         "bf16": on_gpu,
         "activation_checkpointing": on_gpu,

@@ -35,7 +35,7 @@ from xcoder_train.tracking import MetricsFile, TokenCount, TrainingProgress, sta
 
 
 def train(recipe: Recipe, context: StageContext) -> None:
-    """Run the SFT stage: leaves `model/` (and `base/`, where the recipe initialises the model) in the stage's folder."""
+    """Run the SFT stage: leaves `model/` (and `base/`, a model that the recipe initialises) in the stage's folder."""
     settings = recipe.sft
     started = time.monotonic()
     quiet_libraries()
@@ -83,7 +83,9 @@ def train(recipe: Recipe, context: StageContext) -> None:
             truncated=statistics.truncated,
             examples_per_step=batch.examples_per_step,
             steps=result.global_step,
-            trained_tokens=round(result.global_step * batch.examples_per_step * statistics.tokens / statistics.examples),
+            trained_tokens=round(
+                result.global_step * batch.examples_per_step * statistics.tokens / statistics.examples
+            ),
             final_loss=next((line["loss"] for line in reversed(trainer.state.log_history) if "loss" in line), None),
             parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
             training_seconds=round(time.monotonic() - started, 1),
