@@ -42,7 +42,6 @@ class ProceduralTeacherSettings(Settings):
     broken_rate: float = Field(default=0.02, ge=0, le=1)
     """Share of candidate answers that crash, do not parse, or hold no code block."""
 
-
     @field_validator("features")
     @classmethod
     def _branches_exist(cls, branches: tuple[str, ...]) -> tuple[str, ...]:

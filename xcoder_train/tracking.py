@@ -58,9 +58,7 @@ class TokenCount(TrainerCallback):
         """Take up the count of the checkpoint; 0 without one."""
         self.trainer._total_train_tokens = state.num_input_tokens_seen
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Hand the count to what a checkpoint saves."""
         state.num_input_tokens_seen = self.trainer._total_train_tokens
 
@@ -79,9 +77,7 @@ class TrainingProgress(TrainerCallback):
         if state.is_world_process_zero:
             self.progress = Progress(self.what, state.max_steps, "steps", done=state.global_step).__enter__()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Count one optimiser step."""
         if self.progress is not None:
             self.progress.advance()

@@ -132,9 +132,7 @@ def is_meaningful(pipeline: Pipeline, rng: random.Random) -> bool:
     )
 
 
-def _draw(
-    rng: random.Random, depth: int, is_function: bool, operations: Sequence[Operation]
-) -> Pipeline | None:
+def _draw(rng: random.Random, depth: int, is_function: bool, operations: Sequence[Operation]) -> Pipeline | None:
     taken = {operation.takes for operation in operations}
     form = rng.choice([form for form in (FUNCTION_FORMS if is_function else STDIN_FORMS) if form.values in taken])
     values = form.values

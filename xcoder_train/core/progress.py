@@ -30,7 +30,9 @@ class Progress:
             self._line(f"{self.what}: {self.done:,} of {self.total:,} {self.unit}")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
         else:
@@ -66,9 +68,7 @@ class Progress:
         rate = (self.done - self._done_at_start) / seconds
         left = f", {(self.total - self.done) / rate:.0f} s left" if rate and self.done < self.total else ""
         note = f", {self._note}" if self._note else ""
-        return (
-            f"{self.what}: {self.done:,} of {self.total:,} {self.unit} in {seconds:.0f} s ({rate:.1f}/s{left}){note}"
-        )
+        return f"{self.what}: {self.done:,} of {self.total:,} {self.unit} in {seconds:.0f} s ({rate:.1f}/s{left}){note}"
 
     def _line(self, text: str) -> None:
         self._last_line = time.monotonic()

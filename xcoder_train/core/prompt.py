@@ -29,7 +29,9 @@ def render_prompt(problem: Problem, style: PromptStyle) -> list[Message]:
     as LiveCodeBench does for chat models, whose wording is part of the benchmark.
     """
     if style == "plain":
-        content = problem.statement if problem.starter_code is None else f"{problem.statement}\n\n{problem.starter_code}"
+        content = (
+            problem.statement if problem.starter_code is None else f"{problem.statement}\n\n{problem.starter_code}"
+        )
         return [{"role": "user", "content": content}]
     if problem.starter_code is None:
         form, fenced = _WITHOUT_STARTER, "# YOUR CODE HERE"
