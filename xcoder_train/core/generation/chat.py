@@ -29,8 +29,9 @@ def example_token_ids(
 
 def _turn_end(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message]) -> int:
     """The stop token by which the template ends an answer to this prompt."""
-    before = tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, tokenize=False)
-    whole = tokenizer.apply_chat_template([*prompt, {"role": "assistant", "content": "answer"}], tokenize=False)
+    before = str(tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, tokenize=False))
+    answered = [*prompt, {"role": "assistant", "content": "answer"}]
+    whole = str(tokenizer.apply_chat_template(answered, tokenize=False))
     if not whole.startswith(before):
         raise InputError(
             "the chat template renders a prompt differently when an answer follows it, so training and sampling would "
