@@ -126,7 +126,9 @@ def test_packed_documents_do_not_see_each_other(tmp_path: Path, stage: Stage, we
     settings = {"max_steps": 1, "optim": "sgd", "learning_rate": 1.0, "max_grad_norm": 0.0, "save_strategy": "no"}
     learned = {}
     for name, packing in (("single", False), ("packed", True)):
-        recipe, context = stage("sft", tmp_path / name, packing=packing, batch=999, micro_batch=999, training=settings)
+        recipe, context = stage(
+            "sft", tmp_path / name, packing=packing, batch=999, micro_batch=999, data={"tasks": 4}, training=settings
+        )
         sft.train(recipe, context)
         learned[name] = weights(tmp_path / name / "model")
     figures = {name: json.loads((tmp_path / name / "stage.json").read_text()) for name in learned}
