@@ -4,6 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
+CHECKPOINTS = "checkpoints"
+"""The folder of checkpoints in a stage's folder."""
+
 
 def newest_whole_checkpoint(folder: Path) -> Path | None:
     """The checkpoint to go on from, or None. A checkpoint that was being written when its process died is removed.

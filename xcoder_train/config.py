@@ -132,7 +132,7 @@ class LoraSettings(Settings):
     rank: int = Field(default=64, ge=1)
     """Rank of the update matrices."""
 
-    alpha: float = Field(default=128, gt=0)
+    alpha: int = Field(default=128, gt=0)
     """The update is scaled by alpha / rank."""
 
     dropout: float = Field(default=0.0, ge=0, lt=1)

@@ -19,7 +19,7 @@ from xcoder_train.core.generation.vllm_backend import VllmGenerator
 from xcoder_train.core.stage import RESULT_FILE, StageContext
 from xcoder_train.model import load_model, load_tokenizer
 from xcoder_train.quiet import quiet_libraries
-from xcoder_train.recipe import Recipe
+from xcoder_train.recipe import Recipe, present
 from xcoder_train.results import EvaluationTarget, evaluation_targets
 from xcoder_train.run import run_stage
 from xcoder_train.run_folder import update_summary
@@ -28,7 +28,7 @@ from xcoder_train.run_folder import update_summary
 def work(recipe: Recipe, context: StageContext) -> None:
     """Measure every model of the recipe that is not measured yet, compare them, and write the run's headline."""
     quiet_libraries()
-    benchmarks = load_benchmarks(recipe.evaluation.benchmarks, context.inputs.get("synth"))
+    benchmarks = load_benchmarks(present(recipe.evaluation).benchmarks, context.inputs.get("synth"))
     targets = evaluation_targets(recipe, recipe.run_folder)
     for target in targets:
         if not target.is_whole:
@@ -45,7 +45,7 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
     """Sample, judge and score one model."""
     if isinstance(target.model_path, str) or target.model_path.is_dir():
         result = evaluate_model(
-            recipe.evaluation,
+            present(recipe.evaluation),
             recipe.judge,
             benchmarks,
             target.label,
@@ -61,7 +61,7 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
 
 def make_generator(recipe: Recipe, target: EvaluationTarget) -> Generator:
     """What samples the target's completions, as `evaluation.generation` says."""
-    settings = recipe.evaluation.generation
+    settings = present(recipe.evaluation).generation
     tokenizer = load_tokenizer(target.model_path, recipe.model)
     if settings.backend == "vllm":
         return VllmGenerator(
@@ -73,7 +73,7 @@ def make_generator(recipe: Recipe, target: EvaluationTarget) -> Generator:
         )
     model = load_model(target.model_path, recipe.model)
     if torch.cuda.is_available():
-        model = model.to("cuda")
+        model.to("cuda")  # type: ignore[arg-type]  # transformers wraps it without its types
     return TransformersGenerator(model, tokenizer, settings.batch_size)
 
 

@@ -20,7 +20,7 @@ from reward.judge import Judge
 from reward.test_table import TestTable
 from reward.trl import JudgedReward
 from xcoder_train.batching import plan_grpo_batch
-from xcoder_train.checkpoints import newest_whole_checkpoint
+from xcoder_train.checkpoints import CHECKPOINTS, newest_whole_checkpoint
 from xcoder_train.config import GrpoSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
@@ -32,7 +32,7 @@ from xcoder_train.grpo_trainer import FrugalGrpoTrainer
 from xcoder_train.model import load_tokenizer, load_training_model, lora_config, save_trained
 from xcoder_train.optimizer import optimizer_factory
 from xcoder_train.quiet import quiet_libraries
-from xcoder_train.recipe import Recipe
+from xcoder_train.recipe import Recipe, present
 from xcoder_train.rollouts import rollout_function
 from xcoder_train.run import run_stage
 from xcoder_train.tracking import MetricsFile, TrainingProgress, start_tracking
@@ -40,12 +40,12 @@ from xcoder_train.tracking import MetricsFile, TrainingProgress, start_tracking
 
 def train(recipe: Recipe, context: StageContext) -> None:
     """Run the GRPO stage: leaves `model/` and the judged rollouts of every logged step in the stage's folder."""
-    settings = recipe.grpo
+    settings = present(recipe.grpo)
     started = time.monotonic()
     quiet_libraries()
     state = PartialState(cpu=not torch.cuda.is_available())
 
-    start = context.inputs["sft"] / "model" if "sft" in context.inputs else recipe.model.path
+    start = context.inputs["sft"] / "model" if "sft" in context.inputs else present(recipe.model.path)
     tokenizer = load_tokenizer(start, recipe.model)
     layout = SynthLayout(context.inputs["synth"])
     prompts, too_long = load_prompts(layout, tokenizer, settings)
@@ -82,7 +82,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
         )
         trainer.remove_callback(PrinterCallback)
         with state.main_process_first():  # the first one sweeps half-written checkpoints away
-            checkpoint = newest_whole_checkpoint(Path(trainer.args.output_dir)) if settings.resume else None
+            checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
         result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
 
@@ -136,7 +136,7 @@ def transformers_rollouts(settings: GrpoSettings, context: StageContext) -> Any:
 
 def grpo_config(recipe: Recipe, context: StageContext, state: PartialState) -> GRPOConfig:
     """TRL's arguments: ours where the recipe's own keys decide, the recipe's `grpo.training` for everything else."""
-    settings = recipe.grpo
+    settings = present(recipe.grpo)
     on_gpu = torch.cuda.is_available()
     batch = plan_grpo_batch(settings.prompts_per_step, settings.rollouts, state.num_processes, settings.micro_batch)
     arguments: dict[str, Any] = {
@@ -149,7 +149,7 @@ def grpo_config(recipe: Recipe, context: StageContext, state: PartialState) -> G
         "log_completions": True,
         **settings.training,
         "num_completions_to_print": 0,
-        "output_dir": str(context.folder / "checkpoints"),
+        "output_dir": str(context.folder / CHECKPOINTS),
         "seed": derive_seed(context.seed, "grpo", "trainer") % 2**31,
         "num_generations": settings.rollouts,
         "max_completion_length": settings.max_completion_length,

@@ -9,12 +9,16 @@ in which every advantage is zero are cut to a single token: their gradient is ze
 from typing import Any
 
 import torch
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 
 class FrugalGrpoTrainer(GRPOTrainer):
     """GRPOTrainer; see the module's description. `optimizer_factory` is what the Trainer takes for such optimisers."""
+
+    args: GRPOConfig
+    model: torch.nn.Module
+    _buffered_inputs: Any  # None, or a list of micro-batches
 
     def __init__(self, *args: Any, optimizer_factory: tuple[type, dict[str, Any]] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -55,7 +55,7 @@ def load_model(path: Path | str, settings: ModelSettings, dtype: torch.dtype | s
 
 
 def load_training_model(path: Path | str, settings: ModelSettings, *, lora: bool) -> PreTrainedModel:
-    """Weights to train: float32 masters for full fine-tuning (autocast computes in bf16), bf16 below adapters on a GPU."""
+    """Weights to train: float32 masters for full fine-tuning (autocast computes in bf16), bf16 below adapters."""
     return load_model(path, settings, torch.bfloat16 if lora and torch.cuda.is_available() else torch.float32)
 
 
@@ -144,6 +144,6 @@ def _attention() -> str:
 def _unreadable(what: str, path: Path | str, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0]
     return (
-        f"cannot load the {what} from {path}: {reason} Expected a folder with config.json, weights and tokenizer files, "
-        "or the name of a model on the hub that this machine can reach."
+        f"cannot load the {what} from {path}: {reason} Expected a folder with config.json, weights and tokenizer "
+        "files, or the name of a model on the hub that this machine can reach."
     )

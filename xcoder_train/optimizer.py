@@ -63,7 +63,8 @@ class MuonFactory:
         newton_schulz_steps: int,
     ) -> MuonWithAdamW:
         """`lr` is for hidden matrices, `lr_rest` for the rest; both follow the same schedule."""
-        matrices, rest = [], []
+        matrices: list[torch.nn.Parameter] = []
+        rest: list[torch.nn.Parameter] = []
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 hidden = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -20,6 +20,8 @@ from xcoder_train.config import (
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.settings import Settings
 from xcoder_train.core.yaml_source import Located, merge, read_override, read_yaml_file
+
+Value = TypeVar("Value")
 
 StageName = Literal["synth", "sft", "grpo", "evaluation", "report"]
 STAGES: tuple[StageName, ...] = ("synth", "sft", "grpo", "evaluation", "report")
@@ -60,6 +62,13 @@ class Recipe(Settings):
     def has(self, stage: StageName) -> bool:
         """True when this recipe runs the stage."""
         return getattr(self, "evaluation" if stage == "report" else stage) is not None
+
+
+def present(value: Value | None) -> Value:
+    """A section or path that the caller knows to be there, because its stage would not run without it."""
+    if value is None:
+        raise RuntimeError("a stage was asked for whose section the recipe lacks")
+    return value
 
 
 def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:

@@ -14,7 +14,7 @@ from typing import Any
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.stage import RESULT_FILE
 from xcoder_train.model_shape import looks_local
-from xcoder_train.recipe import Recipe, StageName
+from xcoder_train.recipe import Recipe, StageName, present
 
 REPORT_FILE = "report.html"
 
@@ -44,7 +44,7 @@ def needed_stages(recipe: Recipe, stage: StageName) -> tuple[StageName, ...]:
     if stage == "grpo":
         return ("synth", "sft") if _has_result(recipe, "sft") else ("synth",)
     if stage == "evaluation":
-        settings = _present(recipe.evaluation)
+        settings = present(recipe.evaluation)
         sft = "sft" in settings.models or ("base" in settings.models and recipe.model.init is not None)
         wanted: dict[StageName, bool] = {
             "synth": "heldout" in settings.benchmarks,
@@ -136,7 +136,7 @@ def evaluation_targets(recipe: Recipe, run_folder: Path) -> list[EvaluationTarge
 
     A changed GRPO gives the `rl` model another key and folder, and leaves those of `base` and `sft` as they are.
     """
-    settings = _present(recipe.evaluation)
+    settings = present(recipe.evaluation)
     speed = {"batch_size", "gpu_memory_utilization", "tensor_parallel"}
     measured = settings.model_dump(mode="json", exclude={"models": True, "generation": speed})
     common = {
@@ -161,11 +161,11 @@ def _model_to_measure(recipe: Recipe, label: str) -> tuple[Path | str, Any]:
     if label == "rl":
         return stage_folder(recipe, "grpo") / "model", stage_key(recipe, "grpo")
     if recipe.model.init is None:
-        return _present(recipe.model.path), _model_identity(recipe)
+        return present(recipe.model.path), _model_identity(recipe)
     if recipe.inputs.sft is not None:
         return stage_folder(recipe, "sft") / "base", ["base of", stage_key(recipe, "sft")]
     # The initial model's tokenizer is trained on the SFT rows, so those belong to its identity.
-    rows = _present(recipe.sft).data.model_dump(mode="json")
+    rows = present(recipe.sft).data.model_dump(mode="json")
     identity = [_model_identity(recipe), recipe.seed, stage_key(recipe, "synth"), rows]
     return stage_folder(recipe, "sft") / "base", identity
 
@@ -175,7 +175,7 @@ def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
     shaping: dict[str, Any] = {"seed": recipe.seed}
     if stage == "report":
         return shaping | {"report": recipe.report.model_dump(mode="json")}
-    section = _present(getattr(recipe, stage)).model_dump(mode="json", exclude={"launch", "resume"})
+    section = present(getattr(recipe, stage)).model_dump(mode="json", exclude={"launch", "resume"})
     shaping |= {"section": section, "prompt": recipe.model.prompt}
     if stage == "synth":
         return shaping | {"policy": recipe.judge.policy}
@@ -190,7 +190,7 @@ def _model_identity(recipe: Recipe) -> Any:
     """The initial model's settings, or the path with, for a folder, what lies in it."""
     if recipe.model.init is not None:
         return recipe.model.init.model_dump(mode="json")
-    path = _present(recipe.model.path)
+    path = present(recipe.model.path)
     if not looks_local(path):
         return path
     return [path, [[file.name, file.stat().st_size] for file in sorted(Path(path).glob("*")) if file.is_file()]]
@@ -223,9 +223,3 @@ def _has_result(recipe: Recipe, stage: StageName) -> bool:
 
 def _hash(value: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _present(value: Any) -> Any:
-    if value is None:
-        raise RuntimeError("a stage was asked for whose section the recipe lacks")
-    return value

@@ -22,7 +22,7 @@ def rollout_function(
     """
 
     def roll_out(prompts: list[list[Message]], trainer: GRPOTrainer) -> dict[str, Any]:
-        tokenizer = trainer.processing_class
+        tokenizer: Any = trainer.processing_class
         model = trainer.accelerator.unwrap_model(trainer.model)
         prompt_ids = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
         place = trainer.accelerator.process_index

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from xcoder_train.batching import BatchPlan, plan_sft_batch
-from xcoder_train.checkpoints import newest_whole_checkpoint
+from xcoder_train.checkpoints import CHECKPOINTS, newest_whole_checkpoint
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.core.stage import StageContext
@@ -28,7 +28,7 @@ from xcoder_train.model import (
 )
 from xcoder_train.optimizer import optimizer_factory
 from xcoder_train.quiet import quiet_libraries
-from xcoder_train.recipe import Recipe
+from xcoder_train.recipe import Recipe, present
 from xcoder_train.run import run_stage
 from xcoder_train.sft_data import corpus, read_rows, select_rows, tokenize
 from xcoder_train.tracking import MetricsFile, TokenCount, TrainingProgress, start_tracking
@@ -36,7 +36,7 @@ from xcoder_train.tracking import MetricsFile, TokenCount, TrainingProgress, sta
 
 def train(recipe: Recipe, context: StageContext) -> None:
     """Run the SFT stage: leaves `model/` (and `base/`, a model that the recipe initialises) in the stage's folder."""
-    settings = recipe.sft
+    settings = present(recipe.sft)
     started = time.monotonic()
     quiet_libraries()
     state = PartialState(cpu=not torch.cuda.is_available())
@@ -59,8 +59,9 @@ def train(recipe: Recipe, context: StageContext) -> None:
     if state.is_main_process:
         print(describe(statistics, batch), file=sys.stderr)
 
+    model = load_training_model(start, recipe.model, lora=settings.lora is not None)
     trainer = SFTTrainer(
-        model=load_training_model(start, recipe.model, lora=settings.lora is not None),
+        model=model,
         args=sft_config(recipe, context, tokenizer, batch),
         train_dataset=dataset,
         processing_class=tokenizer,
@@ -71,7 +72,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
     trainer.add_callback(TokenCount(trainer))
     trainer.remove_callback(PrinterCallback)
     with state.main_process_first():  # the first one sweeps half-written checkpoints away
-        checkpoint = newest_whole_checkpoint(Path(trainer.args.output_dir)) if settings.resume else None
+        checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
     result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
     save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
@@ -87,7 +88,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
                 result.global_step * batch.examples_per_step * statistics.tokens / statistics.examples
             ),
             final_loss=next((line["loss"] for line in reversed(trainer.state.log_history) if "loss" in line), None),
-            parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
+            parameters=model.num_parameters(),
             training_seconds=round(time.monotonic() - started, 1),
         )
     trainer.end()
@@ -96,7 +97,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
 def starting_point(recipe: Recipe, context: StageContext, rows: list[dict[str, Any]]) -> Path | str:
     """The path of the model that training starts from; a model from the recipe is made once and kept in `base/`."""
     if recipe.model.init is None:
-        return recipe.model.path
+        return present(recipe.model.path)
     base = context.folder / "base"
     if not base.exists():
         model, tokenizer = initialise_model(recipe.model.init, corpus(rows), context.seed)
@@ -108,14 +109,14 @@ def sft_config(
     recipe: Recipe, context: StageContext, tokenizer: PreTrainedTokenizerBase, batch: BatchPlan
 ) -> SFTConfig:
     """TRL's arguments: ours where the recipe's own keys decide, the recipe's `sft.training` for everything else."""
-    settings = recipe.sft
+    settings = present(recipe.sft)
     on_gpu = torch.cuda.is_available()
     arguments: dict[str, Any] = {
         "bf16": on_gpu,
         "activation_checkpointing": on_gpu,
         "save_total_limit": 2,
         **settings.training,
-        "output_dir": str(context.folder / "checkpoints"),
+        "output_dir": str(context.folder / CHECKPOINTS),
         "seed": derive_seed(context.seed, "sft", "trainer") % 2**31,
         "max_length": settings.max_length,
         "packing": settings.packing,

@@ -4,13 +4,13 @@ import sys
 
 from synth.pipeline import synthesise
 from xcoder_train.core.stage import StageContext
-from xcoder_train.recipe import Recipe
+from xcoder_train.recipe import Recipe, present
 from xcoder_train.run import run_stage
 
 
 def work(recipe: Recipe, context: StageContext) -> None:
     """Make and verify every split of the recipe."""
-    synthesise(recipe.synth, recipe.judge, recipe.model.prompt, context)
+    synthesise(present(recipe.synth), recipe.judge, recipe.model.prompt, context)
 
 
 def main(arguments: list[str] | None = None) -> int:

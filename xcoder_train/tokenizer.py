@@ -1,4 +1,4 @@
-"""A tokenizer for a model that is trained from scratch: byte-level BPE over the training corpus, with a chat template."""
+"""A tokenizer for a model that is trained from scratch: byte-level BPE over its corpus, with a chat template."""
 
 from collections.abc import Iterable
 

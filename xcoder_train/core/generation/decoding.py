@@ -37,6 +37,7 @@ class InPlaceLayer(DynamicLayer):
     def __init__(self, room: int) -> None:
         super().__init__()
         self.room = room
+        self._length = 0
         self._keys_room: torch.Tensor
         self._values_room: torch.Tensor
 
@@ -47,29 +48,27 @@ class InPlaceLayer(DynamicLayer):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self._keys_room, self._values_room = self._reserve(key_states), self._reserve(value_states)
-            self._show(0)
-        start = self.keys.shape[-2]
-        end = start + key_states.shape[-2]
+        start, end = self._length, self._length + key_states.shape[-2]
         self._keys_room[:, :, start:end] = key_states
         self._values_room[:, :, start:end] = value_states
         self._show(end)
-        return self.keys, self.values
+        return self._keys_room[:, :, :end], self._values_room[:, :, :end]
 
     def select(self, rows: torch.Tensor) -> None:
         """Keep these rows of the batch, in this order; a row may be taken several times."""
-        length = self.keys.shape[-2]
         for name in ("_keys_room", "_values_room"):
             old = getattr(self, name)
             new = self._reserve(old, batch=len(rows))
-            new[:, :, :length] = old[rows, :, :length]
+            new[:, :, : self._length] = old[rows, :, : self._length]
             setattr(self, name, new)
-        self._show(length)
+        self._show(self._length)
 
     def _reserve(self, like: torch.Tensor, batch: int | None = None) -> torch.Tensor:
         rows, heads, _, width = like.shape
         return torch.empty(batch or rows, heads, self.room, width, dtype=like.dtype, device=like.device)
 
     def _show(self, length: int) -> None:
+        self._length = length
         self.keys, self.values = self._keys_room[:, :, :length], self._values_room[:, :, :length]
 
 
@@ -91,13 +90,14 @@ def sample_batch(
     room = max(map(len, prompts)) + sampling.max_new_tokens
     distinct = {tuple(prompt): None for prompt in prompts}
     place = {prompt: row for row, prompt in enumerate(distinct)}
+    layers = [InPlaceLayer(room) for _ in range(model.config.get_text_config().num_hidden_layers)]
     cache = DynamicCache(config=model.config)
-    cache.layers = [InPlaceLayer(room) for _ in range(model.config.get_text_config().num_hidden_layers)]
+    cache.layers = list(layers)
     ids, mask = _left_padded(list(distinct), pad_token, device)
     logits = _forward(model, ids, mask, (mask.cumsum(1) - 1).clamp(min=0), cache)
 
     spread = torch.tensor([place[tuple(prompt)] for prompt in prompts], device=device)
-    _select(cache, spread)
+    _select(layers, spread)
     mask, logits = mask[spread], logits[spread]
     positions = mask.sum(1, keepdim=True)
     rows = numpy.arange(len(prompts))
@@ -127,7 +127,7 @@ def sample_batch(
             seen.add(chosen)
         if alive_rows < COMPACT_BELOW * len(rows):
             kept = running.nonzero()[:, 0]
-            _select(cache, kept)
+            _select(layers, kept)
             rows, mask, positions, chosen = rows[kept.cpu().numpy()], mask[kept], positions[kept], chosen[kept]
             running = running[kept]
             if seen is not None:
@@ -192,8 +192,8 @@ def _forward(
     return output.logits[:, -1].float()
 
 
-def _select(cache: DynamicCache, rows: torch.Tensor) -> None:
-    for layer in cache.layers:
+def _select(layers: Sequence[InPlaceLayer], rows: torch.Tensor) -> None:
+    for layer in layers:
         layer.select(rows)
 
 

@@ -57,8 +57,8 @@ class VllmGenerator:
             parameters = [self._parameters(request, sampling) for request in window]
             for request, output in zip(window, self.engine.generate(prompts, parameters), strict=True):
                 answer = output.outputs[0]
-                reason = "length" if answer.finish_reason == "length" else "stop"
-                yield Completion(request.id, answer.text, tuple(answer.token_ids), reason)
+                cut_off = answer.finish_reason == "length"
+                yield Completion(request.id, answer.text, tuple(answer.token_ids), "length" if cut_off else "stop")
 
     def _parameters(self, request: Request, sampling: SamplingSettings) -> Any:
         from vllm import SamplingParams
