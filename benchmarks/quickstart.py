@@ -2,8 +2,8 @@
 
     python -m benchmarks.quickstart --seeds 0 1 2
 
-Every run is `xcoder run` on a shipped recipe, so a stopped benchmark continues. The controls use the first seed: GRPO with
-shuffled rewards, and the time of GRPO spent on more SFT. Writes benchmarks/results/quickstart.{json,md}.
+Every run is `xcoder run` on a shipped recipe, so a stopped benchmark continues. The controls use the first seed: GRPO
+with shuffled rewards, and the time of GRPO spent on more SFT. Writes benchmarks/results/quickstart.{json,md}.
 """
 
 import argparse

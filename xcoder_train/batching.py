@@ -27,7 +27,7 @@ class BatchPlan:
 
 
 def plan_sft_batch(examples: int, examples_per_row: float, processes: int, micro_batch: int) -> BatchPlan:
-    """Rows nearest to `examples` per step that divide evenly over processes and passes of at most `micro_batch` rows."""
+    """Rows nearest to `examples` a step that divide evenly over processes and passes of `micro_batch` rows at most."""
     rows_per_process = max(1, round(examples / examples_per_row / processes))
     accumulation = math.ceil(rows_per_process / micro_batch)
     return BatchPlan(math.ceil(rows_per_process / accumulation), accumulation, processes, examples_per_row)

@@ -7,7 +7,6 @@ micro-batch computes in `grpo_trainer.py`.
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch

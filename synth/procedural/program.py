@@ -7,7 +7,6 @@ from synth.procedural.operation import CODE_STYLES
 from synth.procedural.pipeline import Pipeline
 from synth.procedural.statement import write_starter
 
-
 VARIABLE_NAMES = 3
 """Names that each input form offers for the variable that holds the values."""
 

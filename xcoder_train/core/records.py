@@ -70,7 +70,7 @@ class RecordStore(Generic[Record]):
             return
         if self._journal is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._journal = open(self._journal_path, "ab", buffering=0)
+            self._journal = open(self._journal_path, "ab", buffering=0)  # noqa: SIM115  # closed by `close` and `seal`
         _write_all(self._journal, b"".join(lines))
 
     def pending(self) -> Iterator[Record]:
