@@ -9,8 +9,8 @@ import zlib
 from collections.abc import Iterator
 
 from synth.config import CleaningSettings
-from synth.progress import stage_progress
 from synth.tables import Removal, Verdict, WorkTables
+from xcoder_train.core.progress import Progress
 from xcoder_train.core.records import read_records, write_records
 
 EXACT = "exact duplicate"
@@ -28,13 +28,13 @@ def remove_duplicates(settings: CleaningSettings, tables: WorkTables) -> None:
     if tables.removals.exists():
         return
     verified = sum(verdict.reason is None for verdict in read_records(tables.verdicts, Verdict))
-    with stage_progress("cleaning", verified) as advance:
+    with Progress("cleaning", verified, "tasks") as progress:
 
         def kept() -> Iterator[Verdict]:
             for verdict in read_records(tables.verdicts, Verdict):
                 if verdict.reason is None:
                     yield verdict
-                    advance(1)
+                    progress.advance(1)
 
         write_records(tables.removals, Removal, find_duplicates(kept(), settings), ("task_id",))
 

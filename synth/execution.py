@@ -10,9 +10,9 @@ from typing import Any
 from reward.config import JudgeSettings
 from reward.judge import Judge
 from reward.submission import Submission
-from synth.progress import stage_progress
 from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, WorkTables, beside, split_of
 from xcoder_train.core.errors import InfrastructureError
+from xcoder_train.core.progress import Progress
 from xcoder_train.core.records import RecordStore, read_records, write_records
 
 INFRASTRUCTURE_FAILURE = "infrastructure failure"
@@ -29,7 +29,7 @@ def execute_candidates(judge_settings: JudgeSettings, tables: WorkTables, total_
     failed: dict[str, Quarantined] = {}
     rows = beside(read_records(tables.tasks, Task), read_records(tables.candidates, Candidate))
     total = sum(len(distinct_programs(candidates)) for _, candidates in rows)
-    with Judge(judge_settings) as judge, stage_progress("executions", total, len(store.keys)) as advance:
+    with Judge(judge_settings) as judge, Progress("executions", total, "programs", done=len(store.keys)) as progress:
         for execution in judge.execute(_submissions(tables, store.keys)):
             name, _, program = execution.id.rpartition("/")
             statuses = tuple(run.status for run in execution.runs)
@@ -45,7 +45,7 @@ def execute_candidates(judge_settings: JudgeSettings, tables: WorkTables, total_
             else:
                 outputs = tuple(run.output or "" if run.status == "OK" else "" for run in execution.runs)
                 store.append(Execution(name, int(program), statuses, outputs))
-            advance(1)
+            progress.advance(1)
     write_records(tables.failures, Quarantined, failed.values(), ("task_id", "index"))
     store.seal()
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from synth.config import SynthSettings
-from synth.progress import stage_progress
 from synth.tables import Candidate, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.problem import Problem, Solution, TestCase
+from xcoder_train.core.progress import Progress
 from xcoder_train.core.prompt import PromptStyle, render_prompt
 from xcoder_train.core.records import RecordStore, read_records, write_records
 from xcoder_train.core.seeds import derive_seed
@@ -69,7 +69,7 @@ def publish_tables(tables: WorkTables, layout: SynthLayout, total_tasks: int) ->
         read_records(tables.candidates, Candidate),
         read_records(tables.verdicts, Verdict),
     )
-    with stage_progress("datasets", total_tasks) as advance:
+    with Progress("datasets", total_tasks, "tasks") as progress:
         for task, (given,), candidates, (verdict,) in rows:
             if verdict.reason is None and verdict.task_id not in removed:
                 identity = verdict.problem_id
@@ -81,7 +81,7 @@ def publish_tables(tables: WorkTables, layout: SynthLayout, total_tasks: int) ->
                     solutions.extend(_solutions(verdict, candidates))
                 if not memberships.is_sealed:
                     memberships.append(Membership(identity, task.split, task.use, task.depth))
-            advance(1)
+            progress.advance(1)
     for store in (problems, tests, solutions, memberships):
         store.seal()
 

@@ -11,9 +11,9 @@ from reward.extract import extract_code
 from synth.config import Style, SynthSettings
 from synth.procedural.pipeline import read_pipeline, write_pipeline
 from synth.procedural.teacher import NAME, ProceduralTeacher
-from synth.progress import stage_progress
 from synth.tables import Candidate, Task, TaskInputs, WorkTables, ranked_splits, task_id
 from xcoder_train.core.problem import Limits
+from xcoder_train.core.progress import Progress
 from xcoder_train.core.records import RecordStore, read_records
 from xcoder_train.core.seeds import derive_seed
 
@@ -29,7 +29,7 @@ def make_tasks(settings: SynthSettings, teacher: ProceduralTeacher, tables: Work
     limits = Limits(settings.limit_seconds, settings.limit_memory_mib)
     statements = {task.problem.problem_id for task in store.pending()}
     total = sum(split.tasks for split in settings.splits.values())
-    with stage_progress("tasks", total, len(store.keys)) as advance:
+    with Progress("tasks", total, "tasks", done=len(store.keys)) as progress:
         for rank, name in enumerate(ranked_splits(settings.splits)):
             split = settings.splits[name]
             for index in range(split.tasks):
@@ -47,7 +47,7 @@ def make_tasks(settings: SynthSettings, teacher: ProceduralTeacher, tables: Work
                 statements.add(drawn.problem.problem_id)
                 pipeline = write_pipeline(drawn.pipeline)
                 store.append(Task(identity, name, split.use, depth, draws, pipeline, drawn.problem))
-                advance(1)
+                progress.advance(1)
     store.seal()
 
 
@@ -56,12 +56,12 @@ def make_inputs(settings: SynthSettings, teacher: ProceduralTeacher, tables: Wor
     store = RecordStore(tables.inputs, TaskInputs, ("task_id",))
     if store.is_sealed:
         return
-    with stage_progress("inputs", count_tasks(settings), len(store.keys)) as advance:
+    with Progress("inputs", count_tasks(settings), "tasks", done=len(store.keys)) as progress:
         for task in read_records(tables.tasks, Task):
             if (task.task_id,) not in store.keys:
                 pipeline = read_pipeline(task.pipeline)
                 store.append(TaskInputs(task.task_id, teacher.inputs(task.task_id, pipeline, settings.inputs_per_task)))
-                advance(1)
+                progress.advance(1)
     store.seal()
 
 
@@ -71,7 +71,7 @@ def make_candidates(settings: SynthSettings, teacher: ProceduralTeacher, tables:
     if store.is_sealed:
         return
     total = count_tasks(settings) * settings.candidates_per_task
-    with stage_progress("candidates", total, len(store.keys)) as advance:
+    with Progress("candidates", total, "tasks", done=len(store.keys)) as progress:
         for task in read_records(tables.tasks, Task):
             missing = [i for i in range(settings.candidates_per_task) if (task.task_id, i) not in store.keys]
             if missing:
@@ -80,7 +80,7 @@ def make_candidates(settings: SynthSettings, teacher: ProceduralTeacher, tables:
                     parse_response(task.task_id, index, response)
                     for index, response in zip(missing, responses, strict=True)
                 )
-                advance(len(missing))
+                progress.advance(len(missing))
     store.seal()
 
 

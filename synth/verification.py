@@ -7,10 +7,10 @@ from synth.config import SynthSettings
 from synth.execution import INFRASTRUCTURE_FAILURE, distinct_programs
 from synth.procedural.pipeline import read_pipeline
 from synth.procedural.task import true_output
-from synth.progress import stage_progress
 from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, Verdict, WorkTables, beside
 from synth.teaching import count_tasks
 from synth.voting import Election, verify, vote_of
+from xcoder_train.core.progress import Progress
 from xcoder_train.core.records import read_records, write_records
 from xcoder_train.core.seeds import derive_seed
 
@@ -22,12 +22,12 @@ def verify_tasks(settings: SynthSettings, tables: WorkTables, seed: int) -> None
     """Write the verdict on every task. Cheap beside execution, so a run that was cut off does it again."""
     if tables.verdicts.exists():
         return
-    with stage_progress("verification", count_tasks(settings)) as advance:
+    with Progress("verification", count_tasks(settings), "tasks") as progress:
 
         def verdicts() -> Iterator[Verdict]:
             for verdict in _verdicts(settings, tables, seed):
                 yield verdict
-                advance(1)
+                progress.advance(1)
 
         write_records(tables.verdicts, Verdict, verdicts(), ("task_id",))
 

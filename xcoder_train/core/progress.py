@@ -43,7 +43,7 @@ class Progress:
         self.done += steps
         self._note = self._note if note is None else note
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, note=self._note)
+            self._bar.update(self._task, completed=self.done, rate=f"{self._rate():,.1f}/s", note=self._note)
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._line(self._summary())
 
@@ -55,20 +55,23 @@ class Progress:
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
             console=self._console,
         )
-        self._task = bar.add_task(self.what, total=self.total, completed=self.done, note="")
+        self._task = bar.add_task(self.what, total=self.total, completed=self.done, rate="", note="")
         return bar
 
     def _summary(self) -> str:
-        seconds = max(time.monotonic() - self._started, 1e-9)
-        rate = (self.done - self._done_at_start) / seconds
+        seconds, rate = time.monotonic() - self._started, self._rate()
         left = f", {(self.total - self.done) / rate:.0f} s left" if rate and self.done < self.total else ""
         note = f", {self._note}" if self._note else ""
         return f"{self.what}: {self.done:,} of {self.total:,} {self.unit} in {seconds:.0f} s ({rate:.1f}/s{left}){note}"
+
+    def _rate(self) -> float:
+        return (self.done - self._done_at_start) / max(time.monotonic() - self._started, 1e-9)
 
     def _line(self, text: str) -> None:
         self._last_line = time.monotonic()

@@ -1,0 +1,63 @@
+"""Progress: a bar on a terminal, a few plain lines anywhere else."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xcoder_train.core.progress import Progress
+
+PROJECT = Path(__file__).parents[2]
+
+
+def test_without_a_terminal_a_stage_is_a_line_at_its_start_and_one_at_its_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Progress("tasks", 3, "tasks") as progress:
+        for _ in range(3):
+            progress.advance()
+    start, end = capsys.readouterr().err.splitlines()
+    assert start == "tasks: 0 of 3 tasks"
+    assert end.startswith("tasks: 3 of 3 tasks in ")
+
+
+def test_a_resumed_stage_says_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("tasks", 3000, "tasks", done=1000) as progress:
+        progress.advance(2000)
+    assert capsys.readouterr().err.startswith("tasks: 1,000 of 3,000 tasks\n")
+
+
+def test_a_stage_that_fails_ends_at_the_count_it_reached(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError), Progress("tasks", 3, "tasks") as progress:
+        progress.advance(2)
+        raise ValueError
+    assert capsys.readouterr().err.splitlines()[-1].startswith("tasks: 2 of 3 tasks in ")
+
+
+def test_a_note_stands_beside_the_count(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("SFT", 2, "steps") as progress:
+        progress.advance(2, note="loss 0.5")
+    assert capsys.readouterr().err.splitlines()[-1].endswith(", loss 0.5")
+
+
+def test_on_a_terminal_a_stage_is_a_bar_with_count_and_rate() -> None:
+    program = (
+        "from xcoder_train.core.progress import Progress\n"
+        "with Progress('tasks', 2000, 'tasks') as progress:\n    progress.advance(1500)\n    progress.advance(500)\n"
+    )
+    reading, writing = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TERM": "xterm", "COLUMNS": "100"}
+    subprocess.run([sys.executable, "-c", program], stderr=writing, env=environment, check=True)
+    os.close(writing)
+    shown = b""
+    try:
+        while chunk := os.read(reading, 4096):
+            shown += chunk
+    except OSError:  # the terminal reports the end of its other side as an error
+        pass
+    os.close(reading)
+    text = shown.decode()
+    assert "tasks" in text and "2000/2000" in text and "/s" in text
