@@ -1,6 +1,8 @@
 """The statement of a task in a style: Codeforces, AtCoder or LeetCode.
 
-Statements are kept short and free of stories and worked examples, so that a very small model can read them.
+Statements are kept short and free of stories and worked examples, so that a very small model can read them. The
+Codeforces and LeetCode forms tell their parts in the order in which a program meets them, one sentence each: a model
+that reads on sentence by sentence can follow more operations than it was ever shown.
 """
 
 import random
@@ -18,7 +20,7 @@ def write_statement(pipeline: Pipeline, style: Style, rng: random.Random) -> str
     given = rng.choice(pipeline.form.phrasings)
     answer = rng.choice(pipeline.output.phrasings)
     if style == "codeforces":
-        return f"{steps}\nInput: {given}.\nOutput: {answer}."
+        return f"You are given {given}. {steps} Print {answer}."
     if style == "atcoder":
         bounds = rng.choice(_NUMBER_BOUNDS if pipeline.form.values == "numbers" else _WORD_BOUNDS)
         return f"{steps} Print {answer}.\nConstraints: {bounds}.\nInput: {given}.\nOutput: the answer."
