@@ -85,7 +85,7 @@ def test_a_training_task_like_an_evaluation_task_is_removed_from_a_run(
     heldout = next(read_records(scratch.tasks, Task))
     assert heldout.use == "evaluation"
 
-    statement = heldout.problem.statement.replace("Input:", "input -")
+    statement = heldout.problem.statement.replace("Print", "print -")
     identity = problem_id(statement, "stdin", None, None)
     reworded = replace(heldout.problem, statement=statement, problem_id=identity)
     planted = replace(heldout, task_id=task_id(1, "train", 0), split="train", use="sft", problem=reworded)

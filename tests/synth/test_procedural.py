@@ -195,8 +195,8 @@ def test_inputs_are_different_and_as_many_as_asked() -> None:
 def test_statement_styles_have_their_form() -> None:
     for seed in range(60):
         codeforces, atcoder, leetcode = (draw_task(seed, 2, style).problem for style in STYLES)
-        assert "\nInput: " in codeforces.statement and "\nOutput: " in codeforces.statement
-        assert "Constraints" not in codeforces.statement
+        assert codeforces.statement.startswith("You are given ") and " Print " in codeforces.statement
+        assert "\n" not in codeforces.statement
         assert all(part in atcoder.statement for part in ("\nConstraints: ", "\nInput: ", "\nOutput: "))
         assert leetcode.statement.startswith("Given ") and " Return " in leetcode.statement
         assert (codeforces.io, codeforces.function_name, codeforces.starter_code) == ("stdin", None, None)

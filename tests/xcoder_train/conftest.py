@@ -1,6 +1,7 @@
 """The real command on a small recipe."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -62,6 +63,8 @@ class Terminal:
             stdout=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
+            # A background job, as a CI runner may be, ignores interrupts and hands that on; a terminal does not.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def _environment(self) -> dict[str, str]:

@@ -119,9 +119,9 @@ def test_rollouts_of_a_group_differ(finished: Path) -> None:
     for row in _rollouts(finished):
         groups[row["step"], row["prompt"][0]["content"]].append(row["completion"][0]["content"])
     assert len(groups) == 8
-    for texts in groups.values():
-        assert len(texts) == 4
-        assert len(set(texts)) > 1
+    assert all(len(texts) == 4 for texts in groups.values())
+    # A sure policy may write the same program four times; shared seeds would make every group alike.
+    assert sum(len(set(texts)) > 1 for texts in groups.values()) >= 6
 
 
 def test_the_same_recipe_draws_the_same_rollouts_and_another_seed_others(
