@@ -261,13 +261,27 @@ def _launches(recipe: "Recipe") -> Iterator[Conflict]:
         except InputError as error:
             yield _conflict(str(error), f"{stage}.launch.accelerate")
             continue
-        processes = configured.get("num_processes") if isinstance(configured, dict) else None
+        configured = configured if isinstance(configured, dict) else {}
+        sharding = configured.get("distributed_type")
+        if stage == "grpo" and sharding in ("FSDP", "DEEPSPEED") and _rolls_out_by_transformers(recipe):
+            # A sharded model needs every process in every forward pass, and rollouts end at different tokens.
+            yield _conflict(
+                f"rollouts by transformers would wait for each other forever under {sharding}, which shards the model: "
+                "set grpo.generation: vllm_colocate or vllm_server, or launch without sharding",
+                "grpo.generation",
+                "grpo.launch.accelerate",
+            )
+        processes = configured.get("num_processes")
         if isinstance(processes, int) and processes != launch.processes:
             yield _conflict(
                 f"num_processes there is {processes}, launch.processes here is {launch.processes}; make them equal",
                 f"{stage}.launch.accelerate",
                 f"{stage}.launch.processes",
             )
+
+
+def _rolls_out_by_transformers(recipe: "Recipe") -> bool:
+    return recipe.grpo is not None and recipe.grpo.generation == "transformers"
 
 
 def _has_result(recipe: "Recipe", stage: str) -> bool:

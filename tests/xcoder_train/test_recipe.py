@@ -153,6 +153,14 @@ def test_an_accelerate_configuration_for_other_processes_is_refused(recipe: Path
     )
 
 
+def test_rollouts_by_transformers_are_refused_where_the_model_is_sharded(recipe: Path, tmp_path: Path) -> None:
+    config = tmp_path / "fsdp.yaml"
+    config.write_text("distributed_type: FSDP\nnum_processes: 1\n")
+    assert "rollouts by transformers would wait" in refusal(recipe, [f"grpo.launch.accelerate={config}"])
+    config.write_text("distributed_type: MULTI_GPU\nnum_processes: 1\n")
+    assert load_recipe(recipe, [f"grpo.launch.accelerate={config}"]).grpo is not None
+
+
 def test_a_file_below_is_named_in_a_message_about_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(GOOD.replace("batch: 8", "batch: eight"))
     above = tmp_path / "above.yaml"
