@@ -67,13 +67,20 @@ def values_match(actual_json: str, expected_json: str) -> bool:
 
 def parse_plain_json(text: str) -> Any:
     """Read strict JSON of bounded depth. Raises `ValueError` for anything else, whatever a hostile program wrote."""
+    if is_deep(text):
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def is_deep(text: str) -> bool:
+    """True where JSON text is nested more than `MAX_DEPTH` deep, found without parsing it."""
     depth = deepest = 0
     for match in BRACKETS_OUTSIDE_TEXT.finditer(text):
         depth += (match[1] is not None) - (match[2] is not None)
         deepest = max(deepest, depth)
         if deepest > MAX_DEPTH:
-            raise ValueError(f"nested more than {MAX_DEPTH} deep")
-    return json.loads(text, parse_constant=_refuse_constant)
+            return True
+    return False
 
 
 def _refuse_constant(name: str) -> None:

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from xcoder_train.core.settings import Settings
 
+Policy = Literal["faithful", "livecodebench"]
+
 
 class JudgeSettings(Settings):
     """The `judge:` section of a recipe."""
@@ -13,8 +15,9 @@ class JudgeSettings(Settings):
     workers: int | None = Field(default=None, ge=1)
     """Sandbox workers on this machine; one per core that this process may use when left out."""
 
-    policy: Literal["faithful"] = "faithful"
-    """What decides a verdict: `faithful` is what `python3 program.py < input` would do."""
+    policy: Policy = "faithful"
+    """What decides a verdict: `faithful` is what `python3 program.py < input` would do, `livecodebench` what the
+    official LiveCodeBench checker does, for comparison with published scores."""
 
     tier: Literal["A", "B"] | None = None
     """Isolation tier to insist on; the strongest one that the self-test can form when left out."""

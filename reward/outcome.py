@@ -30,7 +30,7 @@ def failure_of(run: RawRun, job: Job) -> Verdict | None:
     if run.output_bytes >= job.output or run.error_bytes >= job.output:
         return Verdict.OLE
     if run.status == 0:
-        returned_nothing = job.mode != protocol.PROGRAM and run.output_bytes == 0
+        returned_nothing = job.mode in (protocol.FUNCTION, protocol.FUNCTION_SHARED) and run.output_bytes == 0
         return Verdict.RE if returned_nothing else None
     out_of_memory = MEMORY_ERROR.search(run.error) and RUNAWAY_RECURSION not in run.error
     if out_of_memory or (killed and near_memory_limit):

@@ -4,6 +4,7 @@ In a shared process the program can see its earlier calls and could misreport th
 which the kernel limits). A process that dies in one test is followed by a fresh one for the tests after it.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,6 +16,8 @@ from reward.worker import Job, RawRun, Worker
 MIB = 1 << 20
 FAILED_CALL = 1 << 8
 """The wait status of a process that exits with status 1."""
+LIVECODEBENCH_EXTRA_PER_TEST, LIVECODEBENCH_EXTRA = 1.0, 5.0
+"""Seconds that the official checker adds to a sample's wall-clock limit."""
 
 
 def run_submission(
@@ -28,6 +31,8 @@ def run_submission(
 ) -> str | None:
     """Give `take` each test's run, in order, until it says False. Returns why the program does not compile, or None."""
     job = make_job(submission, settings, report_first)
+    if settings.policy == "livecodebench":
+        return _run_as_livecodebench(worker, job, take, deadline)
     if not submission.share_process:
         return worker.run(job, lambda run: take(run, job), deadline)
     at = 0
@@ -42,6 +47,25 @@ def run_submission(
             return None
         at += len(runs)
     return None
+
+
+def _run_as_livecodebench(
+    worker: Worker, job: Job, take: Callable[[RawRun, Job], bool], deadline: float | None
+) -> str | None:
+    """All tests in one process, as the official checker runs them; where it dies, the tests after that do not run."""
+    calls = len(job.inputs)
+    whole = replace(
+        job,
+        mode=protocol.LIVECODEBENCH_FUNCTION if job.function_name else protocol.LIVECODEBENCH_PROGRAM,
+        inputs=(json.dumps(job.inputs),),
+        wall=(job.seconds + LIVECODEBENCH_EXTRA_PER_TEST) * calls + LIVECODEBENCH_EXTRA,
+        calls=calls,
+    )
+    processes: list[RawRun] = []
+    compile_error = worker.run(whole, _appender(processes), deadline)
+    if compile_error is None:
+        all(take(run, whole) for run in _split(processes[0], calls))
+    return compile_error
 
 
 def make_job(submission: Submission, settings: JudgeSettings, report_first: bool) -> Job:
@@ -84,14 +108,22 @@ def _split(process: RawRun, calls: int) -> list[RawRun]:
     at, used = 0, 0.0
     record = protocol.SHARED_RECORD
     while len(runs) < calls and at + record.size <= len(process.output):
-        failed, seconds, size = record.unpack_from(process.output, at)
+        outcome, seconds, size = record.unpack_from(process.output, at)
         if not 0 <= size <= len(process.output) - at - record.size:
             break
         output = process.output[at + record.size : at + record.size + size]
         at += record.size + size
         used += seconds
-        status = FAILED_CALL if failed else 0
-        runs.append(replace(process, status=status, late=False, cpu_seconds=seconds, output=output, output_bytes=size))
+        runs.append(
+            replace(
+                process,
+                status=0 if outcome == protocol.CALL_RETURNED else FAILED_CALL,
+                late=outcome == protocol.CALL_TOO_LONG,
+                cpu_seconds=seconds,
+                output=output,
+                output_bytes=size,
+            )
+        )
     if len(runs) < calls:
         rest = max(0.0, process.cpu_seconds - used)
         unfinished = replace(process, cpu_seconds=rest, output=b"", status=process.status or FAILED_CALL)

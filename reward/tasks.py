@@ -5,7 +5,7 @@ Both turn a submission into a job without its expected outputs, take the raw run
 
 from typing import Protocol, TypeVar
 
-from reward.compare import outputs_match, values_match
+from reward import compare, livecodebench
 from reward.config import JudgeSettings
 from reward.outcome import failure_of
 from reward.sandbox import protocol
@@ -16,6 +16,15 @@ from reward.worker import Job, RawRun, Worker
 from xcoder_train.core.errors import InputError
 
 Result = TypeVar("Result", covariant=True)
+
+SAME = {
+    protocol.PROGRAM: compare.outputs_match,
+    protocol.FUNCTION: compare.values_match,
+    protocol.FUNCTION_SHARED: compare.values_match,
+    protocol.LIVECODEBENCH_PROGRAM: livecodebench.outputs_match,
+    protocol.LIVECODEBENCH_FUNCTION: livecodebench.values_match,
+}
+"""By a job's mode: whether an output is the expected one."""
 
 
 class Task(Protocol[Result]):
@@ -68,8 +77,7 @@ class JudgementTask:
         if failure is not None:
             return failure
         actual = run.output.decode("utf-8", "replace")
-        same = outputs_match if job.mode == protocol.PROGRAM else values_match
-        return Verdict.AC if same(actual, expected or "") else Verdict.WA
+        return Verdict.AC if SAME[job.mode](actual, expected or "") else Verdict.WA
 
     def _judgement(self, verdict: Verdict, results: tuple[TestResult, ...], message: str) -> Judgement:
         return Judgement(
@@ -85,11 +93,11 @@ class JudgementTask:
 
 
 class ExecutionTask:
-    """Run a submission on all its inputs and hand back what it gave."""
+    """Run a submission on all its inputs and hand back what it gave, as `python3` would give it under every policy."""
 
     def __init__(self, submission: Submission, settings: JudgeSettings, tier: str) -> None:
         self.submission = submission
-        self._settings = settings
+        self._settings = settings.model_copy(update={"policy": "faithful"})
         self._tier = tier
 
     def carry_out(self, worker: Worker, deadline: float | None) -> Execution:

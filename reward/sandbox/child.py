@@ -13,7 +13,7 @@ import time
 from types import CodeType
 from typing import Any, NoReturn
 
-from reward.sandbox.protocol import BETWEEN_SHARED_INPUTS, SHARED_RECORD
+from reward.sandbox.protocol import BETWEEN_SHARED_INPUTS, CALL_FAILED, CALL_RETURNED, SHARED_RECORD
 
 FileBase = __import__("_io")._IOBase
 
@@ -105,13 +105,13 @@ def run_function_shared(code: CodeType, scope: dict[str, Any], name: str, result
         for arguments in inputs:
             signal.setitimer(signal.ITIMER_PROF, seconds)
             started = time.process_time()
-            failed, value = False, b""
+            outcome, value = CALL_RETURNED, b""
             try:
                 value = _call(scope, name, arguments)
             except BaseException:
-                failed = True
+                outcome = CALL_FAILED
                 _print_exception()
-            _write_all(result, SHARED_RECORD.pack(failed, time.process_time() - started, len(value)) + value)
+            _write_all(result, SHARED_RECORD.pack(outcome, time.process_time() - started, len(value)) + value)
         status = 0
     except BaseException:
         _print_exception()

@@ -8,8 +8,9 @@ Template to supervisor on the result socket: one `RESULT` message per test, or o
 
 import struct
 
-PROGRAM, FUNCTION, FUNCTION_SHARED = 0, 1, 2
-"""Modes of a job: program per test; function call per test; all function calls in one process."""
+PROGRAM, FUNCTION, FUNCTION_SHARED, LIVECODEBENCH_PROGRAM, LIVECODEBENCH_FUNCTION = range(5)
+"""Modes of a job: program per test; function call per test; all function calls in one process; and the official
+LiveCodeBench checker's ways to run either, all tests in one process."""
 
 JOB_WALL = struct.Struct("<d")
 JOB = struct.Struct("<BBIIIqqddd")
@@ -30,6 +31,7 @@ INLINE_BYTES = 60_000
 ERROR_TAIL_BYTES = 2_000
 MESSAGE_BYTES = RESULT.size + INLINE_BYTES + ERROR_TAIL_BYTES
 SHARED_RECORD = struct.Struct("<Bdq")
-"""In a shared process, per call: whether it failed, its CPU seconds, and the bytes of JSON that follow."""
+"""In a shared process, per call: how it ended, its CPU seconds, and the bytes of output that follow."""
+CALL_RETURNED, CALL_FAILED, CALL_TOO_LONG = range(3)
 BETWEEN_SHARED_INPUTS = "\0"
 """Never part of JSON, so it separates the inputs of a shared process."""

@@ -20,14 +20,17 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any, NoReturn
 
-from reward.sandbox import child, kernel, landlock, privileges
+from reward.sandbox import child, kernel, landlock, livecodebench, privileges
 from reward.sandbox.protocol import (
     ERROR_TAIL_BYTES,
     FUNCTION,
+    FUNCTION_SHARED,
     INLINE_BYTES,
     JOB,
     KIND_COMPILE_ERROR,
     KIND_RESULT,
+    LIVECODEBENCH_FUNCTION,
+    LIVECODEBENCH_PROGRAM,
     PROGRAM,
     RESULT,
 )
@@ -63,6 +66,15 @@ IMPORTED_ONCE = frozenset(
     ]
 )
 """Imported in the template where the program names them. Their code is the environment's own, not the program's."""
+
+MODULE_NAMES = {
+    PROGRAM: "__main__",
+    FUNCTION: "solution",
+    FUNCTION_SHARED: "solution",
+    LIVECODEBENCH_PROGRAM: "tmp_sol",
+    LIVECODEBENCH_FUNCTION: "tmp_sol",
+}
+"""What a program finds in `__name__`, by mode."""
 
 FAILED = 70
 """Exit status of a template or child whose own machinery failed: the verdict is IE."""
@@ -148,7 +160,7 @@ def serve(job: int, result: int, box: Box, zygote: int) -> NoReturn:
     at += code_bytes + name_bytes
     out = socket.socket(fileno=result)
     restrict(box, box.baseline + memory, max(output, *sizes))
-    code = compile_source(source, out)
+    code = compile_source(source, mode, out)
     for module in sorted(IMPORTED_ONCE.intersection(code.co_names)):
         try:
             __import__(module)
@@ -192,7 +204,7 @@ def restrict(box: Box, address_space: int, file_bytes: int) -> None:
 def make_scope(mode: int, box: Box) -> dict[str, Any]:
     """The program's globals. A function problem's program is imported, as LiveCodeBench does it: it is not `__main__`,
     finds the prelude's names, and may recurse deeper."""
-    module_name = "__main__" if mode == PROGRAM else "solution"
+    module_name = MODULE_NAMES[mode]
     module = sys.modules["__main__"] = sys.modules[module_name] = type(sys)(module_name)
     scope = module.__dict__
     if mode != PROGRAM:
@@ -207,9 +219,13 @@ def install(program: BpfProgram) -> None:
     kernel.check(kernel.libc.syscall(SYS_SECCOMP, PR_SET_SECCOMP_SYSCALL_MODE, 0, ctypes.byref(program)), "seccomp")
 
 
-def compile_source(source: bytes, out: socket.socket) -> CodeType:
+def compile_source(source: bytes, mode: int, out: socket.socket) -> CodeType:
     """The program's code object; where there is none, say why and end."""
     try:
+        if mode == LIVECODEBENCH_PROGRAM:
+            return livecodebench.compile_program(source)
+        if mode == LIVECODEBENCH_FUNCTION:
+            return livecodebench.compile_function(source)
         return compile(source, "program.py", "exec", dont_inherit=True)
     except Exception as error:  # SyntaxError, ValueError (NUL), MemoryError, RecursionError, OverflowError
         text = f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:ERROR_TAIL_BYTES]
@@ -316,6 +332,10 @@ class Runner:
             child.run_program(self.code, self.scope)
         if self.mode == FUNCTION:
             child.run_function(self.code, self.scope, self.name, RESULT_DESCRIPTOR)
+        if self.mode == LIVECODEBENCH_PROGRAM:
+            livecodebench.run_program(self.code, self.scope, RESULT_DESCRIPTOR, self.call_cpu)
+        if self.mode == LIVECODEBENCH_FUNCTION:
+            livecodebench.run_function(self.code, self.scope, self.name, RESULT_DESCRIPTOR, self.call_cpu)
         child.run_function_shared(self.code, self.scope, self.name, RESULT_DESCRIPTOR, CPU_BACKSTOP * self.call_cpu)
 
     def report(self, finished: list[Finished]) -> None:

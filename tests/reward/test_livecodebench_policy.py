@@ -1,0 +1,122 @@
+"""The `livecodebench` policy: the official checker's verdicts, short of what it lets escape or cheat."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reward.config import JudgeSettings
+from reward.judge import Judge
+from reward.livecodebench import outputs_match, values_match
+from reward.submission import Submission
+from reward.verdict import Judgement, Verdict
+from xcoder_train.core.problem import Limits
+
+CASES = [json.loads(line) for line in (Path(__file__).parent / "livecodebench_verdicts.jsonl").open()]
+OFFICIAL_LIMIT_SECONDS = 6.0
+SUM = "a, b = map(int, input().split())\nprint(a + b)\n"
+REMEMBERS = "import sys\nsys.seen = getattr(sys, 'seen', 0) + 1\nprint(sys.seen)\n"
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    with Judge(JudgeSettings(policy="livecodebench"), workers=2) as judge:
+        yield judge
+
+
+def case_submission(case: dict[str, Any]) -> Submission:
+    tests = case["tests"]
+    return Submission(
+        case["id"],
+        case["code"],
+        tuple(tests["inputs"]),
+        tuple(tests["outputs"]),
+        function_name=tests["fn_name"],
+        limits=Limits(OFFICIAL_LIMIT_SECONDS, 1024),
+    )
+
+
+def judged(judge: Judge, code: str, *tests: tuple[str, str], seconds: float = 1.0) -> Judgement:
+    inputs, expected = zip(*tests, strict=True)
+    submission = Submission("p", code, inputs, expected, limits=Limits(seconds, 256))
+    (judgement,) = judge.judge([submission], stop_at_first_failure=False)
+    return judgement
+
+
+def test_every_verdict_is_the_official_one_and_unsafe_programs_never_pass(judge: Judge) -> None:
+    cases = [case for case in CASES if case["tests"]["inputs"]]  # without tests everything passes there, nothing here
+    differences = []
+    judgements = judge.judge(map(case_submission, cases), stop_at_first_failure=True)
+    for case, judgement in zip(cases, judgements, strict=True):
+        should_pass = case["official_pass"] and case["official_bug"] != "UNSAFE"
+        if (judgement.verdict is Verdict.AC) != should_pass:
+            differences.append((case["id"], judgement.verdict, case["official_result"]))
+        assert judgement.policy == "livecodebench"
+    assert len(cases) == 198
+    assert not differences
+
+
+def test_tests_share_a_process_and_none_runs_after_its_death(judge: Judge) -> None:
+    judgement = judged(judge, REMEMBERS, ("", "1"), ("", "2"), ("", "2"))
+    assert [test.verdict for test in judgement.tests] == [Verdict.AC, Verdict.AC, Verdict.WA]
+    dying = "a = int(input())\nif a == 2:\n    raise KeyboardInterrupt\nprint(a)\n"
+    judgement = judged(judge, dying, ("1", "1"), ("2", "2"), ("3", "3"))
+    assert [test.verdict for test in judgement.tests] == [Verdict.AC, Verdict.RE]
+    assert (judgement.verdict, judgement.passed, judgement.total) == (Verdict.RE, 1, 3)
+
+
+def test_a_test_over_time_is_told_from_a_failed_one_and_the_next_still_runs(judge: Judge) -> None:
+    slow = "a = int(input())\nwhile a == 2:\n    pass\nprint(8 // a)\n"
+    judgement = judged(judge, slow, ("1", "8"), ("2", "4"), ("0", "0"), ("4", "2"))
+    assert [test.verdict for test in judgement.tests] == [Verdict.AC, Verdict.TLE, Verdict.RE, Verdict.AC]
+
+
+def test_standard_input_below_the_stand_in_holds_no_other_tests(judge: Judge) -> None:
+    peek = "import os\nos.lseek(0, 0, 0)\nprint(os.read(0, 100))\n"
+    assert judged(judge, peek, ("secret", "b''"), ("more", "b''")).verdict is Verdict.AC
+
+
+def test_execution_is_that_of_python_whatever_the_policy(judge: Judge) -> None:
+    (execution,) = judge.execute([Submission("p", REMEMBERS, ("", ""), (None, None))])
+    assert [run.output for run in execution.runs] == ["1\n", "1\n"]
+
+
+def test_the_next_program_finds_nothing_of_the_last(judge: Judge) -> None:
+    assert judged(judge, "import builtins\nbuiltins.print = None\nimport os\nos.read = None\n", ("", "")).passed == 1
+    assert judged(judge, SUM, ("1 2", "3")).verdict is Verdict.AC
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [
+        ("1_000", "1000", True),
+        ("１２", "12", True),
+        ("inf", "Infinity", True),
+        ("nan", "nan ", True),
+        ("nan 1", "nan  1", False),
+        ("sNaN", "1", False),
+        ("1 2", "1\n2", False),
+        ("1e1000000", "1e1000001", False),
+        ("9" * 200_000, "9" * 199_999 + "8", False),
+    ],
+)
+def test_texts(ours: str, theirs: str, same: bool) -> None:
+    assert outputs_match(ours, theirs) is same
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [
+        ("1", "true", True),
+        ("1.0", "1", True),
+        ("Infinity", "Infinity", True),
+        ("NaN", "NaN", False),
+        ('"1"', "1", False),
+        ("", "null", False),
+        ("[" * 100_000, "[]", False),
+    ],
+)
+def test_values(ours: str, theirs: str, same: bool) -> None:
+    assert values_match(ours, theirs) is same
