@@ -43,7 +43,8 @@ class Judgement:
     """The verdict on a submission: that of its first failing test, AC where all pass.
 
     `tests` holds the tests that ran, in order (under the `livecodebench` policy none after the one in which the
-    process died); `total` counts all tests of the submission. CE and IE of the whole submission leave `tests` empty. `message` says why for CE and IE.
+    process died); `total` counts all tests of the submission. CE and IE of the whole submission leave `tests` empty.
+    `message` says why for CE and IE.
     """
 
     id: str

@@ -3,9 +3,9 @@
 It differs from `python3 program.py` in many observable ways, and published scores contain those differences, so they
 are reproduced here, facts only: all tests run one after another in one process; a stdin program becomes the body of
 one function, below a prelude of imports; its `sys.stdin` is a stand-in; only what goes through `sys.stdout` counts;
-SystemExit is a normal end; a wall-clock alarm raises an exception that the program may catch. docs/livecodebench-parity.md
-lists what follows from that, and where this deliberately does not follow. Expected outputs are not here, nor anywhere
-else in the sandbox, so a program that looks for them in its callers' frames finds nothing.
+SystemExit is a normal end; a wall-clock alarm raises an exception that the program may catch. What follows from that,
+and where this deliberately does not follow, stands in docs/livecodebench-parity.md. Expected outputs are not here, nor
+anywhere else in the sandbox, so a program that looks for them in its callers' frames finds nothing.
 """
 
 import ast
@@ -27,10 +27,34 @@ FUNCTION = "wrapped_function"
 OWNER = "__owner_of_the_function__"
 MAIN_GUARD = "__name__ == '__main__'"
 MAX_INTEGER_DIGITS = 50_000
-REFUSED_IN_OS = (
-    "kill system putenv remove removedirs rmdir fchdir setuid fork forkpty killpg rename renames truncate replace "
-    "unlink fchmod fchown chmod chown chroot lchflags lchmod lchown getcwd chdir"
-).split()
+REFUSED_IN_OS = [
+    "kill",
+    "system",
+    "putenv",
+    "remove",
+    "removedirs",
+    "rmdir",
+    "fchdir",
+    "setuid",
+    "fork",
+    "forkpty",
+    "killpg",
+    "rename",
+    "renames",
+    "truncate",
+    "replace",
+    "unlink",
+    "fchmod",
+    "fchown",
+    "chmod",
+    "chown",
+    "chroot",
+    "lchflags",
+    "lchmod",
+    "lchown",
+    "getcwd",
+    "chdir",
+]
 REFUSED_MODULES = ("ipdb", "joblib", "resource", "psutil", "tkinter")
 
 
@@ -220,7 +244,7 @@ def _plain(value: Any) -> Any:
         return value
     for kind in (int, float, str):
         if isinstance(value, kind):
-            return kind.__getnewargs__(value)[0]
+            return kind(value)
     if isinstance(value, list):
         return [_plain(element) for element in list.__iter__(value)]
     if isinstance(value, dict):
