@@ -178,7 +178,7 @@ def _stand_ins(text: str) -> Iterator[None]:
     lines = iter(text.split("\n"))
     methods = {"read": lambda *_: text, "readline": lambda *_: next(lines), "readlines": lambda *_: text.split("\n")}
     vars(original).update(methods)
-    sys.stdin = StandInStdin(text)  # type: ignore[assignment]
+    sys.stdin = StandInStdin(text)
     builtins.open = lambda *_, **__: io.StringIO(text)  # type: ignore[assignment]
     try:
         yield
