@@ -16,7 +16,10 @@ from reward.verdict import Verdict
 from reward.worker import Job, RawRun
 
 NEAR_MEMORY_LIMIT = 0.9
-MEMORY_ERROR = re.compile(rb"(?:^|\n)(?:[\w.]*\._?Array)?MemoryError\b[^\n]*\s*$")
+MEMORY_ERROR = re.compile(
+    rb"(?:^|\n)(?:[\w.]*\._?Array)?MemoryError\b[^\n]*\s*$"
+    rb"|^terminate called after throwing an instance of 'std::bad_(?:alloc|array_new_length)'"
+)
 RUNAWAY_RECURSION = b"[Previous line repeated "
 
 

@@ -8,7 +8,9 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+from reward.compiler import compile_program
 from reward.config import JudgeSettings
+from reward.language import compiled_languages
 from reward.sandbox import protocol
 from reward.submission import Submission
 from reward.worker import Job, RawRun, Worker
@@ -31,6 +33,12 @@ def run_submission(
 ) -> str | None:
     """Give `take` each test's run, in order, until it says False. Returns why the program does not compile, or None."""
     job = make_job(submission, settings, report_first)
+    if (language := compiled_languages().get(submission.language)) is not None:
+        program = compile_program(language, submission.code, worker.tier)
+        if program.error is not None:
+            return program.error
+        native = replace(job, mode=protocol.NATIVE, code="", executable=program.descriptor)
+        return worker.run(native, lambda run: take(run, native), deadline)
     if settings.policy == "livecodebench":
         return _run_as_livecodebench(worker, job, take, deadline)
     if not submission.share_process:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reward.language import PYTHON, compiled_languages
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.problem import Limits
 
@@ -43,8 +44,14 @@ class Submission:
             raise InputError(
                 f"submission {self.id!r} has {len(self.inputs)} inputs but {len(self.expected)} expected outputs"
             )
-        if self.language != "python":
-            raise InputError(f"submission {self.id!r} is in {self.language!r}: only 'python' can be judged")
+        if self.language != PYTHON and self.language not in compiled_languages():
+            known = ", ".join([PYTHON, *compiled_languages()])
+            raise InputError(f"submission {self.id!r} is in {self.language!r}; known languages are {known}")
+        if self.language != PYTHON and self.function_name is not None:
+            raise InputError(
+                f"submission {self.id!r}: function_name is for Python; a program in {self.language!r} reads standard "
+                "input"
+            )
         if self.function_name is not None and not self.function_name.isidentifier():
             raise InputError(f"submission {self.id!r}: function_name {self.function_name!r} is not a Python name")
         if self.share_process and self.function_name is None:

@@ -19,6 +19,7 @@ Result = TypeVar("Result", covariant=True)
 
 SAME = {
     protocol.PROGRAM: compare.outputs_match,
+    protocol.NATIVE: compare.outputs_match,
     protocol.FUNCTION: compare.values_match,
     protocol.FUNCTION_SHARED: compare.values_match,
     protocol.LIVECODEBENCH_PROGRAM: livecodebench.outputs_match,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from reward.sandbox import protocol
-from reward.sandbox.filters import filters
+from reward.sandbox.filters import filters, native_filter
 from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
 
 START_SECONDS = 60.0
@@ -50,6 +50,8 @@ class Job:
     memory: int
     output: int
     report_first: bool
+    executable: int | None = None
+    """A compiled program's descriptor; `code` is then empty."""
     calls: int = 1
     """Function calls that one process makes, each with `seconds` of CPU time."""
 
@@ -112,7 +114,7 @@ class Worker:
             raise
 
     def _start(self, root: str) -> None:
-        outer, inner = filters() if self.tier != "none" else (b"", b"")
+        outer, inner, native = (*filters(), native_filter()) if self.tier != "none" else (b"", b"", b"")
         readable, listable, packages = _library_paths()
         start = {
             "tier": self.tier,
@@ -122,8 +124,9 @@ class Worker:
             "listable": listable,
             "outer_bytes": len(outer),
             "inner_bytes": len(inner),
+            "native_bytes": len(native),
         }
-        descriptor = _memfd("filters", [outer, inner])
+        descriptor = _memfd("filters", [outer, inner, native])
         self._control.settimeout(START_SECONDS)
         try:
             socket.send_fds(self._control, [json.dumps(start).encode()], [descriptor])
@@ -150,8 +153,11 @@ class Worker:
             descriptor = _job_memfd(job)
             try:
                 message = protocol.JOB_WALL.pack(job.wall_cap)
+                descriptors = [descriptor, far.fileno()]
+                if job.executable is not None:
+                    descriptors.append(job.executable)
                 self._control.settimeout(START_SECONDS)
-                socket.send_fds(self._control, [message], [descriptor, far.fileno()])
+                socket.send_fds(self._control, [message], descriptors)
             finally:
                 os.close(descriptor)
                 far.close()

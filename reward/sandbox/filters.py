@@ -118,6 +118,37 @@ TEMPLATE_CALLS = [
     "landlock_restrict_self",
 ]
 
+COMPILER_CALLS = [
+    "execve",
+    "fork",
+    "vfork",
+    "wait4",
+    "waitid",
+    "unlink",
+    "unlinkat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "mkdir",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "umask",
+    "chdir",
+    "fcntl",
+    "ioctl",
+    "statfs",
+    "fstatfs",
+    "fadvise64",
+    "fallocate",
+    "copy_file_range",
+    "kill",
+    "tgkill",
+    "getpgrp",
+]
+"""What g++, the assembler and the linker need beside a program's calls."""
+CLONE_NEW_NAMESPACES = 0x7E020080
+
 FCNTL_COMMANDS = (0, 1, 2, 3, 1030, 1032)
 """F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ; F_SETFL (4) has a rule of its own."""
 F_SETFL, O_ASYNC = 4, 0x2000
@@ -135,17 +166,42 @@ OPTIMIZE_AS_TREE = 2
 @cache
 def filters() -> tuple[bytes, bytes]:
     """The outer and the inner filter as BPF programs. Raises `EnvironmentLacks` without libseccomp."""
+    seccomp = _library()
+    return _outer(seccomp, []), _inner(seccomp)
+
+
+@cache
+def native_filter() -> bytes:
+    """The outer filter of a compiled program's template: its child must become the program. What Landlock lets it
+    execute is nothing in the file system, and in its own process it has no file to write an executable to."""
+    return _outer(_library(), ["execveat"])
+
+
+@cache
+def compiler_filter() -> bytes:
+    """What a compiler may call: no sockets, no tracing, no namespaces; Landlock says which files."""
+    seccomp = _library()
+    allowed = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
+    allowed.set_attr(seccomp.Attr.CTL_OPTIMIZE, OPTIMIZE_AS_TREE)
+    for name in CHILD_CALLS + COMPILER_CALLS:
+        _add(seccomp, allowed, seccomp.ALLOW, name)
+    _add(seccomp, allowed, seccomp.ALLOW, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_NEW_NAMESPACES, 0))
+    _add(seccomp, allowed, seccomp.ERRNO(errno.ENOSYS), "clone3")
+    return _export(allowed)
+
+
+def _library():  # type: ignore[no-untyped-def]
     try:
         import pyseccomp
     except (ImportError, RuntimeError, OSError) as error:
         raise EnvironmentLacks(f"the judge needs libseccomp: {error}") from error
-    return _outer(pyseccomp), _inner(pyseccomp)
+    return pyseccomp
 
 
-def _outer(seccomp) -> bytes:  # type: ignore[no-untyped-def]
+def _outer(seccomp, more_calls: list[str]) -> bytes:  # type: ignore[no-untyped-def]
     allowed = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
     allowed.set_attr(seccomp.Attr.CTL_OPTIMIZE, OPTIMIZE_AS_TREE)
-    for name in CHILD_CALLS + TEMPLATE_CALLS:
+    for name in CHILD_CALLS + TEMPLATE_CALLS + more_calls:
         _add(seccomp, allowed, seccomp.ALLOW, name)
     for command in FCNTL_COMMANDS:
         _add(seccomp, allowed, seccomp.ALLOW, "fcntl", seccomp.Arg(1, seccomp.MASKED_EQ, LOW_WORD, command))

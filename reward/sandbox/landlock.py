@@ -8,6 +8,7 @@ can learn that a path exists, never what it holds.
 import ctypes
 import os
 import struct
+from collections.abc import Sequence
 
 from reward.sandbox.kernel import (
     SYS_LANDLOCK_ADD_RULE,
@@ -17,7 +18,11 @@ from reward.sandbox.kernel import (
     libc,
 )
 
-READ_FILE, READ_DIR = 1 << 2, 1 << 3
+EXECUTE, READ_FILE, READ_DIR = 1 << 0, 1 << 2, 1 << 3
+WRITE = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 13 | 1 << 14
+"""Write and truncate files, make and remove files and folders, move them between folders."""
+ABOUT_FILES = EXECUTE | READ_FILE | 1 << 1 | 1 << 14
+"""The rights that a path which is not a folder can have."""
 CREATE_RULESET_VERSION = 1
 RULE_PATH_BENEATH = 1
 FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
@@ -26,8 +31,11 @@ BIND_AND_CONNECT_TCP = 0b11
 SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
 
 
-def create_ruleset(readable: list[str], listable: list[str]) -> int:
-    """A ruleset's descriptor: read files and folders below `readable`, list folders (not read) below `listable`.
+def create_ruleset(
+    readable: Sequence[str], listable: Sequence[str], runnable: Sequence[str] = (), writable: Sequence[str] = ()
+) -> int:
+    """A ruleset's descriptor: read files and folders below `readable`, list folders (not read) below `listable`, also
+    execute below `runnable`, also write below `writable`.
 
     Paths that do not exist are left out. Raises `OSError` where the kernel has no Landlock.
     """
@@ -43,10 +51,14 @@ def create_ruleset(readable: list[str], listable: list[str]) -> int:
         libc.syscall(SYS_LANDLOCK_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0),
         "landlock_create_ruleset",
     )
-    for path in readable:
-        _allow(ruleset, path, READ_FILE | READ_DIR if os.path.isdir(path) else READ_FILE)
-    for path in listable:
-        _allow(ruleset, path, READ_DIR)
+    for paths, rights in (
+        (readable, READ_FILE | READ_DIR),
+        (listable, READ_DIR),
+        (runnable, EXECUTE),
+        (writable, READ_FILE | READ_DIR | WRITE),
+    ):
+        for path in paths:
+            _allow(ruleset, path, rights & handled_files & (~0 if os.path.isdir(path) else ABOUT_FILES))
     return ruleset
 
 

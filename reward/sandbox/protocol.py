@@ -2,15 +2,17 @@
 
 Supervisor to zygote, once: a `START` message with the filters and paths (JSON, from our own side). Per job: an 8-byte
 message (the job's wall-clock cap) with two descriptors, the job (a sealed memfd: header, input sizes, code, inputs)
-and the template's end of a result socket. Zygote to supervisor when every process of the job is dead: `DONE`.
-Template to supervisor on the result socket: one `RESULT` message per test, or one `COMPILE_ERROR`.
+and the template's end of a result socket; a compiled program's executable is a third. Zygote to supervisor when every
+process of the job is dead: `DONE`. Template to supervisor on the result socket: one `RESULT` message per test, or one
+`COMPILE_ERROR`.
 """
 
 import struct
 
-PROGRAM, FUNCTION, FUNCTION_SHARED, LIVECODEBENCH_PROGRAM, LIVECODEBENCH_FUNCTION = range(5)
-"""Modes of a job: program per test; function call per test; all function calls in one process; and the official
-LiveCodeBench checker's ways to run either, all tests in one process."""
+PROGRAM, FUNCTION, FUNCTION_SHARED, LIVECODEBENCH_PROGRAM, LIVECODEBENCH_FUNCTION, NATIVE = range(6)
+"""Modes of a job: program per test; function call per test; all function calls in one process; the official
+LiveCodeBench checker's ways to run either, all tests in one process; and an executable per test, which comes as a
+third descriptor."""
 
 JOB_WALL = struct.Struct("<d")
 JOB = struct.Struct("<BBIIIqqddd")

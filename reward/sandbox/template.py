@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any, NoReturn
 
-from reward.sandbox import child, kernel, landlock, livecodebench, privileges
+from reward.sandbox import kernel, landlock, livecodebench, privileges
+from reward.sandbox.programs import CPU_BACKSTOP, EXTRA_DESCRIPTOR, NativeProgram, PythonProgram
 from reward.sandbox.protocol import (
     ERROR_TAIL_BYTES,
     FUNCTION,
@@ -31,6 +32,7 @@ from reward.sandbox.protocol import (
     KIND_RESULT,
     LIVECODEBENCH_FUNCTION,
     LIVECODEBENCH_PROGRAM,
+    NATIVE,
     PROGRAM,
     RESULT,
 )
@@ -82,7 +84,6 @@ WOKEN_BY = {signal.SIGCHLD, signal.SIGIO}
 """Blocked and taken synchronously: a child ended; the supervisor closed the result socket (early stop, or it died) or
 the zygote died."""
 DESCRIPTORS = 96
-RESULT_DESCRIPTOR = 3
 FUNCTION_RECURSION_LIMIT = 50_000
 BATCH_TESTS = 16
 """Tests whose memfds are made, and whose results are reported, together: what is done outside the loop of forks
@@ -91,8 +92,6 @@ BATCH_BYTES = 1 << 20
 BATCH_SECONDS = 0.02
 COMPILE_CPU_SECONDS = 20
 TEMPLATE_CPU_SECONDS, TEMPLATE_CPU_SECONDS_PER_TEST = 2.0, 0.02
-CPU_BACKSTOP = 2
-"""RLIMIT_CPU as a multiple of the CPU limit, for a child whose template is gone."""
 CPU_CLOCK_OF_PROCESS = 0b010
 """clock_getcpuclockid(3): the low bits of the clock of a process's scheduled CPU time."""
 SHORTEST_NAP = 0.005
@@ -112,12 +111,21 @@ class BpfProgram(ctypes.Structure):
 
 
 @dataclass(slots=True)
+class Filters:
+    """The seccomp filters: of a template, of a test's process on top of it, of a compiled program's template."""
+
+    outer: BpfProgram
+    inner: BpfProgram
+    native: BpfProgram
+
+
+@dataclass(slots=True)
 class Box:
     """What every job of a zygote shares. `baseline` is the interpreter's own address space in bytes."""
 
     baseline: int
     ruleset: int | None
-    filters: tuple[BpfProgram, BpfProgram] | None
+    filters: Filters | None
     prelude: dict[str, Any]
 
 
@@ -145,8 +153,9 @@ def wait(pid: int, wall: float, cpu: float = math.inf) -> tuple[bool, int, resou
     return True, status, usage
 
 
-def serve(job: int, result: int, box: Box, zygote: int) -> NoReturn:
+def serve(descriptors: list[int], box: Box, zygote: int) -> NoReturn:
     """Run one job to its end. Raises only where our own machinery fails."""
+    job, result, *executable = descriptors
     os.setpgid(0, 0)
     privileges.die_with_parent(signal.SIGIO, zygote)  # which `wait` answers by killing the child
     fcntl.fcntl(result, fcntl.F_SETOWN, os.getpid())
@@ -159,25 +168,29 @@ def serve(job: int, result: int, box: Box, zygote: int) -> NoReturn:
     name = os.pread(job, name_bytes, at + code_bytes).decode()
     at += code_bytes + name_bytes
     out = socket.socket(fileno=result)
-    restrict(box, box.baseline + memory, max(output, *sizes))
-    code = compile_source(source, mode, out)
-    for module in sorted(IMPORTED_ONCE.intersection(code.co_names)):
-        try:
-            __import__(module)
-        except Exception:  # the program meets the same error when it imports the module itself
-            continue
-    scope = make_scope(mode, box)
+    restrict(box, mode, box.baseline + memory, max(output, *sizes))
+    program: PythonProgram | NativeProgram
+    if executable:
+        program = NativeProgram(executable[0], memory)
+    else:
+        code = compile_source(source, mode, out)
+        for module in sorted(IMPORTED_ONCE.intersection(code.co_names)):
+            try:
+                __import__(module)
+            except Exception:  # the program meets the same error when it imports the module itself
+                continue
+        program = PythonProgram(mode, code, make_scope(mode, box), name, call_cpu)
     own_cpu = time.process_time() + TEMPLATE_CPU_SECONDS + TEMPLATE_CPU_SECONDS_PER_TEST * tests
     backstop = math.ceil(max(own_cpu, CPU_BACKSTOP * cpu))
     resource.setrlimit(resource.RLIMIT_CPU, (backstop, backstop))
-    runner = Runner(mode, code, scope, name, box, job, out, cpu, call_cpu, wall)
+    runner = Runner(program, box, job, out, cpu, wall)
     gc.freeze()
     gc.enable()
     runner.run_all(at, sizes, bool(report_first))
     os._exit(0)
 
 
-def restrict(box: Box, address_space: int, file_bytes: int) -> None:
+def restrict(box: Box, mode: int, address_space: int, file_bytes: int) -> None:
     """Limits, Landlock domain and outer filter of the template and, below them, of every child.
 
     Limits that suit both are set here once: setting them in each child cost an eighth of a test.
@@ -198,7 +211,7 @@ def restrict(box: Box, address_space: int, file_bytes: int) -> None:
     if box.ruleset is not None:
         landlock.restrict_self(box.ruleset)
     if box.filters is not None:
-        install(box.filters[0])
+        install(box.filters.native if mode == NATIVE else box.filters.outer)
 
 
 def make_scope(mode: int, box: Box) -> dict[str, Any]:
@@ -250,15 +263,11 @@ class Finished:
 class Runner:
     """The loop of forks over a job's tests."""
 
-    mode: int
-    code: CodeType
-    scope: dict[str, Any]
-    name: str
+    program: PythonProgram | NativeProgram
     box: Box
     job: int
     out: socket.socket
     cpu: float
-    call_cpu: float
     wall: float
 
     def run_all(self, at: int, sizes: list[int], report_at_once: bool) -> None:
@@ -313,30 +322,20 @@ class Runner:
         given, output, error = files
         os.dup2(given, 0)
         os.dup2(error, 2)
-        if self.mode == PROGRAM:
-            os.dup2(output, 1)
-            first_closed = 3
-        else:
-            os.dup2(error, 1)
-            ruleset = self.box.ruleset
-            if ruleset == RESULT_DESCRIPTOR:
-                self.box.ruleset = os.dup(ruleset)
-            os.dup2(output, RESULT_DESCRIPTOR)
-            first_closed = RESULT_DESCRIPTOR + 1
+        os.dup2(output if self.program.prints else error, 1)
+        first_closed = EXTRA_DESCRIPTOR
+        if (extra := self.program.extra_descriptor(output)) is not None:
+            if self.box.ruleset == EXTRA_DESCRIPTOR:
+                self.box.ruleset = os.dup(EXTRA_DESCRIPTOR)
+            os.dup2(extra, EXTRA_DESCRIPTOR)
+            first_closed += 1
+        self.program.limit()
         if self.box.ruleset is not None:
             landlock.restrict_self(self.box.ruleset)
         os.closerange(first_closed, 1 << 16)
         if self.box.filters is not None:
-            install(self.box.filters[1])
-        if self.mode == PROGRAM:
-            child.run_program(self.code, self.scope)
-        if self.mode == FUNCTION:
-            child.run_function(self.code, self.scope, self.name, RESULT_DESCRIPTOR)
-        if self.mode == LIVECODEBENCH_PROGRAM:
-            livecodebench.run_program(self.code, self.scope, RESULT_DESCRIPTOR, self.call_cpu)
-        if self.mode == LIVECODEBENCH_FUNCTION:
-            livecodebench.run_function(self.code, self.scope, self.name, RESULT_DESCRIPTOR, self.call_cpu)
-        child.run_function_shared(self.code, self.scope, self.name, RESULT_DESCRIPTOR, CPU_BACKSTOP * self.call_cpu)
+            install(self.box.filters.inner)
+        self.program.run()
 
     def report(self, finished: list[Finished]) -> None:
         """Send results and release their files. Ends the process where the supervisor listens no more."""

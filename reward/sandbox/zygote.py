@@ -91,10 +91,11 @@ def main(control_descriptor: int) -> NoReturn:
     start = json.loads(start_message)
     outer = os.pread(descriptors[0], start["outer_bytes"], 0)
     inner = os.pread(descriptors[0], start["inner_bytes"], start["outer_bytes"])
+    native = os.pread(descriptors[0], start["native_bytes"], start["outer_bytes"] + start["inner_bytes"])
     os.close(descriptors[0])
     preload(start["forget_path"], start["packages"])
     try:
-        box = enter(start["tier"], start["readable"], start["listable"], outer, inner)
+        box = enter(start["tier"], start["readable"], start["listable"], (outer, inner, native))
     except OSError as error:
         control.send(json.dumps({"lacks": str(error)}).encode())
         os._exit(0)
@@ -128,7 +129,9 @@ def preload(forget_path: str, packages: str | None) -> None:
         del sys.modules[name]  # a program that imports `reward` must not find the judge
 
 
-def enter(tier: str, readable: list[str], listable: list[str], outer: bytes, inner: bytes) -> template.Box:
+def enter(
+    tier: str, readable: list[str], listable: list[str], filter_codes: tuple[bytes, bytes, bytes]
+) -> template.Box:
     """Take on what the tier shares among all jobs; what is entered per submission and per test comes back as a box."""
     with open("/proc/self/statm", encoding="ascii") as stream:
         baseline = int(stream.read().split()[0]) * resource.getpagesize()
@@ -141,7 +144,7 @@ def enter(tier: str, readable: list[str], listable: list[str], outer: bytes, inn
         ruleset = landlock.create_ruleset(readable, listable)
     privileges.give_up_privileges()
     privileges.adopt_orphans()
-    filters = None if tier == "none" else (template.BpfProgram(outer), template.BpfProgram(inner))
+    filters = None if tier == "none" else template.Filters(*map(template.BpfProgram, filter_codes))
     prelude: dict[str, Any] = {}
     exec(PRELUDE, prelude)
     return template.Box(baseline, ruleset, filters, prelude)
@@ -182,7 +185,7 @@ def serve(control: socket.socket, box: template.Box) -> NoReturn:
     """One template per job. Every process of a job is dead and reaped before the next is taken."""
     zygote = os.getpid()
     while True:
-        message, descriptors, _, _ = socket.recv_fds(control, protocol.JOB_WALL.size, 2)
+        message, descriptors, _, _ = socket.recv_fds(control, protocol.JOB_WALL.size, 3)
         if not message:
             os._exit(0)
         (job_wall,) = protocol.JOB_WALL.unpack(message)
@@ -190,7 +193,7 @@ def serve(control: socket.socket, box: template.Box) -> NoReturn:
         if pid == 0:
             try:
                 control.close()
-                template.serve(descriptors[0], descriptors[1], box, zygote)
+                template.serve(descriptors, box, zygote)
             except BaseException as error:
                 os.write(2, f"{type(error).__name__}: {error}\n".encode("utf-8", "replace")[:1000])
             os._exit(template.FAILED)

@@ -61,7 +61,7 @@ def test_without_an_output_verdicts_go_to_standard_output(tmp_path: Path, capsys
         (line(tests={}), "tests: expected a list"),
         (line(tests=[{"input": "1"}]), r"tests\[0\]: expected"),
         (line(tests=[{"input": "1", "expected": 1}]), r"tests\[0\].expected: expected text"),
-        (line(language="cobol"), "only 'python'"),
+        (line(language="cobol"), "known languages are python"),
         (line(limits={"seconds": 0}), "limits.seconds is 0"),
         (line(limits={"seconds": float("nan")}), "limits.seconds is nan"),
         (line(limits={"seconds": True}), "limits.seconds: expected a number"),
