@@ -137,13 +137,14 @@ def judge_serve_command(
     queue_tests: Annotated[int | None, typer.Option(help="Tests that may wait or run at once (20000).")] = None,
     queue_mib: Annotated[int | None, typer.Option(help="MiB of requests held at once (512).")] = None,
     request_mib: Annotated[int | None, typer.Option(help="Largest request in MiB (64).")] = None,
+    body_seconds: Annotated[float | None, typer.Option(help="Seconds a request may take to arrive (60).")] = None,
     deadline_seconds: Annotated[float | None, typer.Option(help="Seconds a request may take (600).")] = None,
     long_deadline_seconds: Annotated[float | None, typer.Option(help="The same for long batches (3600).")] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Most CPU seconds per test (120).")] = None,
     max_memory_mib: Annotated[int | None, typer.Option(help="Most MiB per test (4096).")] = None,
     shutdown_seconds: Annotated[int | None, typer.Option(help="Seconds that requests get at the end (10).")] = None,
 ) -> None:
-    """Judge over HTTP: our own endpoint, SandboxFusion's and code-judge's."""
+    """Judge over HTTP: our own endpoint, and those of SandboxFusion, code-judge and Piston."""
     from pydantic import ValidationError
 
     from reward.service.config import ServiceSettings
@@ -155,6 +156,7 @@ def judge_serve_command(
         "queue_tests": queue_tests,
         "queue_mib": queue_mib,
         "request_mib": request_mib,
+        "body_seconds": body_seconds,
         "deadline_seconds": deadline_seconds,
         "long_deadline_seconds": long_deadline_seconds,
         "max_seconds": max_seconds,
@@ -164,7 +166,10 @@ def judge_serve_command(
     try:
         settings = ServiceSettings.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        wrong = [f"--{str(each['loc'][0]).replace('_', '-')} {each['input']}: {each['msg']}" for each in error.errors()]
+        wrong = [
+            "".join(f"--{str(name).replace('_', '-')} {each['input']}: " for name in each["loc"]) + each["msg"]
+            for each in error.errors()
+        ]
         raise InputError("; ".join(wrong)) from error
     serve(settings, _judge_settings(workers=workers, policy=policy, tier=tier), token_file)
 

@@ -16,6 +16,7 @@ from reward.service.config import ServiceSettings
 from reward.service.guard import Guard
 from reward.service.judge_endpoint import add_judge_endpoint
 from reward.service.metrics import Metrics
+from reward.service.piston import add_piston
 from reward.service.queueing import Queue
 from reward.service.sandbox_fusion import add_sandbox_fusion
 
@@ -40,6 +41,7 @@ def create_app(judge: Judge, settings: ServiceSettings, token: str | None) -> Gu
     add_judge_endpoint(app, queue, settings)
     add_sandbox_fusion(app, queue, settings)
     add_code_judge(app, queue, settings)
+    add_piston(app, queue, settings)
 
     @app.get("/health", tags=["operation"])
     async def health() -> Response:

@@ -1,6 +1,6 @@
 """Settings of the HTTP service: where it listens, and what it takes before it says no."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from xcoder_train.core.settings import Settings
 
@@ -23,6 +23,9 @@ class ServiceSettings(Settings):
     queue_mib: int = Field(default=512, ge=1)
     """Bodies of all requests held at once in MiB. What would pass it is refused with status 429."""
 
+    body_seconds: float = Field(default=60.0, gt=0)
+    """A body must have arrived by then, since room is held for it. A slower one is refused with status 408."""
+
     deadline_seconds: float = Field(default=600.0, gt=0)
     """A request may take this long; what is not judged by then is an infrastructure failure, never a wrong answer."""
 
@@ -37,3 +40,9 @@ class ServiceSettings(Settings):
 
     shutdown_seconds: int = Field(default=10, ge=0)
     """How long requests in progress may go on once the service is told to end."""
+
+    @model_validator(mode="after")
+    def _one_request_must_fit(self) -> "ServiceSettings":
+        if self.queue_mib < self.request_mib:
+            raise ValueError(f"queue_mib ({self.queue_mib}) must be at least request_mib ({self.request_mib})")
+        return self

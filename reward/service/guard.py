@@ -24,8 +24,10 @@ Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None
 
 PUBLIC = {"/health", "/docs", "/openapi.json"}
 """Answered without a token: they tell nothing of what is judged."""
-BODY_SECONDS = 60.0
-"""A body must have arrived by then: room is held for it."""
+
+
+class SlowBody(Exception):
+    """The body did not arrive while room was held for it."""
 
 
 class Guard:
@@ -54,9 +56,12 @@ class Guard:
             return
         endpoint = scope["path"] if scope["path"] in self._endpoints else "other"
         started = time.monotonic()
+        answered = False
 
         async def counting_send(message: Message) -> None:
+            nonlocal answered
             if message["type"] == "http.response.start":
+                answered = True
                 self._metrics.requests.labels(endpoint, message["status"]).inc()
                 self._metrics.seconds.labels(endpoint).observe(time.monotonic() - started)
             await send(message)
@@ -74,10 +79,11 @@ class Guard:
         except (Overloaded, TooLarge) as error:
             await refusal(error)(scope, receive, counting_send)
         except asyncio.CancelledError:  # by the server, whose time for ending is over: the client is told, then it ends
+            if answered:
+                raise
             await refusal(InfrastructureError("the service is ending"))(scope, receive, counting_send)
-        except TimeoutError:
-            late = json_answer({"detail": f"the body did not arrive within {BODY_SECONDS:g} s"}, 408)
-            await late(scope, receive, counting_send)
+        except SlowBody as error:
+            await json_answer({"detail": str(error)}, 408)(scope, receive, counting_send)
 
     def _announced_size(self, headers: dict[bytes, bytes]) -> int:
         """Bytes of the body; the largest that may come where the client does not say. Raises `TooLarge`."""
@@ -90,23 +96,23 @@ class Guard:
         return size
 
     async def _read(self, receive: Receive) -> bytes | None:
-        """The whole body, or None where the client left. Raises `TooLarge`, `TimeoutError`."""
+        """The whole body, or None where the client left. Raises `TooLarge`, `SlowBody`."""
         body = bytearray()
-        async with asyncio.timeout(BODY_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                body += message.get("body", b"")
-                if len(body) > self._settings.request_mib * MIB:
-                    raise TooLarge(f"the body has more than {self._settings.request_mib} MiB")
-                if not message.get("more_body", False):
-                    return bytes(body)
+        try:
+            async with asyncio.timeout(self._settings.body_seconds):
+                while (message := await receive())["type"] != "http.disconnect":
+                    body += message.get("body", b"")
+                    if len(body) > self._settings.request_mib * MIB:
+                        raise TooLarge(f"the body has more than {self._settings.request_mib} MiB")
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError as error:
+            raise SlowBody(f"the body did not arrive within {self._settings.body_seconds:g} s") from error
+        return None
 
     async def _carry_out(self, scope: MutableMapping[str, Any], body: bytes, receive: Receive, send: Send) -> bool:
         """Run the application to its end, or until the client leaves: then False."""
         pending = [{"type": "http.request", "body": body, "more_body": False}]
-        del body  # the application has the only reference, and may drop it once it is parsed
 
         async def replay() -> Message:
             if pending:

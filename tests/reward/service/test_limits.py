@@ -124,6 +124,19 @@ def test_a_request_that_is_too_large_is_refused_before_it_is_read(start: Callabl
     assert service.metric("xcoder_judge_queue_bytes") == 0
 
 
+def test_a_request_that_does_not_arrive_is_given_up(start: Callable[..., Any]) -> None:
+    service = start("--body-seconds", "0.5")
+
+    def slow_body() -> Iterator[bytes]:
+        yield b"{"
+        time.sleep(1.5)
+        yield b"}"
+
+    answer = service.client.post("/run_code", content=slow_body(), headers={"Content-Length": "2"})
+    assert (answer.status_code, "within 0.5 s" in answer.json()["detail"]) == (408, True)
+    assert service.metric("xcoder_judge_queue_bytes") == 0
+
+
 def test_a_token_is_asked_for_and_never_told(start: Callable[..., Any], tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(TOKEN + "\n")
@@ -152,6 +165,7 @@ def test_a_token_is_asked_for_and_never_told(start: Callable[..., Any], tmp_path
         (["--host", "0.0.0.0"], "short", "at least 16"),
         (["--token-file", "/nonexistent"], None, "cannot read the token"),
         (["--queue-tests", "0"], None, "--queue-tests 0"),
+        (["--queue-mib", "1"], None, "queue_mib (1) must be at least request_mib (64)"),
         (["--tier", "Z"], None, "--tier Z"),
     ],
 )

@@ -1,6 +1,7 @@
-"""Requests exactly as the clients of SandboxFusion, verl, code-judge and rStar send them."""
+"""Requests exactly as the clients of SandboxFusion, verl, code-judge, rStar and open-r1 send them."""
 
 import base64
+import time
 from typing import Any
 
 import pytest
@@ -146,7 +147,61 @@ def test_a_submission_that_no_worker_can_run_is_refused_with_its_field(service: 
     assert empty.status_code == 422
 
 
+def open_r1(service: Any, code: str, given: str, expected: str, **config: Any) -> Any:
+    """What open-r1's CodeForces reward posts for one test."""
+    lines = {"TIME_LIMIT": 2.0, "MEMORY_LIMIT": 256.0, "INPUT_MODE": "stdio"} | config
+    payload = {
+        "files": [
+            {"name": "main.python", "content": code},
+            {"name": "input.txt", "content": given},
+            {"name": "correct_output.txt", "content": expected},
+            {"name": "grader_config", "content": "\n".join(f"{name}={value}" for name, value in lines.items())},
+        ],
+        "run_timeout": 12_000.0,
+        "language": "cf_python3",
+        "version": "*",
+    }
+    return service.client.post("/api/v2/execute", json=payload, headers={"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize(
+    ("code", "expected", "code_of_run", "passed"),
+    [
+        (SUM, "3", 0, True),
+        (SUM, "4", 0, False),
+        ("print('Yes', '\\n\\n', 1)", "YES\r\n1\r\n", 0, True),
+        ("print('yesterday')", "YESTERDAY", 0, False),
+        ("print(", "3", 1, False),
+        ("print(3)\nraise SystemExit(7)", "3", 7, False),
+        ("while True: pass", "3", 124, False),
+    ],
+)
+def test_a_codeforces_test(service: Any, code: str, expected: str, code_of_run: int, passed: bool) -> None:
+    answer = open_r1(service, code, "1 2\r\n", expected, TIME_LIMIT=0.5).json()
+    assert answer["compile"]["code"] == 0
+    assert (answer["run"]["code"], answer["run"]["stdout"].strip()) == (code_of_run, "1" if passed else "0")
+
+
+def test_what_piston_would_need_more_for_is_refused(service: Any) -> None:
+    for config in ({"INPUT_MODE": "file"}, {"TIME_LIMIT": "long"}, {"TIME_LIMIT": 1e9}, {"MEMORY_LIMIT": "inf"}):
+        answer = open_r1(service, SUM, "1 2", "3", **config)
+        assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body", "files"])
+    body = {"language": "c++17", "version": "*", "files": [{"name": "main.cpp", "content": ""}]}
+    refused = service.client.post("/api/v2/execute", json=body)
+    assert (refused.status_code, refused.json()["detail"][0]["loc"]) == (422, ["body", "language"])
+
+
+def test_an_answer_is_not_held_back_by_the_network(service: Any) -> None:
+    times = []
+    for _ in range(60):
+        started = time.monotonic()
+        service.client.post("/judge", json=judge_submission(type="cobol"))
+        times.append(time.monotonic() - started)
+    assert sorted(times)[len(times) // 2] < 0.03
+
+
 def test_signs_of_life_are_those_of_the_originals(service: Any) -> None:
     assert service.client.get("/v1/ping").json() == "pong"
     assert service.client.get("/ping").json() == "pong"
+    assert service.client.get("/api/v2/runtimes").json()[0]["aliases"] == ["cf_python3"]
     assert service.client.get("/status").json() == {"queue": 0, "num_workers": 2}
