@@ -72,17 +72,26 @@ class Judge:
         stop_at_first_failure: bool,
         deadline_seconds: float | None = None,
     ) -> list[Judgement]:
-        """Judge all of `submissions`, in order. What is not finished after `deadline_seconds` is IE."""
-        deadline = None if deadline_seconds is None else time.monotonic() + deadline_seconds
+        """Judge all of `submissions`, in order. What is not finished after `deadline_seconds` is IE.
+
+        Cancelling it ends the programs that are running for it.
+        """
         pending = [
             JudgementTask(submission, self.settings, self.tier, stop_at_first_failure) for submission in submissions
         ]
-        futures = [self._submit(task, deadline) for task in pending]
-        try:
-            return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
-        finally:
-            for future in futures:
-                future.cancel()
+        return await self._gather(pending, deadline_seconds)
+
+    async def execute_async(
+        self, submissions: Sequence[Submission], *, deadline_seconds: float | None = None
+    ) -> list[Execution]:
+        """Execute all of `submissions`, in order, under the same terms as `judge_async`."""
+        pending = [ExecutionTask(submission, self.settings, self.tier) for submission in submissions]
+        return await self._gather(pending, deadline_seconds)
+
+    @property
+    def is_alive(self) -> bool:
+        """True while every worker thread takes orders."""
+        return not self._closed.is_set() and all(thread.is_alive() for thread in self._threads)
 
     def close(self) -> None:
         """End all workers and the processes below them; what is still running raises `InfrastructureError`."""
@@ -110,12 +119,32 @@ class Judge:
     ) -> None:
         self.close()
 
-    def _submit(self, task: "tasks.Task[Result]", deadline: float | None = None) -> "Future[Result]":
+    async def _gather(self, pending: "Sequence[tasks.Task[Result]]", deadline_seconds: float | None) -> list[Result]:
+        deadline = None if deadline_seconds is None else time.monotonic() + deadline_seconds
+        orders = [self._order(task, deadline) for task in pending]
+        try:
+            return list(await asyncio.gather(*(asyncio.wrap_future(order.future) for order in orders)))
+        finally:
+            for order in orders:
+                self._abandon(order)
+
+    def _submit(self, task: "tasks.Task[Result]") -> "Future[Result]":
+        return self._order(task, None).future
+
+    def _order(self, task: "tasks.Task[Result]", deadline: float | None) -> "_Order[Result]":
         if self._closed.is_set():
             raise InfrastructureError("this judge is closed")
-        future: Future[Result] = Future()
-        self._queue.put(_Order(task, future, deadline))
-        return future
+        order = _Order(task, Future(), deadline)
+        self._queue.put(order)
+        return order
+
+    def _abandon(self, order: "_Order[Any]") -> None:
+        """Drop an order that nobody waits for, also one whose program runs. Nothing where it is done."""
+        if order.future.done() or order.future.cancel():
+            return
+        order.is_abandoned = True
+        for thread in self._threads:
+            thread.interrupt(order)
 
     def _stream(self, pending: "Iterable[tasks.Task[Result]]") -> Iterator[Result]:
         futures: deque[Future[Result]] = deque()
@@ -140,6 +169,7 @@ class _Order(Generic[Result]):
     task: "tasks.Task[Result]"
     future: "Future[Result]"
     deadline: float | None
+    is_abandoned: bool = False
 
 
 class _WorkerThread(threading.Thread):
@@ -154,41 +184,57 @@ class _WorkerThread(threading.Thread):
         self._orders = orders
         self._closed = closed
         self._worker: Worker | None = None
+        self._current: _Order[Any] | None = None
         self._lock = threading.Lock()
 
     def run(self) -> None:
         while (order := self._orders.get()) is not None:
             if order.future.set_running_or_notify_cancel():
+                with self._lock:
+                    self._current = order
                 try:
-                    order.future.set_result(self._carry_out(order.task, order.deadline))
+                    order.future.set_result(self._carry_out(order))
                 except BaseException as error:
                     order.future.set_exception(error)
+                with self._lock:
+                    self._current = None
+                if self._worker is not None and self._worker.is_interrupted:  # too late: its job had just ended
+                    self._drop_worker()
         self._drop_worker()
 
-    def interrupt(self) -> None:
-        """Make a running job fail at once."""
+    def interrupt(self, order: "_Order[Any] | None" = None) -> None:
+        """Make a running job fail at once: that of `order` only, or whichever runs."""
         with self._lock:
-            if self._worker is not None:
+            if self._worker is not None and (order is None or order is self._current):
                 self._worker.interrupt()
 
-    def _carry_out(self, task: "tasks.Task[Result]", deadline: float | None) -> Result:
+    def _carry_out(self, order: "_Order[Result]") -> Result:
         """Run a task, a second time on a fresh worker where the first one failed; then it is IE."""
-        reason = ""
+        task, deadline, reason = order.task, order.deadline, ""
         for _ in range(ATTEMPTS):
-            if self._closed.is_set():
-                raise InfrastructureError("the judge was closed before the verdict")
             if deadline is not None and time.monotonic() >= deadline:
                 return task.infrastructure_failure("the deadline passed before the program was run")
+            self._check_wanted(order)
             try:
-                return task.carry_out(self._live_worker(), deadline)
+                worker = self._live_worker()
+                self._check_wanted(order)  # again, now that the worker can be interrupted: nothing slips in between
+                return task.carry_out(worker, deadline)
             except DeadlinePassed as error:
                 self._drop_worker()
                 return task.infrastructure_failure(str(error))
             except (InfrastructureError, EnvironmentLacks) as error:
                 self._drop_worker()
+                if self._closed.is_set() or order.is_abandoned:
+                    raise
                 reason = str(error)
                 logger.warning("a sandbox worker failed on submission %r: %s", task.submission.id, reason)
         return task.infrastructure_failure(reason)
+
+    def _check_wanted(self, order: "_Order[Any]") -> None:
+        if self._closed.is_set():
+            raise InfrastructureError("the judge was closed before the verdict")
+        if order.is_abandoned:
+            raise InfrastructureError("nobody waits for the verdict any more")
 
     def _live_worker(self) -> Worker:
         if self._worker is None:

@@ -3,6 +3,7 @@
 Both turn a submission into a job without its expected outputs, take the raw runs that come back, and give a result.
 """
 
+import os
 from typing import Protocol, TypeVar
 
 from reward import compare, livecodebench
@@ -106,14 +107,17 @@ class ExecutionTask:
 
         def take(raw: RawRun, job: Job) -> bool:
             failure = failure_of(raw, job)
+            output = raw.output.decode("utf-8", "replace")
             runs.append(
                 Run(
                     status=failure.value if failure else "OK",
-                    output=None if failure else raw.output.decode("utf-8", "replace"),
+                    output=None if failure else output,
                     cpu_seconds=raw.cpu_seconds,
                     wall_seconds=raw.wall_seconds,
                     memory_mib=raw.resident_kib / 1024,
                     error=raw.error.decode("utf-8", "replace"),
+                    stdout=output if job.mode == protocol.PROGRAM else "",
+                    return_code=_return_code(raw.status),
                 )
             )
             return True
@@ -131,3 +135,10 @@ class ExecutionTask:
     def _all(self, status: Verdict, reason: str) -> Execution:
         run = Run(status=status.value, output=None, error=reason)
         return Execution(self.submission.id, (run,) * len(self.submission.inputs), self._tier)
+
+
+def _return_code(status: int) -> int | None:
+    """As in `subprocess`, of a wait status that a template sent; None where no process ends like that."""
+    if os.WIFEXITED(status):
+        return os.WEXITSTATUS(status)
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else None

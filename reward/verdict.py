@@ -87,7 +87,9 @@ class Run:
     """One test of an execution: `status` is "OK" or a verdict other than AC and WA.
 
     `output` is standard output (stdin problems) or the returned value as JSON (function problems), and None unless
-    `status` is "OK". `error` is the end of what the program wrote to standard error.
+    `status` is "OK". `error` is the end of what the program wrote to standard error. `stdout` is standard output up to
+    its cap whatever the status, empty for function problems. `return_code` is as in `subprocess`: the exit status, or
+    minus the signal that ended it; None where the program never ran.
     """
 
     status: str
@@ -96,6 +98,8 @@ class Run:
     wall_seconds: float = 0.0
     memory_mib: float = 0.0
     error: str = ""
+    stdout: str = ""
+    return_code: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

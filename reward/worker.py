@@ -89,6 +89,7 @@ class Worker:
     def __init__(self, tier: str) -> None:
         self.tier = tier
         self._near: socket.socket | None = None
+        self.is_interrupted = False
         self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._errors = os.memfd_create("zygote-errors")
         root = str(Path(__file__).resolve().parents[1])
@@ -150,6 +151,9 @@ class Worker:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._near = near
         try:
+            if self.is_interrupted:
+                far.close()
+                raise InfrastructureError("the worker was interrupted")
             descriptor = _job_memfd(job)
             try:
                 message = protocol.JOB_WALL.pack(job.wall_cap)
@@ -224,7 +228,11 @@ class Worker:
         return text or "it left no message"
 
     def interrupt(self) -> None:
-        """From another thread: end the job in progress, whose `run` then raises `InfrastructureError`."""
+        """From another thread: end the job in progress, whose `run` then raises `InfrastructureError`.
+
+        Between jobs it is the next one that raises. The worker is to be closed then.
+        """
+        self.is_interrupted = True
         near = self._near
         if near is not None:
             with contextlib.suppress(OSError):  # the job has just ended by itself

@@ -180,6 +180,30 @@ def test_execution_gives_each_status_and_output(judge: Judge) -> None:
     assert [run.output for run in execution.runs] == ["0\n", None, None, "3\n"]
 
 
+def test_execution_gives_standard_output_and_return_code_of_a_failing_program(judge: Judge) -> None:
+    code = "import sys\nn = int(input())\nprint(n, flush=True)\nif n == 3: import os; os.abort()\nsys.exit(n)\n"
+    (execution,) = judge.execute([program(code, ("0", ""), ("2", ""), ("3", ""))])
+    assert [run.stdout for run in execution.runs] == ["0\n", "2\n", "3\n"]
+    assert [run.return_code for run in execution.runs[:2]] == [0, 2]
+    assert (execution.runs[2].return_code or 0) < 0  # by which signal is up to the C library
+
+
+def test_cancelling_ends_what_runs_and_loses_nothing_else(judge: Judge) -> None:
+    async def cancel_and_go_on() -> tuple[float, list[Verdict]]:
+        sleeping = [program("import time\ntime.sleep(30)", ("", ""), seconds=30.0)] * (2 * judge.workers)
+        abandoned = asyncio.create_task(judge.judge_async(sleeping, stop_at_first_failure=True))
+        await asyncio.sleep(0.5)
+        others = asyncio.create_task(judge.judge_async([program(SUM, ("1 2", "3"))] * 20, stop_at_first_failure=True))
+        started = time.monotonic()
+        abandoned.cancel()
+        judgements = await others
+        return time.monotonic() - started, [judgement.verdict for judgement in judgements]
+
+    seconds, verdicts = asyncio.run(cancel_and_go_on())
+    assert verdicts == [Verdict.AC] * 20
+    assert seconds < 10
+
+
 @pytest.mark.parametrize("share_process", [False, True])
 def test_function_problems(judge: Judge, share_process: bool) -> None:
     code = textwrap.dedent("""

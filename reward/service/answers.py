@@ -1,0 +1,59 @@
+"""What every endpoint answers when it cannot answer: one JSON form, `{"detail": …}`, with the status that fits."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+
+from reward.service.queueing import Overloaded, TooLarge
+from xcoder_train.core.errors import InfrastructureError
+
+RETRY_AFTER = {"Retry-After": "2"}
+"""Seconds after which a refused client may come back: longer than most programs run."""
+MOST_ERRORS = 20
+"""Wrong fields that one answer names."""
+
+
+class FieldError(Exception):
+    """A field of the request that has the right type and a wrong value."""
+
+    def __init__(self, field: Sequence[str | int], message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON in ASCII only: a client's text can hold half of a surrogate pair, which has no UTF-8 form."""
+    return Response(json.dumps(content), status, dict(headers or {}), media_type="application/json")
+
+
+def refusal(error: Exception) -> Response:
+    """The answer to a request that is not carried out. Raises any other error again."""
+    match error:
+        case Overloaded():
+            return json_answer({"detail": str(error)}, 429, RETRY_AFTER)
+        case TooLarge():
+            return json_answer({"detail": str(error)}, 413)
+        case InfrastructureError():
+            return json_answer({"detail": str(error)}, 503, RETRY_AFTER)
+        case FieldError():
+            wrong = {"type": "value_error", "loc": ["body", *error.field], "msg": error.message}
+            return json_answer({"detail": [wrong]}, 422)
+        case RequestValidationError():
+            # Without the value itself, which may be as large as the request.
+            errors = [{key: each[key] for key in ("type", "loc", "msg")} for each in error.errors()[:MOST_ERRORS]]
+            return json_answer({"detail": errors}, 422)
+    raise error
+
+
+def add_refusals(app: FastAPI) -> None:
+    """Let `app` answer these errors wherever an endpoint raises them."""
+
+    async def handle(_: Request, error: Exception) -> Response:
+        return refusal(error)
+
+    for kind in (Overloaded, TooLarge, InfrastructureError, FieldError, RequestValidationError):
+        app.add_exception_handler(kind, handle)

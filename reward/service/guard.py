@@ -1,0 +1,140 @@
+"""What happens to a request before and around its endpoint: token, size, room, and a client that leaves.
+
+It stands outside the application, so nothing of a request is read, let alone parsed, before its token was seen and
+room for it was found. A client that leaves cancels the endpoint, and with it the programs that run for it.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from reward.service.answers import json_answer, refusal
+from reward.service.authentication import Authenticator
+from reward.service.config import ServiceSettings
+from reward.service.metrics import Metrics
+from reward.service.queueing import MIB, Overloaded, Queue, TooLarge
+from xcoder_train.core.errors import InfrastructureError
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+PUBLIC = {"/health", "/docs", "/openapi.json"}
+"""Answered without a token: they tell nothing of what is judged."""
+
+
+class SlowBody(Exception):
+    """The body did not arrive while room was held for it."""
+
+
+class Guard:
+    """An ASGI application around another one. `endpoints` are the paths that metrics tell apart."""
+
+    def __init__(
+        self,
+        app: Application,
+        queue: Queue,
+        authenticator: Authenticator,
+        metrics: Metrics,
+        settings: ServiceSettings,
+        endpoints: set[str],
+    ) -> None:
+        self._app = app
+        self._queue = queue
+        self._authenticator = authenticator
+        self._metrics = metrics
+        self._settings = settings
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        endpoint = scope["path"] if scope["path"] in self._endpoints else "other"
+        started = time.monotonic()
+        answered = False
+
+        async def counting_send(message: Message) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start":
+                answered = True
+                self._metrics.requests.labels(endpoint, message["status"]).inc()
+                self._metrics.seconds.labels(endpoint).observe(time.monotonic() - started)
+            await send(message)
+
+        headers = dict(scope["headers"])
+        if scope["path"] not in PUBLIC and not self._authenticator.admits(headers.get(b"authorization")):
+            refused = json_answer({"detail": "a valid token is required"}, 401, {"WWW-Authenticate": "Bearer"})
+            await refused(scope, receive, counting_send)
+            return
+        try:
+            with self._queue.room_for_bytes(self._announced_size(headers)):
+                body = await self._read(receive)
+                if body is not None and not await self._carry_out(scope, body, receive, counting_send):
+                    self._metrics.disconnects.labels(endpoint).inc()
+        except (Overloaded, TooLarge) as error:
+            await refusal(error)(scope, receive, counting_send)
+        except asyncio.CancelledError:  # by the server, whose time for ending is over: the client is told, then it ends
+            if answered:
+                raise
+            await refusal(InfrastructureError("the service is ending"))(scope, receive, counting_send)
+        except SlowBody as error:
+            await json_answer({"detail": str(error)}, 408)(scope, receive, counting_send)
+
+    def _announced_size(self, headers: dict[bytes, bytes]) -> int:
+        """Bytes of the body; the largest that may come where the client does not say. Raises `TooLarge`."""
+        most = self._settings.request_mib * MIB
+        if b"transfer-encoding" in headers:
+            return most
+        size = int(headers.get(b"content-length", b"0"))
+        if size > most:
+            raise TooLarge(f"the body has {size} bytes; at most {self._settings.request_mib} MiB are taken")
+        return size
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """The whole body, or None where the client left. Raises `TooLarge`, `SlowBody`."""
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._settings.body_seconds):
+                while (message := await receive())["type"] != "http.disconnect":
+                    body += message.get("body", b"")
+                    if len(body) > self._settings.request_mib * MIB:
+                        raise TooLarge(f"the body has more than {self._settings.request_mib} MiB")
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError as error:
+            raise SlowBody(f"the body did not arrive within {self._settings.body_seconds:g} s") from error
+        return None
+
+    async def _carry_out(self, scope: MutableMapping[str, Any], body: bytes, receive: Receive, send: Send) -> bool:
+        """Run the application to its end, or until the client leaves: then False."""
+        pending = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            if pending:
+                return pending.pop()
+            await asyncio.Event().wait()  # what comes after the body is watched here, not there
+            raise AssertionError("never set")
+
+        application = asyncio.ensure_future(self._app(scope, replay, send))
+        departure = asyncio.ensure_future(_departure(receive))
+        try:
+            await asyncio.wait({application, departure}, return_when=asyncio.FIRST_COMPLETED)
+            if application.done():
+                await application
+                return True
+            return False
+        finally:
+            for task in (application, departure):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+
+async def _departure(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,134 @@
+"""The bounded queue before the judge: what it has no room for is refused at once, and no request starves another.
+
+Room is counted in tests and in bytes of requests. A request hands the judge a few submissions at a time and the next
+ones as results come back, so a small request waits for a few programs of a large one, never for all of it.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from reward.judge import Judge
+from reward.service.config import ServiceSettings
+from reward.service.metrics import Metrics
+from reward.submission import Submission
+from reward.verdict import Execution, Judgement
+
+Result = TypeVar("Result")
+MIB = 1 << 20
+IN_FLIGHT_PER_WORKER = 2
+"""Enough that a worker never waits for the event loop, few enough that requests take turns."""
+
+
+class Overloaded(Exception):
+    """There is no room now; the client may come back later."""
+
+
+class TooLarge(Exception):
+    """There would be no room even in an empty queue."""
+
+
+class Queue:
+    """Runs submissions on a judge for many requests at once. For one event loop."""
+
+    def __init__(self, judge: Judge, settings: ServiceSettings, metrics: Metrics) -> None:
+        self.judge = judge
+        self._settings = settings
+        self._metrics = metrics
+        self.tests = 0
+        self.bytes = 0
+
+    @contextmanager
+    def room_for_bytes(self, size: int) -> Iterator[None]:
+        """Hold room for a request's body. Raises `Overloaded`."""
+        if self.bytes + size > self._settings.queue_mib * MIB:
+            raise Overloaded(f"requests of {self.bytes} bytes are in progress; at most {self._settings.queue_mib} MiB")
+        self._add_bytes(size)
+        try:
+            yield
+        finally:
+            self._add_bytes(-size)
+
+    async def judge_all(
+        self, submissions: Sequence[Submission], *, stop_at_first_failure: bool, deadline_seconds: float
+    ) -> list[Judgement]:
+        """Judge all of `submissions`, in order. What is not finished in time is IE. Raises `Overloaded`, `TooLarge`."""
+
+        async def judge(submission: Submission, seconds: float) -> Judgement:
+            (judgement,) = await self.judge.judge_async(
+                [submission], stop_at_first_failure=stop_at_first_failure, deadline_seconds=seconds
+            )
+            for test in judgement.tests:
+                self._count(test.verdict.value, test.cpu_seconds)
+            if not judgement.tests:
+                self._count(judgement.verdict.value, 0.0)
+            return judgement
+
+        return await self._run(submissions, judge, IN_FLIGHT_PER_WORKER * self.judge.workers, deadline_seconds)
+
+    async def execute_all(
+        self, submissions: Sequence[Submission], take: Callable[[Execution], Result], *, deadline_seconds: float
+    ) -> list[Result]:
+        """Execute all of `submissions`, and give what `take` makes of each, in order, under the same terms.
+
+        What programs print is held for as many submissions as there are workers: `take` should keep little of it.
+        """
+
+        async def execute(submission: Submission, seconds: float) -> Result:
+            (execution,) = await self.judge.execute_async([submission], deadline_seconds=seconds)
+            for run in execution.runs:
+                self._count(run.status, run.cpu_seconds)
+            return take(execution)
+
+        return await self._run(submissions, execute, self.judge.workers, deadline_seconds)
+
+    async def _run(
+        self,
+        submissions: Sequence[Submission],
+        run: Callable[[Submission, float], Awaitable[Result]],
+        in_flight: int,
+        deadline_seconds: float,
+    ) -> list[Result]:
+        deadline = time.monotonic() + deadline_seconds
+        results: dict[int, Result] = {}
+        left = iter(enumerate(submissions))
+
+        async def take_turns() -> None:
+            for index, submission in left:
+                results[index] = await run(submission, deadline - time.monotonic())
+
+        with self._room_for_tests(sum(len(submission.inputs) for submission in submissions)):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(in_flight, len(submissions))):
+                        group.create_task(take_turns())
+            except ExceptionGroup as errors:  # each of them says the same: the judge is closed
+                raise errors.exceptions[0] from errors
+        return [results[index] for index in range(len(submissions))]
+
+    @contextmanager
+    def _room_for_tests(self, count: int) -> Iterator[None]:
+        most = self._settings.queue_tests
+        if count > most:
+            raise TooLarge(f"{count} tests in one request; the queue takes {most}")
+        if self.tests + count > most:
+            raise Overloaded(f"{self.tests} tests wait or run, {count} more were asked for; the queue takes {most}")
+        self._add_tests(count)
+        try:
+            yield
+        finally:
+            self._add_tests(-count)
+
+    def _add_tests(self, count: int) -> None:
+        self.tests += count
+        self._metrics.queued_tests.set(self.tests)
+
+    def _add_bytes(self, size: int) -> None:
+        self.bytes += size
+        self._metrics.queued_bytes.set(self.bytes)
+
+    def _count(self, verdict: str, cpu_seconds: float) -> None:
+        self._metrics.tests.labels(verdict).inc()
+        self._metrics.test_cpu_seconds.inc(cpu_seconds)

@@ -1,0 +1,132 @@
+"""SandboxFusion's `POST /run_code`, as its own client and verl's speak it: one program, one input, its output back.
+
+What differs from the original: `run_timeout` bounds CPU time, and wall-clock time only as the judge's settings say;
+Python alone is run; a program finds no files, so `files` must be empty and `fetch_files` yields none; of standard
+error the last 2,000 bytes come back.
+"""
+
+import signal
+import time
+from typing import Any, Literal
+
+from fastapi import FastAPI, Response
+from pydantic import BaseModel, Field
+
+from reward.service.answers import RETRY_AFTER, FieldError, json_answer
+from reward.service.config import ServiceSettings
+from reward.service.queueing import Queue
+from reward.submission import Submission
+from reward.verdict import Execution, Run, Verdict
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.problem import Limits
+
+DEFAULT_MEMORY_MIB = 1024
+"""Where the request sets no limit; verl's own default."""
+PATIENCE_SECONDS = 8.0
+"""verl's client waits compile_timeout + run_timeout + 10 s, and tries again after a 504, never after its own timeout.
+So a request that waited too long is answered just before the client gives up."""
+
+
+class RunCodeRequest(BaseModel):
+    """A program to run."""
+
+    code: str
+    language: Literal["python"]
+    stdin: str | None = None
+    run_timeout: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    compile_timeout: float = Field(default=10.0, ge=0, allow_inf_nan=False)
+    memory_limit_MB: int = -1
+    files: dict[str, str | None] = {}
+    fetch_files: list[str] = []
+
+
+class CommandRunResult(BaseModel):
+    """How the program ended. `execution_time` is wall-clock seconds; `return_code` is None where it ran out of time."""
+
+    status: Literal["Finished", "Error", "TimeLimitExceeded"]
+    execution_time: float | None = None
+    return_code: int | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+
+
+class RunCodeResponse(BaseModel):
+    """`SandboxError` is a fault of ours: nothing is known about the program."""
+
+    status: Literal["Success", "Failed", "SandboxError"]
+    message: str
+    compile_result: CommandRunResult | None = None
+    run_result: CommandRunResult | None = None
+    executor_pod_name: str | None = None
+    files: dict[str, str] = {}
+
+
+def add_sandbox_fusion(app: FastAPI, queue: Queue, settings: ServiceSettings) -> None:
+    """Add `POST /run_code` and `GET /v1/ping`."""
+
+    @app.get("/v1/ping", tags=["SandboxFusion"])
+    async def ping() -> str:
+        """Answer "pong"."""
+        return "pong"
+
+    @app.post("/run_code", response_model=RunCodeResponse, tags=["SandboxFusion"])
+    async def run_code(body: RunCodeRequest) -> Response:
+        """Run a program on one input."""
+        submission = _submission(body, settings)
+        patience = min(settings.deadline_seconds, body.compile_timeout + body.run_timeout + PATIENCE_SECONDS)
+        deadline = time.monotonic() + patience
+        (run,) = await queue.execute_all([submission], _only_run, deadline_seconds=patience)
+        if run.status == Verdict.IE and time.monotonic() >= deadline:
+            return json_answer({"detail": f"not run within {patience:g} s: {run.error}"}, 504, RETRY_AFTER)
+        return json_answer(_answer(run))
+
+
+def _submission(body: RunCodeRequest, settings: ServiceSettings) -> Submission:
+    if body.files:
+        raise FieldError(("files",), "programs find no files here: pass data by stdin")
+    if body.run_timeout > settings.max_seconds:
+        raise FieldError(("run_timeout",), f"at most {settings.max_seconds:g} seconds are given here")
+    if body.memory_limit_MB > settings.max_memory_mib:
+        raise FieldError(("memory_limit_MB",), f"at most {settings.max_memory_mib} MiB are given here")
+    memory_mib = body.memory_limit_MB if body.memory_limit_MB > 0 else DEFAULT_MEMORY_MIB
+    try:
+        return Submission(
+            "run_code", body.code, (body.stdin or "",), (None,), limits=Limits(body.run_timeout, memory_mib)
+        )
+    except InputError as error:
+        raise FieldError(("memory_limit_MB",), str(error)) from error
+
+
+def _only_run(execution: Execution) -> Run:
+    return execution.runs[0]
+
+
+def _answer(run: Run) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "status": "Success" if run.status == "OK" else "Failed",
+        "message": "",
+        "compile_result": None,  # as the original answers for Python: a SyntaxError is an error of the run
+        "run_result": None,
+        "executor_pod_name": None,
+        "files": {},
+    }
+    if run.status == Verdict.IE:
+        return answer | {"status": "SandboxError", "message": run.error}
+    out_of_time = run.status == Verdict.TLE
+    answer["run_result"] = {
+        "status": "TimeLimitExceeded" if out_of_time else "Finished",
+        "execution_time": run.wall_seconds,
+        "return_code": None if out_of_time else _return_code(run),
+        "stdout": run.stdout,
+        "stderr": run.error,
+    }
+    return answer
+
+
+def _return_code(run: Run) -> int:
+    """Never 0 for a program that failed, or clients would compare what it printed."""
+    if run.status == Verdict.OLE:
+        return run.return_code or -signal.SIGXFSZ
+    if run.status == "OK":
+        return 0
+    return run.return_code or 1

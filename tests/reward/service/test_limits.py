@@ -1,0 +1,180 @@
+"""What the service refuses: strangers, too much at once, too large, too slow. And its faults are never verdicts."""
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+TOKEN = "correct-horse-battery-staple"
+SLEEP = "import time\ntime.sleep(20)"
+
+
+def sleeping(tests: int, seconds: float = 30) -> dict[str, Any]:
+    each = {"input": "", "expected": ""}
+    return {"submissions": [{"id": "s", "code": SLEEP, "tests": [each] * tests, "limits": {"seconds": seconds}}]}
+
+
+@contextmanager
+def in_background(work: Callable[[], Any]) -> Iterator[list[Any]]:
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(work()))
+    thread.start()
+    try:
+        yield results
+    finally:
+        thread.join()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def post_and_leave(service: Any, path: str, body: dict[str, Any], seconds: float) -> None:
+    with pytest.raises(httpx.ReadTimeout), httpx.Client(base_url=service.address, timeout=seconds) as client:
+        client.post(path, json=body)
+
+
+def test_a_full_queue_is_answered_with_429_and_takes_again_later(start: Callable[..., Any]) -> None:
+    service = start("--workers", "1", "--queue-tests", "4")
+    with in_background(lambda: post_and_leave(service, "/v1/judge", sleeping(4), 3)):
+        until(lambda: service.metric("xcoder_judge_queue_tests") == 4)
+        for path, body in [
+            ("/v1/judge", sleeping(1)),
+            ("/run_code", {"code": "print(1)", "language": "python"}),
+            ("/judge/long-batch", {"type": "batch", "submissions": [{"type": "python", "solution": ""}]}),
+        ]:
+            answer = service.client.post(path, json=body)
+            assert (answer.status_code, int(answer.headers["Retry-After"]) >= 1) == (429, True)
+            assert "the queue takes 4" in answer.json()["detail"]
+        assert service.client.get("/health").status_code == 200
+    until(lambda: service.metric("xcoder_judge_queue_tests") == 0)
+    assert service.client.post("/run_code", json={"code": "print(1)", "language": "python"}).status_code == 200
+    assert service.client.post("/v1/judge", json=sleeping(5)).status_code == 413
+
+
+def test_a_client_that_leaves_ends_its_programs(start: Callable[..., Any]) -> None:
+    service = start("--workers", "1")
+    post_and_leave(service, "/run_code", {"code": SLEEP, "language": "python", "run_timeout": 60}, 1)
+    started = time.monotonic()
+    assert service.client.post("/judge", json={"type": "python", "solution": "print(1)"}).json()["success"]
+    assert time.monotonic() - started < 5
+    assert service.metric('xcoder_judge_disconnects_total{endpoint="/run_code"}') == 1
+    assert service.metric("xcoder_judge_queue_tests") == 0
+
+
+def test_a_small_request_does_not_wait_for_all_of_a_large_one(start: Callable[..., Any]) -> None:
+    service = start("--workers", "1")
+    napping = {"type": "python", "solution": "import time\ntime.sleep(0.05)"}
+    batch = {"type": "batch", "submissions": [napping | {"solution": napping["solution"] + f"#{k}"} for k in range(30)]}
+    with in_background(lambda: service.client.post("/judge/long-batch", json=batch)) as large:
+        until(lambda: service.metric("xcoder_judge_queue_tests") == 30)
+        assert httpx.post(service.address + "/judge", json=napping, timeout=30).json()["success"]
+        assert large == []
+    assert [each["success"] for each in large[0].json()["results"]] == [True] * 30
+
+
+def test_what_is_not_judged_in_time_is_no_verdict(start: Callable[..., Any]) -> None:
+    service = start("--workers", "1", "--deadline-seconds", "0.5")
+    (verdict,) = service.client.post("/v1/judge", json=sleeping(1)).json()["verdicts"]
+    assert (verdict["verdict"], "deadline" in verdict["message"]) == ("IE", True)
+    assert service.client.post("/run_code", json={"code": SLEEP, "language": "python"}).status_code == 504
+    result = service.client.post("/judge", json={"type": "python", "solution": SLEEP, "expected_output": ""}).json()
+    assert (result["success"], result["reason"]) == (False, "queue_timeout")
+
+
+def test_a_sandbox_that_keeps_dying_is_no_verdict(start: Callable[..., Any]) -> None:
+    service = start("--workers", "1")
+    over = threading.Event()
+
+    def kill_sandboxes() -> None:
+        while not over.wait(0.3):
+            for process in service.below():
+                try:
+                    process.kill()
+                except psutil.NoSuchProcess:
+                    continue
+
+    with in_background(kill_sandboxes):
+        try:
+            answer = service.client.post("/run_code", json={"code": SLEEP, "language": "python"}).json()
+            result = service.client.post("/run", json={"type": "python", "solution": SLEEP}).json()
+            (verdict,) = service.client.post("/v1/judge", json=sleeping(1)).json()["verdicts"]
+        finally:
+            over.set()
+    assert (answer["status"], answer["run_result"], bool(answer["message"])) == ("SandboxError", None, True)
+    assert (result["reason"], result["success"], result["run_success"]) == ("internal_error", False, False)
+    assert (verdict["verdict"], verdict["passed"], bool(verdict["message"])) == ("IE", 0, True)
+
+
+def test_a_request_that_is_too_large_is_refused_before_it_is_read(start: Callable[..., Any]) -> None:
+    service = start("--request-mib", "1", "--queue-mib", "1")
+    large = b'{"code": "' + b"x" * (1 << 20) + b'", "language": "python"}'
+    assert service.client.post("/run_code", content=large).status_code == 413
+    assert service.client.post("/run_code", content=iter([large])).status_code == 413
+    assert service.metric("xcoder_judge_queue_bytes") == 0
+
+
+def test_a_request_that_does_not_arrive_is_given_up(start: Callable[..., Any]) -> None:
+    service = start("--body-seconds", "0.5")
+
+    def slow_body() -> Iterator[bytes]:
+        yield b"{"
+        time.sleep(1.5)
+        yield b"}"
+
+    answer = service.client.post("/run_code", content=slow_body(), headers={"Content-Length": "2"})
+    assert (answer.status_code, "within 0.5 s" in answer.json()["detail"]) == (408, True)
+    assert service.metric("xcoder_judge_queue_bytes") == 0
+
+
+def test_a_token_is_asked_for_and_never_told(start: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(TOKEN + "\n")
+    service = start("--host", "0.0.0.0", "--token-file", str(file))
+    program = {"code": "print(1)", "language": "python"}
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}, {"Authorization": "Basic %"}):
+        answer = service.client.post("/run_code", json=program, headers=headers)
+        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert service.client.get("/metrics").status_code == 401
+    assert service.client.get("/health").status_code == 200
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    assert service.client.post("/run_code", json=program, headers=bearer).json()["status"] == "Success"
+    in_url = service.address.replace("://", f"://trainer:{TOKEN}@") + "/run_code"
+    assert httpx.post(in_url, json=program).json()["status"] == "Success"
+    metrics = service.client.get("/metrics", headers=bearer).text
+    assert 'xcoder_judge_requests_total{endpoint="/run_code",status="401"} 4.0' in metrics
+    service.end()
+    assert TOKEN not in service.said + metrics
+
+
+@pytest.mark.parametrize(
+    ("options", "token", "message"),
+    [
+        (["--host", "0.0.0.0"], None, "a token is required"),
+        (["--host", "::"], None, "a token is required"),
+        (["--host", "0.0.0.0"], "short", "at least 16"),
+        (["--token-file", "/nonexistent"], None, "cannot read the token"),
+        (["--queue-tests", "0"], None, "--queue-tests 0"),
+        (["--queue-mib", "1"], None, "queue_mib (1) must be at least request_mib (64)"),
+        (["--tier", "Z"], None, "--tier Z"),
+    ],
+)
+def test_a_service_that_may_not_start_says_why(
+    options: list[str], token: str | None, message: str, command: list[str], environment: dict[str, str]
+) -> None:
+    if token is not None:
+        environment = environment | {"XCODER_JUDGE_TOKEN": token}
+    ended = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+    assert message in ended.stderr
+    assert token is None or token not in ended.stderr
