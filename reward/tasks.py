@@ -116,7 +116,7 @@ class ExecutionTask:
                     wall_seconds=raw.wall_seconds,
                     memory_mib=raw.resident_kib / 1024,
                     error=raw.error.decode("utf-8", "replace"),
-                    stdout=output if job.mode == protocol.PROGRAM else "",
+                    stdout=output if job.mode in (protocol.PROGRAM, protocol.NATIVE) else "",
                     return_code=_return_code(raw.status),
                 )
             )

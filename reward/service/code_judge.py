@@ -1,8 +1,8 @@
 """code-judge's endpoints, as its own clients and those of X-Coder's and rStar's trainers speak them.
 
 A submission is one program with one input; a batch is judged in order. What differs from the original: the time limit
-bounds CPU time, outputs are compared as the judge compares them (line by line, decimals by value), `math` and `cpp`
-are refused, and a full queue is answered with status 429.
+bounds CPU time, outputs are compared as the judge compares them (line by line, decimals by value), `math` is
+refused, and a full queue is answered with status 429.
 """
 
 import time
@@ -36,7 +36,7 @@ class SubmissionBody(BaseModel):
     """A program and its input. Without `expected_output` it succeeds where it ends well."""
 
     sub_id: str | None = None
-    type: Literal["python"]
+    type: Literal["python", "cpp"]
     solution: str
     input: str | None = None
     expected_output: str | None = None
@@ -167,7 +167,7 @@ async def _run(queue: Queue, bodies: list[SubmissionBody], deadline_seconds: flo
 
 def _by_program(bodies: list[SubmissionBody]) -> Iterator[list[SubmissionBody]]:
     """Neighbours with the same program: trainers send one submission per test, and it is compiled once for many."""
-    for _, same in groupby(bodies, lambda body: body.solution):
+    for _, same in groupby(bodies, lambda body: (body.type, body.solution)):
         while group := list(islice(same, TESTS_PER_PROGRAM)):
             yield group
 
@@ -179,6 +179,7 @@ def _submission(group: list[SubmissionBody], place: int) -> Submission:
         inputs=tuple(body.input or "" for body in group),
         expected=tuple(body.expected_output or "" for body in group),
         limits=LIMITS,
+        language=group[0].type,
     )
 
 

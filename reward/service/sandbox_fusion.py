@@ -1,8 +1,8 @@
 """SandboxFusion's `POST /run_code`, as its own client and verl's speak it: one program, one input, its output back.
 
 What differs from the original: `run_timeout` bounds CPU time, and wall-clock time only as the judge's settings say;
-Python alone is run; a program finds no files, so `files` must be empty and `fetch_files` yields none; of standard
-error the last 2,000 bytes come back.
+Python and C++ alone are run; a program finds no files, so `files` must be empty and `fetch_files` yields none; of
+standard error the last 2,000 bytes come back.
 """
 
 import signal
@@ -12,6 +12,7 @@ from typing import Any, Literal
 from fastapi import FastAPI, Response
 from pydantic import BaseModel, Field
 
+from reward.language import PYTHON
 from reward.service.answers import RETRY_AFTER, FieldError, json_answer
 from reward.service.config import ServiceSettings
 from reward.service.queueing import Queue
@@ -31,7 +32,7 @@ class RunCodeRequest(BaseModel):
     """A program to run."""
 
     code: str
-    language: Literal["python"]
+    language: Literal["python", "cpp"]
     stdin: str | None = None
     run_timeout: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     compile_timeout: float = Field(default=10.0, ge=0, allow_inf_nan=False)
@@ -78,7 +79,7 @@ def add_sandbox_fusion(app: FastAPI, queue: Queue, settings: ServiceSettings) ->
         (run,) = await queue.execute_all([submission], _only_run, deadline_seconds=patience)
         if run.status == Verdict.IE and time.monotonic() >= deadline:
             return json_answer({"detail": f"not run within {patience:g} s: {run.error}"}, 504, RETRY_AFTER)
-        return json_answer(_answer(run))
+        return json_answer(_answer(run, body.language))
 
 
 def _submission(body: RunCodeRequest, settings: ServiceSettings) -> Submission:
@@ -91,7 +92,12 @@ def _submission(body: RunCodeRequest, settings: ServiceSettings) -> Submission:
     memory_mib = body.memory_limit_MB if body.memory_limit_MB > 0 else DEFAULT_MEMORY_MIB
     try:
         return Submission(
-            "run_code", body.code, (body.stdin or "",), (None,), limits=Limits(body.run_timeout, memory_mib)
+            "run_code",
+            body.code,
+            (body.stdin or "",),
+            (None,),
+            limits=Limits(body.run_timeout, memory_mib),
+            language=body.language,
         )
     except InputError as error:
         raise FieldError(("memory_limit_MB",), str(error)) from error
@@ -101,17 +107,21 @@ def _only_run(execution: Execution) -> Run:
     return execution.runs[0]
 
 
-def _answer(run: Run) -> dict[str, Any]:
+def _answer(run: Run, language: str) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "status": "Success" if run.status == "OK" else "Failed",
         "message": "",
-        "compile_result": None,  # as the original answers for Python: a SyntaxError is an error of the run
+        "compile_result": None,
         "run_result": None,
         "executor_pod_name": None,
         "files": {},
     }
     if run.status == Verdict.IE:
         return answer | {"status": "SandboxError", "message": run.error}
+    if run.status == Verdict.CE and language != PYTHON:  # Python's SyntaxError is an error of the run, as there
+        answer["compile_result"] = {"status": "Finished", "execution_time": None, "return_code": 1}
+        answer["compile_result"] |= {"stdout": "", "stderr": run.error}
+        return answer
     out_of_time = run.status == Verdict.TLE
     answer["run_result"] = {
         "status": "TimeLimitExceeded" if out_of_time else "Finished",

@@ -58,7 +58,7 @@ def test_a_failed_test_ends_a_submission_where_the_request_says_so(service: Any)
         ({"limits": {"seconds": 0}}, [], "limits.seconds is 0"),
         ({"limits": {"seconds": 1e4}}, ["limits", "seconds"], "at most 120"),
         ({"limits": {"memory_mib": 1 << 19}}, ["limits", "memory_mib"], "at most 4096"),
-        ({"language": "cobol"}, [], "only 'python' can be judged"),
+        ({"language": "cobol"}, [], "known languages are python"),
         ({"function_name": "not a name"}, [], "not a Python name"),
         ({"functionname": "f"}, ["functionname"], "not permitted"),
     ],

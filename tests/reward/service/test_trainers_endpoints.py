@@ -1,12 +1,16 @@
 """Requests exactly as the clients of SandboxFusion, verl, code-judge, rStar and open-r1 send them."""
 
 import base64
+import shutil
 import time
 from typing import Any
 
 import pytest
 
 SUM = "a, b = map(int, input().split())\nprint(a + b)\n"
+CPP_SUM = "#include <iostream>\nint main() { int a, b; std::cin >> a >> b; std::cout << a + b; }"
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 
 
 def verl(service: Any, code: str, stdin: str | None = "", **changes: Any) -> dict[str, Any]:
@@ -77,10 +81,20 @@ def test_running_out_of_time_memory_or_output_is_a_failure_of_the_program(servic
     assert (loud["status"], loud["run_result"]["return_code"] != 0) == ("Failed", True)
 
 
+@needs_compiler
+def test_cpp_is_compiled_and_a_source_that_is_not_cpp_is_a_failure_of_compiling(service: Any) -> None:
+    answer = verl(service, CPP_SUM, "1 2\n", language="cpp")
+    assert (answer["status"], answer["run_result"]["stdout"]) == ("Success", "3")
+    answer = verl(service, "int main(", language="cpp")
+    assert (answer["status"], answer["run_result"]) == ("Failed", None)
+    assert answer["compile_result"]["return_code"] == 1
+    assert "error" in answer["compile_result"]["stderr"]
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"language": "cpp"}, "language"),
+        ({"language": "rust"}, "language"),
         ({"files": {"a.txt": base64.b64encode(b"1").decode()}}, "files"),
         ({"run_timeout": 0}, "run_timeout"),
         ({"run_timeout": 1000}, "run_timeout"),
@@ -138,8 +152,15 @@ def test_a_batch_keeps_the_order_of_its_submissions(service: Any, path: str) -> 
     assert answer.json()["sub_id"]
 
 
+@needs_compiler
+def test_a_batch_may_hold_several_languages(service: Any) -> None:
+    submissions = [judge_submission(), judge_submission(type="cpp", solution=CPP_SUM), judge_submission()]
+    answer = service.client.post("/judge/batch", json={"type": "batch", "submissions": submissions})
+    assert [each["success"] for each in answer.json()["results"]] == [True] * 3
+
+
 def test_a_submission_that_no_worker_can_run_is_refused_with_its_field(service: Any) -> None:
-    batch = {"type": "batch", "submissions": [judge_submission(), judge_submission(type="cpp")]}
+    batch = {"type": "batch", "submissions": [judge_submission(), judge_submission(type="math")]}
     for path in ("/judge/batch", "/run/long-batch"):
         answer = service.client.post(path, json=batch)
         assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body", "submissions", 1, "type"])
