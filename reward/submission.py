@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reward.checker import LINES, Checker, parse_checker
 from reward.language import PYTHON, compiled_languages
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.problem import Limits
 
-FIELDS = {"id", "language", "code", "function_name", "tests", "limits"}
+FIELDS = {"id", "language", "code", "function_name", "tests", "limits", "checker"}
 MAX_SECONDS = 3600.0
 MIN_MEMORY_MIB, MAX_MEMORY_MIB = 16, 1 << 20
 
@@ -21,7 +22,8 @@ class Submission:
 
     A function problem names the function: each input is then one JSON value per line (the arguments in order) and
     each expected output one JSON value. `share_process` runs all tests of a function problem in one process:
-    about three times faster, but the program can carry state from one test to the next.
+    about three times faster, but the program can carry state from one test to the next. `checker` decides on what a
+    stdin program prints.
 
     Raises `InputError` where the parts do not fit together, an empty list of tests among them.
     """
@@ -32,8 +34,9 @@ class Submission:
     expected: tuple[str | None, ...]
     function_name: str | None = None
     limits: Limits = Limits()
-    language: str = "python"
+    language: str = PYTHON
     share_process: bool = False
+    checker: Checker = LINES
 
     def __post_init__(self) -> None:
         if not self.inputs:
@@ -54,6 +57,10 @@ class Submission:
             )
         if self.function_name is not None and not self.function_name.isidentifier():
             raise InputError(f"submission {self.id!r}: function_name {self.function_name!r} is not a Python name")
+        if self.checker != LINES and self.function_name is not None:
+            raise InputError(
+                f"submission {self.id!r}: a checker is for programs that print; functions return JSON values"
+            )
         if self.share_process and self.function_name is None:
             raise InputError(f"submission {self.id!r}: share_process needs a function problem (set function_name)")
         if not 0 < self.limits.seconds <= MAX_SECONDS:
@@ -118,7 +125,8 @@ def parse_submission(line: str) -> Submission:
         expected=tuple(expected),
         function_name=function_name,
         limits=_limits(record.get("limits", {})),
-        language=_field(record, "language", str) if "language" in record else "python",
+        language=_field(record, "language", str) if "language" in record else PYTHON,
+        checker=LINES if record.get("checker") is None else parse_checker(record["checker"]),
     )
 
 

@@ -4,9 +4,12 @@ Both turn a submission into a job without its expected outputs, take the raw run
 """
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from reward import compare, livecodebench
+from reward.checker import LINES, ProgramChecker
 from reward.config import JudgeSettings
 from reward.outcome import failure_of
 from reward.sandbox import protocol
@@ -14,19 +17,20 @@ from reward.shared import run_submission
 from reward.submission import Submission
 from reward.verdict import Execution, Judgement, Run, TestResult, Verdict
 from reward.worker import Job, RawRun, Worker
-from xcoder_train.core.errors import InputError
+from xcoder_train.core.errors import InfrastructureError, InputError
+from xcoder_train.core.problem import Limits
 
 Result = TypeVar("Result", covariant=True)
 
+CHECKER_LIMITS = Limits(seconds=10.0, memory_mib=1024)
+
 SAME = {
-    protocol.PROGRAM: compare.outputs_match,
-    protocol.NATIVE: compare.outputs_match,
     protocol.FUNCTION: compare.values_match,
     protocol.FUNCTION_SHARED: compare.values_match,
     protocol.LIVECODEBENCH_PROGRAM: livecodebench.outputs_match,
     protocol.LIVECODEBENCH_FUNCTION: livecodebench.values_match,
 }
-"""By a job's mode: whether an output is the expected one."""
+"""By a job's mode: whether an output is the expected one, where that is not the submission's checker's to say."""
 
 
 class Task(Protocol[Result]):
@@ -42,12 +46,18 @@ class Task(Protocol[Result]):
 
 
 class JudgementTask:
-    """Run a submission's tests and compare. Raises `InputError` where an expected output is missing."""
+    """Run a submission's tests and compare.
+
+    Raises `InputError` where an expected output is missing, or where a checker would change what the official
+    LiveCodeBench checker says.
+    """
 
     def __init__(self, submission: Submission, settings: JudgeSettings, tier: str, stop_at_first_failure: bool) -> None:
         if None in submission.expected:
             index = submission.expected.index(None)
             raise InputError(f"submission {submission.id!r}: test {index} has no expected output to judge by")
+        if submission.checker != LINES and settings.policy == "livecodebench":
+            raise InputError(f"submission {submission.id!r} has a checker; the policy `livecodebench` has its own")
         self.submission = submission
         self._settings = settings
         self._tier = tier
@@ -55,15 +65,57 @@ class JudgementTask:
 
     def carry_out(self, worker: Worker, deadline: float | None) -> Judgement:
         results: list[TestResult] = []
+        if isinstance(self.submission.checker, ProgramChecker):
+            return self._carry_out_with_program(self.submission.checker, worker, deadline)
 
         def take(run: RawRun, job: Job) -> bool:
             verdict = self._verdict(run, job, self.submission.expected[len(results)])
-            results.append(TestResult(verdict, run.cpu_seconds, run.wall_seconds, run.resident_kib / 1024))
+            results.append(_result(verdict, run))
             return verdict is Verdict.AC or not self._stop
 
         compile_error = run_submission(
             worker, self.submission, self._settings, take, report_first=self._stop, deadline=deadline
         )
+        return self._conclude(results, compile_error)
+
+    def _carry_out_with_program(self, checker: ProgramChecker, worker: Worker, deadline: float | None) -> Judgement:
+        """One test after another, each followed by the checker, so that one output is held at a time."""
+        results: list[TestResult] = []
+        for given, expected in zip(self.submission.inputs, self.submission.expected, strict=True):
+            runs: list[tuple[RawRun, Job]] = []
+            test = replace(self.submission, inputs=(given,), expected=(None,))
+            compile_error = run_submission(
+                worker, test, self._settings, _keep(runs), report_first=True, deadline=deadline
+            )
+            if compile_error is not None:
+                return self._conclude([], compile_error)
+            [(run, job)] = runs
+            verdict = failure_of(run, job)
+            if verdict is None:
+                output = run.output.decode("utf-8", "replace")
+                accepted = self._ask(checker, checker.question(given, output, expected or ""), worker, deadline)
+                verdict = Verdict.AC if accepted else Verdict.WA
+            results.append(_result(verdict, run))
+            if self._stop and verdict is not Verdict.AC:
+                break
+        return self._conclude(results, None)
+
+    def _ask(self, checker: ProgramChecker, question: str, worker: Worker, deadline: float | None) -> bool:
+        """Whether the checker accepts. Raises `InfrastructureError` where it does not say."""
+        runs: list[tuple[RawRun, Job]] = []
+        asked = Submission("checker", checker.code, (question,), (None,), None, CHECKER_LIMITS, checker.language)
+        compile_error = run_submission(worker, asked, self._settings, _keep(runs), report_first=True, deadline=deadline)
+        if compile_error is not None:
+            raise InfrastructureError(f"the checker does not compile: {compile_error}")
+        [(run, job)] = runs
+        answer = run.output.decode("utf-8", "replace").strip()
+        failure = failure_of(run, job)
+        if failure is not None or answer not in ("accept", "refuse"):
+            ended = failure or f"said {answer[:100]!r}"
+            raise InfrastructureError(f"the checker failed ({ended}): {run.error.decode('utf-8', 'replace')[-500:]}")
+        return answer == "accept"
+
+    def _conclude(self, results: list[TestResult], compile_error: str | None) -> Judgement:
         if compile_error is not None:
             return self._judgement(Verdict.CE, (), compile_error)
         verdicts = [result.verdict for result in results]
@@ -79,7 +131,11 @@ class JudgementTask:
         if failure is not None:
             return failure
         actual = run.output.decode("utf-8", "replace")
-        return Verdict.AC if SAME[job.mode](actual, expected or "") else Verdict.WA
+        same = SAME.get(job.mode)
+        if same is None:
+            assert not isinstance(self.submission.checker, ProgramChecker), "programs are asked one output at a time"
+            same = self.submission.checker.accepts
+        return Verdict.AC if same(actual, expected or "") else Verdict.WA
 
     def _judgement(self, verdict: Verdict, results: tuple[TestResult, ...], message: str) -> Judgement:
         return Judgement(
@@ -135,6 +191,18 @@ class ExecutionTask:
     def _all(self, status: Verdict, reason: str) -> Execution:
         run = Run(status=status.value, output=None, error=reason)
         return Execution(self.submission.id, (run,) * len(self.submission.inputs), self._tier)
+
+
+def _keep(runs: list[tuple[RawRun, Job]]) -> Callable[[RawRun, Job], bool]:
+    def take(run: RawRun, job: Job) -> bool:
+        runs.append((run, job))
+        return True
+
+    return take
+
+
+def _result(verdict: Verdict, run: RawRun) -> TestResult:
+    return TestResult(verdict, run.cpu_seconds, run.wall_seconds, run.resident_kib / 1024)
 
 
 def _return_code(status: int) -> int | None:
