@@ -25,6 +25,7 @@ from xcoder_train.core.errors import InputError
 from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.records import read_table
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.core.stage import StageContext
 from xcoder_train.grpo_trainer import FrugalGrpoTrainer
@@ -102,12 +103,10 @@ def load_prompts(
     layout: SynthLayout, tokenizer: PreTrainedTokenizerBase, settings: GrpoSettings
 ) -> tuple[Dataset, int]:
     """Columns `prompt` and `problem_id`, and how many prompts were longer than `max_prompt_length`."""
-    import pyarrow.parquet
-
     table = layout.dataset("rl") / "train.parquet"
     if not table.exists():
         raise InputError(f"{table} does not exist; GRPO needs a synthesis with a split whose `use` is rl")
-    rows = pyarrow.parquet.read_table(table, columns=["problem_id", "prompt"]).to_pylist()
+    rows = read_table(table, columns=["problem_id", "prompt"]).to_pylist()
     kept = [row for row in rows if len(prompt_token_ids(tokenizer, row["prompt"])) <= settings.max_prompt_length]
     if not kept:
         raise InputError(

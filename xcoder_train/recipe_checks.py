@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from xcoder_train.config import GrpoSettings, LaunchSettings, SftSettings
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.records import check_tables
 from xcoder_train.core.yaml_source import Part, read_yaml_file
+from xcoder_train.model_folder import check_model_folder, looks_local
 from xcoder_train.model_shape import model_shape
+from xcoder_train.results import input_folder, stage_key
 
 if TYPE_CHECKING:
     from xcoder_train.recipe import Recipe, StageName
@@ -26,6 +29,7 @@ def find_conflicts(recipe: "Recipe") -> list[Conflict]:
     """Every conflict in the recipe."""
     return [
         *_stages(recipe),
+        *_starting_points(recipe),
         *_splits(recipe),
         *_evaluation(recipe),
         *_batches(recipe),
@@ -64,6 +68,27 @@ def _stages(recipe: "Recipe") -> Iterator[Conflict]:
             "model",
             "inputs",
         )
+
+
+def _starting_points(recipe: "Recipe") -> Iterator[Conflict]:
+    """The folders that the run starts from hold what they should."""
+    if recipe.model.path is not None and looks_local(recipe.model.path):
+        try:
+            check_model_folder(Path(recipe.model.path))
+        except InputError as error:
+            yield _conflict(str(error), "model.path")
+    stages: tuple[StageName, ...] = ("synth", "sft", "grpo")
+    for stage in stages:
+        if getattr(recipe.inputs, stage) is None:
+            continue
+        try:
+            stage_key(recipe, stage)
+            if stage == "synth":
+                check_tables(input_folder(recipe, stage))
+            else:
+                check_model_folder(input_folder(recipe, stage) / "model")
+        except (InputError, OSError) as error:
+            yield _conflict(str(error), f"inputs.{stage}")
 
 
 def _splits(recipe: "Recipe") -> Iterator[Conflict]:

@@ -19,7 +19,6 @@ from xcoder_train.core.parent_death import die_with_parent, is_alive
 from xcoder_train.core.stage import RESULT_FILE, StageContext
 from xcoder_train.failures import failure_of
 from xcoder_train.launch import has_gpu, launch_settings, run_process, stage_command, stage_environment
-from xcoder_train.model_shape import check_model_folder
 from xcoder_train.recipe import Recipe, StageName, load_recipe
 from xcoder_train.results import REPORT_FILE, is_whole, stage_folder, stage_inputs, stage_key
 from xcoder_train.run_folder import RESOLVED_RECIPE, RunFolder
@@ -38,7 +37,6 @@ def run_recipe(recipe_path: Path, overrides: Sequence[str], only: StageName | No
     stages = recipe.stages if only is None else (only,)
     if only is not None and not recipe.has(only):
         raise InputError(f"{recipe_path} has no `{_section(only)}:` section; it has {', '.join(recipe.stages)}")
-    check_surroundings(recipe)
     with _held(recipe, recipe_path, break_lock) as lock:
         for stage in stages:
             status = _run_one(recipe, stage, lock)
@@ -46,14 +44,6 @@ def run_recipe(recipe_path: Path, overrides: Sequence[str], only: StageName | No
                 return status
     _say(f"done: {recipe.run_folder}")
     return 0
-
-
-def check_surroundings(recipe: Recipe) -> None:
-    """Raise InputError for a model or an input that is not where the recipe says."""
-    if recipe.model.path is not None:
-        check_model_folder(recipe.model.path)
-    for stage in recipe.stages:
-        stage_key(recipe, stage)
 
 
 @contextmanager
@@ -68,7 +58,6 @@ def open_stage(
     recipe = load_recipe(recipe_path, overrides)
     if not recipe.has(stage):
         raise InputError(f"{recipe_path} has no `{_section(stage)}:` section; it has {', '.join(recipe.stages)}")
-    check_surroundings(recipe)
     with _held(recipe, recipe_path, break_lock):
         if stage_stands(recipe, stage):
             if _is_main_process():

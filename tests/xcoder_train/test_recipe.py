@@ -1,12 +1,14 @@
 """Recipes: every mistake at once, each with its place, and nothing that training would refuse later."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from xcoder_train.core.errors import InputError
-from xcoder_train.recipe import load_recipe
+from xcoder_train.core.yaml_source import Located
+from xcoder_train.recipe import examine_recipe, load_recipe
 
 GOOD = """\
 name: tiny
@@ -202,4 +204,10 @@ RECIPES = sorted(
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_every_recipe_that_is_shipped_is_sound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])  # recipes name files relative to the repository
-    assert load_recipe(path, []).stages
+    root, _, mistakes = examine_recipe(path, [])
+    starts_from_a_run = [f"{name} = {json.dumps(item.value)}: there is no folder" for name, item in inputs_of(root)]
+    assert all(any(words in mistake for words in starts_from_a_run) for mistake in mistakes), mistakes
+
+
+def inputs_of(root: Located) -> list[tuple[str, Located]]:
+    return [(f"inputs.{name}", item) for name, item in root.value.get("inputs", Located({}, root.place)).value.items()]

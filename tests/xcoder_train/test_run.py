@@ -193,7 +193,7 @@ def test_an_input_is_another_runs_result(finished: Path, terminal: Any) -> None:
     counted = json.loads((finished / "manifest.json").read_text())["stages"]["synth"]["figures"]["dataset_rows"]["sft"]
     assert planned["stages"]["sft"]["examples"] == counted
     missing = terminal.xcoder("plan", "other.yaml", "inputs.synth=runs/nowhere")
-    assert missing.returncode == 2 and "inputs.synth: there is no folder runs/nowhere" in missing.stderr
+    assert missing.returncode == 2 and "there is no folder runs/nowhere" in missing.stderr
 
 
 FULL = """\
