@@ -186,6 +186,8 @@ class _WorkerThread(threading.Thread):
                 return task.infrastructure_failure(str(error))
             except (InfrastructureError, EnvironmentLacks) as error:
                 self._drop_worker()
+                if self._closed.is_set():  # `close` ended the worker itself
+                    raise InfrastructureError("the judge was closed before the verdict") from error
                 reason = str(error)
                 logger.warning("a sandbox worker failed on submission %r: %s", task.submission.id, reason)
         return task.infrastructure_failure(reason)

@@ -5,11 +5,25 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
+from typer.core import TyperGroup
 
 from xcoder_train.core.errors import InputError
 
+
+class _Commands(TyperGroup):
+    """The commands. typer would end an interrupted one without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            return _told(error)
+
+
 app = typer.Typer(
     name="xcoder",
+    cls=_Commands,
     help="From a recipe to an expert code model: synthesis, SFT, GRPO on judged code, pass@k, report.",
     epilog="Every command takes overrides: xcoder run RECIPE name=try2 sft.training.learning_rate=1e-5",
     add_completion=False,
@@ -111,19 +125,19 @@ def doctor() -> None:
 
 def main() -> None:
     """The console script: one message and the right exit code for every error."""
-    from xcoder_train.run import report_failure
-
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except Exception as error:
         if hasattr(error, "format_message"):  # a mistake in the command line itself
             print(f"error: {error.format_message()}", file=sys.stderr)
             sys.exit(2)
-        if isinstance(error, typer.Abort):
-            sys.exit(130)
-        sys.exit(report_failure(error, None))
-    except KeyboardInterrupt as error:
-        sys.exit(report_failure(error, None))
+        sys.exit(_told(error))
+
+
+def _told(error: Exception | KeyboardInterrupt) -> int:
+    from xcoder_train.run import report_failure
+
+    return report_failure(error, None)
 
 
 def _run(recipe: Path, overrides: list[str] | None, only: Any, break_lock: bool) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from xcoder_train.core.errors import XcoderError
+from xcoder_train.core.errors import Terminated, XcoderError
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _SPACE_TO_WRITE = 1 << 20
 # How safetensors (Rust) and shutil.copytree tell of a failed write, in words and without an errno.
@@ -28,7 +28,8 @@ class Failure:
 def failure_of(error: BaseException, run_folder: Path | None) -> Failure:
     """The message and exit code of an exception, whatever it was wrapped in."""
     if isinstance(error, KeyboardInterrupt):
-        return Failure("interrupted; the same command continues", INTERRUPTED)
+        status = TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+        return Failure("interrupted; the same command continues" if run_folder else "interrupted", status)
     full = _full_disk(error, run_folder)
     if full is not None:
         return Failure(full, 3)
