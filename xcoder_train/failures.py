@@ -11,6 +11,7 @@ from xcoder_train.core.errors import Terminated, XcoderError
 
 INTERRUPTED, TERMINATED = 130, 143
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _SPACE_TO_WRITE = 1 << 20
 # How safetensors (Rust) and shutil.copytree tell of a failed write, in words and without an errno.
 _TOLD_IN_WORDS = re.compile(rf"\b(?:os error|errno) (?:{'|'.join(map(str, _DISK_FULL))})\b", re.IGNORECASE)
@@ -35,6 +36,8 @@ def failure_of(error: BaseException, run_folder: Path | None) -> Failure:
         return Failure(full, 3)
     if isinstance(error, XcoderError):
         return Failure(f"error: {error}", error.exit_code)
+    if isinstance(error, OSError) and error.errno in _REFUSED and error.filename is not None:
+        return Failure(f"error: {error.filename}: {error.strerror}; the machine refuses this place", 3)
     return Failure(f"error: {type(error).__name__}: {error} (a fault of ours; the traceback is above)", 1, is_ours=True)
 
 

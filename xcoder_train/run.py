@@ -174,8 +174,13 @@ def _held(recipe: Recipe, recipe_path: Path, break_lock: bool) -> Iterator[RunLo
         yield None  # type: ignore[misc]
         return
     RunFolder(recipe).settings_that_changed()
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = RunLock(folder, break_stale=break_lock)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = RunLock(folder, break_stale=break_lock)
+    except OSError as error:
+        raise InputError(
+            f"cannot write to the run's folder {folder}: {error.strerror}. Give a place that can be written: runs_dir=…"
+        ) from error
     try:
         run_folder = RunFolder(recipe)
         changes = run_folder.settings_that_changed()
