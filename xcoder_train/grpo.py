@@ -36,6 +36,7 @@ from xcoder_train.recipe import Recipe, present
 from xcoder_train.rollouts import rollout_function
 from xcoder_train.run import run_stage
 from xcoder_train.tracking import MetricsFile, TrainingProgress, start_tracking
+from xcoder_train.trl_arguments import built
 
 
 def train(recipe: Recipe, context: StageContext) -> None:
@@ -141,6 +142,7 @@ def grpo_config(recipe: Recipe, context: StageContext, state: PartialState) -> G
         "bf16": on_gpu,
         "activation_checkpointing": on_gpu,
         "save_total_limit": 2,
+        "ddp_find_unused_parameters": False,  # every parameter is used; searching for others costs a pass over them
         # The authors' scripts: clip-higher, no KL. TRL's own importance correction would drop whole long rollouts.
         "epsilon_high": 0.28,
         "vllm_importance_sampling_mode": "token_truncate",
@@ -164,7 +166,7 @@ def grpo_config(recipe: Recipe, context: StageContext, state: PartialState) -> G
     if settings.generation != "transformers":
         arguments["vllm_mode"] = settings.generation.removeprefix("vllm_")
         arguments.setdefault("vllm_max_model_length", settings.max_prompt_length + settings.max_completion_length)
-    return GRPOConfig(**arguments)
+    return built(GRPOConfig, "grpo", arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from xcoder_train.core.yaml_source import Part, read_yaml_file
 from xcoder_train.model_folder import check_model_folder, looks_local
 from xcoder_train.model_shape import model_shape
 from xcoder_train.results import input_folder, stage_key
+from xcoder_train.trl_values import schedule_mistake
 
 if TYPE_CHECKING:
     from xcoder_train.recipe import Recipe, StageName
@@ -191,9 +192,9 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
                 f"{stage}.optimizer.name",
                 f"{stage}.lora",
             )
-        rate = training.get("learning_rate")
-        if isinstance(rate, int | float) and not rate > 0:
-            yield _conflict("expected a number above 0", f"{stage}.training.learning_rate")
+        schedule = schedule_mistake(training)
+        if schedule is not None:
+            yield _conflict(schedule, f"{stage}.training.lr_scheduler_type", f"{stage}.training.lr_scheduler_kwargs")
         if training.get("bf16") is True and training.get("fp16") is True:
             yield _conflict("bf16 and fp16 exclude each other", f"{stage}.training.fp16", f"{stage}.training.bf16")
     if recipe.grpo is not None:
