@@ -94,6 +94,23 @@ def test_a_recipe_with_many_mistakes_reports_all_of_them_with_their_lines(tmp_pa
     assert f"{path}: {len(said.splitlines()) - 1} mistakes in the recipe" in said
 
 
+def test_repeated_keys_are_told_with_all_other_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("seed: 1\nseed: 2\n")
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "extends: base.yaml\nsynth:\n"
+        "  candidates_per_task: 8\n  candidates_per_task: 4\n  splits: {a: {use: sft, tasks: 4}}\nseeed: 1\n"
+    )
+    said = refusal(path)
+    assert "3 mistakes" in said
+    assert f"{path}:4: duplicate key `candidates_per_task`, first given at {path}:3" in said
+    assert f"{tmp_path}/base.yaml:2: duplicate key `seed`" in said and f"{path}:6: seeed = 1" in said
+
+
+def test_an_empty_override_is_refused_and_null_is_named(recipe: Path) -> None:
+    assert "there is no value; to take the setting away, write sft.batch=null" in refusal(recipe, ["sft.batch="])
+
+
 def test_one_mistake_is_not_told_twice(recipe: Path) -> None:
     for override in ("evaluation.k=5", "synth=3", "sft.launch.processes=two", "model.init.heads=5", "judge.tier=D"):
         assert ": 1 mistake in" in refusal(recipe, [override]), override
@@ -153,7 +170,7 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         (["sft.optimizer.learning_rate_rest=0.1"], "is the rate of what Muon leaves over"),
         (["sft.launch={processes: 2, gpus: [0]}"], "2 processes need as many GPUs"),
         (["sft.launch.accelerate=missing.yaml"], "missing.yaml: cannot be read"),
-        (["name=../elsewhere"], "name"),
+        (["name=../elsewhere"], "expected letters, digits, `.`, `_` and `-`, with a letter or a digit first"),
         (["seed=true"], "expected a whole number"),
     ],
 )
