@@ -26,6 +26,8 @@ def judge_file(path: Path, output: Path | None, settings: JudgeSettings, *, stop
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is not a plain file: it is read twice, once to check it and once to judge it")
     total = sum(1 for _ in read_submissions(path))
+    if total == 0:
+        raise InputError(f"{path} holds no submissions: expected one JSON object per line")
     with Judge(settings) as judge, _verdict_stream(output) as stream, _progress(total) as advance:
         for judgement in judge.judge(read_submissions(path), stop_at_first_failure=stop_at_first_failure):
             stream.write(json.dumps(judgement.to_json(), ensure_ascii=False) + "\n")

@@ -1,5 +1,6 @@
 """The `xcoder` command. Everything heavy is imported by the command that needs it."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -11,14 +12,19 @@ from xcoder_train.core.errors import InputError
 
 
 class _Commands(TyperGroup):
-    """The commands. typer would end an interrupted one without a word."""
+    """The commands. typer would end an interrupted one without a word, and one whose reader has left as failed."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         try:
-            return super().invoke(ctx)
+            status = super().invoke(ctx)
+            sys.stdout.flush()
+            return status
         except KeyboardInterrupt as error:
             return _told(error)
+        except BrokenPipeError:  # `| head` has what it wants
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
 
 
 app = typer.Typer(
@@ -101,7 +107,7 @@ def plan(
 def judge(
     file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="Programs with their tests, one JSON per line.")],
     output: Annotated[Path | None, typer.Option(help="Where verdicts go; standard output when left out.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Sandbox workers; one per core when left out.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Sandbox workers; one per core when left out.")] = None,
     policy: Annotated[str, typer.Option(help="What decides a verdict.")] = "faithful",
     tier: Annotated[str | None, typer.Option(help="Isolation tier to insist on.")] = None,
     stop_at_first_failure: Annotated[
