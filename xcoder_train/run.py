@@ -45,6 +45,8 @@ def run_recipe(recipe_path: Path, overrides: Sequence[str], only: StageName | No
     stages = recipe.stages if only is None else (only,)
     if only is not None and not recipe.has(only):
         raise InputError(f"{recipe_path} has no `{_section(only)}:` section; it has {', '.join(recipe.stages)}")
+    if only is not None:
+        _check_inputs(recipe, only)
     with end_at_first_interrupt(terminable=True):
         try:
             with _held(recipe, recipe_path, break_lock) as lock:
@@ -70,6 +72,7 @@ def open_stage(
     recipe = load_recipe(recipe_path, overrides)
     if not recipe.has(stage):
         raise InputError(f"{recipe_path} has no `{_section(stage)}:` section; it has {', '.join(recipe.stages)}")
+    _check_inputs(recipe, stage)
     with _held(recipe, recipe_path, break_lock):
         if stage_stands(recipe, stage):
             if _is_main_process():
@@ -152,6 +155,12 @@ def _run_one(recipe: Recipe, stage: StageName, lock: RunLock) -> int:
     if status == 0:
         _say(f"{stage}: done in {time.monotonic() - started:.0f} s")
     return status
+
+
+def _check_inputs(recipe: Recipe, stage: StageName) -> None:
+    """Refuse before anything is written: a folder that is made is a run of this recipe from then on."""
+    if not stage_stands(recipe, stage):
+        stage_inputs(recipe, stage)
 
 
 def _taken_failure(recipe: Recipe) -> Failure | None:
