@@ -31,7 +31,7 @@ app = typer.Typer(
     name="xcoder",
     cls=_Commands,
     help="From a recipe to an expert code model: synthesis, SFT, GRPO on judged code, pass@k, report.",
-    epilog="Every command takes overrides: xcoder run RECIPE name=try2 sft.training.learning_rate=1e-5",
+    epilog="Every command with a RECIPE takes overrides: xcoder run RECIPE name=try2 sft.training.learning_rate=1e-5",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -50,7 +50,7 @@ BreakLock = Annotated[
 
 @app.command()
 def run(recipe: RecipePath, overrides: Overrides = None, break_lock: BreakLock = False) -> None:
-    """Run every stage of a recipe that is not whole yet, each in its own process."""
+    """Run every stage that is not whole yet, each in its own process."""
     _run(recipe, overrides, None, break_lock)
 
 
@@ -123,7 +123,7 @@ def judge(
 
 @app.command()
 def doctor() -> None:
-    """Show what this machine can do: isolation, GPUs, versions that fit together."""
+    """Show what this machine can do: isolation, GPUs, versions."""
     from xcoder_train.doctor import examine, show
 
     print(show(examine()))

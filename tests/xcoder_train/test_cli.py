@@ -67,6 +67,12 @@ def test_a_mistake_is_one_message_and_exit_code_2(terminal: Any, arguments: list
     assert not (terminal.folder / "runs").exists()
 
 
+def test_the_list_of_commands_fits_80_columns(terminal: Any) -> None:
+    listed = terminal.xcoder("--help").stdout
+    assert "..." not in listed.partition("Commands:")[2] and "each in its own process" in listed
+    assert max(map(len, listed.splitlines())) <= 80
+
+
 def test_a_stage_module_by_hand_speaks_alike(terminal: Any) -> None:
     for arguments, said in (([], "expected RECIPE"), (["recipe.yaml", "seed"], "override 'seed'")):
         done = terminal.module("xcoder_train.synthesise", *arguments)
