@@ -18,7 +18,7 @@ from xcoder_train.core.interrupts import allow_interrupts, end_at_first_interrup
 from xcoder_train.core.lock import RunLock, recorded_owner
 from xcoder_train.core.parent_death import die_with_parent, is_alive
 from xcoder_train.core.stage import RESULT_FILE, StageContext
-from xcoder_train.failures import INTERRUPTED, Failure, failure_of
+from xcoder_train.failures import INTERRUPTED, TERMINATED, Failure, failure_of
 from xcoder_train.launch import (
     has_gpu,
     launch_settings,
@@ -47,7 +47,7 @@ def run_recipe(recipe_path: Path, overrides: Sequence[str], only: StageName | No
         raise InputError(f"{recipe_path} has no `{_section(only)}:` section; it has {', '.join(recipe.stages)}")
     if only is not None:
         _check_inputs(recipe, only)
-    with end_at_first_interrupt(terminable=True):
+    with end_at_first_interrupt():
         try:
             with _held(recipe, recipe_path, break_lock) as lock:
                 for stage in stages:
@@ -132,14 +132,14 @@ def _run_one(recipe: Recipe, stage: StageName, lock: RunLock) -> int:
         status = run_process(command, environment, lock.descriptor, through_launcher=needs_launcher(launch))
     except KeyboardInterrupt:
         left = _taken_failure(recipe)
-        if left is not None and left.exit_code != INTERRUPTED:
+        if left is not None and left.exit_code not in (INTERRUPTED, TERMINATED):
             _say(left.message)
         raise
     left = _taken_failure(recipe)
     if left is not None:
         _say(left.message)
         return left.exit_code
-    if status == INTERRUPTED:  # of the stage alone; it leaves the telling to us
+    if status in (INTERRUPTED, TERMINATED):  # of the stage alone; it leaves the telling to us
         raise KeyboardInterrupt
     if status < 0:
         _say(
@@ -240,10 +240,9 @@ def report_failure(error: Exception | KeyboardInterrupt, run_folder: Path | None
     failure = failure_of(error, run_folder)
     if failure.is_ours:
         traceback.print_exception(error)
-    if isinstance(error, KeyboardInterrupt) and _HELD_BY in os.environ:
-        return failure.exit_code  # the `xcoder run` above knows of it and tells it
     if "RANK" not in os.environ:
-        _say(failure.message)
+        if not (isinstance(error, KeyboardInterrupt) and _HELD_BY in os.environ):  # the run above tells of those
+            _say(failure.message)
         return failure.exit_code
     if run_folder is None:  # the recipe, which every process of a node reads alike
         if os.environ.get("LOCAL_RANK", "0") == "0":

@@ -93,13 +93,29 @@ def test_a_second_interrupt_changes_nothing(terminal: Any) -> None:
     assert "Traceback" not in said and "failed" not in said
 
 
-def test_an_interrupt_of_the_stage_alone_is_told_by_the_run(terminal: Any) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_of_the_stage_alone_is_told_by_the_run(terminal: Any, number: signal.Signals) -> None:
     run = terminal.start("run", "recipe.yaml", "synth.splits.solved.tasks=400")
     wait_for_line(run, "executions: 0 of")
     (stage,) = psutil.Process(run.pid).children()
-    stage.send_signal(signal.SIGINT)
+    stage.send_signal(number)
     _, said = run.communicate(timeout=60)
     assert run.returncode == 130 and said.count("interrupted; the same command continues") == 1
+
+
+def test_a_background_job_stays_deaf_to_ctrl_c(terminal: Any) -> None:
+    run = terminal.start("run", "recipe.yaml", on_interrupt=signal.SIG_IGN)
+    wait_for_line(run, "synth: starting")
+    os.killpg(run.pid, signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 0 and "interrupted" not in said, said
+
+
+def test_a_background_job_can_be_terminated(terminal: Any) -> None:
+    run = terminal.start("run", "recipe.yaml", "synth.splits.solved.tasks=400", on_interrupt=signal.SIG_IGN)
+    wait_for_line(run, "executions: 0 of")
+    said, seconds = ended_by(run, signal.SIGTERM, group=False)
+    assert run.returncode == 143 and said.endswith("interrupted; the same command continues\n") and seconds < 10
 
 
 def test_a_command_that_does_not_continue_does_not_say_so(terminal: Any) -> None:

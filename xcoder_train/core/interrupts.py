@@ -1,7 +1,7 @@
 """Interrupts of a run and of its stages' processes: the first one ends the work in order, further ones change nothing.
 
-A stage is started with interrupts blocked and lets them through once its imports are done (`allow_interrupts`).
-So an interrupt never meets a half-imported library, and a process that still blocks them has done nothing yet.
+SIGTERM is an interrupt too: it is what a run hands on to its stages. A stage is started with SIGINT blocked and lets it
+through once its imports are done (`allow_interrupts`), as no interrupt should meet a half-imported library.
 """
 
 import os
@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 from xcoder_train.core.errors import Terminated
 
@@ -31,17 +30,22 @@ def allow_interrupts() -> None:
 
 
 @contextmanager
-def end_at_first_interrupt(*, terminable: bool = False) -> Iterator[None]:
-    """Within, the first SIGINT raises KeyboardInterrupt, and later ones do nothing: the process is ending already.
+def end_at_first_interrupt() -> Iterator[None]:
+    """Within, the first SIGINT raises KeyboardInterrupt, the first SIGTERM `Terminated`; the process is then ending.
 
-    With `terminable`, SIGTERM does the same by raising `Terminated`. Only the first thread can hold signals at all.
+    Further ones do nothing. A background job's SIGINT stays ignored. Only the first thread can hold signals at all.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [signal.SIGINT, signal.SIGTERM] if terminable else [signal.SIGINT]
+    owner = os.getpid()
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
 
-    def end(number: int, frame: FrameType | None) -> NoReturn:
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # a forked helper ends as it would have without us
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
         for each in numbers:
             signal.signal(each, signal.SIG_IGN)
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
@@ -64,7 +68,7 @@ def interrupt_stage(child: "subprocess.Popen[bytes]", *, through_launcher: bool)
         _send(child.pid, signal.SIGSTOP)
     processes = _children(child.pid) if through_launcher else [child.pid]
     for process in processes:
-        _send(process, signal.SIGKILL if _blocks_interrupts(process) else signal.SIGINT)
+        _send(process, signal.SIGTERM)
     deadline = time.monotonic() + SECONDS_TO_STOP
     while any(map(_runs, processes)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -85,11 +89,6 @@ def _children(process: int) -> list[int]:
         return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
     except FileNotFoundError:
         return []
-
-
-def _blocks_interrupts(process: int) -> bool:
-    status = _status(process)
-    return bool(int(status.get("SigBlk", "0"), 16) & 1 << signal.SIGINT - 1)
 
 
 def _runs(process: int) -> bool:
