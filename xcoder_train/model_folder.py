@@ -6,6 +6,7 @@ from pathlib import Path
 from xcoder_train.core.errors import InputError
 
 _LONGEST_HEADER = 100_000_000  # bytes; what the safetensors library reads at most
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 
 
 def looks_local(path: str) -> bool:
@@ -23,6 +24,7 @@ def check_model_folder(folder: Path) -> None:
     weights = sorted(folder.glob("*.safetensors"))
     missing = [] if (folder / "config.json").is_file() else ["config.json"]
     missing += [] if weights else ["*.safetensors"]
+    missing += [] if any((folder / name).is_file() for name in _TOKENIZERS) else ["tokenizer.json"]
     if missing:
         raise InputError(f"the folder {folder} is not a model: it lacks {' and '.join(missing)}")
     try:
@@ -32,7 +34,7 @@ def check_model_folder(folder: Path) -> None:
             if (folder / name).exists() and not _is_object((folder / name).read_bytes()):
                 raise InputError(f"{name} is damaged: it is no JSON object")
     except (InputError, OSError) as error:
-        raise InputError(f"cannot load the model from {folder}: {error}. Copy the model there again.") from error
+        raise InputError(f"cannot load the model from {folder}: {error}. Copy the model there again") from error
 
 
 def _check_weights(file: Path) -> None:

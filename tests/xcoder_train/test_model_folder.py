@@ -74,6 +74,12 @@ def test_a_damaged_model_is_refused_before_anything_runs(
     assert "Traceback" not in done.stderr and not terminal.run_folder.exists()
 
 
+def test_a_model_without_a_tokenizer_is_refused(model: Path) -> None:
+    (model / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match="it lacks tokenizer.json"):
+        check_model_folder(model)
+
+
 def test_what_only_loading_can_tell_is_one_message_too(model: Path) -> None:
     from xcoder_train.config import ModelSettings
     from xcoder_train.model import load_model, load_tokenizer
