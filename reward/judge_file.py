@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TextIO
 
 from reward.config import JudgeSettings
@@ -17,16 +18,32 @@ from xcoder_train.core.files import atomic_path
 def judge_file(path: Path, output: Path | None, settings: JudgeSettings, *, stop_at_first_failure: bool) -> None:
     """Judge the submissions in `path` and write their verdicts to `output`, or to standard output where it is None.
 
-    The whole file is validated before anything runs: `InputError` names the first line that is wrong. `output` takes
-    its name only when the last verdict is in it.
+    The whole file is validated before anything runs: `InputError` names the first line that is wrong, or why `output`
+    cannot be written. `output` takes its name only when the last verdict is in it.
     """
+    if output is not None:
+        _check_output(output)
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is not a plain file: it is read twice, once to check it and once to judge it")
     total = sum(1 for _ in read_submissions(path))
+    if total == 0:
+        raise InputError(f"{path} holds no submissions: expected one JSON object per line")
     with Judge(settings) as judge, _verdict_stream(output) as stream, _progress(total) as advance:
         for judgement in judge.judge(read_submissions(path), stop_at_first_failure=stop_at_first_failure):
             stream.write(json.dumps(judgement.to_json(), ensure_ascii=False) + "\n")
             advance()
+
+
+def _check_output(path: Path) -> None:
+    """A file of a device's or folder's name could not be put in its place once all is judged."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"cannot write verdicts to {path}: it is not a plain file; give the name of a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write verdicts to {path}: {error.strerror}; give another --output") from error
 
 
 @contextmanager

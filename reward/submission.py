@@ -78,15 +78,20 @@ class Submission:
 def read_submissions(path: Path) -> Iterator[Submission]:
     """Yield the submissions of a JSON-lines file; blank lines are skipped.
 
-    Raises `InputError` with the line number at the first line that is not a submission.
+    Raises `InputError` with the line number at the first line that is not a submission or repeats an id.
     """
     number = 0
+    lines: dict[str, int] = {}
     try:
         with open(path, "rb") as stream:
             for line in stream:
                 number += 1
                 if line.strip():
-                    yield parse_submission(line.decode("utf-8"))
+                    submission = parse_submission(line.decode("utf-8"))
+                    first = lines.setdefault(submission.id, number)
+                    if first != number:
+                        raise InputError(f"the id {submission.id!r} is that of line {first} already")
+                    yield submission
     except OSError as error:
         raise InputError(f"cannot read submissions from {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -98,7 +103,9 @@ def read_submissions(path: Path) -> Iterator[Submission]:
 def parse_submission(line: str) -> Submission:
     """Read one line of the file interface. Raises `InputError` naming the field that is wrong."""
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=_object)
+    except InputError:
+        raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"not a JSON value: {error}") from error
     if not isinstance(record, dict):
@@ -118,8 +125,11 @@ def parse_submission(line: str) -> Submission:
     function_name = record.get("function_name")
     if function_name is not None and not isinstance(function_name, str):
         raise InputError(f"function_name: expected text or null, found {_kind(function_name)}")
-    return Submission(
-        id=_field(record, "id", str),
+    identity = _field(record, "id", str)
+    if any("\ud800" <= character <= "\udfff" for character in identity):
+        raise InputError(f"id: {identity!r} holds half of a surrogate pair, which is no text")
+    submission = Submission(
+        id=identity,
         code=_field(record, "code", str),
         inputs=tuple(inputs),
         expected=tuple(expected),
@@ -128,6 +138,32 @@ def parse_submission(line: str) -> Submission:
         language=_field(record, "language", str) if "language" in record else PYTHON,
         checker=LINES if record.get("checker") is None else parse_checker(record["checker"]),
     )
+    if function_name is not None:
+        _check_values(inputs, expected)
+    return submission
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise InputError(f"the key {next(name for name in names if names.count(name) > 1)!r} is given twice")
+    return record
+
+
+def _check_values(inputs: list[str], expected: list[str]) -> None:
+    """The tests of a function problem are JSON; if they were not, the program would be blamed for it."""
+    for index, (arguments, result) in enumerate(zip(inputs, expected, strict=True)):
+        try:
+            for argument in arguments.split("\n"):
+                if argument.strip():
+                    json.loads(argument)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"tests[{index}].input: expected one JSON value per line: {error}") from error
+        try:
+            json.loads(result)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"tests[{index}].expected: expected one JSON value: {error}") from error
 
 
 def _limits(record: Any) -> Limits:
@@ -140,7 +176,12 @@ def _limits(record: Any) -> Limits:
         raise InputError(f"limits.seconds: expected a number, found {_kind(seconds)}")
     if isinstance(memory_mib, bool) or not isinstance(memory_mib, int):
         raise InputError(f"limits.memory_mib: expected a whole number, found {_kind(memory_mib)}")
-    return Limits(float(seconds), memory_mib)
+    try:
+        return Limits(float(seconds), memory_mib)
+    except OverflowError as error:
+        raise InputError(
+            f"limits.seconds: expected at most {MAX_SECONDS:g}, found {len(str(seconds))} digits"
+        ) from error
 
 
 def _field(record: dict[str, Any], name: str, kind: type) -> Any:

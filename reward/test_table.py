@@ -8,6 +8,7 @@ from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import atomic_path
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.problem import Limits
+from xcoder_train.core.records import read_table
 from xcoder_train.core.seeds import derive_seed
 
 
@@ -32,17 +33,16 @@ class TestTable:
 
     def __init__(self, layout: SynthLayout, cache: Path, *, at_most: int | None, seed: int) -> None:
         import pyarrow
-        import pyarrow.parquet
 
         if not cache.exists():
             with atomic_path(cache) as temporary:
-                table = pyarrow.parquet.read_table(layout.tests, columns=["problem_id", "input", "expected"])
+                table = read_table(layout.tests, columns=["problem_id", "input", "expected"])
                 with pyarrow.ipc.new_file(temporary, table.schema) as writer:
                     writer.write_table(table.combine_chunks())
         self._table = pyarrow.ipc.open_file(pyarrow.memory_map(str(cache))).read_all()
         self._rows = _spans(self._table.column("problem_id").to_pylist())
         columns = ["problem_id", "function_name", "limits"]
-        problems = pyarrow.parquet.read_table(layout.problems, columns=columns).to_pylist()
+        problems = read_table(layout.problems, columns=columns).to_pylist()
         self._problems = {row["problem_id"]: (row["function_name"], Limits(**row["limits"])) for row in problems}
         self._at_most, self._seed = at_most, seed
 

@@ -1,18 +1,37 @@
 """The `xcoder` command. Everything heavy is imported by the command that needs it."""
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
-import typer.core
+from typer.core import TyperGroup
 
-from xcoder_train.core.errors import InputError
+from xcoder_train.judge_commands import judge
+
+
+class _Commands(TyperGroup):
+    """The commands. typer would end an interrupted one without a word, and one whose reader has left as failed."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        try:
+            status = super().invoke(ctx)
+            sys.stdout.flush()
+            return status
+        except KeyboardInterrupt as error:
+            return _told(error)
+        except BrokenPipeError:  # `| head` has what it wants
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
 
 app = typer.Typer(
     name="xcoder",
+    cls=_Commands,
     help="From a recipe to an expert code model: synthesis, SFT, GRPO on judged code, pass@k, report.",
-    epilog="Every command takes overrides: xcoder run RECIPE name=try2 sft.training.learning_rate=1e-5",
+    epilog="Every command with a RECIPE takes overrides: xcoder run RECIPE name=try2 sft.training.learning_rate=1e-5",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -29,9 +48,12 @@ BreakLock = Annotated[
 ]
 
 
+app.add_typer(judge, name="judge")
+
+
 @app.command()
 def run(recipe: RecipePath, overrides: Overrides = None, break_lock: BreakLock = False) -> None:
-    """Run every stage of a recipe that is not whole yet, each in its own process."""
+    """Run every stage that is not whole yet, each in its own process."""
     _run(recipe, overrides, None, break_lock)
 
 
@@ -84,99 +106,9 @@ def plan(
         print(show_plan(made))
 
 
-class _FileUnlessCommand(typer.core.TyperGroup):
-    """`xcoder judge FILE.jsonl` means `xcoder judge file FILE.jsonl`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = ["file", *args]
-        return super().parse_args(ctx, args)
-
-
-judge = typer.Typer(
-    cls=_FileUnlessCommand,
-    help="Judge programs against tests: those of a file (xcoder judge FILE.jsonl), or over HTTP (xcoder judge serve).",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-app.add_typer(judge, name="judge")
-
-Workers = Annotated[int | None, typer.Option(help="Sandbox workers; one per core when left out.")]
-Policy = Annotated[str, typer.Option(help="What decides a verdict.")]
-Tier = Annotated[str | None, typer.Option(help="Isolation tier to insist on.")]
-
-
-@judge.command("file")
-def judge_file_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="Programs with their tests, one JSON per line.")],
-    output: Annotated[Path | None, typer.Option(help="Where verdicts go; standard output when left out.")] = None,
-    workers: Workers = None,
-    policy: Policy = "faithful",
-    tier: Tier = None,
-    stop_at_first_failure: Annotated[
-        bool, typer.Option(help="Leave out a program's tests after a failed one.")
-    ] = False,
-) -> None:
-    """Judge the programs of a file; `file` may be left out."""
-    from reward.judge_file import judge_file
-
-    settings = _judge_settings(workers=workers, policy=policy, tier=tier)
-    judge_file(file, output, settings, stop_at_first_failure=stop_at_first_failure)
-
-
-@judge.command("serve")
-def judge_serve_command(
-    host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on (8080); 0 takes a free one.")] = None,
-    token_file: Annotated[
-        Path | None, typer.Option(help="File with the token that clients must send; else XCODER_JUDGE_TOKEN.")
-    ] = None,
-    workers: Workers = None,
-    policy: Policy = "faithful",
-    tier: Tier = None,
-    queue_tests: Annotated[int | None, typer.Option(help="Tests that may wait or run at once (20000).")] = None,
-    queue_mib: Annotated[int | None, typer.Option(help="MiB of requests held at once (512).")] = None,
-    request_mib: Annotated[int | None, typer.Option(help="Largest request in MiB (64).")] = None,
-    body_seconds: Annotated[float | None, typer.Option(help="Seconds a request may take to arrive (60).")] = None,
-    deadline_seconds: Annotated[float | None, typer.Option(help="Seconds a request may take (600).")] = None,
-    long_deadline_seconds: Annotated[float | None, typer.Option(help="The same for long batches (3600).")] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Most CPU seconds per test (120).")] = None,
-    max_memory_mib: Annotated[int | None, typer.Option(help="Most MiB per test (4096).")] = None,
-    shutdown_seconds: Annotated[int | None, typer.Option(help="Seconds that requests get at the end (10).")] = None,
-) -> None:
-    """Judge over HTTP: our own endpoint, and those of SandboxFusion, code-judge and Piston."""
-    from pydantic import ValidationError
-
-    from reward.service.config import ServiceSettings
-    from reward.service.serve import serve
-
-    given = {
-        "host": host,
-        "port": port,
-        "queue_tests": queue_tests,
-        "queue_mib": queue_mib,
-        "request_mib": request_mib,
-        "body_seconds": body_seconds,
-        "deadline_seconds": deadline_seconds,
-        "long_deadline_seconds": long_deadline_seconds,
-        "max_seconds": max_seconds,
-        "max_memory_mib": max_memory_mib,
-        "shutdown_seconds": shutdown_seconds,
-    }
-    try:
-        settings = ServiceSettings.model_validate({name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        wrong = [
-            "".join(f"--{str(name).replace('_', '-')} {each['input']}: " for name in each["loc"]) + each["msg"]
-            for each in error.errors()
-        ]
-        raise InputError("; ".join(wrong)) from error
-    serve(settings, _judge_settings(workers=workers, policy=policy, tier=tier), token_file)
-
-
 @app.command()
 def doctor() -> None:
-    """Show what this machine can do: isolation, GPUs, versions that fit together."""
+    """Show what this machine can do: isolation, GPUs, versions."""
     from xcoder_train.doctor import examine, show
 
     print(show(examine()))
@@ -184,19 +116,19 @@ def doctor() -> None:
 
 def main() -> None:
     """The console script: one message and the right exit code for every error."""
-    from xcoder_train.run import report_failure
-
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except Exception as error:
         if hasattr(error, "format_message"):  # a mistake in the command line itself
             print(f"error: {error.format_message()}", file=sys.stderr)
             sys.exit(2)
-        if isinstance(error, typer.Abort):
-            sys.exit(130)
-        sys.exit(report_failure(error, None))
-    except KeyboardInterrupt as error:
-        sys.exit(report_failure(error, None))
+        sys.exit(_told(error))
+
+
+def _told(error: Exception | KeyboardInterrupt) -> int:
+    from xcoder_train.run import report_failure
+
+    return report_failure(error, None)
 
 
 def _run(recipe: Path, overrides: list[str] | None, only: Any, break_lock: bool) -> None:
@@ -205,18 +137,6 @@ def _run(recipe: Path, overrides: list[str] | None, only: Any, break_lock: bool)
     status = run_recipe(recipe, overrides or [], only, break_lock)
     if status != 0:
         raise typer.Exit(status)
-
-
-def _judge_settings(**given: object) -> Any:
-    from reward.config import JudgeSettings
-
-    for name in ("policy", "tier"):
-        annotation = JudgeSettings.model_fields[name].annotation
-        allowed = [value for part in (annotation, *get_args(annotation)) for value in get_args(part)]
-        allowed = [value for value in allowed if isinstance(value, str)]
-        if given[name] is not None and given[name] not in allowed:
-            raise InputError(f"--{name} {given[name]}: expected {' or '.join(sorted(set(allowed)))}")
-    return JudgeSettings.model_validate(given)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,19 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from xcoder_train.core.errors import XcoderError
+from xcoder_train.core.errors import Terminated, XcoderError
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _SPACE_TO_WRITE = 1 << 20
+# How safetensors (Rust) and shutil.copytree tell of a failed write, in words and without an errno.
+_TOLD_IN_WORDS = re.compile(rf"\b(?:os error|errno) (?:{'|'.join(map(str, _DISK_FULL))})\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -25,29 +29,48 @@ class Failure:
 def failure_of(error: BaseException, run_folder: Path | None) -> Failure:
     """The message and exit code of an exception, whatever it was wrapped in."""
     if isinstance(error, KeyboardInterrupt):
-        return Failure("interrupted; the same command continues", INTERRUPTED)
+        status = TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+        return Failure("interrupted; the same command continues" if run_folder else "interrupted", status)
     full = _full_disk(error, run_folder)
     if full is not None:
         return Failure(full, 3)
     if isinstance(error, XcoderError):
         return Failure(f"error: {error}", error.exit_code)
+    if isinstance(error, OSError) and error.errno in _REFUSED and error.filename is not None:
+        return Failure(f"error: {error.filename}: {error.strerror}; the machine refuses this place", 3)
     return Failure(f"error: {type(error).__name__}: {error} (a fault of ours; the traceback is above)", 1, is_ours=True)
 
 
 def _full_disk(error: BaseException, run_folder: Path | None) -> str | None:
-    """Libraries hide the errno of a failed write (torch, safetensors), so the free space is asked as well."""
+    """The message about a full disk, or None where that is not what happened."""
     chain = list(_chain(error))
-    named = next(
-        (link.filename for link in chain if isinstance(link, OSError) and isinstance(link.filename, str)), None
-    )
-    place = _existing(Path(named) if named else run_folder or Path())
-    status = os.statvfs(place)
-    free = status.f_bavail * status.f_frsize
-    told = any(isinstance(link, OSError) and link.errno in _DISK_FULL for link in chain)
-    if not told and (free >= _SPACE_TO_WRITE or any(isinstance(link, XcoderError) for link in chain)):
+    telling = [link for link in chain if _tells_of_full_disk(link)]
+    named = [link.filename for link in telling if isinstance(link, OSError) and isinstance(link.filename, str)]
+    place = _existing(Path(named[0])) if named else run_folder and _existing(run_folder)
+    if not telling and (place is None or not _hides_a_full_disk(chain, place)):
         return None
-    space = f"{free / (1 << 20):.1f} MiB free at {place}"
-    return f"error: disk full: {space}; free space and run the same command: it continues"
+    free = "" if place is None else f": {_free(place) / (1 << 20):.1f} MiB free at {place}"
+    again = "run the same command: it continues" if run_folder else "run the same command again"
+    return f"error: disk full{free}; free space and {again}"
+
+
+def _tells_of_full_disk(link: BaseException) -> bool:
+    if isinstance(link, OSError) and link.errno is not None:
+        return link.errno in _DISK_FULL
+    return not isinstance(link, XcoderError) and _TOLD_IN_WORDS.search(str(link)) is not None
+
+
+def _hides_a_full_disk(chain: list[BaseException], place: Path) -> bool:
+    """torch fails to write without any reason, so the free space is asked; not where the error has another reason."""
+    if any(isinstance(link, XcoderError) or isinstance(link, OSError) and link.errno for link in chain):
+        return False
+    is_disk = os.statvfs(place).f_blocks > 0  # /proc and its like have no space at all
+    return is_disk and _free(place) < _SPACE_TO_WRITE
+
+
+def _free(place: Path) -> int:
+    status = os.statvfs(place)
+    return status.f_bavail * status.f_frsize
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -25,6 +25,7 @@ from xcoder_train.core.errors import InputError
 from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.records import read_table
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.core.stage import StageContext
 from xcoder_train.grpo_trainer import FrugalGrpoTrainer
@@ -35,6 +36,7 @@ from xcoder_train.recipe import Recipe, present
 from xcoder_train.rollouts import rollout_function
 from xcoder_train.run import run_stage
 from xcoder_train.tracking import MetricsFile, TrainingProgress, start_tracking
+from xcoder_train.trl_arguments import built
 
 
 def train(recipe: Recipe, context: StageContext) -> None:
@@ -102,12 +104,10 @@ def load_prompts(
     layout: SynthLayout, tokenizer: PreTrainedTokenizerBase, settings: GrpoSettings
 ) -> tuple[Dataset, int]:
     """Columns `prompt` and `problem_id`, and how many prompts were longer than `max_prompt_length`."""
-    import pyarrow.parquet
-
     table = layout.dataset("rl") / "train.parquet"
     if not table.exists():
         raise InputError(f"{table} does not exist; GRPO needs a synthesis with a split whose `use` is rl")
-    rows = pyarrow.parquet.read_table(table, columns=["problem_id", "prompt"]).to_pylist()
+    rows = read_table(table, columns=["problem_id", "prompt"]).to_pylist()
     kept = [row for row in rows if len(prompt_token_ids(tokenizer, row["prompt"])) <= settings.max_prompt_length]
     if not kept:
         raise InputError(
@@ -142,6 +142,7 @@ def grpo_config(recipe: Recipe, context: StageContext, state: PartialState) -> G
         "bf16": on_gpu,
         "activation_checkpointing": on_gpu,
         "save_total_limit": 2,
+        "ddp_find_unused_parameters": False,  # every parameter is used; searching for others costs a pass over them
         # The authors' scripts: clip-higher, no KL. TRL's own importance correction would drop whole long rollouts.
         "epsilon_high": 0.28,
         "vllm_importance_sampling_mode": "token_truncate",
@@ -165,7 +166,7 @@ def grpo_config(recipe: Recipe, context: StageContext, state: PartialState) -> G
     if settings.generation != "transformers":
         arguments["vllm_mode"] = settings.generation.removeprefix("vllm_")
         arguments.setdefault("vllm_max_model_length", settings.max_prompt_length + settings.max_completion_length)
-    return GRPOConfig(**arguments)
+    return built(GRPOConfig, "grpo", arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:

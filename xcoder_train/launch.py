@@ -2,14 +2,13 @@
 
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 
 from xcoder_train.config import LaunchSettings
+from xcoder_train.core.interrupts import block_interrupts, interrupt_stage
 from xcoder_train.core.parent_death import die_with_parent
 from xcoder_train.recipe import Recipe, StageName
 
@@ -20,7 +19,6 @@ MODULES: dict[StageName, str] = {
     "evaluation": "xcoder_train.evaluate",
     "report": "xcoder_train.report",
 }
-_SECONDS_TO_STOP = 30
 
 
 def launch_settings(recipe: Recipe, stage: StageName) -> LaunchSettings:
@@ -29,10 +27,15 @@ def launch_settings(recipe: Recipe, stage: StageName) -> LaunchSettings:
     return getattr(section, "launch", LaunchSettings())
 
 
+def needs_launcher(launch: LaunchSettings) -> bool:
+    """True when the stage's processes are started by accelerate or torchrun, not by us."""
+    return launch.processes > 1 or launch.accelerate is not None
+
+
 def stage_command(launch: LaunchSettings, stage: StageName, arguments: Sequence[str], has_gpu: bool) -> list[str]:
     """The command line of a stage: plain Python for one process, else a launcher."""
     module = ["-m", MODULES[stage], *arguments]
-    if launch.processes == 1 and launch.accelerate is None:
+    if not needs_launcher(launch):
         return [sys.executable, *module]
     processes = str(launch.processes)
     if not has_gpu:
@@ -60,32 +63,25 @@ def has_gpu(launch: LaunchSettings) -> bool:
     return hidden not in ("", "-1") and any(Path("/dev").glob("nvidia[0-9]*"))
 
 
-def run_process(command: Sequence[str], environment: Mapping[str, str], keep_open: int) -> int:
+def run_process(
+    command: Sequence[str], environment: Mapping[str, str], keep_open: int, *, through_launcher: bool
+) -> int:
     """Run to the end and return the exit status (negative for a signal). The child dies when this process does.
 
-    An interrupt reaches the child from the terminal; a SIGTERM to this process is handed on.
+    An interrupt (KeyboardInterrupt, `Terminated`) ends the child's work in order and goes on its way.
     """
     parent = os.getpid()
-    child = subprocess.Popen(
-        command, env=environment, pass_fds=(keep_open,), preexec_fn=lambda: die_with_parent(parent)
-    )
 
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        child.terminate()
-        raise SystemExit(128 + number)  # waiting in here would wait for the wait that it interrupts
+    def prepare() -> None:
+        die_with_parent(parent)
+        block_interrupts()
 
-    before = signal.signal(signal.SIGTERM, hand_on)
+    child = subprocess.Popen(command, env=environment, pass_fds=(keep_open,), preexec_fn=prepare)
     try:
         return child.wait()
-    except (KeyboardInterrupt, SystemExit):
-        try:
-            child.wait(_SECONDS_TO_STOP)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+    except KeyboardInterrupt:
+        interrupt_stage(child, through_launcher=through_launcher)
         raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def shown_command(command: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from xcoder_train.config import InitSettings, LoraSettings, ModelSettings
@@ -50,7 +51,9 @@ def load_model(path: Path | str, settings: ModelSettings, dtype: torch.dtype | s
         return AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, trust_remote_code=settings.trust_remote_code, attn_implementation=_attention()
         )
-    except (OSError, ValueError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(_unreadable("model", path, error)) from error
 
 
@@ -80,7 +83,7 @@ def load_tokenizer(path: Path | str, settings: ModelSettings) -> PreTrainedToken
         tokenizer = AutoTokenizer.from_pretrained(
             path, padding_side="left", trust_remote_code=settings.trust_remote_code
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of a damaged file, tokenizers raises that class itself
         raise InputError(_unreadable("tokenizer", path, error)) from error
     if tokenizer.chat_template is None:
         raise InputError(
@@ -142,8 +145,8 @@ def _attention() -> str:
 
 
 def _unreadable(what: str, path: Path | str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0]
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     return (
-        f"cannot load the {what} from {path}: {reason} Expected a folder with config.json, weights and tokenizer "
+        f"cannot load the {what} from {path}: {reason}. Expected a folder with config.json, weights and tokenizer "
         "files, or the name of a model on the hub that this machine can reach."
     )

@@ -44,11 +44,6 @@ KNOWN = {
 }
 
 
-def looks_local(path: str) -> bool:
-    """True when a model path can only mean a folder: it exists, or it is no `owner/name`."""
-    return Path(path).exists() or path.startswith(("/", ".", "~")) or path.count("/") != 1
-
-
 def model_shape(model: ModelSettings) -> ModelShape | None:
     """The shape of the run's starting point; None for a hub model that is not at hand."""
     if model.init is not None:
@@ -59,20 +54,6 @@ def model_shape(model: ModelSettings) -> ModelShape | None:
         return KNOWN[model.path]
     config = Path(model.path) / "config.json"
     return _read(config) if config.is_file() else None
-
-
-def check_model_folder(path: str) -> None:
-    """Raise InputError when a local-looking model path does not hold a model."""
-    if not looks_local(path):
-        return
-    folder = Path(path)
-    if not folder.is_dir():
-        raise InputError(f"model.path: there is no folder {path}; expected a model's folder or a hub name owner/name")
-    missing = [name for name in ("config.json",) if not (folder / name).is_file()]
-    if not any(folder.glob("*.safetensors")):
-        missing.append("*.safetensors")
-    if missing:
-        raise InputError(f"model.path: the folder {path} is not a model: it lacks {' and '.join(missing)}")
 
 
 def _initial(init: InitSettings) -> ModelShape:
@@ -105,5 +86,5 @@ def _read(path: Path) -> ModelShape:
             vocabulary=config["vocab_size"],
             tie_embeddings=config.get("tie_word_embeddings", False),
         )
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} does not describe a decoder: {type(error).__name__} {error}") from error

@@ -12,7 +12,7 @@ from xcoder_train.memory import MemoryEstimate, adapter_parameters, estimate_grp
 from xcoder_train.model_shape import ModelShape, model_shape
 from xcoder_train.recipe import Recipe, StageName, load_recipe
 from xcoder_train.results import evaluation_targets, is_whole, read_result, stage_folder, stage_key
-from xcoder_train.run import check_surroundings, stage_stands
+from xcoder_train.run import stage_stands
 from xcoder_train.run_folder import RunFolder
 
 # Examples in one row of 32k tokens in the paper's SFT data.
@@ -22,7 +22,6 @@ _PAPERS_EXAMPLES_PER_ROW = 1.8
 def make_plan(recipe_path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """The plan as JSON values. Raises InputError for whatever a run would refuse."""
     recipe = load_recipe(recipe_path, overrides)
-    check_surroundings(recipe)
     changes = RunFolder(recipe).settings_that_changed()
     shape = model_shape(recipe.model)
     return {

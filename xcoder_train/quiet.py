@@ -1,5 +1,6 @@
 """What the libraries below would print on their own: our progress and messages say it once."""
 
+import logging
 import os
 import warnings
 
@@ -13,5 +14,7 @@ def quiet_libraries() -> None:
     transformers.utils.logging.disable_progress_bar()
     # TRL sets an argument that transformers has renamed; both are pinned, and the values agree.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    # Checkpoints made within a second are put in order by their step, which is what we want.
+    logging.getLogger("transformers.trainer_utils").addFilter(lambda record: "mtime" not in record.getMessage())
     # `rollout_func` is marked experimental; the pinned version has it, and tests hold it.
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")

@@ -19,7 +19,7 @@ from xcoder_train.config import (
 )
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.settings import Settings
-from xcoder_train.core.yaml_source import Located, merge, read_override, read_yaml_file
+from xcoder_train.core.yaml_source import Flaw, Located, merge, read_override, read_yaml_file
 
 Value = TypeVar("Value")
 
@@ -89,7 +89,8 @@ def examine_recipe(path: Path, overrides: Sequence[str]) -> tuple[Located, Recip
     from xcoder_train.recipe_checks import find_conflicts
     from xcoder_train.recipe_mistakes import Mistake, mistakes_of, training_mistakes, without
 
-    root = read_source(path, overrides)
+    flaws: list[Flaw] = []
+    root = read_source(path, overrides, flaws)
     mistakes: list[Mistake] = training_mistakes(root)
     values = root.plain()
     recipe: Recipe | None = None
@@ -107,13 +108,14 @@ def examine_recipe(path: Path, overrides: Sequence[str]) -> tuple[Located, Recip
     for conflict in find_conflicts(recipe):
         if not any(mistake.touches(conflict.paths) for mistake in mistakes):
             mistakes.append(Mistake(conflict.paths[0], conflict.message, root))
-    shown = [str(mistake) for mistake in sorted(mistakes, key=Mistake.order)]
-    return root, None if mistakes else recipe, shown
+    told = [(mistake.order(), str(mistake)) for mistake in mistakes]
+    told += [((flaw.place.source, flaw.place.line or 0), str(flaw)) for flaw in flaws]
+    return root, None if told else recipe, [text for _, text in sorted(told)]
 
 
-def read_source(path: Path, overrides: Sequence[str]) -> Located:
-    """The recipe's tree: the files that it extends below it, the overrides above it."""
-    root = _read_extended(path, ())
+def read_source(path: Path, overrides: Sequence[str], flaws: list[Flaw]) -> Located:
+    """The recipe's tree: the files that it extends below it, the overrides above it. `flaws` of the files are added."""
+    root = _read_extended(path, (), flaws)
     unreadable = []
     for override in overrides:
         try:
@@ -130,8 +132,8 @@ def read_source(path: Path, overrides: Sequence[str]) -> Located:
     return root
 
 
-def _read_extended(path: Path, above: tuple[Path, ...]) -> Located:
-    root = read_yaml_file(path)
+def _read_extended(path: Path, above: tuple[Path, ...], flaws: list[Flaw]) -> Located:
+    root = read_yaml_file(path, flaws)
     if not isinstance(root.value, dict):
         raise InputError(f"{root.place}: expected a recipe, a mapping of sections such as `synth:` and `sft:`")
     extends = root.value.pop("extends", None)
@@ -145,7 +147,7 @@ def _read_extended(path: Path, above: tuple[Path, ...]) -> Located:
         raise InputError(f"{extends.place}: extends: {extends.value} leads back to itself")
     if not below.is_file():
         raise InputError(f"{extends.place}: extends: there is no file {below}")
-    return merge(_read_extended(below, chain), root)
+    return merge(_read_extended(below, chain, flaws), root)
 
 
 def _validate(values: object) -> Recipe:

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 from xcoder_train.config import GrpoSettings, LaunchSettings, SftSettings
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.records import check_tables
 from xcoder_train.core.yaml_source import Part, read_yaml_file
+from xcoder_train.model_folder import check_model_folder, looks_local
 from xcoder_train.model_shape import model_shape
+from xcoder_train.results import input_folder, stage_key
+from xcoder_train.trl_values import schedule_mistake
 
 if TYPE_CHECKING:
     from xcoder_train.recipe import Recipe, StageName
@@ -26,6 +30,7 @@ def find_conflicts(recipe: "Recipe") -> list[Conflict]:
     """Every conflict in the recipe."""
     return [
         *_stages(recipe),
+        *_starting_points(recipe),
         *_splits(recipe),
         *_evaluation(recipe),
         *_batches(recipe),
@@ -64,6 +69,27 @@ def _stages(recipe: "Recipe") -> Iterator[Conflict]:
             "model",
             "inputs",
         )
+
+
+def _starting_points(recipe: "Recipe") -> Iterator[Conflict]:
+    """The folders that the run starts from hold what they should."""
+    if recipe.model.path is not None and looks_local(recipe.model.path):
+        try:
+            check_model_folder(Path(recipe.model.path))
+        except InputError as error:
+            yield _conflict(str(error), "model.path")
+    stages: tuple[StageName, ...] = ("synth", "sft", "grpo")
+    for stage in stages:
+        if getattr(recipe.inputs, stage) is None:
+            continue
+        try:
+            stage_key(recipe, stage)
+            if stage == "synth":
+                check_tables(input_folder(recipe, stage))
+            else:
+                check_model_folder(input_folder(recipe, stage) / "model")
+        except (InputError, OSError) as error:
+            yield _conflict(str(error), f"inputs.{stage}")
 
 
 def _splits(recipe: "Recipe") -> Iterator[Conflict]:
@@ -166,9 +192,9 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
                 f"{stage}.optimizer.name",
                 f"{stage}.lora",
             )
-        rate = training.get("learning_rate")
-        if isinstance(rate, int | float) and not rate > 0:
-            yield _conflict("expected a number above 0", f"{stage}.training.learning_rate")
+        schedule = schedule_mistake(training)
+        if schedule is not None:
+            yield _conflict(schedule, f"{stage}.training.lr_scheduler_type", f"{stage}.training.lr_scheduler_kwargs")
         if training.get("bf16") is True and training.get("fp16") is True:
             yield _conflict("bf16 and fp16 exclude each other", f"{stage}.training.fp16", f"{stage}.training.bf16")
     if recipe.grpo is not None:

@@ -140,6 +140,8 @@ _EXPECTED = {
     "model_type": "expected a mapping of settings",
     "model_attributes_type": "expected a mapping of settings",
     "path_type": "expected a path",
+    # Of `name` alone.
+    "string_pattern_mismatch": "expected letters, digits, `.`, `_` and `-`, with a letter or a digit first",
 }
 
 

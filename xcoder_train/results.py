@@ -13,7 +13,7 @@ from typing import Any
 
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.stage import RESULT_FILE
-from xcoder_train.model_shape import looks_local
+from xcoder_train.model_folder import looks_local
 from xcoder_train.recipe import Recipe, StageName, present
 
 REPORT_FILE = "report.html"
@@ -108,14 +108,12 @@ def input_folder(recipe: Recipe, stage: StageName) -> Path:
     """The result that `inputs.<stage>` names: a result's folder, or the newest one of a run. Raises InputError."""
     given = Path(getattr(recipe.inputs, stage))
     if not given.is_dir():
-        raise InputError(f"inputs.{stage}: there is no folder {given}; expected a run's folder or a result of {stage}")
+        raise InputError(f"there is no folder {given}; expected a run's folder or a result of {stage}")
     if (given / RESULT_FILE).is_file() and read_result(given).get("stage") == stage:
         return given
     whole = [path.parent for path in given.glob(f"{stage}/*/{RESULT_FILE}")]
     if not whole:
-        raise InputError(
-            f"inputs.{stage}: {given} holds no finished {stage}; expected {given / stage}/<key>/{RESULT_FILE}"
-        )
+        raise InputError(f"{given} holds no finished {stage}; expected {given / stage}/<key>/{RESULT_FILE}")
     return max(whole, key=lambda folder: (folder / RESULT_FILE).stat().st_mtime_ns)
 
 
@@ -124,7 +122,7 @@ def read_result(folder: Path) -> dict[str, Any]:
     path = folder / RESULT_FILE
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     if not isinstance(result, dict):
         raise InputError(f"{path} does not describe a finished stage")

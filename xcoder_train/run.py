@@ -14,12 +14,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.interrupts import allow_interrupts, end_at_first_interrupt
 from xcoder_train.core.lock import RunLock, recorded_owner
 from xcoder_train.core.parent_death import die_with_parent, is_alive
 from xcoder_train.core.stage import RESULT_FILE, StageContext
-from xcoder_train.failures import failure_of
-from xcoder_train.launch import has_gpu, launch_settings, run_process, stage_command, stage_environment
-from xcoder_train.model_shape import check_model_folder
+from xcoder_train.failures import INTERRUPTED, TERMINATED, Failure, failure_of
+from xcoder_train.launch import (
+    has_gpu,
+    launch_settings,
+    needs_launcher,
+    run_process,
+    stage_command,
+    stage_environment,
+)
 from xcoder_train.recipe import Recipe, StageName, load_recipe
 from xcoder_train.results import REPORT_FILE, is_whole, stage_folder, stage_inputs, stage_key
 from xcoder_train.run_folder import RESOLVED_RECIPE, RunFolder
@@ -38,22 +45,19 @@ def run_recipe(recipe_path: Path, overrides: Sequence[str], only: StageName | No
     stages = recipe.stages if only is None else (only,)
     if only is not None and not recipe.has(only):
         raise InputError(f"{recipe_path} has no `{_section(only)}:` section; it has {', '.join(recipe.stages)}")
-    check_surroundings(recipe)
-    with _held(recipe, recipe_path, break_lock) as lock:
-        for stage in stages:
-            status = _run_one(recipe, stage, lock)
-            if status != 0:
-                return status
+    if only is not None:
+        _check_inputs(recipe, only)
+    with end_at_first_interrupt():
+        try:
+            with _held(recipe, recipe_path, break_lock) as lock:
+                for stage in stages:
+                    status = _run_one(recipe, stage, lock)
+                    if status != 0:
+                        return status
+        except (Exception, KeyboardInterrupt) as error:
+            return report_failure(error, recipe.run_folder)
     _say(f"done: {recipe.run_folder}")
     return 0
-
-
-def check_surroundings(recipe: Recipe) -> None:
-    """Raise InputError for a model or an input that is not where the recipe says."""
-    if recipe.model.path is not None:
-        check_model_folder(recipe.model.path)
-    for stage in recipe.stages:
-        stage_key(recipe, stage)
 
 
 @contextmanager
@@ -68,7 +72,7 @@ def open_stage(
     recipe = load_recipe(recipe_path, overrides)
     if not recipe.has(stage):
         raise InputError(f"{recipe_path} has no `{_section(stage)}:` section; it has {', '.join(recipe.stages)}")
-    check_surroundings(recipe)
+    _check_inputs(recipe, stage)
     with _held(recipe, recipe_path, break_lock):
         if stage_stands(recipe, stage):
             if _is_main_process():
@@ -90,22 +94,25 @@ def run_stage(name: StageName, work: Work, arguments: Sequence[str] | None = Non
     break_lock = BREAK_LOCK in given
     words = [word for word in given if word != BREAK_LOCK]
     folder: Path | None = None
-    try:
-        if "-h" in words or "--help" in words:
-            print(f"usage: RECIPE [key.path=value …] [{BREAK_LOCK}]\n\nRuns the stage `{name}` of a recipe.")
-            return 0
-        if not words or words[0].startswith("-"):
-            raise InputError(f"expected RECIPE [key.path=value …] [{BREAK_LOCK}], found {' '.join(given) or 'nothing'}")
-        if _HELD_BY in os.environ:
-            die_with_parent(os.getppid())  # a launcher's processes do not inherit this
-            if not is_alive(int(os.environ[_HELD_BY])):
-                return failure_of(KeyboardInterrupt(), None).exit_code
-        with open_stage(name, Path(words[0]), words[1:], break_lock) as (recipe, context):
-            folder = recipe.run_folder
-            if context is not None:
-                work(recipe, context)
-    except (Exception, KeyboardInterrupt) as error:
-        return report_failure(error, folder)
+    with end_at_first_interrupt():
+        try:
+            allow_interrupts()  # `xcoder run` has them held back while a stage imports
+            if "-h" in words or "--help" in words:
+                print(f"usage: RECIPE [key.path=value …] [{BREAK_LOCK}]\n\nRuns the stage `{name}` of a recipe.")
+                return 0
+            if not words or words[0].startswith("-"):
+                found = " ".join(given) or "nothing"
+                raise InputError(f"expected RECIPE [key.path=value …] [{BREAK_LOCK}], found {found}")
+            if _HELD_BY in os.environ:
+                die_with_parent(os.getppid())  # a launcher's processes do not inherit this
+                if not is_alive(int(os.environ[_HELD_BY])):
+                    return INTERRUPTED
+            with open_stage(name, Path(words[0]), words[1:], break_lock) as (recipe, context):
+                folder = recipe.run_folder
+                if context is not None:
+                    work(recipe, context)
+        except (Exception, KeyboardInterrupt) as error:
+            return report_failure(error, folder)
     return 0
 
 
@@ -118,16 +125,22 @@ def _run_one(recipe: Recipe, stage: StageName, lock: RunLock) -> int:
     resolved = str(recipe.run_folder / RESOLVED_RECIPE)  # editing the recipe while it runs changes nothing
     command = stage_command(launch, stage, [resolved], has_gpu(launch))
     _say(f"{stage}: starting ({stage_key(recipe, stage)})")
-    failure = recipe.run_folder / _FAILURE_FILE
-    failure.unlink(missing_ok=True)
+    _taken_failure(recipe)  # of a run that was killed before it could tell
     started = time.monotonic()
     environment = {**stage_environment(launch), _HELD_BY: str(os.getpid()), _STARTED: str(started)}
-    status = run_process(command, environment, lock.descriptor)
-    if failure.exists():  # launchers such as torchrun turn every exit code into 1, and bury messages
-        left = json.loads(failure.read_text(encoding="utf-8"))
-        failure.unlink()
-        _say(left["message"])
-        return left["exit_code"]
+    try:
+        status = run_process(command, environment, lock.descriptor, through_launcher=needs_launcher(launch))
+    except KeyboardInterrupt:
+        left = _taken_failure(recipe)
+        if left is not None and left.exit_code not in (INTERRUPTED, TERMINATED):
+            _say(left.message)
+        raise
+    left = _taken_failure(recipe)
+    if left is not None:
+        _say(left.message)
+        return left.exit_code
+    if status in (INTERRUPTED, TERMINATED):  # of the stage alone; it leaves the telling to us
+        raise KeyboardInterrupt
     if status < 0:
         _say(
             f"error: {stage} was ended by signal {-status}"
@@ -144,6 +157,23 @@ def _run_one(recipe: Recipe, stage: StageName, lock: RunLock) -> int:
     return status
 
 
+def _check_inputs(recipe: Recipe, stage: StageName) -> None:
+    """Refuse before anything is written: a folder that is made is a run of this recipe from then on."""
+    if not stage_stands(recipe, stage):
+        stage_inputs(recipe, stage)
+
+
+def _taken_failure(recipe: Recipe) -> Failure | None:
+    """What a process of the stage left for us to tell, taken away. Launchers turn every exit code into 1."""
+    file = recipe.run_folder / _FAILURE_FILE
+    try:
+        left = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # none, or one that a full disk or a kill cut short
+        left = None
+    file.unlink(missing_ok=True)
+    return None if left is None else Failure(left["message"], left["exit_code"])
+
+
 @contextmanager
 def _held(recipe: Recipe, recipe_path: Path, break_lock: bool) -> Iterator[RunLock]:
     """Hold the run, and have its recipe written. Stages of a holding `xcoder run` and other ranks pass through."""
@@ -153,8 +183,13 @@ def _held(recipe: Recipe, recipe_path: Path, break_lock: bool) -> Iterator[RunLo
         yield None  # type: ignore[misc]
         return
     RunFolder(recipe).settings_that_changed()
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = RunLock(folder, break_stale=break_lock)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = RunLock(folder, break_stale=break_lock)
+    except OSError as error:
+        raise InputError(
+            f"cannot write to the run's folder {folder}: {error.strerror}. Give a place that can be written: runs_dir=…"
+        ) from error
     try:
         run_folder = RunFolder(recipe)
         changes = run_folder.settings_that_changed()
@@ -206,7 +241,8 @@ def report_failure(error: Exception | KeyboardInterrupt, run_folder: Path | None
     if failure.is_ours:
         traceback.print_exception(error)
     if "RANK" not in os.environ:
-        _say(failure.message)
+        if not (isinstance(error, KeyboardInterrupt) and _HELD_BY in os.environ):  # the run above tells of those
+            _say(failure.message)
         return failure.exit_code
     if run_folder is None:  # the recipe, which every process of a node reads alike
         if os.environ.get("LOCAL_RANK", "0") == "0":

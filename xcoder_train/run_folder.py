@@ -36,7 +36,7 @@ class RunFolder:
     def settings_that_changed(self) -> list[str]:
         """Settings in which this recipe differs from the run's stored one, as `path: old -> new`.
 
-        Raises InputError when the run's starting point is another one.
+        Raises InputError when a stage has begun from another starting point.
         """
         stored = self._read(RESOLVED_RECIPE)
         if stored is None:
@@ -53,7 +53,7 @@ class RunFolder:
         elsewhere = [
             line for line, (path, _, _) in zip(shown, changes, strict=True) if path.split(".")[0] in _STARTING_POINT
         ]
-        if elsewhere:
+        if elsewhere and self.manifest().get("stages"):  # before that, there is nothing that a change could spoil
             raise InputError(
                 f"{self.path} holds a run with another starting point:\n"
                 + "".join(f"  {line}\n" for line in elsewhere)

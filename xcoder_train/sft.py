@@ -32,6 +32,7 @@ from xcoder_train.recipe import Recipe, present
 from xcoder_train.run import run_stage
 from xcoder_train.sft_data import corpus, read_rows, select_rows, tokenize
 from xcoder_train.tracking import MetricsFile, TokenCount, TrainingProgress, start_tracking
+from xcoder_train.trl_arguments import built
 
 
 def train(recipe: Recipe, context: StageContext) -> None:
@@ -115,6 +116,7 @@ def sft_config(
         "bf16": on_gpu,
         "activation_checkpointing": on_gpu,
         "save_total_limit": 2,
+        "ddp_find_unused_parameters": False,  # every parameter is used; searching for others costs a pass over them
         **settings.training,
         "output_dir": str(context.folder / CHECKPOINTS),
         "seed": derive_seed(context.seed, "sft", "trainer") % 2**31,
@@ -127,7 +129,7 @@ def sft_config(
         "use_cpu": not on_gpu,
         "disable_tqdm": True,
     }
-    return SFTConfig(**arguments)
+    return built(SFTConfig, "sft", arguments)
 
 
 def describe(statistics: Any, batch: BatchPlan) -> str:

@@ -15,7 +15,7 @@ from xcoder_train.core.generation.chat import example_token_ids
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.problem import Problem, Solution
 from xcoder_train.core.prompt import PromptStyle, render_prompt
-from xcoder_train.core.records import read_records
+from xcoder_train.core.records import read_records, read_table
 from xcoder_train.core.seeds import derive_seed
 
 IGNORED = -100  # the label of tokens that are read but not learned
@@ -66,12 +66,10 @@ def select_rows(rows: list[dict[str, Any]], view: SftDataSettings, seed: int) ->
 def read_rows(layout: SynthLayout, *, verified: bool, prompt_style: PromptStyle) -> list[dict[str, Any]]:
     """The SFT rows of a finished synthesis: accepted solutions, or every candidate when `verified` is False."""
     if verified:
-        import pyarrow.parquet
-
         table = layout.dataset("sft") / "train.parquet"
         if not table.exists():
             raise InputError(f"{table} does not exist; SFT needs a synthesis with a split whose `use` is sft")
-        return pyarrow.parquet.read_table(table).to_pylist()
+        return read_table(table).to_pylist()
     members = {m.problem_id for m in read_records(layout.memberships, Membership) if m.use == "sft"}
     problems = {p.problem_id: p for p in read_records(layout.problems, Problem) if p.problem_id in members}
     return [

@@ -6,16 +6,19 @@ installed TRL by `python -m xcoder_train.trl_arguments`, and a test compares the
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_text
+from xcoder_train.trl_values import value_mistake
 
 Trainer = Literal["sft", "grpo"]
+Config = TypeVar("Config")
 
 TABLE = Path(__file__).with_name("trl_arguments.json")
 
@@ -156,7 +159,15 @@ def argument_mistake(trainer: Trainer, name: str, value: Any) -> str | None:
         return f"expected one of {', '.join(argument.choices)}{said}"
     if not _fits(value, argument.types):
         return f"expected {' or '.join(_TYPE_NAMES[kind] for kind in argument.types)}"
-    return None
+    return value_mistake(name, value)
+
+
+def built(config: Callable[..., Config], trainer: Trainer, values: Mapping[str, Any]) -> Config:
+    """TRL's configuration; what only it can refuse (a precision that this machine lacks, …) is an InputError too."""
+    try:
+        return config(**values)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{trainer}.training: {_CONFIG[trainer]} refuses it: {error}") from error
 
 
 _CONFIG = {"sft": "trl.SFTConfig", "grpo": "trl.GRPOConfig"}

@@ -32,6 +32,11 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path: Path) -> 
     done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert path.read_text() == '{\n  "old": true\n}\n'
+    assert len(os.listdir(tmp_path)) == 2
+    living = tmp_path / f".a.json.{os.getppid()}.tmp"
+    living.write_text("{")
+    write_json(path, {"old": False})
+    assert sorted(os.listdir(tmp_path)) == [living.name, "a.json"]  # what the killed process left is swept
 
 
 def test_a_fingerprint_is_of_names_and_bytes_whatever_the_order(tmp_path: Path) -> None:

@@ -68,3 +68,9 @@ def test_a_lock_that_is_really_held_cannot_be_broken(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is in use by"):
         RunLock(tmp_path, break_stale=True)
     lock.release()
+
+
+def test_a_lock_file_of_any_bytes_names_nobody_and_can_be_taken(tmp_path: Path) -> None:
+    (tmp_path / LOCK_FILE).write_bytes(b"\xff\xfe{")
+    assert recorded_owner(tmp_path) is None
+    RunLock(tmp_path).release()

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.yaml_source import merge, read_override, read_yaml, read_yaml_file
+from xcoder_train.core.yaml_source import Flaw, merge, read_override, read_yaml, read_yaml_file
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,12 @@ def test_scalars_have_their_yaml_1_2_meaning(text: str, value: object) -> None:
         ("a: &a [*a]", "an alias contains itself"),
         ("a: *missing", "undefined alias"),
         ("a: !secret 3", "the tag !secret has no meaning"),
+        ("a: !!python/object:os.system {b: 3}", "f:1: the tag !!python/object:os.system has no meaning"),
+        ("a: !!binary aGk=", "the tag !!binary has no meaning"),
+        ('a: "\\ud800"', "f:1: half of a surrogate pair is no text"),
+        ("a: " + "[" * 60 + "]" * 60, "f:1: nested too deeply"),
+        ("a: " + "[" * 5000, "f: nested too deeply"),
+        ("a: " + "9" * 5000, "f:1: a number of 5000 digits is beyond any use"),
         ("? [1, 2]\n: 3", "expected a name as key"),
         ("a: 1\n---\nb: 2", "expected one YAML document"),
         ("a:\n\tb: 1", "f:2: not valid YAML"),
@@ -57,6 +63,13 @@ def test_what_is_no_recipe_is_refused_with_its_line(text: str, said: str) -> Non
     with pytest.raises(InputError) as error:
         read_yaml(text, "f")
     assert said in str(error.value)
+
+
+def test_what_can_be_read_past_is_collected() -> None:
+    flaws: list[Flaw] = []
+    read = read_yaml("a: 1\na: 2\nb: !secret 3\n? [1]\n: 4\nc: {d: 1, d: 2}\ne: 5", "f", flaws=flaws)
+    assert read.plain() == {"a": 1, "b": 3, "c": {"d": 1}, "e": 5}
+    assert [flaw.place.line for flaw in flaws] == [2, 3, 4, 6]
 
 
 def test_aliases_that_multiply_without_bound_are_refused() -> None:
@@ -83,7 +96,7 @@ def test_an_override_is_a_tree_that_remembers_its_text() -> None:
     assert read_override("a=x=y").plain() == {"a": "x=y"}
 
 
-@pytest.mark.parametrize("text", ["seed", "=3", "a..b=1", "a b=1", "a.b=[1", ".=1"])
+@pytest.mark.parametrize("text", ["seed", "=3", "a..b=1", "a b=1", "a.b=[1", ".=1", "a.b=", "a= "])
 def test_an_override_that_cannot_be_parsed_is_named(text: str) -> None:
     with pytest.raises(InputError) as error:
         read_override(text)

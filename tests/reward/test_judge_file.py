@@ -71,6 +71,19 @@ def test_without_an_output_verdicts_go_to_standard_output(tmp_path: Path, capsys
         (line(function_name="not a name"), "not a Python name"),
         ('{"id": "x"}\n', "the field 'tests' is missing"),
         ("[" * 100_000 + "\n", "not a JSON value"),
+        (line(id="x"), "the id 'x' is that of line 1 already"),
+        (line(id="\ud800"), "half of a surrogate pair"),
+        (line(id="y", limits={"seconds": 10**400}), "limits.seconds: expected at most 3600, found 401 digits"),
+        ('{"id": "y", "id": "z"}\n', "the key 'id' is given twice"),
+        ('{"id": "y", "limits": {"seconds": 1, "seconds": 2}}\n', "the key 'seconds' is given twice"),
+        (
+            line(id="y", function_name="f", tests=[{"input": "1\n[2", "expected": "3"}]),
+            r"tests\[0\].input: expected one",
+        ),
+        (
+            line(id="y", function_name="f", tests=[{"input": "1", "expected": "3 4"}]),
+            r"tests\[0\].expected: expected one",
+        ),
     ],
 )
 def test_a_line_that_is_not_a_submission_is_named_before_anything_runs(tmp_path: Path, bad: str, message: str) -> None:
@@ -88,5 +101,9 @@ def test_bytes_that_are_not_text_and_missing_files_are_input_errors(tmp_path: Pa
         judge_file(source, None, JudgeSettings(), stop_at_first_failure=True)
     with pytest.raises(InputError, match="cannot read submissions"):
         judge_file(tmp_path / "absent.jsonl", None, JudgeSettings(), stop_at_first_failure=True)
+    for text in ("", "\n \n"):
+        source.write_text(text)
+        with pytest.raises(InputError, match="submissions.jsonl holds no submissions"):
+            judge_file(source, None, JudgeSettings(), stop_at_first_failure=True)
     with pytest.raises(InputError, match="not a plain file"):
         judge_file(tmp_path, None, JudgeSettings(), stop_at_first_failure=True)

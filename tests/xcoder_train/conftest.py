@@ -53,18 +53,20 @@ class Terminal:
             [sys.executable, "-m", *arguments], capture_output=True, text=True, check=False, **options
         )
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+    def start(
+        self, *arguments: str, stdout: int = subprocess.DEVNULL, on_interrupt: Any = signal.SIG_DFL
+    ) -> "subprocess.Popen[str]":
         """Start `xcoder` in a process group of its own, as a terminal does."""
         return subprocess.Popen(
             [sys.executable, "-m", "xcoder_train.cli", *arguments],
             cwd=self.folder,
             env=self._environment(),
             stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=stdout,
             text=True,
             start_new_session=True,
             # A background job, as a CI runner may be, ignores interrupts and hands that on; a terminal does not.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, on_interrupt),
         )
 
     def _environment(self) -> dict[str, str]:

@@ -55,6 +55,7 @@ def test_help_and_plan_import_nothing_heavy(terminal: Any, arguments: list[str])
         (["eval", "recipe.yaml"], "has no `evaluation:` section"),
         (["judge", "missing.jsonl"], "missing.jsonl"),
         (["judge", "missing.jsonl", "--tier", "Z"], "--tier Z: expected A or B"),
+        (["judge", "missing.jsonl", "--workers", "0"], "Invalid value for '--workers'"),
         (["nonsense"], "No such command"),
     ],
 )
@@ -64,6 +65,12 @@ def test_a_mistake_is_one_message_and_exit_code_2(terminal: Any, arguments: list
     assert said in done.stderr and done.stderr.count("error:") == 1
     assert "Traceback" not in done.stderr and done.stdout == ""
     assert not (terminal.folder / "runs").exists()
+
+
+def test_the_list_of_commands_fits_80_columns(terminal: Any) -> None:
+    listed = terminal.xcoder("--help").stdout
+    assert "..." not in listed.partition("Commands:")[2] and "each in its own process" in listed
+    assert max(map(len, listed.splitlines())) <= 80
 
 
 def test_a_stage_module_by_hand_speaks_alike(terminal: Any) -> None:
@@ -86,3 +93,15 @@ def test_the_judge_is_reached_from_the_command(terminal: Any) -> None:
     done = terminal.xcoder("judge", "programs.jsonl", "--workers", "1", "--output", "verdicts.jsonl")
     assert done.returncode == 0, done.stderr
     assert json.loads((terminal.folder / "verdicts.jsonl").read_text())["verdict"] == "AC"
+
+
+@pytest.mark.parametrize("arguments", [["judge", "programs.jsonl", "--workers", "1"], ["plan", "recipe.yaml"]])
+def test_a_reader_that_has_enough_ends_the_command_quietly(terminal: Any, arguments: list[str]) -> None:
+    program = {"code": "print(int(input()) * 2)", "tests": [{"input": "2\n", "expected": "4\n"}] * 100}
+    lines = [json.dumps({"id": str(number), **program}) + "\n" for number in range(30)]
+    (terminal.folder / "programs.jsonl").write_text("".join(lines))
+    command = terminal.start(*arguments, stdout=subprocess.PIPE)
+    command.stdout.readline()
+    command.stdout.close()
+    said = command.stderr.read()
+    assert command.wait() == 0 and said == "", said

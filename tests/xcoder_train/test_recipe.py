@@ -1,12 +1,14 @@
 """Recipes: every mistake at once, each with its place, and nothing that training would refuse later."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from xcoder_train.core.errors import InputError
-from xcoder_train.recipe import load_recipe
+from xcoder_train.core.yaml_source import Located
+from xcoder_train.recipe import examine_recipe, load_recipe
 
 GOOD = """\
 name: tiny
@@ -92,6 +94,23 @@ def test_a_recipe_with_many_mistakes_reports_all_of_them_with_their_lines(tmp_pa
     assert f"{path}: {len(said.splitlines()) - 1} mistakes in the recipe" in said
 
 
+def test_repeated_keys_are_told_with_all_other_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("seed: 1\nseed: 2\n")
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "extends: base.yaml\nsynth:\n"
+        "  candidates_per_task: 8\n  candidates_per_task: 4\n  splits: {a: {use: sft, tasks: 4}}\nseeed: 1\n"
+    )
+    said = refusal(path)
+    assert "3 mistakes" in said
+    assert f"{path}:4: duplicate key `candidates_per_task`, first given at {path}:3" in said
+    assert f"{tmp_path}/base.yaml:2: duplicate key `seed`" in said and f"{path}:6: seeed = 1" in said
+
+
+def test_an_empty_override_is_refused_and_null_is_named(recipe: Path) -> None:
+    assert "there is no value; to take the setting away, write sft.batch=null" in refusal(recipe, ["sft.batch="])
+
+
 def test_one_mistake_is_not_told_twice(recipe: Path) -> None:
     for override in ("evaluation.k=5", "synth=3", "sft.launch.processes=two", "model.init.heads=5", "judge.tier=D"):
         assert ": 1 mistake in" in refusal(recipe, [override]), override
@@ -132,12 +151,26 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         (["sft.training.torch_dtype=bfloat16"], "is not an argument any more"),
         (["sft.training.evaluation_strategy=steps"], "it is now called `eval_strategy`"),
         (["sft.training.bf16=1"], "expected true or false or null"),
+        (["sft.training.eval_strategy=steps"], "training has no evaluation data; the recipe's `evaluation:` section"),
+        (["grpo.training.eval_strategy=epoch"], "training has no evaluation data"),
+        (["sft.training.load_best_model_at_end=true"], "training has no evaluation data"),
+        (["sft.training.lr_scheduler_type=reduce_lr_on_plateau"], "training has no evaluation data"),
+        (["sft.training.push_to_hub=true"], "a run uploads nothing"),
+        (["sft.training.warmup_steps=-1"], "expected a whole number of steps, or below 1 a share of all steps"),
+        (["sft.training.logging_steps=0"], "expected a whole number of steps above 0"),
+        (["sft.training.save_steps=2.5"], "expected a whole number of steps above 0"),
+        (["sft.training.adam_beta2=7"], "expected a number of at least 0 and below 1"),
+        (["sft.training.max_steps=0"], "or -1 to train for num_train_epochs"),
+        (["grpo.training.num_train_epochs=0"], "expected a number above 0"),
+        (["grpo.training.epsilon=-3"], "expected a number above 0"),
+        (["sft.training.weight_decay=.nan"], "expected a number of at least 0"),
+        (["sft.training.lr_scheduler_type=cosine_with_min_lr"], "needs lr_scheduler_kwargs with min_lr or min_lr_rate"),
         (["sft.training.learning_rate=0"], "expected a number above 0"),
         (["sft.optimizer={name: muon}", "sft.training.optim=adafactor"], "is decided by optimizer.name: muon"),
         (["sft.optimizer.learning_rate_rest=0.1"], "is the rate of what Muon leaves over"),
         (["sft.launch={processes: 2, gpus: [0]}"], "2 processes need as many GPUs"),
         (["sft.launch.accelerate=missing.yaml"], "missing.yaml: cannot be read"),
-        (["name=../elsewhere"], "name"),
+        (["name=../elsewhere"], "expected letters, digits, `.`, `_` and `-`, with a letter or a digit first"),
         (["seed=true"], "expected a whole number"),
     ],
 )
@@ -202,4 +235,10 @@ RECIPES = sorted(
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_every_recipe_that_is_shipped_is_sound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])  # recipes name files relative to the repository
-    assert load_recipe(path, []).stages
+    root, _, mistakes = examine_recipe(path, [])
+    starts_from_a_run = [f"{name} = {json.dumps(item.value)}: there is no folder" for name, item in inputs_of(root)]
+    assert all(any(words in mistake for words in starts_from_a_run) for mistake in mistakes), mistakes
+
+
+def inputs_of(root: Located) -> list[tuple[str, Located]]:
+    return [(f"inputs.{name}", item) for name, item in root.value.get("inputs", Located({}, root.place)).value.items()]

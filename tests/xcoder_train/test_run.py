@@ -157,6 +157,17 @@ def test_a_stage_without_its_input_names_what_to_run(terminal: Any) -> None:
     assert done.returncode == 2
     assert "sft needs the result of synth" in done.stderr and "xcoder synth RECIPE" in done.stderr
     assert "Traceback" not in done.stderr
+    assert not terminal.run_folder.exists()
+
+
+def test_a_run_in_which_nothing_began_binds_nobody_to_its_starting_point(finished: Path, terminal: Any) -> None:
+    manifest = json.loads((finished / "manifest.json").read_text())
+    shutil.rmtree(finished / "synth")
+    (finished / "manifest.json").write_text(json.dumps({**manifest, "stages": {}}))
+    done = terminal.xcoder("run", "recipe.yaml", "seed=2")
+    assert done.returncode == 0, done.stderr
+    assert "seed: 1 -> 2" in done.stderr
+    assert terminal.xcoder("run", "recipe.yaml", "seed=3").returncode == 2
 
 
 def test_a_full_disk_is_one_message_and_the_same_command_continues(terminal: Any) -> None:
@@ -193,7 +204,7 @@ def test_an_input_is_another_runs_result(finished: Path, terminal: Any) -> None:
     counted = json.loads((finished / "manifest.json").read_text())["stages"]["synth"]["figures"]["dataset_rows"]["sft"]
     assert planned["stages"]["sft"]["examples"] == counted
     missing = terminal.xcoder("plan", "other.yaml", "inputs.synth=runs/nowhere")
-    assert missing.returncode == 2 and "inputs.synth: there is no folder runs/nowhere" in missing.stderr
+    assert missing.returncode == 2 and "there is no folder runs/nowhere" in missing.stderr
 
 
 FULL = """\

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from xcoder_train.trl_arguments import TABLE, argument_mistake, arguments, settable, table_of_installed
+from xcoder_train.core.errors import InputError
+from xcoder_train.trl_arguments import TABLE, argument_mistake, arguments, built, settable, table_of_installed
+from xcoder_train.trl_values import _OF_EVALUATION, _OFF, _RANGES, schedule_mistake, value_mistake
 
 
 def test_the_table_is_that_of_the_installed_trl() -> None:
@@ -28,10 +30,37 @@ def test_the_table_is_that_of_the_installed_trl() -> None:
         ("optim", "adafactor"),
         ("warmup_steps", 0.03),
         ("loss_type", "dapo"),
+        ("max_steps", -1),
+        ("eval_strategy", "no"),
+        ("push_to_hub", False),
+        ("epsilon_high", None),
+        ("logging_steps", 0.1),
     ],
 )
 def test_what_trl_takes_is_let_through(name: str, value: object) -> None:
     assert argument_mistake("grpo", name, value) is None
+
+
+def test_ranges_are_of_arguments_that_exist() -> None:
+    known = {**arguments("sft"), **arguments("grpo")}
+    assert {*_RANGES, *_OFF, *_OF_EVALUATION} <= set(known)
+    for trainer in ("sft", "grpo"):
+        for name, argument in arguments(trainer).items():  # type: ignore[arg-type]
+            assert value_mistake(name, argument.default) is None, name
+
+
+def test_a_schedule_is_complete_with_what_it_needs() -> None:
+    kind = {"lr_scheduler_type": "cosine_with_min_lr"}
+    assert schedule_mistake({}) is None
+    assert schedule_mistake({**kind, "lr_scheduler_kwargs": {"min_lr": 1e-6}}) is None
+    assert schedule_mistake({**kind, "lr_scheduler_kwargs": {"min_lr": 1e-6, "min_lr_rate": 0.1}}) is not None
+
+
+def test_what_only_trl_can_refuse_is_a_mistake_in_the_recipe() -> None:
+    from trl import SFTConfig
+
+    with pytest.raises(InputError, match="sft.training: trl.SFTConfig refuses it: .*dataloader_prefetch_factor"):
+        built(SFTConfig, "sft", {"dataloader_prefetch_factor": 3, "use_cpu": True, "bf16": False})
 
 
 def test_the_trainers_are_told_apart() -> None:

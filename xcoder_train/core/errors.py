@@ -23,5 +23,9 @@ class EnvironmentLacks(XcoderError, RuntimeError):
     exit_code = 3
 
 
+class Terminated(KeyboardInterrupt):
+    """A SIGTERM (a scheduler's, `kill`): ends work in order as an interrupt does."""
+
+
 class InfrastructureError(XcoderError, RuntimeError):
     """Our own machinery failed (a sandbox died, a worker vanished). Never a verdict on a program."""

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and the fingerprints of their content."""
 
+import glob
 import hashlib
 import json
 import os
@@ -9,20 +10,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from xcoder_train.core.parent_death import is_alive
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it is flushed to disk and takes `path`'s name.
 
-    A kill at any instant leaves either the old file or the new one under `path`.
+    A kill at any instant leaves either the old file or the new one under `path`. What killed processes left under
+    temporary names is swept first; another living process may be writing `path` too.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        writer = leftover.suffixes[-2].removeprefix(".")
+        if writer.isdecimal() and not is_alive(int(writer)):
+            leftover.unlink(missing_ok=True)
     try:
         yield temporary
         _flush(temporary)
         os.replace(temporary, path)
         _flush(path.parent)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # a failed write does not say of what
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -34,7 +46,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     An older folder of that name is replaced. Whatever a killed process left under a temporary name is swept first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         shutil.rmtree(leftover)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.mkdir()

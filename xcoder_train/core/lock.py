@@ -84,12 +84,13 @@ class RunLock:
 
 def recorded_owner(folder: Path) -> Owner | None:
     """Who the lock file names; None when nobody does."""
-    path = folder / LOCK_FILE
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
     try:
+        text = (folder / LOCK_FILE).read_text(encoding="utf-8")
         return Owner(**json.loads(text)) if text else None
-    except (json.JSONDecodeError, TypeError):
-        return None  # written to this instant
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError):
+        return None  # written to this instant, or damaged: the kernel's lock decides
 
 
 def _this_process() -> Owner:

@@ -13,7 +13,8 @@ import os
 import types
 import typing
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +25,9 @@ Record = TypeVar("Record")
 
 ROWS_PER_GROUP = 8192
 ROWS_IN_MEMORY = 100_000
+
+_PARQUET_MARK = b"PAR1"
+_MEND_A_TABLE = "Restore the file, or synthesise again under another name (name=…)."
 
 
 class RecordStore(Generic[Record]):
@@ -110,18 +114,39 @@ def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
 
     if not path.exists():
         raise InputError(f"{path} does not exist; expected a table of {record_type.__name__} records")
-    try:
+    with _readable(path):
         table = pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file: {error}") from error
     wanted = [field.name for field in dataclasses.fields(record_type)]  # type: ignore[arg-type]
     missing = sorted(set(wanted) - set(table.schema_arrow.names))
     if missing:
         raise InputError(f"{path} lacks the columns {missing} of a {record_type.__name__} table")
     with table:
-        for batch in table.iter_batches(batch_size=ROWS_PER_GROUP, columns=wanted):
+        batches = table.iter_batches(batch_size=ROWS_PER_GROUP, columns=wanted)
+        while True:
+            with _readable(path):
+                batch = next(batches, None)
+            if batch is None:
+                return
             for row in batch.to_pylist():
                 yield from_row(record_type, row)
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> Any:
+    """The whole of a Parquet file as an Arrow table; a damaged one is an InputError."""
+    import pyarrow.parquet
+
+    with _readable(path):
+        return pyarrow.parquet.read_table(path, columns=columns)
+
+
+def check_tables(folder: Path) -> None:
+    """Raise InputError for the first Parquet file below a folder that was cut short. Only its two ends are read."""
+    for path in sorted(folder.rglob("*.parquet")):
+        with open(path, "rb") as file:
+            first = file.read(4)
+            file.seek(max(0, path.stat().st_size - 4))
+            if (first, file.read()) != (_PARQUET_MARK, _PARQUET_MARK):
+                raise InputError(f"{path} is damaged: it does not begin and end as a Parquet file. {_MEND_A_TABLE}")
 
 
 def write_records(path: Path, record_type: type[Record], records: Iterable[Record], key: tuple[str, ...]) -> Path:
@@ -146,6 +171,16 @@ def to_row(record: Any) -> dict[str, Any]:
 def from_row(record_type: type[Record], row: dict[str, Any]) -> Record:
     """The record of a row; lists become tuples, structs their dataclasses."""
     return record_type(**{name: make(row[name]) for name, make in _makers(record_type).items()})
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{path} is not a readable Parquet file: {error} {_MEND_A_TABLE}") from error
 
 
 _names: dict[type, tuple[str, ...]] = {}

@@ -20,6 +20,10 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITY = re.compile(r"([-+]?)\.(?:inf|Inf|INF)")
 _NAN = re.compile(r"\.(?:nan|NaN|NAN)")
 _MOST_VALUES = 100_000
+_DEEPEST = 50
+_MOST_DIGITS = 64
+# Those of the core schema, and what the parser below takes dates, `<<` and `=` for; here they are text.
+_TAGS = {"str", "null", "bool", "int", "float", "seq", "map", "timestamp", "merge", "value"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,17 @@ class Place:
 
     def __str__(self) -> str:
         return self.source if self.line is None else f"{self.source}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """Something wrong in a document that can be read past it."""
+
+    place: Place
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -64,10 +79,11 @@ class Located:
         return here
 
 
-def read_yaml(text: str, source: str, lines: bool = True) -> Located:
+def read_yaml(text: str, source: str, lines: bool = True, flaws: list[Flaw] | None = None) -> Located:
     """Parse one document. Raises InputError with file and line for anything that is not YAML 1.2 data.
 
-    Without `lines`, places name the source alone, as suits text that is not a file.
+    Without `lines`, places name the source alone, as suits text that is not a file. Where `flaws` is given, repeated
+    keys and the like are added to it, and the rest is read on.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -81,23 +97,31 @@ def read_yaml(text: str, source: str, lines: bool = True) -> Located:
         raise InputError(f"{place}: not valid YAML: {said}") from error
     except YAMLError as error:
         raise InputError(f"{source}: not valid YAML: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{source}: nested too deeply; at most {_DEEPEST} levels can be read") from error
     if len(documents) > 1:
         raise InputError(
             f"{Place(source, documents[1].start_mark.line + 1)}: expected one YAML document, found several"
         )
     if not documents or documents[0] is None:
         return Located(None, Place(source, 1 if lines else None))
-    return _Builder(source, lines).build(documents[0], ())
+    builder = _Builder(source, lines)
+    built = builder.build(documents[0], ())
+    if flaws is not None:
+        flaws += builder.flaws
+    elif builder.flaws:
+        raise InputError("\n".join(map(str, builder.flaws)))
+    return built
 
 
-def read_yaml_file(path: Path) -> Located:
-    """Parse a file; one that is missing or not text is an InputError."""
+def read_yaml_file(path: Path, flaws: list[Flaw] | None = None) -> Located:
+    """Parse a file; one that is missing or not text is an InputError. `flaws` as in `read_yaml`."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path}: cannot be read: {reason}") from error
-    return read_yaml(text, str(path))
+    return read_yaml(text, str(path), flaws=flaws)
 
 
 def merge(below: Located, above: Located) -> Located:
@@ -119,6 +143,8 @@ def read_override(text: str) -> Located:
     path = keys.split(".")
     if not equals or not all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in path):
         raise InputError(f"override '{text}': expected key.path=value, such as sft.training.learning_rate=1e-5")
+    if not written.strip():
+        raise InputError(f"override '{text}': there is no value; to take the setting away, write {keys}=null")
     source = f"override '{text}'"
     tree = read_yaml(written, source, lines=False)
     for part in reversed(path):
@@ -144,6 +170,7 @@ class _Builder:
         self.source = source
         self.lines = lines
         self.values = 0
+        self.flaws: list[Flaw] = []
 
     def build(self, node: Any, above: tuple[int, ...], key: Any = None) -> Located:
         from ruamel.yaml.nodes import MappingNode, SequenceNode
@@ -154,7 +181,13 @@ class _Builder:
             raise InputError(f"{place}: an alias contains itself")
         if self.values > _MOST_VALUES:
             raise InputError(f"{place}: more than {_MOST_VALUES} values after aliases are expanded")
+        if len(above) >= _DEEPEST:
+            raise InputError(f"{place}: nested too deeply; at most {_DEEPEST} levels can be read")
         above = (*above, id(node))
+        tag = str(node.tag)
+        if tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
+            shown = tag.replace("tag:yaml.org,2002:", "!!")
+            self.flaws.append(Flaw(place, f"the tag {shown} has no meaning in a recipe"))
         if isinstance(node, MappingNode):
             return Located(self._mapping(node, above), place)
         if isinstance(node, SequenceNode):
@@ -171,27 +204,41 @@ class _Builder:
         for key, item in node.value:
             place = self._place(key)
             if not isinstance(key, ScalarNode):
-                raise InputError(f"{place}: expected a name as key, found a list or mapping")
+                self.flaws.append(Flaw(place, "expected a name as key, found a list or mapping"))
+                continue
             if key.value in built:
-                raise InputError(f"{place}: duplicate key `{key.value}`, first given at {built[key.value].place}")
+                first = built[key.value].place
+                self.flaws.append(Flaw(place, f"duplicate key `{key.value}`, first given at {first}"))
+                continue
             built[key.value] = self.build(item, above, key)
         return built
 
     def _scalar(self, node: Any, place: Place) -> Any:
-        tag = str(node.tag)
-        if not tag.startswith("tag:yaml.org,2002:"):
-            raise InputError(f"{place}: the tag {tag} has no meaning in a recipe")
         text = node.value
-        if tag.endswith(":str") or node.style in ("'", '"', "|", ">"):
+        if not _is_unicode(text):
+            self.flaws.append(Flaw(place, "half of a surrogate pair is no text"))
+            return None
+        if str(node.tag).endswith(":str") or node.style in ("'", '"', "|", ">"):
             return text
         if _NULL.fullmatch(text):
             return None
         if _BOOL.fullmatch(text):
             return text.lower() == "true"
         if _INT.fullmatch(text):
+            if len(text) > _MOST_DIGITS:
+                self.flaws.append(Flaw(place, f"a number of {len(text)} digits is beyond any use here"))
+                return None
             return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
         if _FLOAT.fullmatch(text):
             return float(text)
         if match := _INFINITY.fullmatch(text):
             return float(f"{match[1]}inf")
         return float("nan") if _NAN.fullmatch(text) else text
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

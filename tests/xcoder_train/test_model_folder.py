@@ -1,0 +1,140 @@
+"""A run starts from whole files, or not at all: damaged models and data are named before anything runs."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.records import read_table
+from xcoder_train.model_folder import check_model_folder
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole model, as a run leaves it. Read it, never write to it."""
+    from xcoder_train.config import InitSettings
+    from xcoder_train.model import initialise_model, save_model
+
+    folder = tmp_path_factory.mktemp("model") / "whole"
+    init = InitSettings(hidden_size=16, intermediate_size=16, layers=1, heads=2, kv_heads=1, vocabulary=300)
+    save_model(*initialise_model(init, ["print(1)"], seed=1), folder)
+    return folder
+
+
+@pytest.fixture
+def model(model_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(model_folder, tmp_path / "model"))
+
+
+def random_weights(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(bytes(range(256)) * 8)
+
+
+def truncated_weights(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+def short_weights(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"\x08")
+
+
+def no_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("[")
+
+
+def no_config(folder: Path) -> None:
+    (folder / "config.json").write_bytes(b"\xff")
+
+
+DAMAGES = {
+    random_weights: "model.safetensors is damaged: it does not begin with the header",
+    truncated_weights: "and its header tells of",
+    short_weights: "model.safetensors is damaged",
+    no_tokenizer: "tokenizer.json is damaged",
+    no_config: "config.json is damaged",
+}
+
+
+def test_a_whole_model_is_let_through(model: Path) -> None:
+    check_model_folder(model)
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGES.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_a_damaged_model_is_refused_before_anything_runs(
+    model: Path, terminal: Any, damage: Callable[[Path], None], said: str
+) -> None:
+    damage(model)
+    done = terminal.xcoder("run", "recipe.yaml", f"model.path={model}", "sft={max_length: 512}")
+    assert done.returncode == 2, done.stderr
+    assert f'model.path = "{model}": cannot load the model from {model}: ' in done.stderr and said in done.stderr
+    assert "Traceback" not in done.stderr and not terminal.run_folder.exists()
+
+
+def test_a_model_without_a_tokenizer_is_refused(model: Path) -> None:
+    (model / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match="it lacks tokenizer.json"):
+        check_model_folder(model)
+
+
+def test_what_only_loading_can_tell_is_one_message_too(model: Path) -> None:
+    from xcoder_train.config import ModelSettings
+    from xcoder_train.model import load_model, load_tokenizer
+
+    config = model / "config.json"
+    config.write_text(config.read_text().replace('"hidden_size": 16', '"hidden_size": 32'))
+    check_model_folder(model)
+    with pytest.raises(InputError, match=f"cannot load the model from {model}: "):
+        load_model(model, ModelSettings(path=str(model)))
+    (model / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match=f"cannot load the tokenizer from {model}: "):
+        load_tokenizer(model, ModelSettings(path=str(model)))
+    random_weights(model)
+    with pytest.raises(InputError, match=f"cannot load the model from {model}: "):
+        load_model(model, ModelSettings(path=str(model)))
+
+
+def test_everything_that_a_run_starts_from_is_checked_with_all_other_mistakes(
+    finished_folder: Path, model: Path, terminal: Any
+) -> None:
+    run = Path(shutil.copytree(finished_folder / "runs" / "tiny", terminal.folder / "other"))
+    (key,) = (run / "synth").iterdir()
+    table = key / "datasets" / "sft" / "train.parquet"
+    table.write_bytes(table.read_bytes()[:-20])
+    random_weights(model)
+    result = run / "sft" / "k"
+    result.mkdir(parents=True)
+    (result / "stage.json").write_text('{"stage": "sft", "key": "k"}')
+    shutil.move(model, result / "model")
+    terminal.write(
+        "model: {path: ./nowhere}\n"
+        "inputs:\n"
+        "  synth: other\n"
+        "  sft: other\n"
+        "  grpo: nothing\n"
+        "seeed: 1\n"
+        "evaluation: {sampling: {max_new_tokens: 10}, benchmarks: ['file:recipe.yaml']}\n"
+    )
+    done = terminal.xcoder("plan", "recipe.yaml")
+    assert done.returncode == 2 and "5 mistakes" in done.stderr, done.stderr
+    for words in (
+        'recipe.yaml:1: model.path = "./nowhere": there is no folder nowhere',
+        f'recipe.yaml:3: inputs.synth = "other": other/synth/{key.name}/datasets/sft/train.parquet is damaged',
+        'recipe.yaml:4: inputs.sft = "other": cannot load the model from other/sft/k/model: model.safetensors is',
+        'recipe.yaml:5: inputs.grpo = "nothing": there is no folder nothing',
+        "recipe.yaml:6: seeed = 1: no such key",
+    ):
+        assert words in done.stderr, words
+
+
+def test_a_table_that_is_damaged_inside_is_named(finished_folder: Path, tmp_path: Path) -> None:
+    table = next((finished_folder / "runs" / "tiny" / "synth").glob("*/datasets/sft/train.parquet"))
+    content = bytearray(table.read_bytes())
+    content[4:-8] = b"\xff" * (len(content) - 12)
+    damaged = tmp_path / "train.parquet"
+    damaged.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=f"{damaged} is not a readable Parquet file"):
+        read_table(damaged)
