@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TextIO
 
 from reward.config import JudgeSettings
 from reward.judge import Judge
+from reward.language import compiled_languages
 from reward.submission import read_submissions
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import atomic_path
@@ -19,13 +21,17 @@ def judge_file(path: Path, output: Path | None, settings: JudgeSettings, *, stop
     """Judge the submissions in `path` and write their verdicts to `output`, or to standard output where it is None.
 
     The whole file is validated before anything runs: `InputError` names the first line that is wrong, or why `output`
-    cannot be written. `output` takes its name only when the last verdict is in it.
+    cannot be written, `EnvironmentLacks` a compiler that is missing. `output` takes its name only when the last verdict
+    is in it.
     """
     if output is not None:
         _check_output(output)
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is not a plain file: it is read twice, once to check it and once to judge it")
-    total = sum(1 for _ in read_submissions(path))
+    languages = Counter(submission.language for submission in read_submissions(path))
+    for language in languages.keys() & compiled_languages().keys():
+        compiled_languages()[language].find_compiler()
+    total = languages.total()
     if total == 0:
         raise InputError(f"{path} holds no submissions: expected one JSON object per line")
     with Judge(settings) as judge, _verdict_stream(output) as stream, _progress(total) as advance:

@@ -27,14 +27,18 @@ class CompiledLanguage:
     arguments: tuple[str, ...]
     readable: tuple[str, ...]
 
-    def command(self, output: Path) -> list[str]:
-        """The command line. Raises `EnvironmentLacks` where the compiler is not installed."""
+    def find_compiler(self) -> str:
+        """The compiler's path. Raises `EnvironmentLacks` where it is not installed."""
         compiler = shutil.which(self.compiler)
         if compiler is None:
             raise EnvironmentLacks(
                 f"judging programs in {self.name!r} needs the compiler {self.compiler!r}, which is not installed"
             )
-        return [compiler, *(argument.format(output=output) for argument in self.arguments)]
+        return compiler
+
+    def command(self, output: Path) -> list[str]:
+        """The command line. Raises `EnvironmentLacks` without the compiler."""
+        return [self.find_compiler(), *(argument.format(output=output) for argument in self.arguments)]
 
 
 @cache

@@ -1,6 +1,9 @@
 """Programs in C++: the same verdicts and the same sandbox as Python's, the compiler included."""
 
+import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from xcoder_train.core.problem import Limits
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 
+ROOT = Path(__file__).parents[2]
 HEAD = "#include <bits/stdc++.h>\n#include <sys/socket.h>\n#include <unistd.h>\nusing namespace std;\n"
 SUM = HEAD + "int main() { long long a, b; cin >> a >> b; cout << a + b << endl; }"
 
@@ -125,3 +129,12 @@ def test_what_cannot_be_judged_is_refused_as_input() -> None:
         submission(SUM, "fortran")
     with pytest.raises(InputError, match="function_name is for Python"):
         Submission("p", SUM, ("1",), ("1",), function_name="f", language="cpp")
+
+
+def test_a_missing_compiler_is_said_before_anything_runs(tmp_path: Path) -> None:
+    line = {"id": "p", "language": "cpp", "code": SUM, "tests": [{"input": "1 2", "expected": "3"}]}
+    (tmp_path / "programs.jsonl").write_text(json.dumps(line))
+    command = [sys.executable, "-m", "xcoder_train.cli", "judge", str(tmp_path / "programs.jsonl")]
+    run = subprocess.run(command, env={"PATH": str(tmp_path)}, cwd=ROOT, capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (3, "")
+    assert "needs the compiler 'g++', which is not installed" in run.stderr
