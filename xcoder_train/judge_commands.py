@@ -20,7 +20,7 @@ class _FileUnlessCommand(TyperGroup):
 
 judge = typer.Typer(
     cls=_FileUnlessCommand,
-    help="Judge programs against tests: those of a file (xcoder judge FILE.jsonl), or over HTTP (xcoder judge serve).",
+    help="Judge the programs of a FILE.jsonl, or serve the judge.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
