@@ -19,7 +19,7 @@ from pathlib import Path
 from reward.language import CompiledLanguage
 from reward.sandbox.compile_box import FAILED
 from reward.sandbox.filters import compiler_filter
-from xcoder_train.core.errors import InfrastructureError
+from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
 
 WALL_SECONDS = 60.0
 MESSAGE_BYTES = 2_000
@@ -46,8 +46,12 @@ class Executable:
 
 @lru_cache(maxsize=CACHED)
 def compile_program(language: CompiledLanguage, source: str, tier: str) -> Executable:
-    """The executable of a program. Raises `EnvironmentLacks` without the compiler, `InfrastructureError` where the
-    sandbox failed."""
+    """The executable of a program.
+
+    Raises `EnvironmentLacks` without the compiler or in tier D, `InfrastructureError` where the sandbox failed.
+    """
+    if tier == "D":
+        raise EnvironmentLacks(f"isolation tier D cannot hold a compiler, and {language.name!r} needs one")
     folder = Path(tempfile.mkdtemp(prefix="compile-"))
     try:
         return _compile(language, source, tier, folder)

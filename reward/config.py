@@ -19,7 +19,7 @@ class JudgeSettings(Settings):
     """What decides a verdict: `faithful` is what `python3 program.py < input` would do, `livecodebench` what the
     official LiveCodeBench checker does, for comparison with published scores."""
 
-    tier: Literal["A", "B"] | None = None
+    tier: Literal["A", "B", "C", "D"] | None = None
     """Isolation tier to insist on; the strongest one that the self-test can form when left out."""
 
     allow_unsandboxed: bool = False

@@ -36,7 +36,7 @@ ATTEMPTS = 2
 class Judge:
     """Judges programs on this machine. A context manager: leaving it, or `close`, leaves no process behind.
 
-    `tier` is "A", "B" or "none" (without isolation, only where the settings allow it); it stands in every result.
+    `tier` is "A" to "D", or "none" (without isolation, only where the settings allow it); it stands in every result.
     Methods may be called from several threads and tasks at once; they share the workers.
     Raises `EnvironmentLacks` where no isolation tier can be formed.
     """

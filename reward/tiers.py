@@ -1,8 +1,7 @@
 """Isolation tiers, chosen by trying them, not by kernel version.
 
-A: namespaces, Landlock and seccomp. B: Landlock and seccomp. What neither stops: a program can see that a path exists
-(never what it holds), read the interpreter's own library, and measure time. In tier B programs share the machine's
-process numbers and, where the user is not root, may make as many threads as their memory limit has room for.
+A: namespaces, Landlock and seccomp. B: Landlock and seccomp. C: namespaces with a root of one's own, and seccomp.
+D: seccomp with no file to open. docs/judge.md lists what each of them does not stop.
 
 "none" is no isolation beyond a process with limits: only for programs that are trusted, where a recipe says so.
 """
@@ -13,7 +12,7 @@ from reward.sandbox import protocol
 from reward.worker import Job, RawRun, Worker
 from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
 
-TIERS = ("A", "B")
+TIERS = ("A", "B", "C", "D")
 
 PROBE = """
 import os, socket
@@ -48,8 +47,9 @@ def form_tier(wanted: str | None, allow_unsandboxed: bool) -> str:
     if allow_unsandboxed and wanted is None:
         return "none"
     raise EnvironmentLacks(
-        "programs cannot be isolated on this machine (" + "; ".join(reasons) + "). Use a kernel with Landlock (5.13 or "
-        "later, enabled), or set judge.allow_unsandboxed: true to run trusted programs without isolation"
+        f"programs cannot be isolated on this machine ({'; '.join(reasons)}). Use a kernel with seccomp and, better, "
+        "Landlock (5.13 or later, enabled), or set judge.allow_unsandboxed: true to run trusted programs without "
+        "isolation"
     )
 
 

@@ -81,7 +81,7 @@ class DeadlinePassed(InfrastructureError):
 
 
 class Worker:
-    """One zygote of a tier ("A", "B" or "none"). Not for several threads at a time.
+    """One zygote of a tier ("A" to "D", or "none"). Not for several threads at a time.
 
     Raises `EnvironmentLacks` where the tier cannot be formed here.
     """
@@ -115,7 +115,7 @@ class Worker:
             raise
 
     def _start(self, root: str) -> None:
-        outer, inner, native = (*filters(), native_filter()) if self.tier != "none" else (b"", b"", b"")
+        outer, inner, native = (*filters(self.tier == "D"), native_filter()) if self.tier != "none" else (b"", b"", b"")
         readable, listable, packages = _library_paths()
         start = {
             "tier": self.tier,

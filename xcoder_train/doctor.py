@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from reward.tiers import why_not
+from reward.tiers import TIERS, why_not
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def _python() -> Finding:
 
 
 def _isolation() -> list[Finding]:
-    reasons = {tier: why_not(tier) for tier in ("A", "B")}
+    reasons = {tier: why_not(tier) for tier in TIERS}
     can_judge = any(reason is None for reason in reasons.values())
     findings = []
     for tier, reason in reasons.items():

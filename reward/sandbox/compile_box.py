@@ -10,7 +10,7 @@ import resource
 import sys
 from typing import NoReturn
 
-from reward.sandbox import kernel, landlock, namespaces, privileges
+from reward.sandbox import kernel, landlock, namespaces, own_root, privileges
 
 FAILED = 97
 """Exit status where the box could not be formed: nothing is known about the program."""
@@ -42,8 +42,7 @@ def main() -> NoReturn:
 
 def restrict(tier: str, readable: list[str], writable: str, filter_code: bytes) -> None:
     """Give up everything that compiling does not need. Raises `OSError`."""
-    os.chdir(writable)
-    if tier == "A":
+    if tier in ("A", "C"):
         namespaces.enter_namespaces()
         resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
     for limit, value in (
@@ -54,11 +53,17 @@ def restrict(tier: str, readable: list[str], writable: str, filter_code: bytes) 
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(limit, (value, value))
-    ruleset = None if tier == "none" else landlock.create_ruleset(readable, [], runnable=readable, writable=[writable])
+    ruleset = None
+    if tier == "C":
+        own_root.enter_own_root(readable, [], [writable])
+    elif tier != "none":
+        ruleset = landlock.create_ruleset(readable, [], runnable=readable, writable=[writable])
+    os.chdir(writable)
     privileges.give_up_privileges()
     if ruleset is not None:
         landlock.restrict_self(ruleset)
         os.close(ruleset)
+    if tier != "none":
         code = ctypes.create_string_buffer(filter_code, len(filter_code))
         program = FilterProgram(len(filter_code) // 8, ctypes.addressof(code))
         kernel.check(

@@ -148,6 +148,8 @@ COMPILER_CALLS = [
 ]
 """What g++, the assembler and the linker need beside a program's calls."""
 CLONE_NEW_NAMESPACES = 0x7E020080
+CALLS_WITH_PATHS = ["open", "openat", "stat", "lstat", "access", "faccessat", "faccessat2", "readlink", "readlinkat"]
+AT_EMPTY_PATH = 0x1000
 
 FCNTL_COMMANDS = (0, 1, 2, 3, 1030, 1032)
 """F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ; F_SETFL (4) has a rule of its own."""
@@ -164,10 +166,13 @@ OPTIMIZE_AS_TREE = 2
 
 
 @cache
-def filters() -> tuple[bytes, bytes]:
-    """The outer and the inner filter as BPF programs. Raises `EnvironmentLacks` without libseccomp."""
+def filters(no_files: bool = False) -> tuple[bytes, bytes]:
+    """The outer and the inner filter as BPF programs; with `no_files`, the inner one lets nothing be opened by path.
+
+    Raises `EnvironmentLacks` without libseccomp.
+    """
     seccomp = _library()
-    return _outer(seccomp, []), _inner(seccomp)
+    return _outer(seccomp, []), _inner(seccomp, no_files)
 
 
 @cache
@@ -224,12 +229,18 @@ def _outer(seccomp, more_calls: list[str]) -> bytes:  # type: ignore[no-untyped-
     return _export(allowed)
 
 
-def _inner(seccomp) -> bytes:  # type: ignore[no-untyped-def]
+def _inner(seccomp, no_files: bool) -> bytes:  # type: ignore[no-untyped-def]
     denied = seccomp.SyscallFilter(seccomp.ALLOW)
     refuse = seccomp.ERRNO(errno.EPERM)
     for name in TEMPLATE_CALLS:
         _add(seccomp, denied, refuse, name)
     _add(seccomp, denied, refuse, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, 0))
+    if no_files:
+        missing = seccomp.ERRNO(errno.ENOENT)  # what an honest program expects of a path that is not there
+        for name in CALLS_WITH_PATHS:
+            _add(seccomp, denied, missing, name)
+        for name, place in (("newfstatat", 3), ("statx", 2)):  # without a path, they are how fstat is called
+            _add(seccomp, denied, missing, name, seccomp.Arg(place, seccomp.MASKED_EQ, AT_EMPTY_PATH, 0))
     # Reading limits is harmless and programs raise their stack limit; the other limits stay as they are.
     _add(seccomp, denied, refuse, "prlimit64", seccomp.Arg(0, seccomp.NE, 0))
     _add(

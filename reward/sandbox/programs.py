@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any, NoReturn
 
-from reward.sandbox import child, kernel, livecodebench
+from reward.sandbox import child, closed, kernel, livecodebench
 from reward.sandbox.protocol import FUNCTION, LIVECODEBENCH_FUNCTION, LIVECODEBENCH_PROGRAM, PROGRAM
 
 EXTRA_DESCRIPTOR = 3
@@ -30,6 +30,7 @@ class PythonProgram:
     scope: dict[str, Any]
     name: str
     call_cpu: float
+    is_closed: bool
 
     @property
     def prints(self) -> bool:
@@ -45,6 +46,8 @@ class PythonProgram:
 
     def run(self) -> NoReturn:
         """Run in this process and end it."""
+        if self.is_closed:
+            closed.open_streams_by_descriptor()
         if self.mode == PROGRAM:
             child.run_program(self.code, self.scope)
         if self.mode == FUNCTION:

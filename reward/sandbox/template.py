@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any, NoReturn
 
-from reward.sandbox import kernel, landlock, livecodebench, privileges
+from reward.sandbox import closed, kernel, landlock, livecodebench, privileges
 from reward.sandbox.programs import CPU_BACKSTOP, EXTRA_DESCRIPTOR, NativeProgram, PythonProgram
 from reward.sandbox.protocol import (
     ERROR_TAIL_BYTES,
@@ -121,9 +121,11 @@ class Filters:
 
 @dataclass(slots=True)
 class Box:
-    """What every job of a zygote shares. `baseline` is the interpreter's own address space in bytes."""
+    """What every job of a zygote shares. `baseline` is the interpreter's own address space in bytes; `is_closed`
+    says that programs can open no file (tier D)."""
 
     baseline: int
+    is_closed: bool
     ruleset: int | None
     filters: Filters | None
     prelude: dict[str, Any]
@@ -179,7 +181,9 @@ def serve(descriptors: list[int], box: Box, zygote: int) -> NoReturn:
                 __import__(module)
             except Exception:  # the program meets the same error when it imports the module itself
                 continue
-        program = PythonProgram(mode, code, make_scope(mode, box), name, call_cpu)
+        if box.is_closed:
+            closed.import_all(code, IMPORTED_ONCE)
+        program = PythonProgram(mode, code, make_scope(mode, box), name, call_cpu, box.is_closed)
     own_cpu = time.process_time() + TEMPLATE_CPU_SECONDS + TEMPLATE_CPU_SECONDS_PER_TEST * tests
     backstop = math.ceil(max(own_cpu, CPU_BACKSTOP * cpu))
     resource.setrlimit(resource.RLIMIT_CPU, (backstop, backstop))

@@ -21,7 +21,7 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-from reward.sandbox import kernel, landlock, namespaces, privileges, protocol, template
+from reward.sandbox import kernel, landlock, namespaces, own_root, privileges, protocol, template
 
 PRELOADED = [
     "abc",
@@ -94,12 +94,12 @@ def main(control_descriptor: int) -> NoReturn:
     native = os.pread(descriptors[0], start["native_bytes"], start["outer_bytes"] + start["inner_bytes"])
     os.close(descriptors[0])
     preload(start["forget_path"], start["packages"])
+    build_standard_streams()
     try:
         box = enter(start["tier"], start["readable"], start["listable"], (outer, inner, native))
     except OSError as error:
         control.send(json.dumps({"lacks": str(error)}).encode())
         os._exit(0)
-    build_standard_streams()
     signal.pthread_sigmask(signal.SIG_BLOCK, template.WOKEN_BY)
     warm_up()
     control.send(json.dumps({"tier": start["tier"]}).encode())
@@ -137,17 +137,19 @@ def enter(
         baseline = int(stream.read().split()[0]) * resource.getpagesize()
     os.chdir("/")
     ruleset = None
-    if tier == "A":
+    if tier in ("A", "C"):
         namespaces.enter_namespaces()
         resource.setrlimit(resource.RLIMIT_NPROC, (THREADS_AND_PROCESSES, THREADS_AND_PROCESSES))
-    if tier != "none":
+    if tier == "C":
+        own_root.enter_own_root(readable, listable)
+    elif tier in ("A", "B"):
         ruleset = landlock.create_ruleset(readable, listable)
     privileges.give_up_privileges()
     privileges.adopt_orphans()
     filters = None if tier == "none" else template.Filters(*map(template.BpfProgram, filter_codes))
     prelude: dict[str, Any] = {}
     exec(PRELUDE, prelude)
-    return template.Box(baseline, ruleset, filters, prelude)
+    return template.Box(baseline, tier == "D", ruleset, filters, prelude)
 
 
 def build_standard_streams() -> None:

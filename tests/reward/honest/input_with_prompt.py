@@ -1,0 +1,3 @@
+name = input("name: ")
+age = int(input("age: "))
+print(f"{name} is {age}")

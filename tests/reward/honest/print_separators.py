@@ -1,0 +1,6 @@
+print(1, 2, 3, sep=", ", end="!\n")
+print("a", end="")
+print()
+print(*range(5), sep="\n")
+print("%5.2f|%-6s|%06d" % (3.14159, "ab", 42))
+print("{:>8}|{:^8}|{:<8}|{:,}".format("r", "c", "l", 1234567))
