@@ -18,6 +18,7 @@ IMPORTED_ON_FIRST_USE = (
     "encodings.utf_16",
     "stringprep",
 )
+NUMPY_ON_FIRST_USE = ("numpy.fft", "numpy.linalg", "numpy.ma", "numpy.polynomial", "numpy.random")
 """What library functions import by themselves, long after the program has started."""
 NEVER = frozenset(["antigravity", "idlelib", "this", "tkinter", "turtle", "turtledemo"])
 """Modules that do something visible when they are imported, or need a screen."""
@@ -28,7 +29,8 @@ def import_all(code: CodeType, packages: frozenset[str]) -> None:
     """Import what `code` names anywhere. A program meets the same error when it imports a missing module itself."""
     known = sys.stdlib_module_names | packages
     names = {name for name in _names(code) if name.partition(".")[0] in known - NEVER}
-    for name in sorted(names) + list(IMPORTED_ON_FIRST_USE):
+    later = IMPORTED_ON_FIRST_USE + (NUMPY_ON_FIRST_USE if "numpy" in names else ())
+    for name in (*sorted(names), *later):
         try:
             __import__(name)
         except Exception:  # not a module after all, or one that cannot be imported here
@@ -51,4 +53,4 @@ def open_streams_by_descriptor() -> None:
             return real_open(STREAMS[file], *arguments, **{"closefd": False, **options})
         return real_open(file, *arguments, **options)
 
-    builtins.open = io.open = open_stream  # type: ignore[assignment]
+    builtins.open = io.open = open_stream

@@ -18,7 +18,9 @@ own may not drop any that the mount has."""
 ST_RELATIME = 1 << 12
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}[os.uname().machine]
 MOUNT_POINTS = ("/tmp", "/mnt", "/var")
-PASSABLE, LISTABLE = 0o111, 0o555
+PASSABLE = 0o111
+HIDE_OTHERS = "hidepid=4"
+"""Since Linux 5.8: whom one may not trace, one does not see, whatever the group."""
 STREAMS = {"stdin": "0", "stdout": "1", "stderr": "2", "fd": ""}
 
 
@@ -66,9 +68,9 @@ def _show(target: str, source: int, *, is_writable: bool) -> None:
 
 
 def _make_streams(root: str) -> None:
-    """/dev/stdin and its like, over a /proc that shows this namespace's processes only."""
+    """/dev/stdin and its like, over a /proc that shows a process itself and no other."""
     os.makedirs(f"{root}/proc")
-    _mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
+    _mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, HIDE_OTHERS)
     os.makedirs(f"{root}/dev")
     for name, number in STREAMS.items():
         os.symlink(f"/proc/self/fd/{number}".rstrip("/"), f"{root}/dev/{name}")
