@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.evaluate import compare
-from evaluation.results import ModelResult, load_results
+from evaluation.results import ModelResult, ResultLayout, load_results
 from evaluation.tables import percent
 from xcoder_train.core.files import write_json, write_text
 
@@ -77,8 +77,13 @@ def figures(folder: Path) -> dict[str, Any]:
         "pass_at_1": {label: score["pass_at_1"] for label, score in scores.items()},
         "pass_at_8": {label: score["pass_at_8"] for label, score in scores.items()},
         "rl - sft": differences(results["sft"], results["rl"]),
-        "seconds": summary["seconds"],
+        "seconds": summary["seconds"] | {"evaluation": sum(map(evaluation_seconds, results.values()))},
     }
+
+
+def evaluation_seconds(result: ModelResult) -> float:
+    """Sampling and judging of one model, whenever that was: a run continued with other settings keeps what it has."""
+    return float(sum(json.loads(ResultLayout(result.folder).timings.read_text()).values()))
 
 
 def differences(before: ModelResult, after: ModelResult) -> dict[str, Any]:
