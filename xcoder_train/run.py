@@ -76,7 +76,7 @@ def open_stage(
     with _held(recipe, recipe_path, break_lock):
         if stage_stands(recipe, stage):
             if _is_main_process():
-                _say(_kept(recipe, stage))
+                _keep(recipe, stage)
             yield recipe, None
             return
         inputs = stage_inputs(recipe, stage)
@@ -118,7 +118,7 @@ def run_stage(name: StageName, work: Work, arguments: Sequence[str] | None = Non
 
 def _run_one(recipe: Recipe, stage: StageName, lock: RunLock) -> int:
     if stage_stands(recipe, stage):
-        _say(_kept(recipe, stage))
+        _keep(recipe, stage)
         return 0
     stage_inputs(recipe, stage)
     launch = launch_settings(recipe, stage)
@@ -261,8 +261,10 @@ def report_failure(error: Exception | KeyboardInterrupt, run_folder: Path | None
     return failure.exit_code
 
 
-def _kept(recipe: Recipe, stage: StageName) -> str:
-    return f"{stage}: whole already ({stage_key(recipe, stage)}), kept"
+def _keep(recipe: Recipe, stage: StageName) -> None:
+    key = stage_key(recipe, stage)
+    RunFolder(recipe).keep_stage(stage, key)
+    _say(f"{stage}: whole already ({key}), kept")
 
 
 def _is_main_process() -> bool:

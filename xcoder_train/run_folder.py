@@ -113,6 +113,20 @@ class RunFolder:
         }
         self._write_manifest(manifest)
 
+    def keep_stage(self, stage: str, key: str) -> None:
+        """Note that a whole result is used again: where another key came in between, its old entry comes back."""
+        manifest = self.manifest()
+        current = manifest.get("stages", {}).get(stage)
+        earlier = manifest.get("earlier", [])
+        whole = [entry for entry in earlier if (entry["stage"], entry["key"], entry["exit_status"]) == (stage, key, 0)]
+        if current is None or current["key"] == key or not whole:
+            return
+        earlier.remove(whole[-1])
+        earlier.append(current)
+        manifest["stages"][stage] = whole[-1]
+        self._write_manifest(manifest)
+        self._summarise(manifest, stage)
+
     def end_stage(self, stage: str, seconds: float, exit_status: int, result: Path | None) -> None:
         """Note how a stage ended, and carry its time and, for synthesis, its funnel into the summary."""
         manifest = self.manifest()
@@ -125,10 +139,15 @@ class RunFolder:
             entry["content"] = fingerprint(result / RESULT_FILE)
         self._write_manifest(manifest)
         if exit_status == 0:
-            parts: dict[str, Any] = {"seconds": {name: made["seconds"] for name, made in manifest["stages"].items()}}
-            if "funnel" in entry["figures"]:
-                parts["funnel"] = entry["figures"]["funnel"]
-            update_summary(self.path, **parts)
+            self._summarise(manifest, stage)
+
+    def _summarise(self, manifest: Mapping[str, Any], stage: str) -> None:
+        """Carry the stages' seconds and, of synthesis, the funnel into the summary."""
+        parts: dict[str, Any] = {"seconds": {name: made["seconds"] for name, made in manifest["stages"].items()}}
+        figures = manifest["stages"][stage]["figures"]
+        if "funnel" in figures:
+            parts["funnel"] = figures["funnel"]
+        update_summary(self.path, **parts)
 
     def _refuse_foreign_folder(self) -> None:
         found = sorted(path.name for path in self.path.glob("[!.]*")) if self.path.is_dir() else []

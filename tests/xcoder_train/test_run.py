@@ -16,6 +16,7 @@ from xcoder_train.core.files import fingerprint
 from xcoder_train.core.lock import LOCK_FILE
 from xcoder_train.recipe import load_recipe
 from xcoder_train.results import evaluation_targets, stage_key
+from xcoder_train.run_folder import RunFolder
 
 
 def tree(folder: Path) -> dict[str, int]:
@@ -52,6 +53,18 @@ def test_a_whole_stage_is_not_redone(finished: Path, terminal: Any) -> None:
     assert done.returncode == 0, done.stderr
     assert "synth: whole already (" in done.stderr
     assert tree(finished / "synth") == before
+
+
+def test_a_result_that_is_used_again_brings_its_own_seconds(terminal: Any) -> None:
+    folder = RunFolder(load_recipe(terminal.folder / "recipe.yaml", [f"runs_dir={terminal.folder / 'runs'}"]))
+    folder.path.mkdir(parents=True)
+    for key, seconds in (("first", 5.0), ("second", 7.0)):
+        folder.begin_stage("sft", key, folder.path / key, {})
+        folder.end_stage("sft", seconds, 0, None)
+    for key, seconds in (("second", 7.0), ("first", 5.0), ("unknown", 5.0), ("second", 7.0)):
+        folder.keep_stage("sft", key)
+        assert json.loads((folder.path / "summary.json").read_text())["seconds"] == {"sft": seconds}
+    assert [entry["key"] for entry in folder.manifest()["earlier"]] == ["first"]
 
 
 def test_settings_that_shape_no_result_redo_nothing(finished: Path, terminal: Any) -> None:
