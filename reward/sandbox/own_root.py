@@ -40,11 +40,15 @@ def enter_own_root(readable: Sequence[str], listable: Sequence[str], writable: S
             shown.append(path)
     for descriptor in sources.values():
         os.close(descriptor)
-    for path in listable:
+    made = [path for path in listable if not any(path.startswith(f"{above}/") for above in shown)]
+    for path in made:
         os.makedirs(root + path, exist_ok=True)
     _make_streams(root)
-    for folder in ("", "/dev"):
-        os.chmod(root + folder, PASSABLE)
+    for path in (*shown, *made, "/dev/stdin"):  # the way there can be gone, not looked around on
+        while (path := os.path.dirname(path)) != "/":
+            if path not in made:
+                os.chmod(root + path, PASSABLE)
+    os.chmod(root, PASSABLE)
     _mount(None, root, None, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
     os.chdir(root)
     check(libc.syscall(SYS_PIVOT_ROOT, b".", b"."), "pivot_root")
