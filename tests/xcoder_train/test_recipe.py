@@ -112,7 +112,7 @@ def test_an_empty_override_is_refused_and_null_is_named(recipe: Path) -> None:
 
 
 def test_one_mistake_is_not_told_twice(recipe: Path) -> None:
-    for override in ("evaluation.k=5", "synth=3", "sft.launch.processes=two", "model.init.heads=5", "judge.tier=D"):
+    for override in ("evaluation.k=5", "synth=3", "sft.launch.processes=two", "model.init.heads=5", "judge.tier=E"):
         assert ": 1 mistake in" in refusal(recipe, [override]), override
 
 
