@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from benchmarks.judge import table
-from benchmarks.judge.rows import FULL, QUICK, measure_all
+from benchmarks.judge.rows import FULL, QUICK, Plan, measure_all
 from reward.config import JudgeSettings
 from reward.judge import Judge
 from xcoder_train.core.errors import InputError
@@ -33,6 +33,7 @@ def main() -> None:
     )
     parser.add_argument("--livecodebench", type=Path, metavar="CHECKOUT", help="where LiveCodeBench's code is")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the figures to this JSON file")
+    parser.add_argument("--rounds", type=int, default=FULL.rounds, help="fewer than 5 save time (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="see that everything runs; the figures mean little")
     parser.add_argument("--markdown", action="store_true", help="measure nothing, write the tables into the guide")
     chosen = parser.parse_args()
@@ -40,13 +41,14 @@ def main() -> None:
         if chosen.markdown:
             write_guide()
         else:
-            measure(chosen.livecodebench, chosen.output, chosen.quick)
+            plan = QUICK if chosen.quick else FULL.with_rounds(chosen.rounds)
+            measure(plan, chosen.livecodebench, chosen.output)
     except InputError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from error
 
 
-def measure(checkout: Path | None, output: Path | None, quick: bool) -> None:
+def measure(plan: Plan, checkout: Path | None, output: Path | None) -> None:
     """Raises `InputError` where `checkout` is none of LiveCodeBench."""
     if checkout is not None and not (checkout / "lcb_runner" / "evaluation" / "testing_util.py").is_file():
         raise InputError(
@@ -61,7 +63,7 @@ def measure(checkout: Path | None, output: Path | None, quick: bool) -> None:
         print(f"{time.monotonic() - started:4.0f} s  {what}", file=sys.stderr, flush=True)
 
     path = None if checkout is None else str(checkout.resolve())
-    results = measure_all(QUICK if quick else FULL, path, tier, say)
+    results = measure_all(plan, path, tier, say)
     written = table.to_json(results, described, time.monotonic() - started)
     table.show(written)
     if output is not None:

@@ -92,9 +92,12 @@ class HarnessProcess:
         self._process.wait()
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        self._stream.write(json.dumps(question) + "\n")
-        self._stream.flush()
-        line = self._stream.readline()
+        try:
+            self._stream.write(json.dumps(question) + "\n")
+            self._stream.flush()
+            line = self._stream.readline()
+        except OSError:
+            line = ""
         answer: dict[str, Any] = json.loads(line) if line else {"error": "its process ended"}
         if "error" in answer:
             raise SystemExit(f"the harness {self.name!r} failed: {answer['error']}")

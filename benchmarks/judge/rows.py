@@ -7,7 +7,7 @@ ever adds. What a row needs and this run lacks (LiveCodeBench's checker) leaves 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -52,6 +52,10 @@ class Plan:
     printing_per_worker: int
     output_mib: int
     hanging: dict[str, list[str]]
+
+    def with_rounds(self, rounds: int) -> "Plan":
+        """Heavy workloads get about half as many."""
+        return replace(self, rounds=rounds, heavy_rounds=(rounds + 1) // 2)
 
 
 FULL = Plan(
