@@ -80,26 +80,36 @@ def milliseconds(seconds: float) -> float:
 
 
 def show(written: dict[str, Any]) -> None:
-    """Both tables, in 80 columns."""
+    """All of it in 80 columns."""
     console = Console(width=80)
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
-    for heading in DEMAND_HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("demand", "met") else "right")
-    for cells in demand_cells(written):
-        table.add_row(*cells)
     console.print(described(written))
-    console.print(table)
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
-    for heading in COST_HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("workload", "harness") else "right")
-    for cells in cost_cells(written):
-        table.add_row(*cells)
-    console.print(table)
+    for headings, rows in tables(written):
+        shown = Table(box=None, pad_edge=False, padding=(0, 1))
+        for heading in headings:
+            shown.add_column(heading, justify="left" if heading in TEXTS else "right")
+        for cells in rows:
+            shown.add_row(*cells)
+        console.print(shown)
     console.print(made_of(written))
     console.print(growth(written))
 
 
+def to_markdown(written: dict[str, Any]) -> str:
+    """What stands between the markers."""
+    shown = []
+    for headings, rows in tables(written):
+        marks = ["---" if heading in TEXTS else "---:" for heading in headings]
+        shown.append("\n".join(f"| {' | '.join(cells)} |" for cells in (headings, marks, *rows)))
+    return "\n\n".join([described(written), *shown, made_of(written), growth(written)])
+
+
+def tables(written: dict[str, Any]) -> list[tuple[tuple[str, ...], list[list[str]]]]:
+    """Headings and rows of the demands and of the costs per program."""
+    return [(DEMAND_HEADINGS, demand_cells(written)), (COST_HEADINGS, cost_cells(written))]
+
+
 DEMAND_HEADINGS = ("demand", "wanted", "measured", "in its runner", "met")
+TEXTS = {"demand", "met", "workload", "harness"}
 COST_HEADINGS = ("workload", "harness", "CPU ms", "wall ms", "page faults")
 
 
@@ -158,15 +168,6 @@ def growth(written: dict[str, Any]) -> str:
     """How far the supervisor grew while programs printed."""
     parts = [f"{name}: {cost['growth_mib']:.0f} MiB" for name, cost in written["costs"][PRINTING].items()]
     return f"While programs printed to the cap, the supervisor's resident size rose by ({'; '.join(parts)})."
-
-
-def to_markdown(written: dict[str, Any]) -> str:
-    """What stands between the markers."""
-    tables = []
-    for headings, cells in ((DEMAND_HEADINGS, demand_cells(written)), (COST_HEADINGS, cost_cells(written))):
-        lines = [headings, ["---"] * len(headings), *cells]
-        tables.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-    return "\n\n".join([described(written), tables[0], made_of(written), growth(written), tables[1]])
 
 
 def put_into(guide: str, markdown: str) -> str:
