@@ -1,9 +1,9 @@
 """The judge of this project as a harness among others."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from benchmarks.judge.process import Outcome, Run
+from benchmarks.judge.process import Outcome, Prepare
 from benchmarks.judge.workloads import Program
 from reward.config import JudgeSettings
 from reward.judge import Judge
@@ -17,29 +17,29 @@ from xcoder_train.core.problem import Limits
 @contextmanager
 def judge(
     workers: int, stop_at_first_failure: bool = False, share_process: bool = False, output_mib: int = 16
-) -> Iterator[Run]:
+) -> Iterator[Prepare]:
     """The judge as everything else uses it, in the strongest tier."""
     with Judge(JudgeSettings(output_mib=output_mib), workers=workers) as opened:
 
-        def run(programs: list[Program]) -> Outcome:
-            pending = (submission(program, share_process) for program in programs)
-            return outcome(programs, list(opened.judge(pending, stop_at_first_failure=stop_at_first_failure)))
+        def prepare(programs: list[Program]) -> Callable[[], Outcome]:
+            pending = [submission(program, share_process) for program in programs]
+            return lambda: outcome(programs, list(opened.judge(pending, stop_at_first_failure=stop_at_first_failure)))
 
-        yield run
+        yield prepare
 
 
 @contextmanager
-def judge_in_tier(tier: str) -> Iterator[Run]:
+def judge_in_tier(tier: str) -> Iterator[Prepare]:
     """One worker in a tier that is named, also in "none", without the threads and the choice of tier above it."""
     worker = Worker(tier)
     try:
 
-        def run(programs: list[Program]) -> Outcome:
+        def prepare(programs: list[Program]) -> Callable[[], Outcome]:
             settings = JudgeSettings()
-            tasks = (JudgementTask(submission(program), settings, tier, False) for program in programs)
-            return outcome(programs, [task.carry_out(worker, None) for task in tasks])
+            tasks = [JudgementTask(submission(program), settings, tier, False) for program in programs]
+            return lambda: outcome(programs, [task.carry_out(worker, None) for task in tasks])
 
-        yield run
+        yield prepare
     finally:
         worker.close()
 

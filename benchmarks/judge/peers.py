@@ -23,22 +23,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.judge.process import Outcome, Run
+from benchmarks.judge.process import Outcome, Prepare
 from benchmarks.judge.workloads import Program
 
 
 @contextmanager
-def bare() -> Iterator[Run]:
+def bare() -> Iterator[Prepare]:
     """`python -I -S -c` per test: the least that starting an interpreter can cost. No isolation, no limit but time."""
 
-    def run(programs: list[Program]) -> Outcome:
-        return Outcome([accepts(program, ["-I", "-S", "-c", program.code]) for program in programs])
-
-    yield run
+    yield lambda programs: lambda: Outcome([accepts(program, ["-I", "-S", "-c", program.code]) for program in programs])
 
 
 @contextmanager
-def subprocess_per_test() -> Iterator[Run]:
+def subprocess_per_test() -> Iterator[Prepare]:
     """The program in a file and `python FILE` per test, as many reward functions do it. No isolation."""
     with tempfile.TemporaryDirectory() as folder:
 
@@ -51,7 +48,7 @@ def subprocess_per_test() -> Iterator[Run]:
                 path.unlink()
             return Outcome(accepted)
 
-        yield run
+        yield lambda programs: lambda: run(programs)
 
 
 def accepts(program: Program, arguments: list[str]) -> bool:
@@ -65,38 +62,41 @@ def accepts(program: Program, arguments: list[str]) -> bool:
 
 
 @contextmanager
-def livecodebench(checkout: str, imports: Sequence[str] = ()) -> Iterator[Run]:
+def livecodebench(checkout: str, imports: Sequence[str] = ()) -> Iterator[Prepare]:
     """`check_correctness` on one program after another: a manager process and a process for all tests of each."""
     module = load_livecodebench(checkout)
     for name in imports:
         importlib.import_module(name)
 
-    def run(programs: list[Program]) -> Outcome:
-        accepted = []
-        for program in programs:
-            results, _ = module.check_correctness(sample(program), program.code, int(program.seconds), False)
-            accepted.append(is_pass(results))
-        return Outcome(accepted)
+    def passes(program: Program, tests: dict[str, str]) -> bool:
+        results, _ = module.check_correctness(tests, program.code, int(program.seconds), False)
+        return is_pass(results)
 
-    yield run
+    def prepare(programs: list[Program]) -> Callable[[], Outcome]:
+        samples = [sample(program) for program in programs]
+        return lambda: Outcome(list(map(passes, programs, samples)))
+
+    yield prepare
 
 
 @contextmanager
-def livecodebench_pool(checkout: str, processes: int) -> Iterator[Run]:
+def livecodebench_pool(checkout: str, processes: int) -> Iterator[Prepare]:
     """`evaluate_generations`, its own way to check many: a pool of processes that each call `check_correctness`."""
     module = load_livecodebench(checkout)
 
-    def run(programs: list[Program]) -> Outcome:
-        results, _ = module.evaluate_generations(
-            [sample(program) for program in programs],
-            [[program.code] for program in programs],
-            debug=False,
-            num_process_evaluate=processes,
-            timeout=int(programs[0].seconds),
-        )
-        return Outcome([is_pass(results[index][0]) for index in range(len(programs))])
+    def prepare(programs: list[Program]) -> Callable[[], Outcome]:
+        samples = [sample(program) for program in programs]
+        codes = [[program.code] for program in programs]
 
-    yield run
+        def run() -> Outcome:
+            results, _ = module.evaluate_generations(
+                samples, codes, debug=False, num_process_evaluate=processes, timeout=int(programs[0].seconds)
+            )
+            return Outcome([is_pass(results[index][0]) for index in range(len(programs))])
+
+        return run
+
+    yield prepare
 
 
 def load_livecodebench(checkout: str) -> Any:
@@ -120,7 +120,7 @@ def is_pass(results: list[Any]) -> bool:
 
 
 @contextmanager
-def bodies(checkout: str | None = None) -> Iterator[Run]:
+def bodies(checkout: str | None = None) -> Iterator[Prepare]:
     """No harness: every program executed on each test in this process, as a module or, with LiveCodeBench's checkout,
     as the function that it makes of it. `tests_cpu` is the CPU time of the executions alone."""
     if checkout is not None:
@@ -154,7 +154,7 @@ def bodies(checkout: str | None = None) -> Iterator[Run]:
             accepted.append(passed == len(program.inputs))
         return Outcome(accepted, cpu)
 
-    yield run
+    yield lambda programs: lambda: run(programs)
 
 
 @contextmanager

@@ -38,8 +38,8 @@ class Outcome:
     tests_cpu: float | None = None
 
 
-Run = Callable[[list[Program]], Outcome]
-"""A harness at work: judges programs."""
+Prepare = Callable[[list[Program]], Callable[[], Outcome]]
+"""A harness at work: puts programs into its own form, and gives back what judges them. Only that part is timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +124,13 @@ def serve(descriptor: int) -> None:
         try:
             first = json.loads(stream.readline())
             programs = [Program(**_tuples(program)) for program in first["programs"]]
-            with open_harness(first["harness"], first["options"]) as run:
-                check(programs[:1], run(programs[:1]))
+            with open_harness(first["harness"], first["options"]) as prepare:
+                check(programs[:1], prepare(programs[:1])())
                 answer(stream, {})
                 for line in stream:
                     question = json.loads(line)
                     chosen = programs if question["only"] is None else [programs[question["only"]]]
-                    answer(stream, asdict(measured(run, chosen * question["times"])))
+                    answer(stream, asdict(measured(prepare, chosen * question["times"])))
         except BaseException:
             with contextlib.suppress(BrokenPipeError):
                 answer(stream, {"error": traceback.format_exc()})
@@ -141,22 +141,23 @@ def answer(stream: Any, value: dict[str, Any]) -> None:
     stream.flush()
 
 
-def open_harness(name: str, options: dict[str, Any]) -> AbstractContextManager[Run]:
+def open_harness(name: str, options: dict[str, Any]) -> AbstractContextManager[Prepare]:
     """Each harness is a function of its name, in `peers` or `own`; only the one that is wanted is imported."""
     if name.startswith("judge"):
         from benchmarks.judge import own as module
     else:
         from benchmarks.judge import peers as module  # type: ignore[no-redef]
-    harness: AbstractContextManager[Run] = getattr(module, name)(**options)
+    harness: AbstractContextManager[Prepare] = getattr(module, name)(**options)
     return harness
 
 
-def measured(run: Run, programs: list[Program]) -> Measurement:
+def measured(prepare: Prepare, programs: list[Program]) -> Measurement:
     """Run the programs with clocks around them."""
+    run = prepare(programs)
     multiprocessing.active_children()  # reaps what LiveCodeBench has killed and not waited for
     before, resident = usage(), reset_peak()
     started, own = time.perf_counter(), time.process_time()
-    outcome = run(programs)
+    outcome = run()
     wall, own = time.perf_counter() - started, time.process_time() - own
     multiprocessing.active_children()
     after, peak = usage(), _status_mib("VmHWM")
