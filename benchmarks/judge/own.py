@@ -31,7 +31,7 @@ def judge(
 @contextmanager
 def judge_in_tier(tier: str) -> Iterator[Prepare]:
     """One worker in a tier that is named, also in "none", without the threads and the choice of tier above it."""
-    worker = Worker(tier)
+    worker = Worker(tier, for_functions=False)
     try:
 
         def prepare(programs: list[Program]) -> Callable[[], Outcome]:

@@ -9,12 +9,13 @@ import os
 import signal
 import sys
 import time
-from types import CodeType
+from collections.abc import Callable
+from types import CodeType, ModuleType
 from typing import Any, NoReturn
 
 from reward.sandbox import livecodebench
 from reward.sandbox.child import print_exception
-from reward.sandbox.programs import EXTRA_DESCRIPTOR, Mode, Scope, Start, compile_plain
+from reward.sandbox.programs import EXTRA_DESCRIPTOR, Mode, Rehearsal, Scope, Start, compile_plain
 from reward.sandbox.protocol import (
     BETWEEN_SHARED_INPUTS,
     CALL_FAILED,
@@ -52,7 +53,9 @@ import operator, io, sys, json
 """What a function problem may use without importing it: LiveCodeBench's prelude, which its starter codes rely on."""
 
 
-def function_starter(code: CodeType, scope: Scope, name: str, seconds: float) -> Start:
+def function_starter(
+    code: CodeType, scope: Scope, name: str, seconds: float, end: Callable[[int], NoReturn] = os._exit
+) -> Start:
     """Call the function on the JSON arguments of standard input, write what it returns as JSON to the extra descriptor,
     and exit.
 
@@ -71,12 +74,14 @@ def function_starter(code: CodeType, scope: Scope, name: str, seconds: float) ->
         except BaseException:
             print_exception()
         finally:
-            os._exit(status)
+            end(status)
 
     return start
 
 
-def shared_starter(code: CodeType, scope: Scope, name: str, seconds: float) -> Start:
+def shared_starter(
+    code: CodeType, scope: Scope, name: str, seconds: float, end: Callable[[int], NoReturn] = os._exit
+) -> Start:
     """The same for several inputs, one record of the result each; a call that fails does not end the others.
 
     SIGPROF ends the process where a call takes more than about twice `seconds` of CPU time.
@@ -103,7 +108,7 @@ def shared_starter(code: CodeType, scope: Scope, name: str, seconds: float) -> S
         except BaseException:
             print_exception()
         finally:
-            os._exit(status)
+            end(status)
 
     return start
 
@@ -126,10 +131,25 @@ MODES = {
 }
 
 
-def make_prelude() -> Scope:
-    """The prelude's names."""
-    prelude: Scope = {}
-    exec(PRELUDE, prelude)
+REHEARSAL = Rehearsal(
+    FUNCTION_SHARED,
+    b"""
+class Solution:
+    def count(self, words: List[str], numbers: List[int]) -> dict:
+        counts = defaultdict(int)
+        for word in words:
+            counts[word] += len(word)
+        return {"counts": sorted(counts), "sum": sum(numbers), "half": numbers[0] / 2}
+""",
+    b"count",
+    BETWEEN_SHARED_INPUTS.join(['["a", "b", "a"]\n[3, 4]', '["c"]\n[5]']).encode(),
+)
+
+
+def make_prelude() -> ModuleType:
+    """A module that holds the prelude's names. A job's program is run in it: copying the names would touch them all."""
+    prelude = ModuleType("solution")
+    exec(PRELUDE, prelude.__dict__)
     return prelude
 
 

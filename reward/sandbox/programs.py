@@ -44,7 +44,7 @@ class Mode(NamedTuple):
     module_name: str
     has_prelude: bool
     compile: Callable[[bytes], CodeType]
-    starter: Callable[[CodeType, Scope, str, float], Start]
+    starter: Callable[..., Start]
     prints: bool = False
 
 
@@ -55,6 +55,39 @@ def compile_plain(source: bytes) -> CodeType:
 
 MODES = {PROGRAM: Mode("__main__", False, compile_plain, child.program_starter, prints=True)}
 """What every zygote can run, beside executables."""
+
+
+class Rehearsal(NamedTuple):
+    """A program that uses what programs usually use, and an input for it."""
+
+    mode: int
+    code: bytes
+    function_name: bytes
+    given: bytes
+
+
+REHEARSAL = Rehearsal(
+    PROGRAM,
+    b"""
+import sys, math
+from collections import defaultdict
+def solve(n):
+    return [i * 2 for i in range(n)]
+class Pair:
+    def __init__(self, left, right):
+        self.left, self.right = left, right
+a, b = map(int, input().split())
+words = [str(n) for n in solve(a)]
+counts = defaultdict(int)
+for line in sys.stdin:
+    counts[line.strip()] += 1
+print(a + b, len(counts), Pair(a, b).left)
+print(*words)
+sys.stdout.write("x" + chr(10))
+""",
+    b"",
+    b"3 4\nfive\nsix\n",
+)
 
 
 def native_program(memory: int) -> Program:

@@ -17,7 +17,7 @@ import signal
 import struct
 import sys
 import time
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple, NoReturn
 
 from reward.sandbox import closed, kernel, landlock, privileges, protocol
@@ -119,7 +119,7 @@ class Box(NamedTuple):
     ruleset: int | None
     filters: Filters | None
     modes: dict[int, Mode]
-    prelude: dict[str, Any]
+    prelude: ModuleType | None
     log: int
 
 
@@ -266,11 +266,13 @@ def compile_source(source: bytes, mode: Mode, out: _socket.socket) -> CodeType:
 def make_scope(mode: Mode, box: Box) -> dict[str, Any]:
     """The program's globals. A function problem's program is imported, as LiveCodeBench does it: it is not `__main__`,
     finds the prelude's names, and may recurse deeper."""
-    module = sys.modules["__main__"] = sys.modules[mode.module_name] = type(sys)(mode.module_name)
-    scope = module.__dict__
+    module = ModuleType(mode.module_name)
     if mode.has_prelude:
-        scope.update(box.prelude)
+        assert box.prelude is not None, "function problems go to zygotes of their own"
+        module = box.prelude
         sys.setrecursionlimit(FUNCTION_RECURSION_LIMIT)
+    sys.modules["__main__"] = sys.modules[mode.module_name] = module
+    scope = module.__dict__
     scope.update(__name__=mode.module_name, __builtins__=__builtins__, __file__="program.py")
     return scope
 

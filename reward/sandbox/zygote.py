@@ -20,9 +20,10 @@ import resource
 import signal
 import struct
 import sys
-from typing import Any, NoReturn
+from types import ModuleType
+from typing import Any, NamedTuple, NoReturn
 
-from reward.sandbox import child, kernel, landlock, namespaces, own_root, privileges, programs, protocol, template
+from reward.sandbox import kernel, landlock, namespaces, own_root, privileges, programs, protocol, template
 
 PRELOADED = [
     "abc",
@@ -45,24 +46,6 @@ PRELOADED = [
     "time",
     "typing",
 ]
-REHEARSED_PROGRAM = b"""
-import sys, math
-from collections import defaultdict
-def solve(n):
-    return [i * 2 for i in range(n)]
-class Pair:
-    def __init__(self, left, right):
-        self.left, self.right = left, right
-a, b = map(int, input().split())
-words = [str(n) for n in solve(a)]
-counts = defaultdict(int)
-for line in sys.stdin:
-    counts[line.strip()] += 1
-print(a + b, len(counts), Pair(a, b).left)
-print(*words)
-sys.stdout.write("x" + chr(10))
-"""
-REHEARSED_INPUT = b"3 4\nfive\nsix\n"
 REHEARSALS = 12
 THREADS_AND_PROCESSES = 512
 """In a user namespace of their own; elsewhere the kernel would count the user's other processes too."""
@@ -103,16 +86,17 @@ def start(control: _socket.socket, log: int) -> template.Box:
         at += size
     os.close(descriptors[0])
     reserve_descriptors()
-    modes, prelude = preload(wanted["for_functions"], wanted["forget_path"], wanted["packages"])
+    repertoire = preload(wanted["for_functions"], wanted["forget_path"], wanted["packages"])
     try:
         baseline, ruleset = enter(wanted["tier"], wanted["readable"], wanted["listable"])
     except OSError as error:
         control.send(protocol.LACKS + str(error).encode())
         os._exit(0)
     held_by = template.Filters(*filters) if filters else None
-    box = template.Box(baseline, wanted["tier"] == "D", ruleset, held_by, modes, prelude, log)
+    is_closed = wanted["tier"] == "D"
+    box = template.Box(baseline, is_closed, ruleset, held_by, repertoire.modes, repertoire.prelude, log)
     signal.pthread_sigmask(signal.SIG_BLOCK, template.WOKEN_BY)
-    rehearse(box)
+    rehearse(box, repertoire.rehearsal)
     build_standard_streams()
     return box
 
@@ -132,20 +116,24 @@ def reserve_descriptors() -> None:
     os.close(null)
 
 
-def preload(
-    for_functions: bool, forget_path: str, packages: str | None
-) -> tuple[dict[int, programs.Mode], dict[str, Any]]:
-    """Import what programs usually import, without at-fork hooks, and make the module path that of a plain program.
+class Repertoire(NamedTuple):
+    """What a zygote can run, by mode, the module that function problems are run in, and a program to rehearse."""
 
-    What can be run here, by mode, and the prelude of function problems.
-    """
-    modes, prelude = programs.MODES, {}
+    modes: dict[int, programs.Mode]
+    prelude: ModuleType | None
+    rehearsal: programs.Rehearsal
+
+
+def preload(for_functions: bool, forget_path: str, packages: str | None) -> Repertoire:
+    """Import what programs usually import, without at-fork hooks, and make the module path that of a plain program."""
+    repertoire = Repertoire(programs.MODES, None, programs.REHEARSAL)
     register_at_fork = os.register_at_fork
     os.register_at_fork = lambda **hooks: None
     if for_functions:
         from reward.sandbox import function_modes
 
-        modes, prelude = modes | function_modes.MODES, function_modes.make_prelude()
+        modes = programs.MODES | function_modes.MODES
+        repertoire = Repertoire(modes, function_modes.make_prelude(), function_modes.REHEARSAL)
     sys.path.remove(forget_path)
     if packages is not None:
         sys.path.append(packages)
@@ -160,7 +148,7 @@ def preload(
     sys.argv[:] = ["program.py"]
     for name in [name for name in sys.modules if name.partition(".")[0] == "reward"]:
         del sys.modules[name]  # a program that imports `reward` must not find the judge
-    return modes, prelude
+    return repertoire
 
 
 def enter(tier: str, readable: list[str], listable: list[str]) -> tuple[int, int | None]:
@@ -199,16 +187,20 @@ def _text_stream(descriptor: int, name: str, errors: str) -> io.TextIOWrapper:
     return stream
 
 
-def rehearse(box: template.Box) -> None:
+def rehearse(box: template.Box, rehearsal: programs.Rehearsal) -> None:
     """Run a program as a job would, tests forked and in this process too, until nothing is done for the first time.
 
     Python builds much on first use: the syntax tree's types, method caches, specialised bytecode. What is built here is
     shared by all processes that are forked later; what is not, each of them pays for with copies of pages.
     """
     free = box._replace(ruleset=None, filters=None, is_closed=False)
+    if box.prelude is not None:
+        copy = ModuleType(box.prelude.__name__)
+        copy.__dict__.update(box.prelude.__dict__)
+        free = free._replace(prelude=copy)
     near, far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     descriptor = os.memfd_create("job")
-    os.write(descriptor, rehearsed_job())
+    os.write(descriptor, rehearsed_job(rehearsal))
     for _ in range(REHEARSALS):
         job = template.read_job(descriptor)
         template.run_all(template.python_program(free, job, far), free, job, far)
@@ -217,21 +209,20 @@ def rehearse(box: template.Box) -> None:
         os.lseek(0, 0, os.SEEK_SET)
         mode = free.modes[job.mode]
         code, scope = template.compile_source(job.source, mode, far), template.make_scope(mode, free)
-        child.program_starter(code, scope, end=lambda status: None)()  # type: ignore[arg-type,return-value]
+        mode.starter(code, scope, job.name, job.call_cpu, end=lambda status: None)()
+    signal.setitimer(signal.ITIMER_PROF, 0)
     reserve_descriptors()
     near.close()
     far.close()
     os.close(descriptor)
 
 
-def rehearsed_job() -> bytes:
+def rehearsed_job(rehearsal: programs.Rehearsal) -> bytes:
     """A job with two tests."""
-    code, tests, seconds = REHEARSED_PROGRAM, 2, 60.0
-    header = protocol.JOB.pack(
-        protocol.PROGRAM, False, tests, len(code), 0, 1 << 30, 1 << 20, seconds, seconds, seconds
-    )
-    sizes = struct.pack("<2Q", *[len(REHEARSED_INPUT)] * tests)
-    return header + sizes + code + REHEARSED_INPUT * tests
+    mode, code, name, given = rehearsal
+    tests, seconds = 2, 60.0
+    header = protocol.JOB.pack(mode, False, tests, len(code), len(name), 1 << 30, 1 << 20, seconds, seconds, seconds)
+    return header + struct.pack("<2Q", len(given), len(given)) + code + name + given * tests
 
 
 def serve(control: _socket.socket, box: template.Box) -> NoReturn:
