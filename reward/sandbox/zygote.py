@@ -20,6 +20,7 @@ import resource
 import signal
 import struct
 import sys
+from importlib.machinery import PathFinder
 from typing import Any, NoReturn
 
 from reward.sandbox import child, kernel, landlock, namespaces, own_root, privileges, programs, protocol, template
@@ -103,7 +104,9 @@ def start(control: _socket.socket, log: int) -> template.Box:
         at += size
     os.close(descriptors[0])
     reserve_descriptors()
-    modes, prelude = preload(wanted["for_functions"], wanted["forget_path"], wanted["packages"])
+    modes, prelude = preload(wanted["for_functions"], wanted["forget_path"])
+    if wanted["packages"] is not None:
+        sys.meta_path.append(InstalledPackages(wanted["packages"], frozenset(wanted["importable"])))
     try:
         baseline, ruleset = enter(wanted["tier"], wanted["readable"], wanted["listable"])
     except OSError as error:
@@ -132,9 +135,7 @@ def reserve_descriptors() -> None:
     os.close(null)
 
 
-def preload(
-    for_functions: bool, forget_path: str, packages: str | None
-) -> tuple[dict[int, programs.Mode], dict[str, Any]]:
+def preload(for_functions: bool, forget_path: str) -> tuple[dict[int, programs.Mode], dict[str, Any]]:
     """Import what programs usually import, without at-fork hooks, and make the module path that of a plain program.
 
     What can be run here, by mode, and the prelude of function problems.
@@ -147,8 +148,6 @@ def preload(
 
         modes, prelude = modes | function_modes.MODES, function_modes.make_prelude()
     sys.path.remove(forget_path)
-    if packages is not None:
-        sys.path.append(packages)
     for name in PRELOADED:
         __import__(name)
     os.register_at_fork = register_at_fork
@@ -161,6 +160,19 @@ def preload(
     for name in [name for name in sys.modules if name.partition(".")[0] == "reward"]:
         del sys.modules[name]  # a program that imports `reward` must not find the judge
     return modes, prelude
+
+
+class InstalledPackages:
+    """Finds the `names` in the folder of installed packages. A program that asks for another package is told that it is
+    not there, as it would be where only these are installed, rather than that it may not be read."""
+
+    def __init__(self, folder: str, names: frozenset[str]) -> None:
+        self.folder = folder
+        self.names = names
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """As `importlib.abc.MetaPathFinder` has it."""
+        return PathFinder.find_spec(name, [self.folder], target) if name in self.names else None
 
 
 def enter(tier: str, readable: list[str], listable: list[str]) -> tuple[int, int | None]:

@@ -34,9 +34,9 @@ CANARY = "JUDGE_CANARY_TOKEN"
 """An environment variable of the judge's own process, which attacks look for."""
 EXPECTED = "7\nEXPECTED_CANARY_7f3a\n"
 OUTPUT_MIB = 4
-ATTACK_CPU_SECONDS = 0.5
-SLOW_BY_NATURE = {"17_deep_recursion_segv": 20.0}
-"""CPU seconds to grant where the attack's own way to its end is long."""
+ATTACK_LIMITS = Limits(seconds=1.0, memory_mib=256)
+LIMITS_OF_ENDLESS = Limits(seconds=0.25, memory_mib=256)
+LONG_WAY_TO_ITS_END = {"17_deep_recursion_segv": Limits(seconds=20.0, memory_mib=64)}
 GENERATED_INPUTS = {"sequence_of_a_million": "".join(f"{number}\n" for number in range(1_000_000))}
 
 
@@ -92,7 +92,9 @@ class Attack:
             inputs=("3\n4",) if self.is_function else ("3 4\n",),
             expected=("7",) if self.is_function else (EXPECTED,),
             function_name="add" if self.is_function else None,
-            limits=Limits(seconds=SLOW_BY_NATURE.get(self.name, ATTACK_CPU_SECONDS), memory_mib=256),
+            limits=LONG_WAY_TO_ITS_END.get(
+                self.name, LIMITS_OF_ENDLESS if self.allowed_verdicts == {"TLE"} else ATTACK_LIMITS
+            ),
         )
 
     def _all(self, label: str) -> list[str]:

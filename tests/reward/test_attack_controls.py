@@ -22,7 +22,11 @@ if __name__ == "__main__":
 
 
 def order_of(attack: Attack) -> Order:
-    code = attack.tamed_code + CALLED_AND_COMPARED if attack.is_function else CHECKED_IN_ITS_OWN_PROCESS + attack.tamed_code
+    code = (
+        attack.tamed_code + CALLED_AND_COMPARED
+        if attack.is_function
+        else CHECKED_IN_ITS_OWN_PROCESS + attack.tamed_code
+    )
     awaited = tuple(control.removeprefix("leaves ") for control in attack.controls if control.startswith("leaves "))
     if "lasts" in attack.controls:
         return Order(attack.name, code, cpu_seconds=1, awaited=awaited)
@@ -68,6 +72,6 @@ def is_seen(control: str, outcome: Outcome) -> bool:
     if control == "fills memory":
         return outcome.memory > 0.7 * ADDRESS_SPACE
     if effect == "lasts":
-        return outcome.status in (signal.SIGXCPU.name, signal.SIGKILL.name) and outcome.cpu_seconds > 0.8
+        return outcome.status in (signal.SIGXCPU.name, signal.SIGKILL.name) and outcome.cpu_seconds > 0.5
     assert control == "kills its parent", f"{control!r} is no effect that tests/reward/corpora.py knows"
     return outcome.status is None
