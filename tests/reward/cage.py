@@ -48,8 +48,9 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it. `status` is `exit N`, a signal's name or `stopped`, None where its parent was killed; `left`
-    the files found, without their folders; `memory` is its peak in bytes; output is the beginning, as Latin-1 text, and its size in bytes."""
+    """What came of it. `status` is `exit N`, a signal's name or `stopped`, None where its parent was killed; `memory`
+    its peak in bytes; `left` the files found, without their folders. Of both outputs the beginning, as Latin-1 text,
+    and the size in bytes."""
 
     status: str | None
     cpu_seconds: float

@@ -2,7 +2,9 @@
 
 import os
 import re
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,18 +21,17 @@ FORMED = "from reward.tiers import TIERS, why_not; print(*(tier for tier in TIER
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> str:
+def python() -> Iterator[str]:
     """A Python with the project's packages that user nobody can run."""
-    folder = tmp_path_factory.mktemp("environment")
-    for above in (folder, *folder.parents[:2]):  # pytest makes its folders private
-        above.chmod(0o755)
-    python = environment_for_anybody(folder)
-    if python is None:
-        pytest.skip("there is no Python of this version that user nobody can run")
-    probe = run_as_nobody([python, "-c", "import numpy, pydantic, pytest, reward.judge"], ENVIRONMENT)
-    if probe.returncode != 0:
-        pytest.skip(f"user nobody cannot import the project with {python}: {probe.stderr[-500:]}")
-    return python
+    with tempfile.TemporaryDirectory(prefix="environment-") as folder:  # pytest's own folders are private
+        os.chmod(folder, 0o755)
+        python = environment_for_anybody(Path(folder))
+        if python is None:
+            pytest.skip("there is no Python of this version that user nobody can run")
+        probe = run_as_nobody([python, "-c", "import numpy, pydantic, pytest, reward.judge"], ENVIRONMENT)
+        if probe.returncode != 0:
+            pytest.skip(f"user nobody cannot import the project with {python}: {probe.stderr[-500:]}")
+        yield python
 
 
 @pytest.fixture(scope="module")
