@@ -115,8 +115,17 @@ def copy_of_project() -> Iterator[Path]:
 
 
 def run_tests(root: Path, tests: Iterable[str], slow: bool) -> tuple[int, str]:
-    """Run tests of the copy in `root`: pytest's exit status and what it printed. Raises `MutationError` on a timeout."""
-    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *(["-m", "slow"] if slow else []), *tests]
+    """Run tests of the copy in `root`: pytest's exit status and what it said. Raises `MutationError` on a timeout."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        *(["-m", "slow"] if slow else []),
+        *tests,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         run = subprocess.run(

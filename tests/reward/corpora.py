@@ -26,7 +26,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from reward.submission import Submission
+from reward.tiers import why_not
 from xcoder_train.core.problem import Limits
 
 HERE = Path(__file__).parent
@@ -122,3 +125,14 @@ def honest_submission(program: Path) -> Submission:
         expected=(None,),
         limits=Limits(seconds=10.0, memory_mib=512),
     )
+
+
+def skip_unless_formed(tier: str) -> None:
+    """Leave a test out where the machine lacks what a tier needs. A tier that is formed and does not hold is a failure,
+    for which the judge would quietly go on with a weaker one."""
+    reason = why_not(tier)
+    if reason is None:
+        return
+    if "cannot be formed here" not in reason:
+        pytest.fail(f"tier {tier}: {reason}")
+    pytest.skip(reason)

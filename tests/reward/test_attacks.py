@@ -9,9 +9,9 @@ import pytest
 from reward.config import JudgeSettings
 from reward.judge import Judge
 from reward.submission import Submission
-from reward.tiers import TIERS, why_not
+from reward.tiers import TIERS
 from reward.verdict import Verdict
-from tests.reward.corpora import ATTACKS, CANARY, OUTPUT_MIB, Attack
+from tests.reward.corpora import ATTACKS, CANARY, OUTPUT_MIB, Attack, skip_unless_formed
 
 GOOD = Submission("good", "a, b = map(int, input().split())\nprint(a + b)\n", ("3 4\n",), ("7\n",))
 FOLDERS_TO_WATCH = ("/tmp", "/var/tmp", "/dev/shm", "/", ".")
@@ -19,8 +19,7 @@ FOLDERS_TO_WATCH = ("/tmp", "/var/tmp", "/dev/shm", "/", ".")
 
 @pytest.fixture(scope="module", params=TIERS)
 def judge(request: pytest.FixtureRequest) -> Iterator[Judge]:
-    if (reason := why_not(request.param)) is not None:
-        pytest.skip(f"tier {request.param} cannot be formed here: {reason}")
+    skip_unless_formed(request.param)
     os.environ[CANARY] = "secret"
     with Judge(JudgeSettings(tier=request.param, output_mib=OUTPUT_MIB), workers=1) as judge:
         yield judge

@@ -7,9 +7,9 @@ import pytest
 
 from reward.config import JudgeSettings
 from reward.judge import Judge
-from reward.tiers import TIERS, why_not
+from reward.tiers import TIERS
 from reward.verdict import Execution
-from tests.reward.corpora import HONEST, honest_input, honest_submission
+from tests.reward.corpora import HONEST, honest_input, honest_submission, skip_unless_formed
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,7 @@ def execute_all(tier: str) -> dict[str, Execution]:
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_every_honest_program_gives_what_plain_python_gives(tier: str, plain: dict[str, tuple[bool, bytes]]) -> None:
-    if (reason := why_not(tier)) is not None:
-        pytest.skip(f"tier {tier} cannot be formed here: {reason}")
+    skip_unless_formed(tier)
     assert len(HONEST) >= 150
     differences = []
     for name, execution in execute_all(tier).items():

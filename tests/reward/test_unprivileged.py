@@ -48,7 +48,7 @@ def passed_by_tier(python: str, file: str, tiers: list[str]) -> Counter[str]:
     chosen = " or ".join(f"[{tier}" for tier in tiers)
     command = [python, "-m", "pytest", "-rp", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
     run = run_as_nobody([*command, str(ROOT / "tests" / "reward" / file), "-k", chosen], ENVIRONMENT)
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
+    assert run.returncode == 0, run.stdout.partition(" FAILURES ")[2][:5000] or run.stdout + run.stderr
     return Counter(re.findall(rf"^PASSED \S+{file}::\w+\[([{''.join(TIERS)}])[-\]]", run.stdout, re.MULTILINE))
 
 
@@ -56,6 +56,10 @@ def test_attacks_are_held_at_every_tier(python: str, tiers: list[str]) -> None:
     passed = passed_by_tier(python, "test_attacks.py", tiers)
     assert set(passed) == set(tiers)
     assert min(passed.values()) > len(ATTACKS)
+
+
+def test_every_tier_stops_what_it_says(python: str, tiers: list[str]) -> None:
+    assert set(passed_by_tier(python, "test_tiers.py", tiers)) == set(tiers)
 
 
 def test_honest_programs_run_at_the_strongest_tier(python: str, tiers: list[str]) -> None:
