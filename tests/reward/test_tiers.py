@@ -34,6 +34,12 @@ def printed(judge: Judge, code: str) -> str:
     return (execution.runs[0].output or "").strip()
 
 
+@pytest.mark.parametrize("tier", TIERS)
+def test_tier_that_is_formed_holds(tier: str) -> None:
+    """By its own self-test, which attacks it from inside; what a tier lacks here is no failure."""
+    skip_unless_formed(tier)
+
+
 def test_every_result_names_its_tier(judge: Judge) -> None:
     submission = Submission("p", "print(1)", ("",), ("1",))
     (judgement,) = judge.judge([submission], stop_at_first_failure=True)
