@@ -172,7 +172,9 @@ def find(pattern: str) -> list[Path]:
 
 
 def launch(order: Order, environment: dict[str, str], say: int, streams: tuple[int, int, int]) -> None:
-    """Be the program's parent, and say how it ended."""
+    """Be the program's parent, say how it ended, and hold the terminal open for what it may have left behind."""
+    os.setsid()
+    fcntl.ioctl(streams[0], termios.TIOCSCTTY, 0)
     pid = os.fork()
     if pid == 0:
         try:
@@ -187,13 +189,12 @@ def launch(order: Order, environment: dict[str, str], say: int, streams: tuple[i
     else:
         ended = f"exit {os.WEXITSTATUS(status)}"
     os.write(say, json.dumps([ended, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10]).encode())
-    os._exit(0)
+    while True:
+        signal.pause()
 
 
 def become_program(order: Order, environment: dict[str, str], streams: tuple[int, int, int]) -> None:
     """Plain Python, at a terminal of its own, with a descriptor that somebody forgot to close."""
-    os.setsid()
-    fcntl.ioctl(streams[0], termios.TIOCSCTTY, 0)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     os.set_inheritable(os.open("/dev/null", os.O_RDONLY), True)
