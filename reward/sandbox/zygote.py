@@ -103,7 +103,8 @@ def start(control: _socket.socket, log: int) -> template.Box:
         filters.append(template.BpfProgram(os.pread(descriptors[0], size, at)))
         at += size
     os.close(descriptors[0])
-    reserve_descriptors()
+    null = above_the_reserved(os.open("/dev/null", os.O_RDWR))  # opened now: tier C's root does not show it
+    reserve_descriptors(null)
     modes, prelude = preload(wanted["for_functions"], wanted["forget_path"])
     if wanted["packages"] is not None:
         sys.meta_path.append(InstalledPackages(wanted["packages"], frozenset(wanted["importable"])))
@@ -116,6 +117,8 @@ def start(control: _socket.socket, log: int) -> template.Box:
     box = template.Box(baseline, wanted["tier"] == "D", ruleset, held_by, modes, prelude, log)
     signal.pthread_sigmask(signal.SIG_BLOCK, template.WOKEN_BY)
     rehearse(box)
+    reserve_descriptors(null)
+    os.close(null)
     build_standard_streams()
     return box
 
@@ -127,12 +130,10 @@ def above_the_reserved(descriptor: int) -> int:
     return descriptor
 
 
-def reserve_descriptors() -> None:
+def reserve_descriptors(null: int) -> None:
     """The standard streams and the extra descriptor, which each test replaces."""
-    null = above_the_reserved(os.open("/dev/null", os.O_RDWR))
     for number in range(programs.EXTRA_DESCRIPTOR + 1):
         os.dup2(null, number)
-    os.close(null)
 
 
 def preload(for_functions: bool, forget_path: str) -> tuple[dict[int, programs.Mode], dict[str, Any]]:
@@ -230,7 +231,6 @@ def rehearse(box: template.Box) -> None:
         mode = free.modes[job.mode]
         code, scope = template.compile_source(job.source, mode, far), template.make_scope(mode, free)
         child.program_starter(code, scope, end=lambda status: None)()  # type: ignore[arg-type,return-value]
-    reserve_descriptors()
     near.close()
     far.close()
     os.close(descriptor)
