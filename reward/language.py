@@ -34,7 +34,9 @@ class CompiledLanguage:
             raise EnvironmentLacks(
                 f"judging programs in {self.name!r} needs the compiler {self.compiler!r}, which is not installed"
             )
-        return compiler
+        # Where /bin is a link to /usr/bin, only the latter is among the readable paths. The program's own name stays:
+        # compilers look at it to see which language they are asked for.
+        return str(Path(compiler).parent.resolve() / Path(compiler).name)
 
     def command(self, output: Path) -> list[str]:
         """The command line. Raises `EnvironmentLacks` without the compiler."""

@@ -1,9 +1,7 @@
-"""Isolation tiers, chosen by trying them, not by kernel version.
+"""Isolation tiers, chosen by trying them, not by kernel version. docs/judge.md lists what each of them does not stop.
 
-A: namespaces, Landlock and seccomp. B: Landlock and seccomp. C: namespaces with a root of one's own, and seccomp.
-D: seccomp with no file to open. docs/judge.md lists what each of them does not stop.
-
-"none" is no isolation beyond a process with limits: only for programs that are trusted, where a recipe says so.
+Besides `TIERS` there is "none", no isolation beyond a process with limits: only for programs that are trusted, where a
+recipe says so.
 """
 
 from functools import cache
@@ -13,6 +11,20 @@ from reward.worker import Job, RawRun, Worker
 from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
 
 TIERS = ("A", "B", "C", "D")
+"""From the strongest on."""
+MADE_OF = {
+    "A": "namespaces, Landlock and seccomp",
+    "B": "Landlock and seccomp",
+    "C": "namespaces with a root of their own, and seccomp",
+    "D": "seccomp, and no file to open",
+}
+NOT_STOPPED = {
+    "A": "learning that a path exists, its size and its times",
+    "B": "learning that a path exists, its size and its times; seeing the numbers of other processes",
+    "C": "nothing else",
+    "D": "seeing the numbers of other processes; here are no C++ and no module whose name is made up at run time",
+}
+"""What a program can do besides computing, measuring time, and reading the interpreter's library (not in D)."""
 
 PROBE = """
 import os, socket

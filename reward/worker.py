@@ -29,7 +29,7 @@ GRACE_SECONDS = 10.0
 """How much longer than its own limits a job may take before the zygote is taken for dead."""
 TEST_OVERHEAD_SECONDS = 1.0
 SEALS = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL
-PACKAGES = ("numpy", "numpy.libs", "sortedcontainers")
+PACKAGES = ("numpy", "sortedcontainers")
 """Installed packages that programs may import."""
 SYSTEM_READABLE = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")
 CRASHED_COMPILER = {4, 6, 7, 11, 24}
@@ -125,6 +125,7 @@ class Worker:
             "for_functions": self.for_functions,
             "forget_path": root,
             "packages": packages,
+            "importable": PACKAGES,
             "readable": readable,
             "listable": listable,
             "filter_bytes": [len(program) for program in programs],
@@ -270,13 +271,16 @@ ENVIRONMENT = {
 def _library_paths() -> tuple[list[str], list[str], str | None]:
     """Readable paths, folders of which only the names can be listed, and the folder of installed packages."""
     standard_library = sysconfig.get_path("stdlib")
+    # A virtual environment names its own folder here, with every package that is installed.
+    binary_library = sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix})
     shared_library = sysconfig.get_config_var("LIBDIR") or "/usr/lib"
-    readable = [standard_library, sysconfig.get_path("platstdlib"), *SYSTEM_READABLE]
+    readable = [standard_library, binary_library, *SYSTEM_READABLE]
     readable += [str(path) for path in Path(shared_library).glob("libpython*")]
     packages = sysconfig.get_path("platlib")
     if not os.path.isdir(packages):
         return readable, [], None
-    readable += [path for name in PACKAGES if os.path.exists(path := os.path.join(packages, name))]
+    beside = [f"{name}.libs" for name in PACKAGES]
+    readable += [path for name in (*PACKAGES, *beside) if os.path.exists(path := os.path.join(packages, name))]
     return readable, [packages], packages
 
 

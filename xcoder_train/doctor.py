@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from reward.tiers import TIERS, why_not
+from reward.tiers import MADE_OF, NOT_STOPPED, TIERS, why_not
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,18 @@ def _python() -> Finding:
 
 def _isolation() -> list[Finding]:
     reasons = {tier: why_not(tier) for tier in TIERS}
-    can_judge = any(reason is None for reason in reasons.values())
-    findings = []
-    for tier, reason in reasons.items():
-        lacking = None if can_judge else False
-        findings.append(
-            Finding(
-                f"isolation tier {tier}", "works" if reason is None else reason, True if reason is None else lacking
-            )
+    used = next((tier for tier, reason in reasons.items() if reason is None), None)
+    findings = [
+        Finding(
+            f"isolation tier {tier}", f"works: {MADE_OF[tier]}" if reason is None else reason, reason is None or None
         )
-    return findings
+        for tier, reason in reasons.items()
+    ]
+    if used is None:
+        lacking = "cannot be isolated, so the judge refuses to run; docs/judge.md says what the tiers need"
+        return [*findings, Finding("programs", lacking, False)]
+    confined = f"run in tier {used}, which does not stop: {NOT_STOPPED[used]} (docs/judge.md)"
+    return [*findings, Finding("programs", confined)]
 
 
 def _processors() -> Finding:

@@ -20,6 +20,7 @@ import resource
 import signal
 import struct
 import sys
+from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
@@ -85,8 +86,11 @@ def start(control: _socket.socket, log: int) -> template.Box:
         filters.append(template.BpfProgram(os.pread(descriptors[0], size, at)))
         at += size
     os.close(descriptors[0])
-    reserve_descriptors()
-    repertoire = preload(wanted["for_functions"], wanted["forget_path"], wanted["packages"])
+    null = above_the_reserved(os.open("/dev/null", os.O_RDWR))  # opened now: tier C's root does not show it
+    reserve_descriptors(null)
+    repertoire = preload(wanted["for_functions"], wanted["forget_path"])
+    if wanted["packages"] is not None:
+        sys.meta_path.append(InstalledPackages(wanted["packages"], frozenset(wanted["importable"])))
     try:
         baseline, ruleset = enter(wanted["tier"], wanted["readable"], wanted["listable"])
     except OSError as error:
@@ -97,6 +101,8 @@ def start(control: _socket.socket, log: int) -> template.Box:
     box = template.Box(baseline, is_closed, ruleset, held_by, repertoire.modes, repertoire.prelude, log)
     signal.pthread_sigmask(signal.SIG_BLOCK, template.WOKEN_BY)
     rehearse(box, repertoire.rehearsal)
+    reserve_descriptors(null)
+    os.close(null)
     build_standard_streams()
     return box
 
@@ -108,12 +114,10 @@ def above_the_reserved(descriptor: int) -> int:
     return descriptor
 
 
-def reserve_descriptors() -> None:
+def reserve_descriptors(null: int) -> None:
     """The standard streams and the extra descriptor, which each test replaces."""
-    null = above_the_reserved(os.open("/dev/null", os.O_RDWR))
     for number in range(programs.EXTRA_DESCRIPTOR + 1):
         os.dup2(null, number)
-    os.close(null)
 
 
 class Repertoire(NamedTuple):
@@ -124,7 +128,7 @@ class Repertoire(NamedTuple):
     rehearsal: programs.Rehearsal
 
 
-def preload(for_functions: bool, forget_path: str, packages: str | None) -> Repertoire:
+def preload(for_functions: bool, forget_path: str) -> Repertoire:
     """Import what programs usually import, without at-fork hooks, and make the module path that of a plain program."""
     repertoire = Repertoire(programs.MODES, None, programs.REHEARSAL)
     register_at_fork = os.register_at_fork
@@ -135,8 +139,6 @@ def preload(for_functions: bool, forget_path: str, packages: str | None) -> Repe
         modes = programs.MODES | function_modes.MODES
         repertoire = Repertoire(modes, function_modes.make_prelude(), function_modes.REHEARSAL)
     sys.path.remove(forget_path)
-    if packages is not None:
-        sys.path.append(packages)
     for name in PRELOADED:
         __import__(name)
     os.register_at_fork = register_at_fork
@@ -149,6 +151,19 @@ def preload(for_functions: bool, forget_path: str, packages: str | None) -> Repe
     for name in [name for name in sys.modules if name.partition(".")[0] == "reward"]:
         del sys.modules[name]  # a program that imports `reward` must not find the judge
     return repertoire
+
+
+class InstalledPackages:
+    """Finds the `names` in the folder of installed packages. A program that asks for another package is told that it is
+    not there, as it would be where only these are installed, rather than that it may not be read."""
+
+    def __init__(self, folder: str, names: frozenset[str]) -> None:
+        self.folder = folder
+        self.names = names
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """As `importlib.abc.MetaPathFinder` has it."""
+        return PathFinder.find_spec(name, [self.folder], target) if name in self.names else None
 
 
 def enter(tier: str, readable: list[str], listable: list[str]) -> tuple[int, int | None]:
@@ -211,7 +226,6 @@ def rehearse(box: template.Box, rehearsal: programs.Rehearsal) -> None:
         code, scope = template.compile_source(job.source, mode, far), template.make_scope(mode, free)
         mode.starter(code, scope, job.name, job.call_cpu, end=lambda status: None)()
     signal.setitimer(signal.ITIMER_PROF, 0)
-    reserve_descriptors()
     near.close()
     far.close()
     os.close(descriptor)

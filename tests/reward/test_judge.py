@@ -19,7 +19,7 @@ from reward.config import JudgeSettings
 from reward.extract import extract_code
 from reward.judge import Judge
 from reward.submission import Submission
-from reward.verdict import Verdict
+from reward.verdict import Judgement, Verdict
 from xcoder_train.core.errors import InfrastructureError, InputError
 from xcoder_train.core.problem import Limits
 
@@ -91,6 +91,8 @@ def test_function_cases_that_escape_or_cheat_never_pass(judge: Judge) -> None:
         ("while True: pass", Verdict.TLE),
         ("import time\ntime.sleep(60)", Verdict.TLE),
         ("x = [0] * 10**10", Verdict.MLE),
+        ("x = bytearray(300 << 20)", Verdict.MLE),
+        ("x = bytearray(245 << 20)\nprint(7)", Verdict.AC),
         ("x = []\nwhile True: x.append(bytearray(1 << 20))", Verdict.MLE),
         ("while True: print('x' * 100000)", Verdict.OLE),
         ("1 / 0", Verdict.RE),
@@ -105,10 +107,19 @@ def test_verdict(judge: Judge, code: str, verdict: Verdict) -> None:
     assert verdict_of(judge, program(code, ("3 4\n", "7\n"), seconds=0.5, mib=256)) is verdict
 
 
-def test_cpu_time_decides_and_fractions_of_a_second_count(judge: Judge) -> None:
-    (judgement,) = judge.judge([program("while True: pass", ("", "x"), seconds=0.3)], stop_at_first_failure=True)
+def test_cpu_time_decides_and_fractions_of_a_second_count() -> None:
+    with Judge(JudgeSettings(wall_factor=100.0), workers=1) as judge:  # the wall clock has no say, however slow it is
+        (judgement,) = judge.judge([program("while True: pass", ("", "x"), seconds=0.3)], stop_at_first_failure=True)
     assert judgement.verdict is Verdict.TLE
     assert 0.3 <= judgement.tests[0].cpu_seconds < 0.5
+
+
+def test_wall_clock_cap_is_what_the_settings_say() -> None:
+    with Judge(JudgeSettings(wall_factor=1.0, wall_extra_seconds=0.4), workers=1) as judge:
+        sleeping = program("import time\ntime.sleep(20)", ("", ""), seconds=0.2)
+        (judgement,) = judge.judge([sleeping], stop_at_first_failure=True)
+    assert judgement.verdict is Verdict.TLE
+    assert 0.6 <= judgement.tests[0].wall_seconds < 10
 
 
 def test_order_of_judgements_is_the_order_of_submissions(judge: Judge) -> None:
@@ -295,6 +306,39 @@ def test_killed_zygotes_lose_and_double_no_verdict() -> None:
                     os.kill(pid, signal.SIGKILL)
     assert [judgement.id for judgement in judgements] == [submission.id for submission in submissions]
     assert {judgement.verdict for judgement in judgements} == {Verdict.AC}
+
+
+def test_program_that_somebody_else_kills_is_a_failure_of_ours_even_after_a_wrong_answer() -> None:
+    """As the kernel's out-of-memory killer does: the first test is wrong, the second one's process is killed."""
+    others = set(descendants(os.getpid()))
+    with Judge(JudgeSettings(tier="B"), workers=1) as judge:
+        sleeping = program("import time\nn = int(input())\ntime.sleep(20 * n)\nprint(n)", ("0", "1"), ("1", "1"))
+        judgements: list[Judgement] = []
+        thread = threading.Thread(
+            target=lambda: judgements.extend(judge.judge([sleeping], stop_at_first_failure=False))
+        )
+        thread.start()
+        deadline = time.monotonic() + 15
+        child, asleep = 0, 0
+        while asleep < 5:  # looks in a row: the first test's process never sleeps
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+            zygote_template_child = [pid for pid in descendants(os.getpid()) if pid not in others]
+            last = zygote_template_child[-1] if len(zygote_template_child) == 3 else 0
+            asleep = asleep + 1 if last == child and is_asleep(last) else 0
+            child = last
+        os.kill(child, signal.SIGKILL)
+        thread.join()
+    (judgement,) = judgements
+    assert [test.verdict for test in judgement.tests] == [Verdict.WA, Verdict.IE]
+    assert judgement.is_infrastructure_failure
+
+
+def is_asleep(pid: int) -> bool:
+    try:
+        return ") S " in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize("tier", ["A", "B"])

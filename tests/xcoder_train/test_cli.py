@@ -85,6 +85,8 @@ def test_doctor_finds_what_this_machine_has(terminal: Any) -> None:
     assert done.returncode == 0, done.stderr
     subjects = {line[8:30].strip(): line[:8].strip() for line in done.stdout.splitlines()}
     assert subjects["Python"] == "ok" and subjects["torch"] == "ok" and "isolation tier A" in subjects
+    strongest = next(tier for tier in "ABCD" if subjects[f"isolation tier {tier}"] == "ok")
+    assert subjects["programs"] == "ok" and f"run in tier {strongest}, which does not stop: " in done.stdout
 
 
 def test_the_judge_is_reached_from_the_command(terminal: Any) -> None:
