@@ -17,9 +17,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
-from reward.compare import canonical_line, outputs_match
+from reward.compare import canonical_line, lines, outputs_match, tokens
 from reward.language import PYTHON, compiled_languages
 from xcoder_train.core.errors import InputError
 
@@ -46,12 +47,13 @@ class FloatChecker:
 
     def accepts(self, output: str, expected: str) -> bool:
         """True where `output` is right."""
-        ours, theirs = (text.strip().split("\n") for text in (output, expected))
-        return len(ours) == len(theirs) and all(map(self._lines_match, ours, theirs))
+        output, expected = output.strip(), expected.strip()
+        same_count = output.count("\n") == expected.count("\n")
+        return same_count and all(map(self._lines_match, lines(output), lines(expected)))
 
     def _lines_match(self, ours: str, theirs: str) -> bool:
-        left, right = ours.split(), theirs.split()
-        return len(left) == len(right) and all(map(self._tokens_match, left, right))
+        pairs = zip_longest(tokens(ours), tokens(theirs), fillvalue="")
+        return all(self._tokens_match(one, other) for one, other in pairs)
 
     def _tokens_match(self, ours: str, theirs: str) -> bool:
         if ours == theirs:
@@ -67,8 +69,10 @@ class UnorderedLinesChecker:
 
     def accepts(self, output: str, expected: str) -> bool:
         """True where `output` is right."""
-        ours, theirs = (Counter(map(canonical_line, text.strip().split("\n"))) for text in (output, expected))
-        return ours == theirs
+        output, expected = output.strip(), expected.strip()
+        if output.count("\n") != expected.count("\n"):
+            return False
+        return Counter(map(canonical_line, lines(output))) == Counter(map(canonical_line, lines(expected)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,12 @@ class UnorderedTokensChecker:
 
     def accepts(self, output: str, expected: str) -> bool:
         """True where `output` is right."""
-        return Counter(map(canonical_line, output.split())) == Counter(map(canonical_line, expected.split()))
+        left = Counter(map(canonical_line, tokens(expected)))
+        for token in map(canonical_line, tokens(output)):
+            if left[token] == 0:
+                return False
+            left[token] -= 1
+        return not any(left.values())
 
 
 @dataclass(frozen=True, slots=True)

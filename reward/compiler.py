@@ -1,24 +1,31 @@
 """Compiling a program inside the sandbox, once: what comes out is a sealed executable in memory, or the reason why not.
 
 The compiler reads hostile text, so it runs like a program: in the tier's isolation, with limits on CPU time, memory,
-files and wall clock, and it may read only what its language names.
+files and wall clock, and it may read only what its language names. Like a program it can be interrupted: then nothing
+is kept of it, and a thread that waits for the same executable compiles it itself.
 """
 
 import json
 import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
-from functools import lru_cache
 from pathlib import Path
 
+from reward.interruption import Interruption
 from reward.language import CompiledLanguage
-from reward.sandbox.compile_box import FAILED
+from reward.sandbox.compile_box import FAILED, KILLED
 from reward.sandbox.filters import compiler_filter
+from reward.worker import DeadlinePassed
 from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
 
 WALL_SECONDS = 60.0
@@ -44,22 +51,72 @@ class Executable:
             os.close(self.descriptor)
 
 
-@lru_cache(maxsize=CACHED)
-def compile_program(language: CompiledLanguage, source: str, tier: str) -> Executable:
-    """The executable of a program.
+Key = tuple[CompiledLanguage, str, str]
+_kept: OrderedDict[Key, Executable] = OrderedDict()
+_in_progress: set[Key] = set()
+_changed = threading.Condition()
+"""Guards both; notified when a compilation ends, and when a thread that waits for its turn should wait no more."""
 
-    Raises `EnvironmentLacks` without the compiler or in tier D, `InfrastructureError` where the sandbox failed.
+
+def compile_program(
+    language: CompiledLanguage, source: str, tier: str, interruption: Interruption, deadline: float | None = None
+) -> Executable:
+    """The executable of a program, compiled by one thread at a time while others wait for it.
+
+    Raises `EnvironmentLacks` without the compiler or in tier D, `InfrastructureError` where the sandbox failed, the
+    compiler was killed or `interruption` was set, `DeadlinePassed` past `deadline` (in `time.monotonic`).
     """
     if tier == "D":
         raise EnvironmentLacks(f"isolation tier D cannot hold a compiler, and {language.name!r} needs one")
-    folder = Path(tempfile.mkdtemp(prefix="compile-"))
+    key = (language, source, tier)
+    with _turn(key, interruption, deadline):
+        with _changed:
+            program = _kept.get(key)
+        if program is None:
+            try:
+                with tempfile.TemporaryDirectory(prefix="compile-", ignore_cleanup_errors=True) as folder:
+                    program = _compile(language, source, tier, Path(folder), interruption, deadline)
+            except OSError as error:
+                raise InfrastructureError(f"a compiler cannot be started: {error}") from error
+        with _changed:
+            _kept[key] = program
+            _kept.move_to_end(key)
+            while len(_kept) > CACHED:
+                _kept.popitem(last=False)
+        return program
+
+
+@contextmanager
+def _turn(key: Key, interruption: Interruption, deadline: float | None) -> Iterator[None]:
+    """Be the one thread that compiles this program, or looks whether it is compiled."""
+    with interruption.ended_by(_wake_all), _changed:
+        left = None if deadline is None else deadline - time.monotonic()
+        _changed.wait_for(lambda: key not in _in_progress or interruption.is_set, left)
+        interruption.check()
+        if key in _in_progress:
+            raise DeadlinePassed("the deadline passed while another thread compiled the program")
+        _in_progress.add(key)
     try:
-        return _compile(language, source, tier, folder)
+        yield
     finally:
-        shutil.rmtree(folder)
+        with _changed:
+            _in_progress.remove(key)
+            _changed.notify_all()
 
 
-def _compile(language: CompiledLanguage, source: str, tier: str, folder: Path) -> Executable:
+def _wake_all() -> None:
+    with _changed:
+        _changed.notify_all()
+
+
+def _compile(
+    language: CompiledLanguage,
+    source: str,
+    tier: str,
+    folder: Path,
+    interruption: Interruption,
+    deadline: float | None,
+) -> Executable:
     output = folder / "program"
     start = {
         "command": language.command(output),
@@ -67,7 +124,9 @@ def _compile(language: CompiledLanguage, source: str, tier: str, folder: Path) -
         "readable": language.readable,
         "writable": str(folder),
         "filter": compiler_filter().hex() if tier != "none" else "",
+        "supervisor": os.getpid(),
     }
+    seconds = WALL_SECONDS if deadline is None else min(WALL_SECONDS, deadline - time.monotonic())
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
         given.write(source.encode("utf-8", "surrogatepass"))
         given.seek(0)
@@ -80,15 +139,21 @@ def _compile(language: CompiledLanguage, source: str, tier: str, folder: Path) -
             start_new_session=True,
         )
         try:
-            status = process.wait(WALL_SECONDS)
+            with interruption.ended_by(process.kill):
+                status = process.wait(seconds)
         except subprocess.TimeoutExpired:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise DeadlinePassed("the deadline passed while the program was compiled") from None
             return Executable(error=f"compiling took more than {WALL_SECONDS:g} seconds")
         finally:
             _end(process)
+        interruption.check()
         size = os.fstat(errors.fileno()).st_size
         message = os.pread(errors.fileno(), MESSAGE_BYTES, 0).decode("utf-8", "replace")
         if status == FAILED:
             raise InfrastructureError(f"the compiler's sandbox failed: {message.strip()}")
+        if status in (KILLED, -signal.SIGKILL) or re.fullmatch(language.killed, message):
+            raise InfrastructureError(f"the compiler was killed by somebody else: {message.strip()}")
         if status != 0 or not output.is_file():
             cut = " …" if size > MESSAGE_BYTES else ""
             return Executable(error=message.strip() + cut or f"the compiler ended with status {status}")

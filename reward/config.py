@@ -13,7 +13,8 @@ class JudgeSettings(Settings):
     """The `judge:` section of a recipe."""
 
     workers: int | None = Field(default=None, ge=1)
-    """Sandbox workers on this machine; one per core that this process may use when left out."""
+    """Sandbox workers on this machine, one per core that may be used when left out. The ranks of a distributed job
+    divide them."""
 
     policy: Policy = "faithful"
     """What decides a verdict: `faithful` is what `python3 program.py < input` would do, `livecodebench` what the

@@ -19,13 +19,16 @@ PYTHON = "python"
 class CompiledLanguage:
     """How a program becomes a static executable: `compiler` reads it from standard input and writes `{output}`.
 
-    `readable` are the paths that compiling may read and run.
+    `readable` are the paths that compiling may read and run. `killed` is a pattern of all that the compiler says where
+    a part of it was killed from outside, as by a machine out of memory: nothing is then known about the program. No
+    program may be able to make the compiler say it.
     """
 
     name: str
     compiler: str
     arguments: tuple[str, ...]
     readable: tuple[str, ...]
+    killed: str
 
     def find_compiler(self) -> str:
         """The compiler's path. Raises `EnvironmentLacks` where it is not installed."""
@@ -54,5 +57,6 @@ def compiled_languages() -> dict[str, CompiledLanguage]:
             compiler=settings["compiler"],
             arguments=tuple(settings["arguments"]),
             readable=tuple(settings["readable"]),
+            killed=settings["killed"],
         )
     return languages

@@ -7,28 +7,32 @@ here, never an object that a program made.
 
 import json
 from decimal import Decimal, InvalidOperation
+from itertools import zip_longest
 
-from reward.compare import is_deep
+from reward.compare import is_deep, is_padded, lines, tokens
 
 
 def outputs_match(actual: str, expected: str) -> bool:
     """True where the official checker accepts a stdin program's output."""
-    ours, theirs = ([line.strip() for line in text.strip().split("\n")] for text in (actual, expected))
-    return len(ours) == len(theirs) and all(map(_lines_match, ours, theirs))
+    actual, expected = actual.strip(), expected.strip()
+    return actual.count("\n") == expected.count("\n") and all(map(_lines_match, lines(actual), lines(expected)))
 
 
 def _lines_match(ours: str, theirs: str) -> bool:
-    if ours == theirs:
+    if ours.strip() == theirs.strip():
         return True
     try:
-        return [Decimal(token) for token in ours.split()] == [Decimal(token) for token in theirs.split()]
+        return all(
+            Decimal(one) == Decimal(other)
+            for one, other in zip_longest(tokens(ours), tokens(theirs), fillvalue="no numeral")
+        )
     except InvalidOperation:  # not numerals, or a signalling NaN, at which the official checker fails the sample
         return False
 
 
 def values_match(actual_json: str, expected_json: str) -> bool:
     """True where the official checker accepts a function's result, both as JSON (NaN and Infinity are read)."""
-    if is_deep(actual_json):
+    if is_padded(actual_json, expected_json) or is_deep(actual_json):
         return False
     try:
         return bool(json.loads(actual_json) == json.loads(expected_json))

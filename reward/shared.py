@@ -34,7 +34,7 @@ def run_submission(
     """Give `take` each test's run, in order, until it says False. Returns why the program does not compile, or None."""
     job = make_job(submission, settings, report_first)
     if (language := compiled_languages().get(submission.language)) is not None:
-        program = compile_program(language, submission.code, worker.tier)
+        program = compile_program(language, submission.code, worker.tier, worker.interruption, deadline)
         if program.error is not None:
             return program.error
         native = replace(job, mode=protocol.NATIVE, code="", executable=program.descriptor)

@@ -93,7 +93,7 @@ class JudgementTask:
             if compile_error is not None:
                 return self._conclude([], compile_error)
             [(run, job)] = runs
-            verdict = failure_of(run, job)
+            verdict = _failure(run, job)
             if verdict is None:
                 output = run.output.decode("utf-8", "replace")
                 accepted = self._ask(checker, checker.question(given, output, expected or ""), worker, deadline)
@@ -112,7 +112,7 @@ class JudgementTask:
             raise InfrastructureError(f"the checker does not compile: {compile_error}")
         [(run, job)] = runs
         answer = run.output.decode("utf-8", "replace").strip()
-        failure = failure_of(run, job)
+        failure = _failure(run, job)
         if failure is not None or answer not in ("accept", "refuse"):
             ended = failure or f"said {answer[:100]!r}"
             raise InfrastructureError(f"the checker failed ({ended}): {run.error.decode('utf-8', 'replace')[-500:]}")
@@ -121,16 +121,14 @@ class JudgementTask:
     def _conclude(self, results: list[TestResult], compile_error: str | None) -> Judgement:
         if compile_error is not None:
             return self._judgement(Verdict.CE, (), compile_error)
-        verdicts = [result.verdict for result in results]
-        failures = [verdict for verdict in verdicts if verdict is not Verdict.AC]
-        overall = Verdict.IE if Verdict.IE in failures else failures[0] if failures else Verdict.AC
-        return self._judgement(overall, tuple(results), "")
+        failures = (result.verdict for result in results if result.verdict is not Verdict.AC)
+        return self._judgement(next(failures, Verdict.AC), tuple(results), "")
 
     def infrastructure_failure(self, reason: str) -> Judgement:
         return self._judgement(Verdict.IE, (), reason)
 
     def _verdict(self, run: RawRun, job: Job, expected: str | None) -> Verdict:
-        failure = failure_of(run, job)
+        failure = _failure(run, job)
         if failure is not None:
             return failure
         actual = run.output.decode("utf-8", "replace")
@@ -166,7 +164,7 @@ class ExecutionTask:
         runs: list[Run] = []
 
         def take(raw: RawRun, job: Job) -> bool:
-            failure = failure_of(raw, job)
+            failure = _failure(raw, job)
             output = raw.output.decode("utf-8", "replace")
             runs.append(
                 Run(
@@ -195,6 +193,14 @@ class ExecutionTask:
     def _all(self, status: Verdict, reason: str) -> Execution:
         run = Run(status=status.value, output=None, error=reason)
         return Execution(self.submission.id, (run,) * len(self.submission.inputs), self._tier)
+
+
+def _failure(run: RawRun, job: Job) -> Verdict | None:
+    """As `failure_of`. Raises `InfrastructureError` where that says IE, so that the submission is run once more."""
+    failure = failure_of(run, job)
+    if failure is Verdict.IE:
+        raise InfrastructureError("a test's process was killed from outside, as by a machine that is out of memory")
+    return failure
 
 
 def _keep(runs: list[tuple[RawRun, Job]]) -> Callable[[RawRun, Job], bool]:

@@ -61,6 +61,11 @@ class Judgement:
         """True where nothing is known about the program: exclude it, never count it as wrong."""
         return self.verdict is Verdict.IE
 
+    @property
+    def characters(self) -> int:
+        """How much output it holds: none, whatever the program printed."""
+        return 0
+
     def to_json(self) -> dict[str, Any]:
         """The verdict line of the file interface."""
         return {
@@ -109,3 +114,8 @@ class Execution:
     id: str
     runs: tuple[Run, ...]
     tier: str
+
+    @property
+    def characters(self) -> int:
+        """How much output it holds."""
+        return sum(len(run.output or "") + len(run.stdout) + len(run.error) for run in self.runs)

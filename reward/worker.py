@@ -4,7 +4,6 @@ Nothing that arrives here is trusted: lengths are checked, descriptors must be p
 outputs never enter this module.
 """
 
-import contextlib
 import marshal
 import os
 import socket
@@ -15,10 +14,12 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
 from pathlib import Path
 
+from reward.interruption import Interruption
 from reward.sandbox import protocol
 from reward.sandbox.filters import filters, native_filter
 from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
@@ -91,26 +92,32 @@ class Worker:
     def __init__(self, tier: str, *, for_functions: bool) -> None:
         self.tier = tier
         self.for_functions = for_functions
-        self._near: socket.socket | None = None
-        self.is_interrupted = False
-        self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._errors = os.memfd_create("zygote-errors")
+        self.interruption = Interruption()
         root = str(Path(__file__).resolve().parents[1])
-        program = (
-            f"import sys; sys.path.insert(0, {root!r}); from reward.sandbox import zygote; zygote.main({far.fileno()})"
-        )
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-s", "-P", "-S", "-B", "-c", program],
-                env=ENVIRONMENT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._errors,
-                pass_fds=[far.fileno()],
-                start_new_session=True,
-            )
-        finally:
-            far.close()
+            self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._errors = os.fdopen(os.memfd_create("zygote-errors"), "r+b", buffering=0)
+            program = f"from reward.sandbox import zygote; zygote.main({far.fileno()})"
+            with far:
+                self._process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-s",
+                        "-P",
+                        "-S",
+                        "-B",
+                        "-c",
+                        f"import sys; sys.path.insert(0, {root!r}); {program}",
+                    ],
+                    env=ENVIRONMENT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._errors,
+                    pass_fds=[far.fileno()],
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise InfrastructureError(f"a zygote cannot be started: {error}") from error
         try:
             self._start(root)
         except BaseException:
@@ -149,31 +156,26 @@ class Worker:
         """Run a job, giving each test's `RawRun` to `keep_going` in order; where that says False the rest is dropped.
 
         Returns why the program does not compile, or None. Raises `InfrastructureError` where the zygote or the
-        template failed (the worker must then be closed), `DeadlinePassed` past `deadline` (in `time.monotonic`).
+        template failed or `interruption` was set (the worker must then be closed), `DeadlinePassed` past `deadline`
+        (in `time.monotonic`).
         """
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._near = near
         try:
-            if self.is_interrupted:
-                far.close()
-                raise InfrastructureError("the worker was interrupted")
-            descriptor = _job_memfd(job)
-            try:
-                message = protocol.JOB_WALL.pack(job.wall_cap)
-                descriptors = [descriptor, far.fileno()]
-                if job.executable is not None:
-                    descriptors.append(job.executable)
-                self._control.settimeout(START_SECONDS)
-                socket.send_fds(self._control, [message], descriptors)
-            finally:
-                os.close(descriptor)
-                far.close()
-            compile_error, received, stopped = self._receive(near, job, keep_going, deadline)
+            with near, far, self.interruption.ended_by(lambda: _hang_up(near)):
+                descriptor = _job_memfd(job)
+                try:
+                    message = protocol.JOB_WALL.pack(job.wall_cap)
+                    descriptors = [descriptor, far.fileno()]
+                    if job.executable is not None:
+                        descriptors.append(job.executable)
+                    self._control.settimeout(START_SECONDS)
+                    socket.send_fds(self._control, [message], descriptors)
+                finally:
+                    os.close(descriptor)
+                    far.close()
+                compile_error, received, stopped = self._receive(near, job, keep_going, deadline)
         except OSError as error:
             raise InfrastructureError(f"the zygote is gone: {error}; {self._last_words()}") from error
-        finally:
-            self._near = None
-            near.close()
         status = self._await_end(GRACE_SECONDS)
         if compile_error is not None or stopped or received == len(job.inputs):
             return compile_error
@@ -226,35 +228,27 @@ class Worker:
         return int(status)
 
     def _last_words(self) -> str:
-        size = os.fstat(self._errors).st_size
-        text = os.pread(self._errors, 1000, max(0, size - 1000)).decode("utf-8", "replace").strip()
+        size = os.fstat(self._errors.fileno()).st_size
+        text = os.pread(self._errors.fileno(), 1000, max(0, size - 1000)).decode("utf-8", "replace").strip()
         return text or "it left no message"
-
-    def interrupt(self) -> None:
-        """From another thread: end the job in progress, whose `run` then raises `InfrastructureError`.
-
-        Between jobs it is the next one that raises. The worker is to be closed then.
-        """
-        self.is_interrupted = True
-        near = self._near
-        if near is not None:
-            with contextlib.suppress(OSError):  # the job has just ended by itself
-                near.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End the zygote and everything below it, and release what this worker holds.
 
         A closed control socket makes the zygote end by itself, and its CPU time is then accounted for.
         """
-        if self._control.fileno() < 0:
-            return
         self._control.close()
         try:
             self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        os.close(self._errors)
+        self._errors.close()
+
+    def __del__(self) -> None:
+        """For a worker that nobody got hold of, since its thread failed at that instant."""
+        if hasattr(self, "_process"):
+            self.close()
 
 
 ENVIRONMENT = {
@@ -266,6 +260,12 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
 }
 """The whole environment of a zygote."""
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """Make whoever reads from it see its end."""
+    with suppress(OSError):  # the other side has just hung up by itself
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _library_paths() -> tuple[list[str], list[str], str | None]:

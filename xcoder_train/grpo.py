@@ -4,7 +4,6 @@ Load prompts and policy, prepare judge and rollouts, train, save. The reward sta
 micro-batch computes in `grpo_trainer.py`.
 """
 
-import os
 import sys
 import time
 from typing import Any
@@ -60,7 +59,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
     if state.is_main_process:
         print(f"GRPO on {len(prompts):,} prompts ({too_long} left out as too long)", file=sys.stderr)
 
-    with Judge(recipe.judge, workers=judge_workers(recipe, state)) as judge:
+    with Judge(recipe.judge) as judge:
         model = load_training_model(start, recipe.model, lora=settings.lora is not None)
         reward = JudgedReward(
             judge,
@@ -114,12 +113,6 @@ def load_prompts(
             f"all {len(rows)} prompts have more than grpo.max_prompt_length = {settings.max_prompt_length} tokens"
         )
     return Dataset.from_list(kept), len(rows) - len(kept)
-
-
-def judge_workers(recipe: Recipe, state: PartialState) -> int:
-    """This process's share of the node's judge workers, so that ranks of one node do not crowd its cores."""
-    on_node = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
-    return max(1, (recipe.judge.workers or len(os.sched_getaffinity(0))) // on_node)
 
 
 def transformers_rollouts(settings: GrpoSettings, context: StageContext) -> Any:

@@ -11,6 +11,7 @@ import pytest
 
 from reward.compiler import compile_program
 from reward.config import JudgeSettings
+from reward.interruption import Interruption
 from reward.judge import Judge
 from reward.language import compiled_languages
 from reward.submission import Submission
@@ -121,7 +122,7 @@ def test_outputs_can_be_had_without_expected_ones(judge: Judge) -> None:
 
 def test_a_program_is_compiled_once() -> None:
     language = compiled_languages()["cpp"]
-    assert compile_program(language, SUM, "B") is compile_program(language, SUM, "B")
+    assert compile_program(language, SUM, "B", Interruption()) is compile_program(language, SUM, "B", Interruption())
 
 
 def test_what_cannot_be_judged_is_refused_as_input() -> None:

@@ -1,0 +1,14 @@
+"""A rank's share of its node's cores: each process of a distributed job has a judge of its own."""
+
+import os
+
+
+def workers_of_this_process(on_node: int | None) -> int:
+    """How many workers this process runs where the node runs `on_node`, or one per core that may be used.
+
+    The ranks that torchrun or accelerate started on a node divide them; the first ones take what is left over. Each
+    has at least one, so more ranks than cores share a core.
+    """
+    on_node = on_node or len(os.sched_getaffinity(0))
+    ranks, rank = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
+    return max(1, on_node // ranks + (rank < on_node % ranks))
