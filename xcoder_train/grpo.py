@@ -15,7 +15,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig
 
-from reward.judge import Judge
+from reward.open_judge import open_judge
 from reward.test_table import TestTable
 from reward.trl import JudgedReward
 from xcoder_train.batching import plan_grpo_batch
@@ -60,7 +60,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
     if state.is_main_process:
         print(f"GRPO on {len(prompts):,} prompts ({too_long} left out as too long)", file=sys.stderr)
 
-    with Judge(recipe.judge, workers=judge_workers(recipe, state)) as judge:
+    with open_judge(recipe.judge, sharers=judge_sharers(recipe, state)) as judge:
         model = load_training_model(start, recipe.model, lora=settings.lora is not None)
         reward = JudgedReward(
             judge,
@@ -116,10 +116,11 @@ def load_prompts(
     return Dataset.from_list(kept), len(rows) - len(kept)
 
 
-def judge_workers(recipe: Recipe, state: PartialState) -> int:
-    """This process's share of the node's judge workers, so that ranks of one node do not crowd its cores."""
-    on_node = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
-    return max(1, (recipe.judge.workers or len(os.sched_getaffinity(0))) // on_node)
+def judge_sharers(recipe: Recipe, state: PartialState) -> int:
+    """The ranks that divide the judge's workers among themselves, so that they do not crowd the cores."""
+    if recipe.judge.executor == "ray":
+        return state.num_processes
+    return int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
 
 
 def transformers_rollouts(settings: GrpoSettings, context: StageContext) -> Any:

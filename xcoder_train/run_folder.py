@@ -23,7 +23,7 @@ SUMMARY = "summary.json"
 
 # A run is one starting point. What comes after it may change: each result has a folder named after its own key.
 _STARTING_POINT = ("seed", "inputs", "model", "synth")
-_PACKAGES = ("torch", "transformers", "trl", "accelerate", "peft", "datasets", "pyarrow", "numpy", "vllm", "wandb")
+_PACKAGES = ("torch", "transformers", "trl", "accelerate", "peft", "datasets", "pyarrow", "numpy", "vllm", "ray", "wandb")
 
 
 class RunFolder:
