@@ -32,6 +32,8 @@ ATTEMPTS = 3
 """Nodes that may be lost on an order before it is IE."""
 NODE_SECONDS = 60.0
 """A node's actor must answer within this time after it was started or lost."""
+TRAVEL_SECONDS = 5.0
+"""What a node had finished at a deadline must arrive within this time after it."""
 WATCH_SECONDS = 5.0
 CLUSTER_SECONDS = 30.0
 """The cluster's head must answer within this time. Without a head Ray ends this process after 60 s."""
@@ -198,10 +200,17 @@ class RayJudge(Executor):
             return
         if order.deadline is not None:  # the loop's clock is time.monotonic, too
             late = order.task.infrastructure_failure("the deadline passed before the verdict")
-            timer = self._loop.call_at(order.deadline, _settle, order, late)
+            timer = self._loop.call_at(order.deadline, self._expire, order, late)
             order.future.add_done_callback(lambda _: self._soon(timer.cancel))
         self._queue.append(order)
         self._dispatch()
+
+    def _expire(self, order: Order[Any], late: Judgement | Execution) -> None:
+        """A batch comes back whole, at the deadline at the latest: what was finished in it is on its way now."""
+        if order in self._in_hand:
+            self._loop.call_later(TRAVEL_SECONDS, _settle, order, late)
+        else:
+            _settle(order, late)
 
     def _dispatch(self) -> None:
         while self._queue and (free := [node for node in self._nodes.values() if node.is_up and node.free > 0]):

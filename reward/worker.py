@@ -173,6 +173,8 @@ class Worker:
         finally:
             self._near = None
             near.close()
+        if self.is_interrupted:  # the template may not have noticed; closing the worker ends it
+            raise InfrastructureError("the worker was interrupted")
         status = self._await_end(GRACE_SECONDS)
         if compile_error is not None or stopped or received == len(job.inputs):
             return compile_error

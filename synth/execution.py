@@ -29,7 +29,10 @@ def execute_candidates(judge_settings: JudgeSettings, tables: WorkTables, total_
     failed: dict[str, Quarantined] = {}
     rows = beside(read_records(tables.tasks, Task), read_records(tables.candidates, Candidate))
     total = sum(len(distinct_programs(candidates)) for _, candidates in rows)
-    with open_judge(judge_settings) as judge, Progress("executions", total, "programs", done=len(store.keys)) as progress:
+    with (
+        open_judge(judge_settings) as judge,
+        Progress("executions", total, "programs", done=len(store.keys)) as progress,
+    ):
         for execution in judge.execute(_submissions(tables, store.keys)):
             name, _, program = execution.id.rpartition("/")
             statuses = tuple(run.status for run in execution.runs)

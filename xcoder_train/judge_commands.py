@@ -47,9 +47,7 @@ def judge_file_command(
     """Judge the programs of a file; `file` may be left out."""
     from reward.judge_file import judge_file
 
-    settings = _judge_settings(
-        workers=workers, policy=policy, tier=tier, executor=executor, ray_address=ray_address
-    )
+    settings = _judge_settings(workers=workers, policy=policy, tier=tier, executor=executor, ray_address=ray_address)
     judge_file(file, output, settings, stop_at_first_failure=stop_at_first_failure)
 
 
@@ -102,9 +100,11 @@ def judge_serve_command(
             for each in error.errors()
         ]
         raise InputError("; ".join(wrong)) from error
-    serve(settings, _judge_settings(
-        workers=workers, policy=policy, tier=tier, executor=executor, ray_address=ray_address
-    ), token_file)
+    serve(
+        settings,
+        _judge_settings(workers=workers, policy=policy, tier=tier, executor=executor, ray_address=ray_address),
+        token_file,
+    )
 
 
 def _judge_settings(**given: object) -> Any:

@@ -9,7 +9,19 @@ from typing import Any
 
 import pytest
 
-HEAVY = ("torch", "transformers", "trl", "datasets", "pyarrow", "numpy", "pandas", "matplotlib", "wandb", "accelerate", "ray")
+HEAVY = (
+    "torch",
+    "transformers",
+    "trl",
+    "datasets",
+    "pyarrow",
+    "numpy",
+    "pandas",
+    "matplotlib",
+    "wandb",
+    "accelerate",
+    "ray",
+)
 
 
 def cpu_seconds_of(terminal: Any, *arguments: str) -> float:
