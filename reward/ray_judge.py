@@ -12,7 +12,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import InvalidStateError
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,12 +180,22 @@ class RayJudge(Executor):
         """Use nodes that join, and notice when the cluster as a whole is gone."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            look = asyncio.to_thread(offers, self.settings.workers, self._sharers)
+            found: Future[dict[str, NodeOffer]] = Future()
+            # A daemon, since this process could not end while a call to a cluster without a head is waited for.
+            threading.Thread(target=self._look, args=(found,), daemon=True).start()
             try:
-                self._start_nodes(await asyncio.wait_for(look, CLUSTER_SECONDS))
+                self._start_nodes(await asyncio.wait_for(asyncio.wrap_future(found), CLUSTER_SECONDS))
             except Exception as error:
-                self._give_up(f"the Ray cluster at {self.settings.ray_address} does not answer any more: {error}")
+                reason = str(error) or f"its head is silent for {CLUSTER_SECONDS:g} s"
+                self._give_up(f"the Ray cluster at {self.settings.ray_address} does not answer any more: {reason}")
                 return
+
+    def _look(self, found: Future[dict[str, NodeOffer]]) -> None:
+        with contextlib.suppress(InvalidStateError):
+            try:
+                found.set_result(offers(self.settings.workers, self._sharers))
+            except Exception as error:
+                found.set_exception(error)
 
     def _give_up(self, reason: str) -> None:
         """Fail what waits and what comes."""

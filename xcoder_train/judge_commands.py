@@ -108,6 +108,8 @@ def judge_serve_command(
 
 
 def _judge_settings(**given: object) -> Any:
+    from pydantic import ValidationError
+
     from reward.config import JudgeSettings
 
     for name in ("policy", "tier", "executor"):
@@ -116,4 +118,7 @@ def _judge_settings(**given: object) -> Any:
         allowed = [value for value in allowed if isinstance(value, str)]
         if given[name] is not None and given[name] not in allowed:
             raise InputError(f"--{name} {given[name]}: expected {' or '.join(sorted(set(allowed)))}")
-    return JudgeSettings.model_validate(given)
+    try:
+        return JudgeSettings.model_validate(given)
+    except ValidationError as error:  # all the others have been checked
+        raise InputError(f"--ray-address {given['ray_address']}: expected auto or HOST:PORT") from error
