@@ -61,6 +61,7 @@ class RayJudge(Executor):
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_hand: dict[Order[Any], _Trip] = {}
         self._end: str | None = None
+        self._is_open = False
         self._is_closed = False
         self._disconnect = connect(settings.ray_address)
         self._loop = asyncio.new_event_loop()
@@ -75,7 +76,7 @@ class RayJudge(Executor):
     @property
     def is_alive(self) -> bool:
         """True while a node takes orders, or is about to."""
-        return self._end is None and bool(self._nodes)
+        return self._end is None
 
     def close(self) -> None:
         if self._is_closed:
@@ -127,6 +128,7 @@ class RayJudge(Executor):
             )
         if late:
             logger.warning("%d nodes of the Ray cluster have no processors free yet", len(late))
+        self._is_open = True
         self._spawn(self._watch())
 
     def _start_nodes(self, found: dict[str, NodeOffer]) -> None:
@@ -150,7 +152,7 @@ class RayJudge(Executor):
             self._drop(node, reason)
             return
         self.tier = max(self.tier, tier, key=WEAKEST_LAST.index)
-        node.is_up = True
+        node.is_up = node.has_worked = True
         self.workers += node.offer.workers
         self._dispatch()
 
@@ -170,7 +172,8 @@ class RayJudge(Executor):
         self._refusals[node.offer.identity] = f"{node.offer.name}: {reason}"
         del self._nodes[node.offer.identity]
         ray.kill(node.actor)
-        if not self._nodes:
+        # One whose processors were never free is no hope: it could be waited for without end.
+        if self._is_open and not any(left.has_worked for left in self._nodes.values()):
             self._give_up(
                 f"no node of the Ray cluster at {self.settings.ray_address} is left to judge on; "
                 + "; ".join(self._refusals.values())
@@ -308,15 +311,15 @@ class RayJudge(Executor):
         self._give_up("the judge is closed")
         for task in list(self._tasks):
             task.cancel()
-        actors = [node.actor for node in self._nodes.values()]
-        ends = [asyncio.ensure_future(actor.close.remote()) for actor in actors]
+        nodes = list(self._nodes.values())
+        ends = [asyncio.ensure_future(node.actor.close.remote()) for node in nodes if node.is_up]
         if ends:
             await asyncio.wait(ends, timeout=CLOSE_SECONDS)
         for end in ends:
             if not end.cancel():
                 end.exception()  # a lost node has nothing left to close
-        for actor in actors:
-            ray.kill(actor)
+        for node in nodes:
+            ray.kill(node.actor)
         self._nodes.clear()
 
 
@@ -327,6 +330,7 @@ class _Node:
     offer: NodeOffer
     actor: Any
     is_up: bool = False
+    has_worked: bool = False
     in_hand: int = 0
 
     @property

@@ -36,7 +36,9 @@ def test_help_and_plan_take_less_than_half_a_second_of_cpu(terminal: Any, argume
     assert min(cpu_seconds_of(terminal, *arguments) for _ in range(3)) < 0.5
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["plan", "recipe.yaml"], ["plan", "recipe.yaml", "--json"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["plan", "recipe.yaml", "judge.executor=ray"], ["plan", "recipe.yaml", "--json"]]
+)
 def test_help_and_plan_import_nothing_heavy(terminal: Any, arguments: list[str]) -> None:
     code = (
         "import sys\nfrom xcoder_train.cli import main\n"
