@@ -11,7 +11,7 @@ from evaluation.samples import KEY, Sample
 from reward.checker import read_checker
 from reward.config import JudgeSettings
 from reward.extract import extract_code
-from reward.judge import Judge
+from reward.open_judge import open_judge
 from reward.submission import Submission
 from reward.verdict import Judgement, Verdict
 from xcoder_train.core.errors import InfrastructureError
@@ -75,7 +75,7 @@ def judge_samples(
     total = sum(1 for _ in read_records(samples_path, Sample))
     done = {(row.problem_id, row.sample_index): row for row in store.pending()}
     invalid: list[SampleVerdict] = []
-    with Judge(settings) as judge, Progress("judging", total, "samples", done=len(done)) as progress:
+    with open_judge(settings) as judge, Progress("judging", total, "samples", done=len(done)) as progress:
         asked: dict[str, _Program] = {}
         before = json.loads(tiers_path.read_text(encoding="utf-8")) if tiers_path.exists() else []
         write_json(tiers_path, sorted({*before, judge.tier}))

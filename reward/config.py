@@ -12,9 +12,16 @@ Policy = Literal["faithful", "livecodebench"]
 class JudgeSettings(Settings):
     """The `judge:` section of a recipe."""
 
+    executor: Literal["local", "ray"] = "local"
+    """Where programs run: `local` on this machine, `ray` on all nodes of a running Ray cluster."""
+
+    ray_address: str = Field(default="auto", pattern=r"^(auto|[^/\s]+:[0-9]{1,5})$")
+    """The cluster of the executor `ray`: `auto` for the one that this machine is a node of, or HOST:PORT of its head
+    node. This machine must be a node of it either way."""
+
     workers: int | None = Field(default=None, ge=1)
-    """Sandbox workers on this machine, one per core that may be used when left out. The ranks of a distributed job
-    divide them."""
+    """Sandbox workers on this machine, or on each node of the cluster; one per core that this process may use, or that
+    the cluster counts on the node, when left out. The ranks of a distributed job divide them."""
 
     policy: Policy = "faithful"
     """What decides a verdict: `faithful` is what `python3 program.py < input` would do, `livecodebench` what the

@@ -10,8 +10,8 @@ from tempfile import TemporaryFile
 from typing import TextIO
 
 from reward.config import JudgeSettings
-from reward.judge import Judge
 from reward.language import compiled_languages
+from reward.open_judge import open_judge
 from reward.submission import read_submissions
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import atomic_path
@@ -26,15 +26,18 @@ def judge_file(path: Path, output: Path | None, settings: JudgeSettings, *, stop
     """
     if output is not None:
         _check_output(output)
+    elif settings.executor == "ray":
+        raise InputError("give --output: Ray writes notices of its own to standard output, among the verdicts")
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is not a plain file: it is read twice, once to check it and once to judge it")
     languages = Counter(submission.language for submission in read_submissions(path))
-    for language in languages.keys() & compiled_languages().keys():
-        compiled_languages()[language].find_compiler()
+    if settings.executor == "local":
+        for language in languages.keys() & compiled_languages().keys():
+            compiled_languages()[language].find_compiler()
     total = languages.total()
     if total == 0:
         raise InputError(f"{path} holds no submissions: expected one JSON object per line")
-    with Judge(settings) as judge, _verdict_stream(output) as stream, _progress(total) as advance:
+    with open_judge(settings) as judge, _verdict_stream(output) as stream, _progress(total) as advance:
         for judgement in judge.judge(read_submissions(path), stop_at_first_failure=stop_at_first_failure):
             stream.write(json.dumps(judgement.to_json(), ensure_ascii=False) + "\n")
             advance()

@@ -12,3 +12,8 @@ def workers_of_this_process(on_node: int | None) -> int:
     on_node = on_node or len(os.sched_getaffinity(0))
     ranks, rank = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
     return max(1, on_node // ranks + (rank < on_node % ranks))
+
+
+def ranks_of_this_job() -> int:
+    """How many processes torchrun or accelerate started on all nodes together; 1 without them."""
+    return int(os.environ.get("WORLD_SIZE", 1))

@@ -64,7 +64,7 @@ class JudgementTask:
         self.for_functions = submission.function_name is not None or settings.policy == "livecodebench"
         self._settings = settings
         self._tier = tier
-        self._stop = stop_at_first_failure
+        self.stop_at_first_failure = stop_at_first_failure
 
     def carry_out(self, worker: Worker, deadline: float | None) -> Judgement:
         results: list[TestResult] = []
@@ -74,10 +74,10 @@ class JudgementTask:
         def take(run: RawRun, job: Job) -> bool:
             verdict = self._verdict(run, job, self.submission.expected[len(results)])
             results.append(_result(verdict, run))
-            return verdict is Verdict.AC or not self._stop
+            return verdict is Verdict.AC or not self.stop_at_first_failure
 
         compile_error = run_submission(
-            worker, self.submission, self._settings, take, report_first=self._stop, deadline=deadline
+            worker, self.submission, self._settings, take, report_first=self.stop_at_first_failure, deadline=deadline
         )
         return self._conclude(results, compile_error)
 
@@ -99,7 +99,7 @@ class JudgementTask:
                 accepted = self._ask(checker, checker.question(given, output, expected or ""), worker, deadline)
                 verdict = Verdict.AC if accepted else Verdict.WA
             results.append(_result(verdict, run))
-            if self._stop and verdict is not Verdict.AC:
+            if self.stop_at_first_failure and verdict is not Verdict.AC:
                 break
         return self._conclude(results, None)
 

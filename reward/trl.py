@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from reward.config import RewardSettings
+from reward.executor import Executor
 from reward.extract import extract_code
-from reward.judge import Judge
 from reward.submission import Submission
 from reward.test_table import TestTable
 from reward.verdict import Judgement, Verdict
@@ -32,7 +32,7 @@ class JudgedReward:
 
     def __init__(
         self,
-        judge: Judge,
+        judge: Executor,
         tests: TestTable,
         settings: RewardSettings,
         *,

@@ -176,6 +176,8 @@ class Worker:
                 compile_error, received, stopped = self._receive(near, job, keep_going, deadline)
         except OSError as error:
             raise InfrastructureError(f"the zygote is gone: {error}; {self._last_words()}") from error
+        if self.interruption.is_set:  # the template may not have noticed; closing the worker ends it
+            raise InfrastructureError("the worker was interrupted")
         status = self._await_end(GRACE_SECONDS)
         if compile_error is not None or stopped or received == len(job.inputs):
             return compile_error

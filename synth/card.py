@@ -32,7 +32,8 @@ def write_card(use: str, rows: int, settings: SynthSettings, seed: int, funnels:
     ]
     for name, funnel in ours.items():
         sections += [f"## Split `{name}`", _funnel_table(funnel), _confidence(funnel)]
-    recipe = json.dumps({"seed": seed, "synth": settings.model_dump(mode="json")}, indent=2)
+    shaping = settings.model_dump(mode="json", exclude={"executor"})  # the data are the same wherever they are made
+    recipe = json.dumps({"seed": seed, "synth": shaping}, indent=2)
     sections += ["## Recipe", f"```json\n{recipe}\n```", "## Licence", "Apache-2.0. The data are wholly synthetic."]
     return "\n\n".join(sections) + "\n"
 

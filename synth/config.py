@@ -145,6 +145,9 @@ class SynthSettings(Settings):
     limit_memory_mib: int = Field(default=512, ge=64)
     """Memory that one test of a task may take, in MiB."""
 
+    executor: Literal["local", "ray"] | None = None
+    """Where candidates are executed; as `judge.executor` says when left out. The datasets are the same bytes."""
+
     verification: VerificationSettings = VerificationSettings()
     cleaning: CleaningSettings = CleaningSettings()
 

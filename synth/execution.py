@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from reward.config import JudgeSettings
-from reward.judge import Judge
+from reward.open_judge import open_judge
 from reward.submission import Submission
 from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, WorkTables, beside, split_of
 from xcoder_train.core.errors import InfrastructureError
@@ -29,7 +29,10 @@ def execute_candidates(judge_settings: JudgeSettings, tables: WorkTables, total_
     failed: dict[str, Quarantined] = {}
     rows = beside(read_records(tables.tasks, Task), read_records(tables.candidates, Candidate))
     total = sum(len(distinct_programs(candidates)) for _, candidates in rows)
-    with Judge(judge_settings) as judge, Progress("executions", total, "programs", done=len(store.keys)) as progress:
+    with (
+        open_judge(judge_settings) as judge,
+        Progress("executions", total, "programs", done=len(store.keys)) as progress,
+    ):
         for execution in judge.execute(_submissions(tables, store.keys)):
             name, _, program = execution.id.rpartition("/")
             statuses = tuple(run.status for run in execution.runs)

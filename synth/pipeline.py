@@ -50,7 +50,8 @@ def synthesise(
     with _timed("candidates", timings):
         make_candidates(settings, teacher, tables)
     with _timed("executions", timings):
-        execute_candidates(judge_settings, tables, total)
+        executor = settings.executor or judge_settings.executor
+        execute_candidates(judge_settings.model_copy(update={"executor": executor}), tables, total)
     with _timed("verification", timings):
         verify_tasks(settings, tables, context.seed)
     with _timed("cleaning", timings):

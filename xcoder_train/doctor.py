@@ -30,6 +30,7 @@ _PACKAGES = (
     ("datasets", (5,), (6,), True),
     ("pyarrow", (21,), None, True),
     ("vllm", (0, 22), (0, 32), False),
+    ("ray", (2, 50), None, False),
     ("wandb", (0, 28), None, False),
 )
 

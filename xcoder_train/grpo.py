@@ -14,7 +14,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig
 
-from reward.judge import Judge
+from reward.open_judge import open_judge
 from reward.test_table import TestTable
 from reward.trl import JudgedReward
 from xcoder_train.batching import plan_grpo_batch
@@ -59,7 +59,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
     if state.is_main_process:
         print(f"GRPO on {len(prompts):,} prompts ({too_long} left out as too long)", file=sys.stderr)
 
-    with Judge(recipe.judge) as judge:
+    with open_judge(recipe.judge) as judge:
         model = load_training_model(start, recipe.model, lora=settings.lora is not None)
         reward = JudgedReward(
             judge,

@@ -27,6 +27,8 @@ judge = typer.Typer(
 Workers = Annotated[int | None, typer.Option(min=1, help="Sandbox workers; one per core when left out.")]
 Policy = Annotated[str, typer.Option(help="What decides a verdict.")]
 Tier = Annotated[str | None, typer.Option(help="Isolation tier to insist on.")]
+Executor = Annotated[str, typer.Option(help="Where programs run: local, or ray for the nodes of a Ray cluster.")]
+RayAddress = Annotated[str, typer.Option(help="HOST:PORT of the cluster's head, or auto on one of its nodes.")]
 
 
 @judge.command("file")
@@ -36,6 +38,8 @@ def judge_file_command(
     workers: Workers = None,
     policy: Policy = "faithful",
     tier: Tier = None,
+    executor: Executor = "local",
+    ray_address: RayAddress = "auto",
     stop_at_first_failure: Annotated[
         bool, typer.Option(help="Leave out a program's tests after a failed one.")
     ] = False,
@@ -43,7 +47,7 @@ def judge_file_command(
     """Judge the programs of a file; `file` may be left out."""
     from reward.judge_file import judge_file
 
-    settings = _judge_settings(workers=workers, policy=policy, tier=tier)
+    settings = _judge_settings(workers=workers, policy=policy, tier=tier, executor=executor, ray_address=ray_address)
     judge_file(file, output, settings, stop_at_first_failure=stop_at_first_failure)
 
 
@@ -57,6 +61,8 @@ def judge_serve_command(
     workers: Workers = None,
     policy: Policy = "faithful",
     tier: Tier = None,
+    executor: Executor = "local",
+    ray_address: RayAddress = "auto",
     queue_tests: Annotated[int | None, typer.Option(help="Tests that may wait or run at once (20000).")] = None,
     queue_mib: Annotated[int | None, typer.Option(help="MiB of requests held at once (512).")] = None,
     request_mib: Annotated[int | None, typer.Option(help="Largest request in MiB (64).")] = None,
@@ -94,16 +100,25 @@ def judge_serve_command(
             for each in error.errors()
         ]
         raise InputError("; ".join(wrong)) from error
-    serve(settings, _judge_settings(workers=workers, policy=policy, tier=tier), token_file)
+    serve(
+        settings,
+        _judge_settings(workers=workers, policy=policy, tier=tier, executor=executor, ray_address=ray_address),
+        token_file,
+    )
 
 
 def _judge_settings(**given: object) -> Any:
+    from pydantic import ValidationError
+
     from reward.config import JudgeSettings
 
-    for name in ("policy", "tier"):
+    for name in ("policy", "tier", "executor"):
         annotation = JudgeSettings.model_fields[name].annotation
         allowed = [value for part in (annotation, *get_args(annotation)) for value in get_args(part)]
         allowed = [value for value in allowed if isinstance(value, str)]
         if given[name] is not None and given[name] not in allowed:
             raise InputError(f"--{name} {given[name]}: expected {' or '.join(sorted(set(allowed)))}")
-    return JudgeSettings.model_validate(given)
+    try:
+        return JudgeSettings.model_validate(given)
+    except ValidationError as error:  # all the others have been checked
+        raise InputError(f"--ray-address {given['ray_address']}: expected auto or HOST:PORT") from error

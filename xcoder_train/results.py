@@ -1,7 +1,7 @@
 """Where each stage's result lies, and the key that says what it was made from.
 
-A key is 12 hex digits over the settings that shape the result and the keys of the inputs. Workers, launch, tracking
-and report settings shape nothing, so changing them redoes nothing.
+A key is 12 hex digits over the settings that shape the result and the keys of the inputs. Executors, workers, launch,
+tracking and report settings shape nothing, so changing them redoes nothing.
 """
 
 import hashlib
@@ -173,7 +173,7 @@ def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
     shaping: dict[str, Any] = {"seed": recipe.seed}
     if stage == "report":
         return shaping | {"report": recipe.report.model_dump(mode="json")}
-    section = present(getattr(recipe, stage)).model_dump(mode="json", exclude={"launch", "resume"})
+    section = present(getattr(recipe, stage)).model_dump(mode="json", exclude={"launch", "resume", "executor"})
     shaping |= {"section": section, "prompt": recipe.model.prompt}
     if stage == "synth":
         return shaping | {"policy": recipe.judge.policy}

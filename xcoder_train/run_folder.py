@@ -23,7 +23,20 @@ SUMMARY = "summary.json"
 
 # A run is one starting point. What comes after it may change: each result has a folder named after its own key.
 _STARTING_POINT = ("seed", "inputs", "model", "synth")
-_PACKAGES = ("torch", "transformers", "trl", "accelerate", "peft", "datasets", "pyarrow", "numpy", "vllm", "wandb")
+_SHAPES_NOTHING = ("synth.executor",)
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "accelerate",
+    "peft",
+    "datasets",
+    "pyarrow",
+    "numpy",
+    "vllm",
+    "ray",
+    "wandb",
+)
 
 
 class RunFolder:
@@ -51,7 +64,9 @@ class RunFolder:
         ]
         shown = [f"{path}: {_shown(old)} -> {_shown(new)}" for path, old, new in changes]
         elsewhere = [
-            line for line, (path, _, _) in zip(shown, changes, strict=True) if path.split(".")[0] in _STARTING_POINT
+            line
+            for line, (path, _, _) in zip(shown, changes, strict=True)
+            if path.split(".")[0] in _STARTING_POINT and path not in _SHAPES_NOTHING
         ]
         if elsewhere and self.manifest().get("stages"):  # before that, there is nothing that a change could spoil
             raise InputError(

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Response
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from reward.judge import Judge
+from reward.executor import Executor
 from reward.service.answers import add_refusals, json_answer
 from reward.service.authentication import Authenticator
 from reward.service.code_judge import add_code_judge
@@ -21,7 +21,7 @@ from reward.service.queueing import Queue
 from reward.service.sandbox_fusion import add_sandbox_fusion
 
 
-def create_app(judge: Judge, settings: ServiceSettings, token: str | None) -> Guard:
+def create_app(judge: Executor, settings: ServiceSettings, token: str | None) -> Guard:
     """The ASGI application over `judge`, which it closes when it ends. `token` None lets everyone in."""
     metrics = Metrics(judge.workers, settings.queue_tests)
     queue = Queue(judge, settings, metrics)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from reward.judge import Judge
+from reward.executor import Executor
 from reward.service.config import ServiceSettings
 from reward.service.metrics import Metrics
 from reward.submission import Submission
@@ -33,7 +33,7 @@ class TooLarge(Exception):
 class Queue:
     """Runs submissions on a judge for many requests at once. For one event loop."""
 
-    def __init__(self, judge: Judge, settings: ServiceSettings, metrics: Metrics) -> None:
+    def __init__(self, judge: Executor, settings: ServiceSettings, metrics: Metrics) -> None:
         self.judge = judge
         self._settings = settings
         self._metrics = metrics

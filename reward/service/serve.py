@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reward.config import JudgeSettings
-from reward.judge import Judge
+from reward.open_judge import open_judge
 from reward.service.authentication import read_token, require_token_beyond_loopback
 from reward.service.config import ServiceSettings
 from xcoder_train.core.errors import EnvironmentLacks
@@ -29,7 +29,7 @@ def serve(settings: ServiceSettings, judge_settings: JudgeSettings, token_file: 
         ) from error
     token = read_token(token_file)
     require_token_beyond_loopback(settings.host, token)
-    with _listening(settings) as listener, Judge(judge_settings) as judge, _signals_end_without_a_traceback():
+    with _listening(settings) as listener, open_judge(judge_settings) as judge, _signals_end_without_a_traceback():
         address = f"[{settings.host}]" if ":" in settings.host else settings.host
         print(
             f"judging at http://{address}:{listener.getsockname()[1]} (tier {judge.tier}, {judge.workers} workers, "

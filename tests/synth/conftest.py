@@ -33,20 +33,23 @@ from synth.config import SynthSettings
 from synth.pipeline import synthesise
 from xcoder_train.core.stage import StageContext
 
-folder, settings, workers = Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
+folder, settings, judge = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
 context = StageContext(run="test", name="synth", key="key", folder=folder, seed=11, inputs={})
-synthesise(SynthSettings.model_validate(settings), JudgeSettings(workers=workers), "plain", context)
+synthesise(SynthSettings.model_validate(settings), JudgeSettings.model_validate(judge), "plain", context)
 """
 
 
-def _start(folder: Path, settings: dict[str, Any] = SETTINGS, workers: int = 2) -> "subprocess.Popen[str]":
+def _start(
+    folder: Path, settings: dict[str, Any] = SETTINGS, workers: int = 2, ray_address: str = "auto"
+) -> "subprocess.Popen[str]":
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-c", PROGRAM, str(folder), json.dumps(settings), str(workers)]
+    judge = {"workers": workers, "ray_address": ray_address}
+    command = [sys.executable, "-c", PROGRAM, str(folder), json.dumps(settings), json.dumps(judge)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def _finish(folder: Path, settings: dict[str, Any] = SETTINGS, workers: int = 2) -> Path:
-    process = _start(folder, settings, workers)
+def _finish(folder: Path, settings: dict[str, Any] = SETTINGS, workers: int = 2, ray_address: str = "auto") -> Path:
+    process = _start(folder, settings, workers, ray_address)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     return folder
@@ -62,13 +65,13 @@ def _digests(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def start_synthesis() -> Callable[..., "subprocess.Popen[str]"]:
-    """Starts synthesis in a process of its own: (folder, settings, workers). Its progress is on standard error."""
+    """Starts synthesis in a process of its own: (folder, settings, workers, ray_address). Progress is on its stderr."""
     return _start
 
 
 @pytest.fixture(scope="session")
 def finish_synthesis() -> Callable[..., Path]:
-    """Runs synthesis to its end: (folder, settings, workers); returns the folder."""
+    """Runs synthesis to its end: (folder, settings, workers, ray_address); returns the folder."""
     return _finish
 
 

@@ -9,7 +9,19 @@ from typing import Any
 
 import pytest
 
-HEAVY = ("torch", "transformers", "trl", "datasets", "pyarrow", "numpy", "pandas", "matplotlib", "wandb", "accelerate")
+HEAVY = (
+    "torch",
+    "transformers",
+    "trl",
+    "datasets",
+    "pyarrow",
+    "numpy",
+    "pandas",
+    "matplotlib",
+    "wandb",
+    "accelerate",
+    "ray",
+)
 
 
 def cpu_seconds_of(terminal: Any, *arguments: str) -> float:
@@ -24,7 +36,9 @@ def test_help_and_plan_take_less_than_half_a_second_of_cpu(terminal: Any, argume
     assert min(cpu_seconds_of(terminal, *arguments) for _ in range(3)) < 0.5
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["plan", "recipe.yaml"], ["plan", "recipe.yaml", "--json"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["plan", "recipe.yaml", "judge.executor=ray"], ["plan", "recipe.yaml", "--json"]]
+)
 def test_help_and_plan_import_nothing_heavy(terminal: Any, arguments: list[str]) -> None:
     code = (
         "import sys\nfrom xcoder_train.cli import main\n"
@@ -55,6 +69,9 @@ def test_help_and_plan_import_nothing_heavy(terminal: Any, arguments: list[str])
         (["eval", "recipe.yaml"], "has no `evaluation:` section"),
         (["judge", "missing.jsonl"], "missing.jsonl"),
         (["judge", "missing.jsonl", "--tier", "Z"], "--tier Z: expected A or B"),
+        (["judge", "missing.jsonl", "--executor", "slurm"], "--executor slurm: expected local or ray"),
+        (["judge", "missing.jsonl", "--ray-address", "ray://x"], "--ray-address ray://x: expected auto or HOST:PORT"),
+        (["judge", "missing.jsonl", "--executor", "ray"], "give --output"),
         (["judge", "missing.jsonl", "--workers", "0"], "Invalid value for '--workers'"),
         (["nonsense"], "No such command"),
     ],
@@ -87,6 +104,16 @@ def test_doctor_finds_what_this_machine_has(terminal: Any) -> None:
     assert subjects["Python"] == "ok" and subjects["torch"] == "ok" and "isolation tier A" in subjects
     strongest = next(tier for tier in "ABCD" if subjects[f"isolation tier {tier}"] == "ok")
     assert subjects["programs"] == "ok" and f"run in tier {strongest}, which does not stop: " in done.stdout
+
+
+def test_a_ray_cluster_that_is_not_there_is_said_in_one_line(terminal: Any) -> None:
+    program = {"id": "a", "code": "print(4)", "tests": [{"input": "", "expected": "4"}]}
+    (terminal.folder / "programs.jsonl").write_text(json.dumps(program) + "\n")
+    where = ["--executor", "ray", "--ray-address", "127.0.0.1:1", "--output", "verdicts.jsonl"]
+    done = terminal.xcoder("judge", "programs.jsonl", *where)
+    assert done.returncode == 3, done.stderr
+    assert "no Ray cluster at judge.ray_address = 127.0.0.1:1" in done.stderr and done.stderr.count("\n") == 1
+    assert not (terminal.folder / "verdicts.jsonl").exists()
 
 
 def test_the_judge_is_reached_from_the_command(terminal: Any) -> None:

@@ -68,7 +68,7 @@ def test_a_result_that_is_used_again_brings_its_own_seconds(terminal: Any) -> No
 
 
 def test_settings_that_shape_no_result_redo_nothing(finished: Path, terminal: Any) -> None:
-    done = terminal.xcoder("run", "recipe.yaml", "judge.workers=1", "tracking.group=x", "report.samples=3")
+    done = terminal.xcoder("run", "recipe.yaml", "judge.workers=1", "synth.executor=ray", "report.samples=3")
     assert done.returncode == 0 and "kept" in done.stderr
     assert "judge.workers: null -> 1" in done.stderr
 
@@ -238,6 +238,8 @@ evaluation: {sampling: {max_new_tokens: 100}}
         ("evaluation.samples=9", {"evaluation", "report"}, {"base", "sft", "rl"}),
         ("sft.launch.processes=4", set(), set()),
         ("judge.workers=3", set(), set()),
+        ("judge.executor=ray", set(), set()),
+        ("synth.executor=ray", set(), set()),
         ("evaluation.generation.batch_size=3", set(), set()),
         ("report.samples=3", {"report"}, set()),
         ("synth.inputs_per_task=9", {"synth", "sft", "grpo", "evaluation", "report"}, {"base", "sft", "rl"}),
