@@ -16,10 +16,17 @@ def extract_code(completion: str) -> str | None:
     Where the reasoning is closed by `</think>`, only what follows counts. Reasoning that was opened and never closed
     is an answer cut short: None. An unclosed last fence is one too: a draft before it is not the answer.
     """
+    blocks = fenced_blocks(completion) or []
+    programs = [block for tag, block in blocks if tag in PYTHON_TAGS]
+    return programs[-1] if programs else None
+
+
+def fenced_blocks(completion: str) -> list[tuple[str, str]] | None:
+    """Each complete block after the reasoning, with its tag in lower case; None for an answer that was cut short."""
     _, closing, answer = completion.rpartition("</think>")
     if not closing and "<think>" in completion:
         return None
-    program: str | None = None
+    blocks: list[tuple[str, str]] = []
     lines = iter(answer.replace("\r\n", "\n").split("\n"))
     for line in lines:
         opening = OPENING.match(line)
@@ -34,6 +41,5 @@ def extract_code(completion: str) -> str | None:
             block.append(inner.removeprefix(indent))
         else:
             return None
-        if tag in PYTHON_TAGS:
-            program = "\n".join(block) + "\n"
-    return program
+        blocks.append((tag, "\n".join(block) + "\n"))
+    return blocks
