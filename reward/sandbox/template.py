@@ -44,6 +44,7 @@ IMPORTED_ONCE = frozenset(
         "calendar",
         "cmath",
         "contextlib",
+        "cyaron",
         "dataclasses",
         "datetime",
         "decimal",
