@@ -1,10 +1,17 @@
 """Settings of synthesis: the teacher, the splits to make, and how labels are verified."""
 
 import re
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from synth.language_model.config import (
+    InputSettings,
+    LocalTeacherSettings,
+    OpenAITeacherSettings,
+    SolutionSettings,
+    TaskSettings,
+)
 from xcoder_train.core.settings import Settings
 
 Style = Literal["codeforces", "atcoder", "leetcode"]
@@ -52,6 +59,19 @@ class ProceduralTeacherSettings(Settings):
                 known = sorted({"/".join(path.split("/")[:2]) for path in OPERATIONS})
                 raise ValueError(f"no operation stands below `{branch}`; the branches are {', '.join(known)}")
         return branches
+
+
+def _teacher_kind(value: Any) -> Any:
+    """A teacher without `kind` is the procedural one."""
+    return value.get("kind", "procedural") if isinstance(value, dict) else getattr(value, "kind", None)
+
+
+TeacherSettings = (
+    Annotated[ProceduralTeacherSettings, Tag("procedural")]
+    | Annotated[OpenAITeacherSettings, Tag("openai")]
+    | Annotated[LocalTeacherSettings, Tag("vllm")]
+    | Annotated[LocalTeacherSettings, Tag("transformers")]
+)
 
 
 class SplitSettings(Settings):
@@ -121,8 +141,9 @@ class CleaningSettings(Settings):
 class SynthSettings(Settings):
     """The `synth:` section of a recipe."""
 
-    teacher: ProceduralTeacherSettings = ProceduralTeacherSettings()
-    """Who writes tasks, inputs and solutions."""
+    teacher: Annotated[TeacherSettings, Discriminator(_teacher_kind)] = ProceduralTeacherSettings()
+    """Who writes tasks, inputs and solutions: `kind` is `procedural` (built in), `openai` (any server that speaks that
+    protocol), `vllm` or `transformers` (a model in this process)."""
 
     splits: dict[str, SplitSettings] = Field(min_length=1)
     """Split name to what it holds. Held-out splits use feature combinations that no other split uses."""
@@ -138,6 +159,15 @@ class SynthSettings(Settings):
 
     solutions_per_task: int | None = Field(default=None, ge=1)
     """Most accepted solutions that go to the SFT rows of a task; all when left out. The pool keeps every one."""
+
+    tasks: TaskSettings = TaskSettings()
+    """How a language model is asked for tasks."""
+
+    inputs: InputSettings = InputSettings()
+    """How a language model is asked for test inputs."""
+
+    solutions: SolutionSettings = SolutionSettings()
+    """Which answers of a language model count as candidate solutions."""
 
     limit_seconds: float = Field(default=2.0, gt=0)
     """CPU seconds that one test of a task may take."""
@@ -162,3 +192,14 @@ class SynthSettings(Settings):
     @classmethod
     def _styles_have_weight(cls, styles: dict[Style, float]) -> dict[Style, float]:
         return check_style_weights(styles)
+
+    @model_validator(mode="after")
+    def _sections_are_for_this_teacher(self) -> "SynthSettings":
+        if self.teacher.kind == "procedural":
+            for section in ("tasks", "inputs", "solutions"):
+                if section in self.model_fields_set:
+                    raise ValueError(
+                        f"`{section}` says how a language model is asked, and the teacher is procedural; leave it out, "
+                        "or give a `teacher` of kind openai, vllm or transformers"
+                    )
+        return self

@@ -1,0 +1,35 @@
+"""What synthesis asks of a teacher, whoever it is: streams of orders in, streams of what it wrote out."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from synth.config import Style
+from synth.tables import Candidate, Quarantined, Task, TaskInputs
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOrder:
+    """A task to be made. `depth` is how many operations the procedural teacher composes."""
+
+    task_id: str
+    split: str
+    use: str
+    depth: int
+    style: Style
+
+
+class Teacher(Protocol):
+    """Answers in any order, one or more at a time; what is asked again gives the same answer, or the kept one.
+
+    A `Quarantined` is an answer that was set aside: its reason says what was asked and why nothing came of it.
+    """
+
+    def tasks(self, orders: Iterable[TaskOrder]) -> Iterator[Task | Quarantined]:
+        """A task for each order, or why there is none."""
+
+    def inputs(self, tasks: Iterable[Task]) -> Iterator[TaskInputs | Quarantined]:
+        """The test inputs of each task, and what was set aside on the way to them."""
+
+    def candidates(self, missing: Iterable[tuple[Task, list[int]]]) -> Iterator[Candidate]:
+        """A candidate solution for each task and place."""
