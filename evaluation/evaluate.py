@@ -15,11 +15,12 @@ from evaluation.heldout import load_heldout
 from evaluation.judging import FAILURES, SampleVerdict, judge_samples
 from evaluation.livecodebench import load_livecodebench
 from evaluation.results import ModelResult, ResultLayout, load_result
-from evaluation.samples import Generator, Sample, sample_completions
+from evaluation.samples import Sample, sample_completions
 from evaluation.scores import Estimate, ProblemCounts, estimate_difference, estimate_pass_at_k
 from reward.config import JudgeSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json
+from xcoder_train.core.generation.request import Generator
 from xcoder_train.core.problem import Problem
 from xcoder_train.core.prompt import PromptStyle
 from xcoder_train.core.records import read_records, write_records
@@ -72,6 +73,7 @@ def evaluate_model(
             layout.samples,
             seed,
             prompt_style,
+            settings.maximum_invalid_share,
         )
     with _Stopwatch(layout.timings, "judging"):
         tests = {problem_id: cases for benchmark in benchmarks for problem_id, cases in benchmark.tests.items()}

@@ -10,10 +10,10 @@ import torch
 from evaluation.benchmark import Benchmark
 from evaluation.evaluate import compare, evaluate_model, load_benchmarks, summarise
 from evaluation.results import load_result
-from evaluation.samples import Generator
 from evaluation.tables import print_results
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json
+from xcoder_train.core.generation.request import Generator
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
 from xcoder_train.core.generation.vllm_backend import VllmGenerator
 from xcoder_train.core.stage import RESULT_FILE, StageContext

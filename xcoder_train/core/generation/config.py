@@ -1,8 +1,8 @@
 """Settings of generation: how completions are sampled and what serves them."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from xcoder_train.core.settings import Settings
 
@@ -26,11 +26,72 @@ class SamplingSettings(Settings):
     """Completions that reach this length without a stop token are truncated, and counted as such."""
 
 
+class ServerSettings(Settings):
+    """A server that speaks OpenAI's chat completions protocol, and how it is asked."""
+
+    base_url: str = Field(pattern=r"^https?://[^@]+$")
+    """Where the protocol begins, as `http://localhost:8000/v1`; no user name or key in it. A server that moves serves
+    the same model: this is no part of what makes a result another result."""
+
+    model: str | None = None
+    """The name under which the server knows the model; in an evaluation, `model.path` when left out."""
+
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """The NAME of the environment variable that holds the key, never the key itself; none for a server without keys."""
+
+    kind: Literal["openai", "vllm", "sglang"] = "openai"
+    """`vllm` and `sglang` are also sent top_k and repetition_penalty; `openai`, which refuses them, is not, and that is
+    recorded."""
+
+    stream: bool = True
+    """Take tokens as they come, so that a server that hangs is told from one that writes a long answer. Costs this
+    process CPU time for every token; without it an answer comes whole and only `total_timeout` ends a hang."""
+
+    max_concurrency: int = Field(default=64, ge=1)
+    """Requests that the server works on at a time."""
+
+    attempts: int = Field(default=8, ge=1)
+    """How often a request is tried before it counts as unanswered. Tries that find the server away do not count."""
+
+    connect_timeout: float = Field(default=10.0, gt=0)
+    """Seconds to open a connection."""
+
+    token_timeout: float = Field(default=300.0, gt=0)
+    """Seconds in which nothing comes before an attempt is given up; the wait for the first token, in a queue, is one
+    of them. Only with `stream`."""
+
+    total_timeout: float = Field(default=3600.0, gt=0)
+    """Seconds of a whole attempt."""
+
+    longest_wait: float = Field(default=60.0, gt=0)
+    """Seconds between two attempts grow from at most 1 to at most this; a server's `retry-after` may ask for more."""
+
+    give_up_after: float = Field(default=600.0, gt=0)
+    """Seconds for which the server cannot be reached at all before the run ends; it goes on from there later."""
+
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """Attempts that are begun, evenly spaced; unlimited when left out."""
+
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    """Tokens of the attempts that are begun, counted as providers do before they know: the prompt, at four characters
+    a token, and the whole of max_new_tokens. Unlimited when left out."""
+
+    prompt_price: float = Field(default=0.0, ge=0)
+    """Price of a million prompt tokens, in any currency."""
+
+    completion_price: float = Field(default=0.0, ge=0)
+    """Price of a million completion tokens, in the same currency."""
+
+
 class GenerationSettings(Settings):
     """What turns prompts into completions."""
 
-    backend: Literal["transformers", "vllm"] = "transformers"
-    """`transformers` runs anywhere; `vllm` needs the extra of that name and a GPU."""
+    backend: Literal["transformers", "vllm", "openai"] = "transformers"
+    """`transformers` runs anywhere; `vllm` needs the extra of that name and a GPU; `openai` asks the server of the
+    section of that name."""
+
+    openai: ServerSettings | None = None
+    """The server that `backend: openai` asks."""
 
     batch_size: int = Field(default=256, ge=1)
     """Sequences that the transformers backend decodes together."""
@@ -43,3 +104,9 @@ class GenerationSettings(Settings):
 
     max_model_len: int | None = Field(default=None, ge=1)
     """Longest prompt plus completion, in tokens; the model's own when left out."""
+
+    @model_validator(mode="after")
+    def _server_is_named(self) -> Self:
+        if self.backend == "openai" and self.openai is None:
+            raise ValueError("`backend: openai` needs an `openai:` section that names the server by its `base_url`")
+        return self

@@ -57,8 +57,14 @@ class VllmGenerator:
             parameters = [self._parameters(request, sampling) for request in window]
             for request, output in zip(window, self.engine.generate(prompts, parameters), strict=True):
                 answer = output.outputs[0]
-                cut_off = answer.finish_reason == "length"
-                yield Completion(request.id, answer.text, tuple(answer.token_ids), "length" if cut_off else "stop")
+                yield Completion(
+                    request.id,
+                    answer.text,
+                    tuple(answer.token_ids),
+                    "length" if answer.finish_reason == "length" else "stop",
+                    prompt_tokens=len(output.prompt_token_ids),
+                    completion_tokens=len(answer.token_ids),
+                )
 
     def _parameters(self, request: Request, sampling: SamplingSettings) -> Any:
         from vllm import SamplingParams
