@@ -1,5 +1,7 @@
 """Settings of features: where the feature tree comes from, and the shape of the subtrees drawn from it."""
 
+from pathlib import Path
+
 from pydantic import Field, model_validator
 
 from xcoder_train.core.settings import Settings
@@ -42,3 +44,12 @@ class ShapeSettings(Settings):
                 f"maximum_leaves ({self.maximum_leaves}) must not be below minimum_leaves ({self.minimum_leaves})"
             )
         return self
+
+
+class FeatureSettings(Settings):
+    """Which features tasks are about, with a language model as the teacher."""
+
+    tree: Path | None = None
+    """A feature tree as `synth.features.tree.write_tree` writes it; the built-in seed tree when left out."""
+
+    shape: ShapeSettings = ShapeSettings()
