@@ -116,8 +116,8 @@ class LanguageModelTeacher:
         if len(unanswered) > UNANSWERED_SHARE * held:
             raise InfrastructureError(
                 f"{len(unanswered)} of {held} dialogues of the stage `{interview.purpose}` stayed unanswered, the "
-                f"first with: {unanswered[0][1]}. At most {UNANSWERED_SHARE:.0%} may be lost. Look at the model's server, "
-                "then run the same command again: only what is unanswered is asked again."
+                f"first with: {unanswered[0][1]}. At most {UNANSWERED_SHARE:.0%} may be lost. Look at the model's "
+                "server, then run the same command again: only what is unanswered is asked again."
             )
         for key, reason in unanswered:
             yield _quarantined(key, f"unanswered: {reason}", "")
