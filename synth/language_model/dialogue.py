@@ -130,7 +130,9 @@ class _Round:
             return
         try:
             if answer.finish_reason == "length":
-                raise AnswerError(f"the answer was cut off after {answer.completion_tokens} tokens; answer more briefly")
+                raise AnswerError(
+                    f"the answer was cut off after {answer.completion_tokens} tokens; answer more briefly"
+                )
             value = at.question.read(answer)
         except AnswerError as error:
             if at.attempt + 1 < ATTEMPTS:

@@ -108,7 +108,9 @@ def read_statement(answer: Completion, style: Style) -> Statement:
         raise AnswerError("the answer was cut short; expected the statement between two fences of four backticks")
     statements = [block.strip() for tag, block in blocks if tag == "statement"]
     if len(statements) != 1 or not statements[0]:
-        raise AnswerError(f"expected one block that begins with ````statement and is not empty, found {len(statements)}")
+        raise AnswerError(
+            f"expected one block that begins with ````statement and is not empty, found {len(statements)}"
+        )
     programs = [block for tag, block in blocks if tag in PYTHON_TAGS - {""}]
     if style != "leetcode":
         return Statement(statements[0], None, None)
