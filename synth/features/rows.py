@@ -34,7 +34,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]] | BadRow]:
             start = file.read(4096)
             if start.startswith(_LFS_MARK):
                 raise InputError(
-                    f"{path} is a Git LFS pointer, not the rows themselves; fetch them with `git lfs pull` and try again"
+                    f"{path} is a Git LFS pointer, not the rows themselves; fetch them with `git lfs pull`"
                 )
             file.seek(0)
             if start.lstrip().startswith("["):
