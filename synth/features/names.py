@@ -80,7 +80,8 @@ _PUNCTUATION = re.compile(r"[\"'`’.,;:?]+(?=\s|$)|(?<!\S)[\"'`’]+")
 @lru_cache(maxsize=1 << 18)
 def normal_form(name: str) -> str:
     """The name reduced to what it means; empty for a name without content."""
-    text = unicodedata.normalize("NFKC", name).casefold().strip()
+    text = name.replace("²", "^2").replace("³", "^3")  # which the next line would make plain digits
+    text = unicodedata.normalize("NFKC", text).casefold().strip()
     formulas = [_squeezed(formula) for formula in _FORMULA.findall(text)]
     text = _FORMULA.sub(" \0 ", text)
     text = _PUNCTUATION.sub(" ", _POSSESSIVE.sub("", text).replace("∕", "/"))
@@ -116,7 +117,7 @@ def _singular(word: str) -> str:
 
 def _squeezed(formula: str) -> str:
     """A complexity with one way of writing: `O(N * log N)`, `O(n log(n))` and `O(n log n)` are one."""
-    inner = formula[2:-1].replace("**", "^").replace("√", "sqrt ").replace("²", "^2")
+    inner = formula[2:-1].replace("**", "^").replace("√", "sqrt ")
     inner = re.sub(r"(log|sqrt)\s*\(\s*(\w+)\s*\)", r"\1 \2", inner)
     inner = re.sub(r"[\s*·×]+", " ", inner)
     inner = re.sub(r"\s*([-+/∕^()])\s*", r"\1", inner).strip()

@@ -50,7 +50,7 @@ class _Branch:
 def draw_subtrees(tree: FeatureTree, shape: ShapeSettings, count: int, seed: int) -> Iterator[Subtree]:
     """Yield `count` different subtrees, in order of their index.
 
-    Memory beyond the tree is 8 bytes of hash per subtree. Raises `InputError` where the tree holds too few of the shape.
+    Memory beyond the tree is one hash of 64 bits per subtree. Raises `InputError` where the tree holds too few.
     """
     root = _branch(tree.root, "")
     most = _most_leaves(root, shape, shape.root[1])
@@ -77,9 +77,9 @@ def _draw_new(root: _Branch, shape: ShapeSettings, index: int, count: int, seed:
             large += 1
             continue
         leaves.sort()
-        digest = _digest(leaves)
-        if digest not in seen:
-            seen.add(digest)
+        key = digest(leaves)
+        if key not in seen:
+            seen.add(key)
             return Subtree(index, tuple(leaves))
         repeats += 1
     raise InputError(
@@ -132,6 +132,9 @@ def _most_leaves(branch: _Branch, shape: ShapeSettings, width: int) -> int:
     return sum(below[:width]) + min(shape.leaves[1], len(branch.leaves))
 
 
-def _digest(leaves: Sequence[str]) -> int:
-    """64 bits. Two different subtrees of 200,000 share one with odds of 1 to 10^9, and then one is drawn again."""
+def digest(leaves: Sequence[str]) -> int:
+    """64 bits that stand for a set of leaves, given sorted.
+
+    Two different ones of 200,000 share their bits with odds of one to 10^9; then another is drawn in its place.
+    """
     return int.from_bytes(hashlib.blake2b("\n".join(leaves).encode(), digest_size=8).digest(), "big")

@@ -43,12 +43,13 @@ class FeatureTree:
     def __init__(self) -> None:
         self.root = Feature("")
 
-    def add(self, path: Iterable[str], count: int = 1) -> None:
-        """Add the feature at `path` (names from the category down), counting every node on the way."""
-        node = self.root
-        for name in path:
-            node = _child(node, name)
-            node.count += count
+    def grow(self, path: str) -> None:
+        """Add the feature at a path or count it once more; the features above it are not counted again."""
+        above, _, name = path.rpartition("/")
+        node = self.find(above)
+        if node is None:
+            raise ValueError(f"there is no feature {above!r} for {name!r} to stand below")
+        _child(node, name).count += 1
 
     def merge(self, other: "FeatureTree") -> None:
         """Add every node of another tree with its count; nodes of the same normal form become one."""
@@ -91,8 +92,8 @@ class FeatureTree:
         return [_to_json(child) for child in self.root.sorted_children()]
 
 
-def tree_from_nested(value: Any, count: int = 1) -> FeatureTree:
-    """The tree of nested objects, lists and strings, each node counted `count` times.
+def tree_from_nested(value: Any) -> FeatureTree:
+    """The tree of nested objects, lists and strings, each node counted once.
 
     A key is a feature and its value holds the finer ones; a list holds names, or objects of them. Null and empty values
     are no children. Raises `TreeError` for anything else, for a name without content and for too many levels.
@@ -100,15 +101,18 @@ def tree_from_nested(value: Any, count: int = 1) -> FeatureTree:
     tree = FeatureTree()
     if not isinstance(value, dict):
         raise TreeError("expected an object whose keys are categories")
-    _add_nested(tree.root, value, count, ())
+    _add_nested(tree.root, value, ())
     return tree
 
 
 def tree_from_leaves(paths: Iterable[str]) -> FeatureTree:
-    """The tree that has these paths and nothing else."""
+    """The tree that has these paths and nothing else, each node counted once."""
     tree = FeatureTree()
     for path in paths:
-        tree.add(path.split("/"))
+        node = tree.root
+        for name in path.split("/"):
+            node = _child(node, name)
+            node.count = 1
     return tree
 
 
@@ -144,7 +148,7 @@ def _merge(into: Feature, other: Feature) -> None:
         _merge(into.children[form], child)
 
 
-def _add_nested(node: Feature, value: Any, count: int, path: tuple[str, ...]) -> None:
+def _add_nested(node: Feature, value: Any, path: tuple[str, ...]) -> None:
     if len(path) > MAXIMUM_LEVELS:
         raise TreeError(f"more than {MAXIMUM_LEVELS} levels at `{'/'.join(path[:3])}/…`")
     if value is None or value == "":
@@ -155,15 +159,15 @@ def _add_nested(node: Feature, value: Any, count: int, path: tuple[str, ...]) ->
         for name, below in value.items():
             _check_name(name, path)
             child = _child(node, name)
-            child.count += count
-            _add_nested(child, below, count, (*path, name))
+            child.count = 1
+            _add_nested(child, below, (*path, name))
     elif isinstance(value, list):
         for item in value:
             if isinstance(item, str):
                 _check_name(item, path)
-                _child(node, item).count += count
+                _child(node, item).count = 1
             elif isinstance(item, dict):
-                _add_nested(node, item, count, path)
+                _add_nested(node, item, path)
             else:
                 raise TreeError(f"expected names of features {_place(path)}, found {json.dumps(item)[:60]}")
     else:

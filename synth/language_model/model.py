@@ -14,7 +14,7 @@ def load_model(settings: OpenAITeacherSettings | LocalTeacherSettings, seed: int
     if isinstance(settings, OpenAITeacherSettings):
         from xcoder_train.core.generation.openai_backend import OpenAIGenerator
 
-        return OpenAIGenerator(settings.server)
+        return OpenAIGenerator(settings.server, model_name(settings))
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

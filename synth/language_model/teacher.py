@@ -8,9 +8,7 @@ from functools import cached_property
 from reward.config import JudgeSettings
 from reward.judge import Judge
 from synth.config import SynthSettings, count_tasks
-from synth.features.seed import seed_tree
-from synth.features.subtrees import draw_subtrees
-from synth.features.tree import read_tree
+from synth.features.stage import make_features, needs_model, subtrees
 from synth.language_model.config import LocalTeacherSettings, OpenAITeacherSettings
 from synth.language_model.dialogue import Dialogue, Interview, Unusable
 from synth.language_model.inputs import collect_inputs
@@ -46,7 +44,8 @@ class LanguageModelTeacher:
         return load_model(self.teacher, self.seed)
 
     def tasks(self, orders: Iterable[TaskOrder], limits: Limits, taken: set[str]) -> Iterator[Task | Quarantined]:
-        """A task for each order, from the subtree of its number. Raises `InputError` where the tree is too small."""
+        """A task for each order, from the subtree of its number. Raises `InputError` where there are too few of them."""
+        self._make_features()
         with self._interview("tasks", self.teacher.sampling.tasks) as interview:
             yield from self._hold(interview, self._task_dialogues(orders, limits))
 
@@ -84,13 +83,18 @@ class LanguageModelTeacher:
                 yield [outcome]
 
     def _task_dialogues(self, orders: Iterable[TaskOrder], limits: Limits) -> Iterator[tuple[str, Dialogue[Task]]]:
-        features = self.settings.features
-        tree = seed_tree() if features.tree is None else read_tree(features.tree)
-        subtrees = draw_subtrees(tree, features.shape, count_tasks(self.settings), self.seed)
+        drawn = subtrees(self.settings.features, self.tables.features, count_tasks(self.settings), self.seed)
         for order in orders:
-            subtree = next(one for one in subtrees if one.index == order.number)
-            dialogue = ask_task(order, subtree.leaves, self.settings.tasks.stages, limits, model_name(self.teacher))
-            yield order.task_id, dialogue
+            subtree = next(one for one in drawn if one.index == order.number)
+            yield order.task_id, ask_task(order, subtree, self.settings.tasks.stages, limits, model_name(self.teacher))
+
+    def _make_features(self) -> None:
+        features = self.settings.features
+        if needs_model(features):
+            with self._interview("features", features.sampling) as interview:
+                make_features(features, interview, self.tables.features, self.seed)
+        else:
+            make_features(features, None, self.tables.features, self.seed)
 
     @contextmanager
     def _interview(self, stage: str, sampling: SamplingSettings) -> Iterator[Interview]:

@@ -5,7 +5,7 @@ from synth.tables import WorkTables
 from xcoder_train.core.generation.usage import Usage
 from xcoder_train.core.records import read_table
 
-STAGES = ("tasks", "inputs", "solutions")
+STAGES = ("features", "tasks", "inputs", "solutions")
 
 
 def count_usage(teacher: OpenAITeacherSettings | LocalTeacherSettings, tables: WorkTables) -> dict[str, Usage]:
@@ -14,6 +14,8 @@ def count_usage(teacher: OpenAITeacherSettings | LocalTeacherSettings, tables: W
 
     usage = {}
     for stage in STAGES:
+        if not tables.answers(stage).exists():  # features that were not asked for
+            continue
         answers = read_table(tables.answers(stage), ["prompt_tokens", "completion_tokens"])
         prompt, completion = (pyarrow.compute.sum(column, min_count=0).as_py() for column in answers.columns)
         cost = 0.0

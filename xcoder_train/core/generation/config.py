@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from xcoder_train.core.settings import Settings
 
@@ -43,11 +43,10 @@ class ServerSettings(Settings):
     """`vllm` and `sglang` are also sent top_k and repetition_penalty; `openai`, which refuses them, is not, and that is
     recorded."""
 
-    stream: bool = True
-    """Take tokens as they come, so that a server that hangs is told from one that writes a long answer. Costs this
-    process CPU time for every token; without it an answer comes whole and only `total_timeout` ends a hang."""
+    extra_body: dict[str, JsonValue] = {}
+    """Sent as it is with every request, as `chat_template_kwargs: {enable_thinking: true}`."""
 
-    max_concurrency: int = Field(default=64, ge=1)
+    max_concurrency: int = Field(default=64, ge=1, le=1000)
     """Requests that the server works on at a time."""
 
     attempts: int = Field(default=8, ge=1)
@@ -57,8 +56,8 @@ class ServerSettings(Settings):
     """Seconds to open a connection."""
 
     token_timeout: float = Field(default=300.0, gt=0)
-    """Seconds in which nothing comes before an attempt is given up; the wait for the first token, in a queue, is one
-    of them. Only with `stream`."""
+    """Seconds without a token after which an attempt is given up; the wait for the first one, in the server's queue,
+    counts too."""
 
     total_timeout: float = Field(default=3600.0, gt=0)
     """Seconds of a whole attempt."""
@@ -81,6 +80,10 @@ class ServerSettings(Settings):
 
     completion_price: float = Field(default=0.0, ge=0)
     """Price of a million completion tokens, in the same currency."""
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """What so many tokens cost."""
+        return (prompt_tokens * self.prompt_price + completion_tokens * self.completion_price) / 1e6
 
 
 class GenerationSettings(Settings):

@@ -67,9 +67,9 @@ class Generator(Protocol):
         """
 
 
-def with_reasoning(reasoning: str, answer: str, *, answered: bool) -> str:
-    """The text of a completion whose reasoning came apart from its answer. Unclosed where no answer was begun."""
+def with_reasoning(reasoning: str, answer: str) -> str:
+    """The text of a completion whose reasoning came apart from its answer; left open where no answer followed."""
     if not reasoning:
         return answer
-    closing = "\n</think>\n\n" if answered else ""
-    return f"<think>\n{reasoning.strip(chr(10))}{closing}{answer}"
+    opened = "<think>\n" + reasoning.strip("\n")
+    return f"{opened}\n</think>\n\n{answer}" if answer else opened

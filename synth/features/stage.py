@@ -1,0 +1,101 @@
+"""The stages of features: the tree from its source, evolved, and the subtrees that tasks are made from.
+
+What is made stands in one folder: `extracted.parquet` and `round-<n>.parquet` (what the model answered to each
+question), `tree.json`, and `features.json` (counts for the report).
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from synth.features.answering import FeatureAnswer
+from synth.features.config import BuiltinTree, FeatureSettings, Snippets, TreeFile, XcoderRows
+from synth.features.evolution import evolve_features
+from synth.features.extraction import extract_features
+from synth.features.rows import BadRow
+from synth.features.seed import seed_tree
+from synth.features.subtrees import Subtree, draw_subtrees
+from synth.features.tree import FeatureTree, read_tree, write_tree
+from synth.features.xcoder_rows import read_xcoder_rows
+from synth.language_model.dialogue import Interview
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import write_json
+from xcoder_train.core.records import read_records
+
+
+def needs_model(settings: FeatureSettings) -> bool:
+    """True where features are extracted or evolved, which only a language model can do."""
+    return isinstance(settings.source, Snippets) or settings.evolution.rounds > 0
+
+
+def make_features(settings: FeatureSettings, interview: Interview | None, folder: Path, seed: int) -> None:
+    """Make the feature tree in the folder. `interview` may be None where `needs_model` is false.
+
+    Run again after a kill, it asks only what was not answered yet, and comes to the same files.
+    """
+    if isinstance(settings.source, XcoderRows) or (folder / "features.json").exists():
+        return
+    if interview is None and needs_model(settings):
+        raise InputError("features that are extracted or evolved need a language model as the teacher")
+    tree = _source_tree(settings, interview, folder)
+    before = tree.counts()
+    if interview is not None:
+        evolve_features(tree, settings.evolution, interview, folder, seed)
+    write_tree(folder / "tree.json", tree)
+    write_json(folder / "features.json", _summary(before, tree, folder))
+
+
+def subtrees(settings: FeatureSettings, folder: Path, count: int, seed: int) -> Iterator[Subtree]:
+    """The first `count` subtrees, numbered from 0, of the tree that `make_features` left in the folder.
+
+    X-Coder's rows are subtrees as they are, in the order of their file. Raises `InputError` where there are too few.
+    """
+    if not isinstance(settings.source, XcoderRows):
+        yield from draw_subtrees(read_tree(folder / "tree.json"), settings.shape, count, seed)
+        return
+    place = 0
+    bad: Counter[str] = Counter()
+    for row in read_xcoder_rows(settings.source.path):
+        if place == count:
+            return
+        if isinstance(row, BadRow):
+            bad[row.reason] += 1
+            continue
+        yield Subtree(place, row.leaves, row.mandatory)
+        place += 1
+    if place < count:
+        raise InputError(
+            f"{settings.source.path} has {place:,} usable rows, {count:,} tasks were asked for; {bad.total():,} rows "
+            f"were set aside{_most_common(bad)}. Ask for fewer tasks or add rows."
+        )
+
+
+def _source_tree(settings: FeatureSettings, interview: Interview | None, folder: Path) -> FeatureTree:
+    source = settings.source
+    if isinstance(source, BuiltinTree):
+        return seed_tree()
+    if isinstance(source, TreeFile):
+        return read_tree(source.path)
+    assert isinstance(source, Snippets) and interview is not None
+    return extract_features(source, interview, folder / "extracted.parquet")
+
+
+def _summary(before: dict[str, int], tree: FeatureTree, folder: Path) -> dict[str, Any]:
+    after = tree.counts()
+    tables = {path.stem: _outcomes(path) for path in sorted(folder.glob("*.parquet"))}
+    categories = {name: {"extracted": before.get(name, 0), "evolved": after[name]} for name in after}
+    return {"questions": tables, "categories": categories, "leaves": sum(1 for _ in tree.leaves())}
+
+
+def _outcomes(path: Path) -> dict[str, int]:
+    used = bad = features = 0
+    for answer in read_records(path, FeatureAnswer):
+        used += answer.reason is None
+        bad += answer.reason is not None
+        features += len(answer.features)
+    return {"used": used, "quarantined": bad, "features": features}
+
+
+def _most_common(bad: Counter[str]) -> str:
+    return f", most often because of: {bad.most_common(1)[0][0]}" if bad else ""
