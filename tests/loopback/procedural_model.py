@@ -58,7 +58,7 @@ class ProceduralModel:
     A rate is the share of answers to one kind of question that are malformed or wrong.
     """
 
-    malformed_rate: float = 0.1
+    malformed_rate: float = 0.15
     wrong_program_rate: float = 0.1
     wrong_rate: float = 0.2
     broken_rate: float = 0.05
@@ -131,8 +131,7 @@ def _select(prompt: str, rng: random.Random) -> str:
 def _write_inputs(pipeline: Pipeline, count: int, rng: random.Random) -> str:
     texts = list(draw_inputs(pipeline, count, rng.getrandbits(60)))
     if not pipeline.form.parameters:
-        last = texts[-1].split()
-        texts[-1] = " ".join(last[:-1]) + " 1000000\n"  # out of bounds: validators are there to refuse it
+        texts[-1] = texts[-1].rstrip().rpartition(" ")[0] + " 1000000\n"  # out of bounds: validators are to refuse it
     items = [
         {"category": "small", "input": text}
         if not pipeline.form.parameters
