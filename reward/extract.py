@@ -4,7 +4,9 @@ Fences follow CommonMark: three or more backticks or tildes, indented or not, cl
 least as many of the same character, alone or followed by a space. A fence inside another block is part of that block.
 """
 
+import ast
 import re
+import warnings
 
 PYTHON_TAGS = {"", "python", "python3", "py", "py3", "pypy", "pypy3"}
 OPENING = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\s`{]*)[^`]*$")
@@ -43,3 +45,14 @@ def fenced_blocks(completion: str) -> list[tuple[str, str]] | None:
             return None
         blocks.append((tag, "\n".join(block) + "\n"))
     return blocks
+
+
+def parses(code: str) -> bool:
+    """Whether a text is a Python program."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True

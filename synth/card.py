@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from synth.config import SynthSettings
 from synth.funnel import SplitFunnel
@@ -18,6 +19,10 @@ _WHAT = {
 }
 
 
+_PRIVATE: dict[str, Any] = {"teacher": {"server": {"base_url", "api_key_env"}}, "features": {"tree"}}
+"""Settings that name places of the one who made the data."""
+
+
 def write_card(use: str, rows: int, settings: SynthSettings, seed: int, funnels: dict[str, SplitFunnel]) -> str:
     """The card of the dataset of `use`, as Markdown with the metadata block that dataset hubs read."""
     ours = {name: funnel for name, funnel in funnels.items() if settings.splits[name].use == use}
@@ -32,9 +37,15 @@ def write_card(use: str, rows: int, settings: SynthSettings, seed: int, funnels:
     ]
     for name, funnel in ours.items():
         sections += [f"## Split `{name}`", _funnel_table(funnel), _confidence(funnel)]
-    recipe = json.dumps({"seed": seed, "synth": settings.model_dump(mode="json")}, indent=2)
-    sections += ["## Recipe", f"```json\n{recipe}\n```", "## Licence", "Apache-2.0. The data are wholly synthetic."]
+    recipe = json.dumps({"seed": seed, "synth": settings.model_dump(mode="json", exclude=_PRIVATE)}, indent=2)
+    sections += ["## Recipe", f"```json\n{recipe}\n```", "## Licence", _licence(settings)]
     return "\n\n".join(sections) + "\n"
+
+
+def _licence(settings: SynthSettings) -> str:
+    if settings.teacher.kind == "procedural":
+        return "Apache-2.0. The data are wholly synthetic."
+    return "Apache-2.0. The data are wholly synthetic; the terms of the model that wrote them may add to this."
 
 
 def card_path(dataset: Path) -> Path:
@@ -43,7 +54,9 @@ def card_path(dataset: Path) -> Path:
 
 
 def _funnel_table(funnel: SplitFunnel) -> str:
-    rows = [("tasks made", funnel.made)]
+    rows = [(f"set aside: {reason}", count) for reason, count in sorted(funnel.set_aside.items())]
+    rows += [("tasks made", funnel.made)]
+    rows += [(f"inputs refused: {reason}", count) for reason, count in sorted(funnel.refused_inputs.items())]
     rows += [(f"dropped: {reason}", count) for reason, count in sorted(funnel.dropped.items())]
     rows += [("tasks kept", funnel.kept), ("candidates asked", funnel.candidates)]
     rows += [(f"quarantined: {reason}", count) for reason, count in sorted(funnel.quarantined.items())]
@@ -56,8 +69,13 @@ def _funnel_table(funnel: SplitFunnel) -> str:
 def _confidence(funnel: SplitFunnel) -> str:
     if not funnel.kept:
         return "No task was kept."
+    agreement = (
+        f"Label confidence: the winning answer has {funnel.agreement / funnel.labels:.1%} of the candidates' votes."
+    )
+    if funnel.labels_right is None or funnel.golden_right is None:
+        return f"{agreement} The truth is not known for tasks that a language model wrote."
     return (
-        f"Label confidence: the winning answer has {funnel.agreement / funnel.labels:.1%} of the candidates' votes. "
-        f"Measured against the known truth, labels are right on {funnel.labels_right / funnel.labels:.2%} of the tests "
-        f"and golden solutions on all inputs of {funnel.golden_right / funnel.kept:.2%} of the tasks."
+        f"{agreement} Measured against the known truth, labels are right on "
+        f"{funnel.labels_right / funnel.labels:.2%} of the tests and golden solutions on all inputs of "
+        f"{funnel.golden_right / funnel.kept:.2%} of the tasks."
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from synth.features.config import FeatureSettings
 from synth.language_model.config import (
     InputSettings,
     LocalTeacherSettings,
@@ -160,6 +161,9 @@ class SynthSettings(Settings):
     solutions_per_task: int | None = Field(default=None, ge=1)
     """Most accepted solutions that go to the SFT rows of a task; all when left out. The pool keeps every one."""
 
+    features: FeatureSettings = FeatureSettings()
+    """The feature tree that a language model makes tasks from, and the shape of the subtrees drawn from it."""
+
     tasks: TaskSettings = TaskSettings()
     """How a language model is asked for tasks."""
 
@@ -196,10 +200,15 @@ class SynthSettings(Settings):
     @model_validator(mode="after")
     def _sections_are_for_this_teacher(self) -> "SynthSettings":
         if self.teacher.kind == "procedural":
-            for section in ("tasks", "inputs", "solutions"):
+            for section in ("features", "tasks", "inputs", "solutions"):
                 if section in self.model_fields_set:
                     raise ValueError(
                         f"`{section}` says how a language model is asked, and the teacher is procedural; leave it out, "
                         "or give a `teacher` of kind openai, vllm or transformers"
                     )
         return self
+
+
+def count_tasks(settings: SynthSettings) -> int:
+    """Tasks of all splits together."""
+    return sum(split.tasks for split in settings.splits.values())

@@ -142,6 +142,11 @@ class WorkTables:
         """`TaskInputs` records."""
         return self.folder / "work" / "inputs.parquet"
 
+    @property
+    def features(self) -> Path:
+        """Folder of the feature tree and of what a language model answered about features."""
+        return self.folder / "features"
+
     def set_aside(self, stage: str) -> Path:
         """`Quarantined` records: answers of a language model in that stage that could not be used."""
         return self.folder / "work" / f"{stage}-set-aside.parquet"

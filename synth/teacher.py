@@ -6,12 +6,14 @@ from typing import Protocol
 
 from synth.config import Style
 from synth.tables import Candidate, Quarantined, Task, TaskInputs
+from xcoder_train.core.problem import Limits
 
 
 @dataclass(frozen=True, slots=True)
 class TaskOrder:
-    """A task to be made. `depth` is how many operations the procedural teacher composes."""
+    """A task to be made, the `number`th of the run. `depth` is how many operations the procedural teacher composes."""
 
+    number: int
     task_id: str
     split: str
     use: str
@@ -25,11 +27,14 @@ class Teacher(Protocol):
     A `Quarantined` is an answer that was set aside: its reason says what was asked and why nothing came of it.
     """
 
-    def tasks(self, orders: Iterable[TaskOrder]) -> Iterator[Task | Quarantined]:
-        """A task for each order, or why there is none."""
+    def tasks(self, orders: Iterable[TaskOrder], limits: Limits, taken: set[str]) -> Iterator[Task | Quarantined]:
+        """A task for each order, or why there is none. `taken` are problem ids that the run has already.
 
-    def inputs(self, tasks: Iterable[Task]) -> Iterator[TaskInputs | Quarantined]:
-        """The test inputs of each task, and what was set aside on the way to them."""
+        A teacher that can draw a task anew avoids them; what a model writes twice is removed by cleaning.
+        """
 
-    def candidates(self, missing: Iterable[tuple[Task, list[int]]]) -> Iterator[Candidate]:
-        """A candidate solution for each task and place."""
+    def inputs(self, tasks: Iterable[Task], count: int) -> Iterator[TaskInputs | Quarantined]:
+        """At most `count` different test inputs of each task, after what was set aside on the way to them."""
+
+    def candidates(self, missing: Iterable[tuple[Task, list[int]]]) -> Iterator[list[Candidate]]:
+        """A candidate solution for each task and place, some at a time."""

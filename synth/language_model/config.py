@@ -71,6 +71,12 @@ class OpenAITeacherSettings(Settings):
 
     sampling: TeacherSampling = TeacherSampling()
 
+    @model_validator(mode="after")
+    def _model_is_named(self) -> "OpenAITeacherSettings":
+        if self.server.model is None:
+            raise ValueError("server.model is needed: the name under which the server knows the teacher")
+        return self
+
 
 class LocalTeacherSettings(Settings):
     """A model that this process loads: through vLLM (a GPU and the extra of that name), or transformers (anywhere)."""

@@ -10,6 +10,7 @@ Every answer is kept before it is used, so a dialogue that is held again goes on
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -119,7 +120,7 @@ class _Round:
             if new is None:
                 return
             key, dialogue = new
-            self._go_on(key, dialogue, lambda dialogue=dialogue: next(dialogue))
+            self._go_on(key, dialogue, partial(dialogue.send, None))
 
     def _take(self, answer: Completion | Unanswered) -> None:
         key = answer.request_id.rpartition("/")[0].rpartition("/")[0]
@@ -131,7 +132,7 @@ class _Round:
         try:
             if answer.finish_reason == "length":
                 raise AnswerError(
-                    f"the answer was cut off after {answer.completion_tokens} tokens; answer more briefly"
+                    f"cut off: the answer had reached {answer.completion_tokens} tokens; answer more briefly"
                 )
             value = at.question.read(answer)
         except AnswerError as error:
@@ -140,9 +141,9 @@ class _Round:
                 self._ask(key, _Open(at.dialogue, at.question, at.attempt + 1), messages)
             else:
                 unusable = Unusable(at.question.name, str(error), answer.text)
-                self._go_on(key, at.dialogue, lambda: at.dialogue.throw(unusable))
+                self._go_on(key, at.dialogue, partial(at.dialogue.throw, unusable))
             return
-        self._go_on(key, at.dialogue, lambda: at.dialogue.send(value))
+        self._go_on(key, at.dialogue, partial(at.dialogue.send, value))
 
     def _go_on(self, key: str, dialogue: Dialogue[Any], step: Callable[[], Question]) -> None:
         try:

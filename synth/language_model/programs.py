@@ -3,14 +3,12 @@
 Each is asked on its own; one that cannot be read is set aside, and the task goes on with the others.
 """
 
-import ast
 import json
-import warnings
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from reward.extract import PYTHON_TAGS, fenced_blocks
+from reward.extract import PYTHON_TAGS, fenced_blocks, parses
 from synth.answers import AnswerError, read_object
 from synth.config import InputSettings
 from synth.language_model.dialogue import Dialogue, Question, Unusable
@@ -99,7 +97,7 @@ def read_inputs(answer: Completion, most: int, parameters: tuple[str, ...] | Non
 
 
 def read_program(answer: Completion) -> str:
-    """The one Python program of an answer; raises `AnswerError` where there is none, several, or one that is no Python."""
+    """The one Python program of an answer; raises `AnswerError` where there is none, several, or one without sense."""
     return read_only_program(answer.text)
 
 
@@ -114,14 +112,3 @@ def read_only_program(text: str) -> str:
     if not parses(programs[0]):
         raise AnswerError("does not parse")
     return programs[0]
-
-
-def parses(code: str) -> bool:
-    """Whether a text is a Python program."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True

@@ -6,13 +6,13 @@ subset with an integration strategy; the statement is written from that, without
 
 import ast
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from reward.extract import PYTHON_TAGS, fenced_blocks
 from synth.answers import AnswerError, read_object
 from synth.config import Style
+from synth.features.subtrees import Subtree
 from synth.language_model.dialogue import Dialogue, Question
 from synth.prompts import render
 from synth.tables import Task
@@ -41,13 +41,13 @@ class Statement:
     function_name: str | None
 
 
-def ask_task(order: TaskOrder, subtree: Sequence[str], stages: int, limits: Limits, source: str) -> Dialogue[Task]:
-    """The dialogue that makes a task from the paths of a subtree's features."""
-    selection = Selection(tuple((path, "") for path in subtree), "")
+def ask_task(order: TaskOrder, subtree: Subtree, stages: int, limits: Limits, source: str) -> Dialogue[Task]:
+    """The dialogue that makes a task from a subtree of the feature tree."""
+    selection = Selection(tuple((path, "") for path in subtree.leaves), "")
     if stages == 2:
         selection = yield Question(
             "select_features",
-            render("select_features", features=subtree),
+            render("select_features", features=subtree.leaves, mandatory=subtree.mandatory),
             lambda answer: read_selection(answer, subtree),
         )
     messages = render(
@@ -69,7 +69,7 @@ def ask_task(order: TaskOrder, subtree: Sequence[str], stages: int, limits: Limi
         limits=limits,
         source=source,
     )
-    plan = {"subtree": list(subtree), "features": dict(selection.features), "strategy": selection.strategy}
+    plan = {"subtree": subtree.leaves, "features": dict(selection.features), "strategy": selection.strategy}
     return Task(
         task_id=order.task_id,
         split=order.split,
@@ -82,8 +82,8 @@ def ask_task(order: TaskOrder, subtree: Sequence[str], stages: int, limits: Limi
     )
 
 
-def read_selection(answer: Completion, subtree: Sequence[str]) -> Selection:
-    """The chosen features and the strategy; raises `AnswerError` for a feature that was not on offer."""
+def read_selection(answer: Completion, subtree: Subtree) -> Selection:
+    """The chosen features and the strategy; raises `AnswerError` for a feature that was not on offer, or missing."""
     value = read_object(answer.text, ("features", "strategy"))
     strategy = _text(value["strategy"], "strategy")
     if not isinstance(value["features"], list) or not value["features"]:
@@ -93,11 +93,13 @@ def read_selection(answer: Completion, subtree: Sequence[str]) -> Selection:
         if not isinstance(item, dict) or item.keys() != {"feature", "use"}:
             raise AnswerError(f"features[{place}] must be an object with exactly `feature` and `use`")
         path, use = _text(item["feature"], f"features[{place}].feature"), _text(item["use"], f"features[{place}].use")
-        if path not in subtree:
+        if path not in subtree.leaves:
             raise AnswerError(f"features[{place}].feature: `{path}` is not a line of the list; copy the whole path")
         if path in chosen:
             raise AnswerError(f"features[{place}].feature: `{path}` was chosen twice")
         chosen[path] = use
+    if missing := [path for path in subtree.mandatory if path not in chosen]:
+        raise AnswerError(f"`{missing[0]}` must be among the chosen features")
     return Selection(tuple(chosen.items()), strategy)
 
 
