@@ -8,7 +8,7 @@ process (seconds) stands in `timings.json`.
 import resource
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -43,17 +43,17 @@ def synthesise(
     what it is asked unanswered.
     """
     tables, layout = WorkTables(context.folder), SynthLayout(context.folder)
-    teacher = _teacher(settings, judge_settings, tables, context.seed)
     total = count_tasks(settings)
     timings: Timings = {}
     _remove_half_written(context.folder)
 
-    with _timed("tasks", timings):
-        make_tasks(settings, teacher, tables, context.seed)
-    with _timed("inputs", timings):
-        make_inputs(settings, teacher, tables)
-    with _timed("candidates", timings):
-        make_candidates(settings, teacher, tables)
+    with closing(_teacher(settings, judge_settings, tables, context.seed)) as teacher:
+        with _timed("tasks", timings):
+            make_tasks(settings, teacher, tables, context.seed)
+        with _timed("inputs", timings):
+            make_inputs(settings, teacher, tables)
+        with _timed("candidates", timings):
+            make_candidates(settings, teacher, tables)
     with _timed("executions", timings):
         execute_candidates(judge_settings, tables, total)
     with _timed("verification", timings):

@@ -38,3 +38,6 @@ class Teacher(Protocol):
 
     def candidates(self, missing: Iterable[tuple[Task, list[int]]]) -> Iterator[list[Candidate]]:
         """A candidate solution for each task and place, some at a time."""
+
+    def close(self) -> None:
+        """Let go of what the teacher holds."""

@@ -44,7 +44,7 @@ class LanguageModelTeacher:
         return load_model(self.teacher, self.seed)
 
     def tasks(self, orders: Iterable[TaskOrder], limits: Limits, taken: set[str]) -> Iterator[Task | Quarantined]:
-        """A task for each order, from the subtree of its number. Raises `InputError` where there are too few of them."""
+        """A task for each order, from the subtree of its number. Raises `InputError` where there are too few."""
         self._make_features()
         with self._interview("tasks", self.teacher.sampling.tasks) as interview:
             yield from self._hold(interview, self._task_dialogues(orders, limits))
@@ -81,6 +81,12 @@ class LanguageModelTeacher:
                 if isinstance(outcome, Quarantined):
                     outcome = Candidate(outcome.task_id, outcome.index, name, "", "", outcome.reason)
                 yield [outcome]
+
+    def close(self) -> None:
+        """Let go of the model, where it was loaded."""
+        model = self.__dict__.pop("model", None)
+        if hasattr(model, "close"):
+            model.close()
 
     def _task_dialogues(self, orders: Iterable[TaskOrder], limits: Limits) -> Iterator[tuple[str, Dialogue[Task]]]:
         drawn = subtrees(self.settings.features, self.tables.features, count_tasks(self.settings), self.seed)

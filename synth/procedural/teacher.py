@@ -67,6 +67,9 @@ class ProceduralTeacher:
                 for index, response in zip(indices, responses, strict=True)
             ]
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def responses(self, task_id: str, pipeline: Pipeline, indices: list[int]) -> list[str]:
         """The candidates at these places: right ones in styles that alternate, mistaken and broken ones at their rates.
 
