@@ -26,15 +26,20 @@ class SamplingSettings(Settings):
     """Completions that reach this length without a stop token are truncated, and counted as such."""
 
 
+# What of a server's settings its answers depend on; the others say how fast and how patiently it is asked.
+SHAPING_SERVER_SETTINGS = frozenset({"model", "kind", "extra_body"})
+
+
 class ServerSettings(Settings):
     """A server that speaks OpenAI's chat completions protocol, and how it is asked."""
 
-    base_url: str = Field(pattern=r"^https?://[^@]+$")
-    """Where the protocol begins, as `http://localhost:8000/v1`; no user name or key in it. A server that moves serves
-    the same model: this is no part of what makes a result another result."""
+    base_url: str = Field(pattern=r"^https?://[^@?#\s]+$")
+    """Where the protocol begins, as `http://localhost:8000/v1`; no user name or key in it. A server that has moved
+    serves the same model, so another URL makes nothing anew."""
 
     model: str | None = None
-    """The name under which the server knows the model; in an evaluation, `model.path` when left out."""
+    """The name under which the server knows the model; when left out, the path or hub name of the model that is asked
+    for, which is what `vllm serve PATH` calls it."""
 
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """The NAME of the environment variable that holds the key, never the key itself; none for a server without keys."""
