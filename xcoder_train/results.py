@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.generation.config import SHAPING_SERVER_SETTINGS, ServerSettings
 from xcoder_train.core.stage import RESULT_FILE
 from xcoder_train.model_folder import looks_local
 from xcoder_train.recipe import Recipe, StageName, present
@@ -136,7 +137,9 @@ def evaluation_targets(recipe: Recipe, run_folder: Path) -> list[EvaluationTarge
     """
     settings = present(recipe.evaluation)
     speed = {"batch_size", "gpu_memory_utilization", "tensor_parallel"}
-    measured = settings.model_dump(mode="json", exclude={"models": True, "generation": speed})
+    manners = set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS
+    excluded: Any = {"models": True, "generation": {**dict.fromkeys(speed, True), "openai": manners}}
+    measured = settings.model_dump(mode="json", exclude=excluded)
     common = {
         "version": STAGE_VERSIONS["evaluation"],
         "settings": measured,
