@@ -63,17 +63,20 @@ def verify(
     sizes: Sequence[int],
     settings: VerificationSettings,
     seed: int,
+    brute_force: Sequence[str | None] | None = None,
 ) -> Election:
     """Decide one task.
 
     `votes` has a row per candidate that holds a program and a column per input (None where its run was not OK).
-    `asked` counts all candidates, those without a program too. `sizes` are the input sizes.
+    `asked` counts all candidates, those without a program too. `sizes` are the input sizes. `brute_force` holds the
+    outputs of a slow and simple solution, None on inputs that are too large for it: it votes as one more candidate
+    there and cannot be golden, but what it contradicts cannot be golden either.
 
     Reasons, in the order in which they are tested: "too few tests", "golden does not hold" (no leader of the first
-    part is among the best of the held-out part), "nobody solves all", "solved by only one". Ties: an input on which
+    part is among the best of the held-out part), "brute force disagrees", "nobody solves all", "solved by only one". Ties: an input on which
     two answers lead together gets no label; among golden solutions that qualify, the first candidate is taken.
     """
-    labels = _elect_labels(votes, asked, sizes, settings)
+    labels = _elect_labels(votes, asked, sizes, settings, brute_force)
     verdicts = [[row[label.input] == label.vote for label in labels] for row in votes]
     passed = tuple(sum(row) for row in verdicts)
     total = sum(label.weight for label in labels)
@@ -84,6 +87,10 @@ def verify(
     golden = _elect_golden(verdicts, labels, settings, seed)
     if golden is None:
         return Election("golden does not hold", labels, passed, scores, None)
+    if brute_force is not None and any(
+        s is not None and s != f for s, f in zip(brute_force, votes[golden], strict=True)
+    ):
+        return Election("brute force disagrees", labels, passed, scores, golden)
     solved_by = sum(count == len(labels) for count in passed)
     if solved_by == 0:
         return Election("nobody solves all", labels, passed, scores, golden)
@@ -109,18 +116,24 @@ def quartile_weights(sizes: Sequence[int]) -> list[int]:
 
 
 def _elect_labels(
-    votes: Sequence[Sequence[str | None]], asked: int, sizes: Sequence[int], settings: VerificationSettings
+    votes: Sequence[Sequence[str | None]],
+    asked: int,
+    sizes: Sequence[int],
+    settings: VerificationSettings,
+    brute_force: Sequence[str | None] | None,
 ) -> tuple[Label, ...]:
     weights = quartile_weights(sizes) if settings.vote == "weighted" else [1] * len(sizes)
     labels = []
     for place in range(len(sizes)):
         column = [row[place] for row in votes]
-        leaders = Counter(vote for vote in column if vote is not None).most_common(2)
-        if not leaders or (len(leaders) == 2 and leaders[0][1] == leaders[1][1]):
+        slow = None if brute_force is None else brute_force[place]
+        leaders = Counter(vote for vote in [*column, slow] if vote is not None).most_common(2)
+        if not leaders or (len(leaders) == 2 and leaders[0][1] == leaders[1][1]) or leaders[0][0] not in column:
             continue
         vote, count = leaders[0]
-        if count / asked >= settings.minimum_agreement:
-            labels.append(Label(place, vote, column.index(vote), count / asked, weights[place]))
+        voters = asked + (slow is not None)
+        if count / voters >= settings.minimum_agreement:
+            labels.append(Label(place, vote, column.index(vote), count / voters, weights[place]))
     return tuple(labels)
 
 

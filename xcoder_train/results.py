@@ -176,7 +176,9 @@ def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
     shaping: dict[str, Any] = {"seed": recipe.seed}
     if stage == "report":
         return shaping | {"report": recipe.report.model_dump(mode="json")}
-    section = present(getattr(recipe, stage)).model_dump(mode="json", exclude={"launch", "resume"})
+    manners = set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS
+    excluded: Any = {"launch": True, "resume": True, "teacher": {"server": manners}}
+    section = present(getattr(recipe, stage)).model_dump(mode="json", exclude=excluded)
     shaping |= {"section": section, "prompt": recipe.model.prompt}
     if stage == "synth":
         return shaping | {"policy": recipe.judge.policy}
