@@ -30,7 +30,7 @@ def render(name: str, **fields: Any) -> list[Message]:
 
 def retry_messages(messages: list[Message], answer: str, error: str) -> list[Message]:
     """The conversation that asks once more, after an answer that could not be read: the answer and what is wrong."""
-    shown = answer.rpartition("</think>")[2].strip()
+    shown = answer.rpartition("</think>")[2].strip() or "(There is no answer.)"  # servers refuse an empty message
     return [*messages, {"role": "assistant", "content": shown}, *render("retry", error=error)]
 
 

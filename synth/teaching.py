@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from synth.config import Style, SynthSettings, count_tasks
 from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, ranked_splits, task_id
 from synth.teacher import TaskOrder, Teacher
+from xcoder_train.core.errors import InputError
 from xcoder_train.core.problem import Limits
 from xcoder_train.core.progress import Progress
 from xcoder_train.core.records import RecordStore, read_records
@@ -16,7 +17,7 @@ from xcoder_train.core.seeds import derive_seed
 
 
 def make_tasks(settings: SynthSettings, teacher: Teacher, tables: WorkTables, seed: int) -> None:
-    """Have the tasks of every split made, evaluation first."""
+    """Have the tasks of every split made, evaluation first. Raises `InputError` where the teacher makes none at all."""
     store = RecordStore(tables.tasks, Task, ("task_id",))
     if store.is_sealed:
         return
@@ -32,6 +33,13 @@ def make_tasks(settings: SynthSettings, teacher: Teacher, tables: WorkTables, se
             else:
                 aside.append(outcome)
             progress.advance(1)
+    if not store.keys:
+        first = next(aside.pending())
+        raise InputError(
+            f"the teacher gave no usable answer for any of the {count_tasks(settings)} tasks, the first time because "
+            f"of {first.reason}. What it answered stands below {tables.folder}/work. Try a stronger model, or more "
+            "max_new_tokens if its answers were cut off."
+        )
     aside.seal()
     store.seal()
 

@@ -137,7 +137,7 @@ class _Round:
             value = at.question.read(answer)
         except AnswerError as error:
             if at.attempt + 1 < ATTEMPTS:
-                messages = at.question.again(at.question.messages, answer.text, str(error))
+                messages = at.question.again(at.question.messages, answer.answer, str(error))
                 self._ask(key, _Open(at.dialogue, at.question, at.attempt + 1), messages)
             else:
                 unusable = Unusable(at.question.name, str(error), answer.text)

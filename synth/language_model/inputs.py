@@ -13,10 +13,11 @@ from reward.judge import Judge
 from reward.submission import Submission
 from reward.verdict import Execution, Run
 from synth.config import InputSettings
-from synth.execution import INFRASTRUCTURE_FAILURE
+from synth.execution import FAILED_SHARE, INFRASTRUCTURE_FAILURE
 from synth.language_model.programs import CATEGORIES, Written, generated_count
 from synth.language_model.tasks import read_signature
 from synth.tables import Quarantined, TaskInputs
+from xcoder_train.core.errors import InfrastructureError
 from xcoder_train.core.problem import Limits, Origin
 from xcoder_train.core.seeds import derive_seed
 
@@ -48,6 +49,7 @@ class _Draft:
     refused: list[str] = field(default_factory=list)
     set_aside: list[Quarantined] = field(default_factory=list)
     generator: str | None = None
+    is_lost: bool = False
 
     def __post_init__(self) -> None:
         for error in self.written.unusable:
@@ -65,17 +67,24 @@ class _Draft:
         if all(run.status != "IE" for run in execution.runs):
             return False
         self.put_aside(INFRASTRUCTURE_FAILURE, "")
-        self.inputs = []
+        self.inputs, self.is_lost = [], True
         return True
 
 
 def collect_inputs(
-    written: Iterable[Written], judge: Judge, inputs_per_task: int, settings: InputSettings, seed: int
+    written: Iterable[Written],
+    judge: Judge,
+    inputs_per_task: int,
+    settings: InputSettings,
+    seed: int,
+    most_failures: float,
 ) -> Iterator[TaskInputs | Quarantined]:
     """What was set aside, and the inputs of each task after generators have made theirs and validators refused some.
 
-    A task on whose programs the judge itself fails is set aside for that reason and has no inputs.
+    A task on whose programs the judge itself fails is set aside for that reason and has no inputs. Raises
+    `InfrastructureError` once there are more of them than `most_failures`; what was yielded before stands.
     """
+    failures = 0
     pending = iter(written)
     generated = generated_count(inputs_per_task, settings)
     while some := list(islice(pending, TASKS_AT_ONCE)):
@@ -85,6 +94,13 @@ def collect_inputs(
         for draft in drafts:
             _drop_unfit(draft, settings)
         _validate(drafts, judge, settings)
+        failures += sum(draft.is_lost for draft in drafts)
+        if failures > most_failures:
+            raise InfrastructureError(
+                f"the judge itself failed on the generators or validators of {failures} tasks, again and again. At "
+                f"most {FAILED_SHARE:.0%} of the tasks may be lost. Look at the judge (xcoder doctor), then run the "
+                "same command again; no question is asked twice."
+            )
         for draft in drafts:
             yield from draft.set_aside
             yield _task_inputs(draft, inputs_per_task - generated, generated)

@@ -6,6 +6,7 @@ subset with an integration strategy; the statement is written from that, without
 
 import ast
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,10 @@ from xcoder_train.core.problem import Limits, Problem, problem_id
 
 TYPES = {"int", "float", "str", "bool", "list", "None", "Optional", "List"}
 """What the types of a function's parameters and result are made of: values that JSON has."""
+
+
+OPENING = re.compile(r"^[ \t]*`{4,}[ \t]*statement[ \t]*$", re.MULTILINE)
+"""With three backticks, the first example in the statement would end it."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,8 @@ def read_statement(answer: Completion, style: Style) -> Statement:
     blocks = fenced_blocks(answer.text)
     if blocks is None:
         raise AnswerError("the answer was cut short; expected the statement between two fences of four backticks")
+    if not OPENING.search(answer.answer):
+        raise AnswerError("expected the statement in a block that begins with ````statement, of four backticks")
     statements = [block.strip() for tag, block in blocks if tag == "statement"]
     if len(statements) != 1 or not statements[0]:
         raise AnswerError(

@@ -8,6 +8,7 @@ from functools import cached_property
 from reward.config import JudgeSettings
 from reward.judge import Judge
 from synth.config import SynthSettings, count_tasks
+from synth.execution import FAILED_SHARE
 from synth.features.stage import make_features, needs_model, subtrees
 from synth.language_model.config import LocalTeacherSettings, OpenAITeacherSettings
 from synth.language_model.dialogue import Dialogue, Interview, Unusable
@@ -23,9 +24,6 @@ from xcoder_train.core.generation.answered import Answers
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.request import Generator, Unanswered
 from xcoder_train.core.problem import Limits
-
-UNANSWERED_SHARE = 0.01
-"""Share of a stage's dialogues that may stay unanswered before the run stops; they are asked again when it goes on."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,8 @@ class LanguageModelTeacher:
                     else:
                         yield outcome
 
-            yield from collect_inputs(written(), judge, count, settings, self.seed)
+            most_failures = FAILED_SHARE * count_tasks(self.settings)
+            yield from collect_inputs(written(), judge, count, settings, self.seed, most_failures)
             for outcome in unanswered:
                 yield outcome
                 yield TaskInputs(outcome.task_id, ())
@@ -123,10 +122,10 @@ class LanguageModelTeacher:
                 yield _quarantined(ended.key, str(ended.outcome), ended.outcome.answer)
             else:
                 yield ended.outcome
-        if len(unanswered) > UNANSWERED_SHARE * held:
+        if len(unanswered) > FAILED_SHARE * held:
             raise InfrastructureError(
                 f"{len(unanswered)} of {held} dialogues of the stage `{interview.purpose}` stayed unanswered, the "
-                f"first with: {unanswered[0][1]}. At most {UNANSWERED_SHARE:.0%} may be lost. Look at the model's "
+                f"first with: {unanswered[0][1]}. At most {FAILED_SHARE:.0%} may be lost. Look at the model's "
                 "server, then run the same command again: only what is unanswered is asked again."
             )
         for key, reason in unanswered:

@@ -17,6 +17,7 @@ import pytest
 from openai_server import OpenAIServer
 from procedural_model import ProceduralModel, operation_tree
 
+from evaluation.report.synthesis import funnel_tables
 from synth.features.tree import write_tree
 from synth.procedural.task import true_output
 from synth.publication import kept_problems
@@ -142,7 +143,7 @@ def test_an_answer_that_cannot_be_read_is_asked_again_with_the_error_then_set_as
         "no fenced block",
         "was cut short",
         "does not parse",
-        "expected one block",
+        "of four backticks",
         "not valid JSON",
     )
     assert len(again) > 10 and not [asked for asked in again if not any(error in asked for error in errors)]
@@ -193,6 +194,17 @@ def test_usage_is_counted_for_each_stage_with_its_price(finished: Path, server: 
         assert used["cost"] == pytest.approx((used["prompt_tokens"] + 10 * used["completion_tokens"]) / 1e6)
 
 
+def test_the_report_shows_what_was_set_aside_and_what_it_took(finished: Path, funnel: dict[str, Any]) -> None:
+    tables = {table.title: table for table in funnel_tables(finished)}
+    steps = [row[0] for row in tables["Tasks, from made to kept"].rows]
+    assert "inputs refused: validator refused" in steps
+    assert {step for step in steps if step.startswith("set aside")} == {
+        f"set aside: {reason}" for figures in funnel.values() for reason in figures["set_aside"]
+    }
+    assert [row[0] for row in tables["Quality of labels"].rows] == ["mean agreement on a label"]
+    assert [row[0] for row in tables["What the teacher took"].rows] == ["tasks", "inputs", "solutions"]
+
+
 def test_the_datasets_load_and_the_card_names_no_server(finished: Path, tmp_path: Path, server: OpenAIServer) -> None:
     layout = SynthLayout(finished)
     rows = datasets.load_dataset(str(layout.dataset("sft")), cache_dir=str(tmp_path))["train"]
@@ -204,6 +216,14 @@ def test_the_datasets_load_and_the_card_names_no_server(finished: Path, tmp_path
     assert len(rows) == accepted > 0
     card = (layout.dataset("sft") / "README.md").read_text()
     assert server.base_url not in card and "The truth is not known" in card
+
+
+def test_a_model_that_writes_no_task_at_all_is_named_as_the_fault(tmp_path: Path) -> None:
+    with OpenAIServer(answer=lambda messages, parameters: "I cannot help with that.") as serving:
+        process = start(write_recipe(tmp_path, serving.base_url))
+        _, errors = process.communicate()
+    assert process.returncode == 2
+    assert "no usable answer for any of the 22 tasks" in errors and "there is no fenced block" in errors
 
 
 def test_killed_again_and_again_it_asks_nothing_twice_and_leaves_the_same_bytes(

@@ -37,7 +37,7 @@ def collect(
     problem = Problem("p", "Add.", "codeforces", io, name, starter)  # type: ignore[arg-type]
     written = Written(Task("000-a-00000000", "a", "sft", 1, 1, None, problem), inputs, generator, validator, None, ())
     settings = InputSettings(generated_share=share, largest_kib=largest_kib)
-    *aside, made = collect_inputs([written], judge, 8, settings, 5)
+    *aside, made = collect_inputs([written], judge, 8, settings, 5, most_failures=0)
     assert isinstance(made, TaskInputs)
     return made, aside  # type: ignore[return-value]
 
@@ -75,9 +75,7 @@ def test_inputs_that_the_validator_refuses_or_fails_on_are_dropped_with_the_reas
 
 
 def test_arguments_of_a_function_are_json_one_a_line(judge: Judge) -> None:
-    program = (
-        GENERATOR + "import json\nprint(json.dumps([random.random()]))\nif category != 'edge':\n    print(3)"
-    )
+    program = GENERATOR + "import json\nprint(json.dumps([random.random()]))\nif category != 'edge':\n    print(3)"
     made, _ = collect(judge, program, starter=STARTER, share=1.0)
     assert made.inputs and all(text.endswith("]\n3") for text in made.inputs)
     assert Counter(made.refused) == {"not the arguments of the function as JSON": 4}

@@ -85,10 +85,12 @@ def test_starter_code_that_json_cannot_serve_is_refused(starter: str, message: s
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ("Find it.", "found 0"),
+        ("Find it.", "four backticks"),
+        ("````statement of it\na\n````", "four backticks"),
         ("````statement\n\n````", "not empty"),
         ("````statement\na\n````\n````statement\nb\n````", "found 2"),
         ("````statement\na\n", "cut short"),
+        ("```statement\na\n```\n3 1\n```\nb\n```", "four backticks"),
     ],
 )
 def test_an_answer_without_one_statement_is_refused(answer: str, message: str) -> None:
