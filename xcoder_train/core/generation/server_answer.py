@@ -2,7 +2,7 @@
 
 Answers are streamed so that a server that hangs is told from one that writes for an hour, and so that no proxy takes a
 long silence for the end. The lines are read here rather than through the client's typed events, whose validation takes
-about eight times the CPU time per token (`benchmarks/streaming.py`).
+about seven times the CPU time per token (`benchmarks/streaming.py`).
 """
 
 import json
