@@ -35,7 +35,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def tiny_model() -> Callable[..., PreTrainedModel]:
     """Makes a model from an architecture's name; always with the same weights."""
     return _tiny_model

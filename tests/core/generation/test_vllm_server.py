@@ -2,17 +2,19 @@
 
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from transformers import PreTrainedModel
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.generation.config import SamplingSettings, ServerSettings
@@ -33,13 +35,22 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def local(tiny_model: Callable[..., PreTrainedModel]) -> TransformersGenerator:
-    """The same model in this process."""
+def local() -> TransformersGenerator:
+    """The same model in this process. vLLM's kernels take no narrower heads."""
+    torch.manual_seed(0)
     tokenizer = train_tokenizer(["print(1)"], 300)
-    model = tiny_model("qwen2", CONTEXT)
-    model.resize_token_embeddings(len(tokenizer))
-    model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.eos_token_id
-    return TransformersGenerator(model, tokenizer, batch_size=8)
+    shape = {"hidden_size": 128, "intermediate_size": 192, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        num_key_value_heads=2,
+        max_position_embeddings=CONTEXT,
+        initializer_range=0.2,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        **shape,
+    )
+    return TransformersGenerator(Qwen2ForCausalLM(config).eval(), tokenizer, batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +74,19 @@ def server(local: TransformersGenerator, tmp_path_factory: pytest.TempPathFactor
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
     with open(folder / "log", "w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until_healthy(url, process, folder / "log")
-        yield ServerSettings(base_url=f"{url}/v1", model=str(folder / "model"), kind="vllm", attempts=2)
+        yield ServerSettings(base_url=f"{url}/v1", model=str(folder / "model"), kind="vllm", give_up_after=20)
     finally:
-        process.terminate()
-        process.wait(60)
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(60)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # an engine that died leaves its workers behind
 
 
 def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -100,7 +116,8 @@ def test_greedy_answers_and_token_counts_are_those_of_the_model_in_this_process(
         assert isinstance(answer, Completion)
         assert (answer.prompt_tokens, answer.finish_reason) == (here[name].prompt_tokens, here[name].finish_reason)
         assert answer.completion_tokens == here[name].completion_tokens
-        assert answer.text == here[name].text
+        # vLLM holds back a character whose last bytes are cut off.
+        assert answer.text.rstrip("\ufffd") == here[name].text.rstrip("\ufffd")
     assert generator.usage.completion_tokens == sum(answer.completion_tokens for answer in here.values())
 
 
