@@ -41,6 +41,8 @@ def meaning_of(error: Exception, settings: ServerSettings, model: str) -> Passin
     """What a failed attempt means; an error that is none of the server's is raised again."""
     if isinstance(error, openai.APIStatusError):
         return _of_status(error, settings, model)
+    if isinstance(error, UnicodeEncodeError):
+        return Refused(f"the prompt is no valid Unicode text: {error}")
     if isinstance(error, BrokenAnswer):
         return Passing(str(error))
     if isinstance(error, TimeoutError):
