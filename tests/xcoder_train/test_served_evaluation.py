@@ -139,3 +139,22 @@ def test_a_plan_checks_the_servers_settings_and_asks_nothing(served: Any) -> Non
     served.write(RECIPE.replace("BASE_URL", "http://host/v1").replace("[base]", "[base, sft]"))
     twice = served.xcoder("plan", "recipe.yaml", "evaluation.generation.openai.model=m", "inputs.sft=elsewhere")
     assert twice.returncode == 2 and "measured 2 times over" in twice.stderr
+
+
+@pytest.mark.slow
+def test_a_model_is_measured_without_a_recipe_and_kept(served: Any) -> None:
+    with OpenAIServer(solve, models=("a-name",)) as server:
+        command = ["eval", "--model", "a-name", "--benchmark", "file:bench.jsonl", "--server", server.base_url]
+        done = served.xcoder(*command, "evaluation.samples=2", "evaluation.k=[1]", "judge.workers=1")
+        assert done.returncode == 0, done.stderr
+        assert len(server.calls) == 6
+        again = served.xcoder(*command, "evaluation.samples=2", "evaluation.k=[1]", "judge.workers=1")
+        assert again.returncode == 0 and len(server.calls) == 6
+    (scores,) = (served.folder / "runs" / "eval-a-name" / "evaluation").glob("base-*/scores.json")
+    assert json.loads(scores.read_text())["benchmarks"]["bench"]["pass_at_1"]["mean"] == pytest.approx(2 / 3)
+
+
+def test_an_evaluation_without_a_recipe_says_what_it_needs(served: Any) -> None:
+    for arguments in ([], ["--model", "m"], ["recipe.yaml", "--server", "http://host/v1"], ["r.yaml", "--model", "m"]):
+        refused = served.xcoder("eval", *arguments)
+        assert refused.returncode == 2 and "--benchmark file:PATH" in refused.stderr

@@ -158,6 +158,14 @@ def test_a_request_that_the_server_refuses_is_not_sent_again(ask: Ask, status: i
     assert len(server.calls) == 1
 
 
+def test_a_prompt_that_is_no_text_is_unanswered() -> None:
+    torn = Request("torn", [{"role": "user", "content": "half a character: \ud83d"}], 0)
+    with OpenAIServer(echo) as server, OpenAIGenerator(ServerSettings(base_url=server.base_url), "model") as generator:
+        answers = {answer.request_id: answer for answer in generator.generate([torn, *requests(2)], SAMPLING)}
+    assert isinstance(answers["torn"], Unanswered) and "Unicode" in answers["torn"].reason
+    assert isinstance(answers["r0"], Completion) and isinstance(answers["r1"], Completion)
+
+
 def test_what_a_filter_removed_is_unanswered(ask: Ask) -> None:
     with OpenAIServer(echo, faults=[Fault("filtered")]) as server:
         (answer,) = ask(server)
@@ -266,11 +274,11 @@ def test_requests_wait_for_a_server_that_is_away_and_their_attempts_do_not_count
 def test_a_server_that_stays_away_ends_the_run(ask: Ask) -> None:
     with OpenAIServer(echo) as server:
         pass
-    with pytest.raises(InfrastructureError, match=r"cannot be reached for .*give_up_after = 0.3.*kept"):
+    with pytest.raises(InfrastructureError, match=r"could not be reached for .*give_up_after = 0.3.*kept"):
         ask(server, 5, give_up_after=0.3)
     with (
         OpenAIServer(echo, fault_of=lambda call: Fault(502, "no upstream")) as gateway,
-        pytest.raises(InfrastructureError, match=r"cannot be reached for .*no upstream"),
+        pytest.raises(InfrastructureError, match=r"could not be reached for .*no upstream"),
     ):
         ask(gateway, 5, give_up_after=0.3)
 

@@ -22,7 +22,7 @@ from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError, Xcod
 from xcoder_train.core.generation.config import SamplingSettings, ServerSettings
 from xcoder_train.core.generation.request import Completion, Request, Unanswered, with_reasoning
 from xcoder_train.core.generation.server_answer import ServerAnswer, read_answer
-from xcoder_train.core.generation.server_failure import Refused, meaning_of
+from xcoder_train.core.generation.server_failure import Passing, Refused, meaning_of
 from xcoder_train.core.generation.usage import Usage
 
 # Requests handed over at a time, as a multiple of those the server works on: a caller that is busy for a while does
@@ -49,15 +49,15 @@ class OpenAIGenerator:
         per_minute, tokens = settings.requests_per_minute, settings.tokens_per_minute
         self._request_limit = AsyncLimiter(1, 60 / per_minute) if per_minute is not None else None
         self._token_limit = AsyncLimiter(tokens, 60) if tokens is not None else None
-        self._last_contact = time.monotonic()
+        self._last_contact = 0.0
+        self._away_since: float | None = None
         self._client = openai.AsyncOpenAI(
             base_url=settings.base_url,
             api_key=self._key or "none",  # given, so that a key meant for another server is never read and sent
-            organization="",
-            project="",
             max_retries=0,
             timeout=openai.Timeout(settings.token_timeout, connect=settings.connect_timeout),
         )
+        self._client.organization = self._client.project = None  # read from the environment too
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="generation", daemon=True)
         self._thread.start()
@@ -71,9 +71,17 @@ class OpenAIGenerator:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Drop what is still asked for and close the connections."""
+
+        async def end() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await self._client.close()
+
         if not self._loop.is_closed():
-            asyncio.run_coroutine_threadsafe(self._client.close(), self._loop).result()
+            asyncio.run_coroutine_threadsafe(end(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
@@ -93,7 +101,7 @@ class OpenAIGenerator:
         finished: queue.SimpleQueue[Future[Completion | Unanswered]] = queue.SimpleQueue()
         running: set[Future[Completion | Unanswered]] = set()
         pending, fault = iter(requests), None
-        self._last_contact = time.monotonic()
+        self._away_since = None
         try:
             while True:
                 while fault is None and len(running) < HANDED_OVER * self.settings.max_concurrency:
@@ -159,9 +167,11 @@ class OpenAIGenerator:
                     raise type(meaning)(self._without_key(str(meaning)))
                 if isinstance(meaning, Refused):
                     return self._unanswered(request, meaning.reason)
+                if not meaning.server_is_away:
+                    self._heard_from()
                 # Away for all requests is not this one's fault; away for this one alone is.
-                if not (meaning.server_is_away and self._is_away_since(started, meaning.reason)):
-                    attempts += 1
+                attempts += self._last_contact >= started
+                self._give_up_if_away(meaning)
                 if attempts == self.settings.attempts:
                     return self._unanswered(request, f"{meaning.reason} (attempt {attempts} of {attempts})")
                 failures += 1
@@ -185,8 +195,9 @@ class OpenAIGenerator:
                 **self._parameters(sampling),
             ) as response,
         ):
-            self._last_contact = time.monotonic()
+            self._heard_from()
             answer = await read_answer(response.iter_lines())
+        self._heard_from()
         return answer
 
     def _completion(self, request: Request, answer: ServerAnswer) -> Completion | Unanswered:
@@ -217,16 +228,21 @@ class OpenAIGenerator:
         self._count(request, unanswered=1)
         return Unanswered(request.id, self._without_key(reason))
 
-    def _is_away_since(self, started: float, reason: str) -> bool:
-        """Whether nothing has come from the server since then. Raises `InfrastructureError` when that is too long."""
-        silent = time.monotonic() - self._last_contact
-        if silent > self.settings.give_up_after:
+    def _heard_from(self) -> None:
+        """Note that the server is there."""
+        self._last_contact, self._away_since = time.monotonic(), None
+
+    def _give_up_if_away(self, failure: Passing) -> None:
+        if not failure.server_is_away:
+            return
+        now = time.monotonic()
+        self._away_since = now if self._away_since is None else self._away_since
+        if now - self._away_since > self.settings.give_up_after:
             raise InfrastructureError(
-                f"the server {self.settings.base_url} cannot be reached for {silent:.0f} s, longer than "
-                f"openai.give_up_after = {self.settings.give_up_after:g}: {self._without_key(reason)}. What was "
-                "answered is kept; the same command goes on from there once the server is back."
+                f"the server {self.settings.base_url} could not be reached for {now - self._away_since:.0f} s, longer "
+                f"than openai.give_up_after = {self.settings.give_up_after:g}: {self._without_key(failure.reason)}. "
+                "What was answered is kept; the same command goes on from there once the server is back."
             )
-        return self._last_contact < started
 
     def _backoff(self, failures: int) -> float:
         """Seconds, drawn from 0 to a bound that doubles with each failure: "full jitter", so that requests that failed

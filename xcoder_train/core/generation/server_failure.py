@@ -2,16 +2,12 @@
 
 from dataclasses import dataclass
 
+import httpx2
 import openai
 
 from xcoder_train.core.errors import EnvironmentLacks, InputError, XcoderError
 from xcoder_train.core.generation.config import ServerSettings
 from xcoder_train.core.generation.server_answer import BrokenAnswer
-
-try:
-    import httpx2 as httpx
-except ImportError:  # the client's transport before its version 3
-    import httpx  # type: ignore[no-redef]
 
 # A gateway's way of saying that the server behind it is restarting or not there.
 _AWAY = {502, 503, 504}
@@ -41,16 +37,18 @@ def meaning_of(error: Exception, settings: ServerSettings, model: str) -> Passin
     """What a failed attempt means; an error that is none of the server's is raised again."""
     if isinstance(error, openai.APIStatusError):
         return _of_status(error, settings, model)
+    if isinstance(error, UnicodeEncodeError):
+        return Refused(f"the prompt is no valid Unicode text: {error}")
     if isinstance(error, BrokenAnswer):
         return Passing(str(error))
     if isinstance(error, TimeoutError):
         return Passing(f"no whole answer within total_timeout = {settings.total_timeout:g} s")
     cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else error
-    if isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout):
+    if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout):
         return Passing(f"cannot connect to {settings.base_url}: {cause or type(cause).__name__}", server_is_away=True)
-    if isinstance(cause, httpx.TimeoutException):
+    if isinstance(cause, httpx2.TimeoutException):
         return Passing(f"nothing came for token_timeout = {settings.token_timeout:g} s")
-    if isinstance(cause, httpx.TransportError):
+    if isinstance(cause, httpx2.TransportError):
         return Passing(f"the connection was cut: {cause or type(cause).__name__}")
     if isinstance(error, openai.APIError):
         return Passing(f"the server's answer cannot be read: {error}")
