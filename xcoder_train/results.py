@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synth.features.config import feature_file
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.stage import RESULT_FILE
 from xcoder_train.model_folder import looks_local
@@ -176,6 +177,8 @@ def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
     section = present(getattr(recipe, stage)).model_dump(mode="json", exclude={"launch", "resume"})
     shaping |= {"section": section, "prompt": recipe.model.prompt}
     if stage == "synth":
+        source = feature_file(present(recipe.synth).features)
+        shaping |= {} if source is None else {"features": _file_identity(source)}
         return shaping | {"policy": recipe.judge.policy}
     if stage == "sft" or not _has_result(recipe, "sft"):
         shaping["model"] = _model_identity(recipe)
@@ -195,10 +198,13 @@ def _model_identity(recipe: Recipe) -> Any:
 
 
 def _benchmark_identity(recipe: Recipe, benchmark: str) -> list[str]:
-    """`heldout` is its synthesis; a file is its size with the hash of its first and last MiB, as files reach GBs."""
     if benchmark == "heldout":
         return [benchmark, stage_key(recipe, "synth")]
-    path = Path(benchmark.removeprefix("file:"))
+    return _file_identity(Path(benchmark.removeprefix("file:")))
+
+
+def _file_identity(path: Path) -> list[str]:
+    """The file's size with the hash of its first and last MiB, as files reach GBs."""
     mebibyte = 1 << 20
     with open(path, "rb") as stream:
         digest = hashlib.sha256(stream.read(mebibyte))

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from synth.features.answering import FeatureAnswer
-from synth.features.config import BuiltinTree, FeatureSettings, Snippets, TreeFile, XcoderRows
+from synth.features.config import BuiltinTree, FeatureSettings, Snippets, TreeFile, XcoderRows, XcoderTree
 from synth.features.evolution import evolve_features
 from synth.features.extraction import extract_features
 from synth.features.rows import BadRow
 from synth.features.seed import seed_tree
 from synth.features.subtrees import Subtree, draw_subtrees
 from synth.features.tree import FeatureTree, read_tree, write_tree
-from synth.features.xcoder_rows import read_xcoder_rows
+from synth.features.xcoder_rows import read_published_tree, read_xcoder_rows
 from synth.language_model.dialogue import Interview
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json
@@ -77,6 +77,8 @@ def _source_tree(settings: FeatureSettings, interview: Interview | None, folder:
         return seed_tree()
     if isinstance(source, TreeFile):
         return read_tree(source.path)
+    if isinstance(source, XcoderTree):
+        return read_published_tree(source.path)
     assert isinstance(source, Snippets) and interview is not None
     return extract_features(source, interview, folder / "extracted.parquet")
 
