@@ -96,7 +96,7 @@ class Snippets(Settings):
     """Column of the solution: text, or a list of which the first is taken. None where there are no solutions."""
 
     limit: int | None = Field(default=None, ge=1)
-    """Only so many snippets, the first ones; all when left out."""
+    """Only so many rows, the first ones; all when left out."""
 
     maximum_characters: int = Field(default=30_000, ge=1)
     """Snippets that are longer in all are set aside: they would be cut off in a model's context."""
