@@ -237,11 +237,12 @@ def _score(
     """What scores.json holds."""
     benchmark_of = {count.problem_id: count.benchmark for count in counts}
     failures = {benchmark.name: Counter[str]() for benchmark in benchmarks}
-    tokens, truncated = Counter[str](), Counter[str]()
+    prompt_tokens, completion_tokens, truncated = Counter[str](), Counter[str](), Counter[str]()
     for verdict in read_records(layout.verdicts, SampleVerdict):
         failures[benchmark_of[verdict.problem_id]][verdict.failure] += 1
     for sample in read_records(layout.samples, Sample):
-        tokens[benchmark_of[sample.problem_id]] += sample.completion_tokens
+        prompt_tokens[benchmark_of[sample.problem_id]] += sample.prompt_tokens
+        completion_tokens[benchmark_of[sample.problem_id]] += sample.completion_tokens
         truncated[benchmark_of[sample.problem_id]] += sample.finish_reason == "length"
     scores: dict[str, Any] = {
         "label": label,
@@ -260,7 +261,8 @@ def _score(
             "groups": benchmark.groups,
             "failures": {name: failures[benchmark.name][name] for name in (*FAILURES.values(), "truncated")},
             "invalid": sum(count.invalid for count in mine),
-            "completion_tokens": tokens[benchmark.name],
+            "prompt_tokens": prompt_tokens[benchmark.name],
+            "completion_tokens": completion_tokens[benchmark.name],
             "truncated": truncated[benchmark.name],
         }
         for k in settings.k:

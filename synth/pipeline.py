@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from reward.config import JudgeSettings
+from synth.brute_force import execute_brute_force
 from synth.card import card_path, write_card
 from synth.cleaning import remove_duplicates
 from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks
@@ -56,6 +57,8 @@ def synthesise(
             make_candidates(settings, teacher, tables)
     with _timed("executions", timings):
         execute_candidates(judge_settings, tables, total)
+    with _timed("brute force", timings):
+        execute_brute_force(judge_settings, tables)
     with _timed("verification", timings):
         verify_tasks(settings, tables, context.seed)
     with _timed("cleaning", timings):

@@ -166,6 +166,11 @@ class WorkTables:
         return self.folder / "work" / "executions.parquet"
 
     @property
+    def brute_force(self) -> Path:
+        """`Execution` records of brute-force solutions, on small inputs only."""
+        return self.folder / "work" / "brute_force.parquet"
+
+    @property
     def failures(self) -> Path:
         """`Quarantined` records of tasks that the judge could not execute."""
         return self.folder / "work" / "failures.parquet"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import cache, partial
 
+from synth.brute_force import PROGRAM as BRUTE_FORCE
 from synth.config import SynthSettings, count_tasks
 from synth.execution import INFRASTRUCTURE_FAILURE, distinct_programs
 from synth.procedural.pipeline import read_pipeline
@@ -41,8 +42,9 @@ def _verdicts(settings: SynthSettings, tables: WorkTables, seed: int) -> Iterato
         read_records(tables.inputs, TaskInputs),
         read_records(tables.candidates, Candidate),
         read_records(tables.executions, Execution),
+        read_records(tables.brute_force, Execution),
     )
-    for task, (given,), candidates, executions in rows:
+    for task, (given,), candidates, executions, slow in rows:
         if task.task_id in failed:
             yield _verdict(task, given, {}, {}, Election(INFRASTRUCTURE_FAILURE, (), (), (), None))
             continue
@@ -52,13 +54,14 @@ def _verdicts(settings: SynthSettings, tables: WorkTables, seed: int) -> Iterato
         by_program = {execution.program: execution for execution in executions}
         programs = distinct_programs(candidates)
         runs = {c.index: by_program[programs[c.code]] for c in candidates if c.fault is None}
-        votes = _votes(task, executions)
+        votes = _votes(task, [*executions, *slow])
         election = verify(
             [votes[run.program] for run in runs.values()],
             asked=len(candidates),
             sizes=[len(text) for text in given.inputs],
             settings=settings.verification,
             seed=derive_seed(seed, "hold out", task.task_id),
+            brute_force=votes.get(BRUTE_FORCE),
         )
         yield _verdict(task, given, runs, votes, election)
 

@@ -15,6 +15,8 @@ from xcoder_train.core.yaml_source import Located, Part
 from xcoder_train.trl_arguments import Trainer, argument_mistake, arguments
 
 _LONGEST_VALUE = 80
+# What people put a key into by mistake; a message may end up in a log.
+_NOT_SHOWN = {"api_key", "api_key_env", "base_url"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class Mistake:
         return is_above and re.search(rf"\b{re.escape(str(below[0]))}\b", self.message) is not None
 
     def _written(self) -> str:
-        """` = value` as the author wrote it; nothing for a whole section or where there is no value."""
+        """` = value` as the author wrote it; nothing for a whole section, a possible secret or where there is none."""
+        if _NOT_SHOWN.intersection(self.path):
+            return ""
         above, found = self.root.nearest(self.path[:-1]), self.root.nearest(self.path)
         if found is above or isinstance(found.value, dict):
             return ""

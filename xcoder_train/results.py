@@ -13,6 +13,7 @@ from typing import Any
 
 from synth.features.config import feature_file
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.generation.config import SHAPING_SERVER_SETTINGS, ServerSettings
 from xcoder_train.core.stage import RESULT_FILE
 from xcoder_train.model_folder import looks_local
 from xcoder_train.recipe import Recipe, StageName, present
@@ -137,7 +138,9 @@ def evaluation_targets(recipe: Recipe, run_folder: Path) -> list[EvaluationTarge
     """
     settings = present(recipe.evaluation)
     speed = {"batch_size", "gpu_memory_utilization", "tensor_parallel"}
-    measured = settings.model_dump(mode="json", exclude={"models": True, "generation": speed})
+    manners = set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS
+    excluded: Any = {"models": True, "generation": {**dict.fromkeys(speed, True), "openai": manners}}
+    measured = settings.model_dump(mode="json", exclude=excluded)
     common = {
         "version": STAGE_VERSIONS["evaluation"],
         "settings": measured,
@@ -174,7 +177,9 @@ def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
     shaping: dict[str, Any] = {"seed": recipe.seed}
     if stage == "report":
         return shaping | {"report": recipe.report.model_dump(mode="json")}
-    section = present(getattr(recipe, stage)).model_dump(mode="json", exclude={"launch", "resume"})
+    manners = set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS
+    excluded: Any = {"launch": True, "resume": True, "teacher": {"server": manners}}
+    section = present(getattr(recipe, stage)).model_dump(mode="json", exclude=excluded)
     shaping |= {"section": section, "prompt": recipe.model.prompt}
     if stage == "synth":
         source = feature_file(present(recipe.synth).features)

@@ -20,8 +20,7 @@ def count_usage(teacher: OpenAITeacherSettings | LocalTeacherSettings, tables: W
         prompt, completion = (pyarrow.compute.sum(column, min_count=0).as_py() for column in answers.columns)
         cost = 0.0
         if isinstance(teacher, OpenAITeacherSettings):
-            server = teacher.server
-            cost = (prompt * server.prompt_price + completion * server.completion_price) / 1e6
+            cost = teacher.server.cost(prompt, completion)
         usage[stage] = Usage(len(answers), prompt_tokens=prompt, completion_tokens=completion, cost=cost)
     return usage
 

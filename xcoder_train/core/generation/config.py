@@ -1,8 +1,9 @@
 """Settings of generation: how completions are sampled and what serves them."""
 
+import re
 from typing import Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from xcoder_train.core.settings import Settings
 
@@ -26,17 +27,22 @@ class SamplingSettings(Settings):
     """Completions that reach this length without a stop token are truncated, and counted as such."""
 
 
+# What of a server's settings its answers depend on; the others say how fast and how patiently it is asked.
+SHAPING_SERVER_SETTINGS = frozenset({"model", "kind", "extra_body"})
+
+
 class ServerSettings(Settings):
     """A server that speaks OpenAI's chat completions protocol, and how it is asked."""
 
-    base_url: str = Field(pattern=r"^https?://[^@]+$")
-    """Where the protocol begins, as `http://localhost:8000/v1`; no user name or key in it. A server that moves serves
-    the same model: this is no part of what makes a result another result."""
+    base_url: str
+    """Where the protocol begins, as `http://localhost:8000/v1`; no user name or key in it. A server that has moved
+    serves the same model, so another URL makes nothing anew."""
 
     model: str | None = None
-    """The name under which the server knows the model; in an evaluation, `model.path` when left out."""
+    """The name under which the server knows the model; when left out, the path or hub name of the model that is asked
+    for, which is what `vllm serve PATH` calls it."""
 
-    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    api_key_env: str | None = None
     """The NAME of the environment variable that holds the key, never the key itself; none for a server without keys."""
 
     kind: Literal["openai", "vllm", "sglang"] = "openai"
@@ -80,6 +86,23 @@ class ServerSettings(Settings):
 
     completion_price: float = Field(default=0.0, ge=0)
     """Price of a million completion tokens, in the same currency."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_secret(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^@?#\s]+", url):
+            raise ValueError("expected http:// or https:// with a host and a path, and no user, key or query in it")
+        return url
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _is_a_name(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+            raise ValueError(
+                "expected the NAME of an environment variable in capitals, as OPENAI_API_KEY; a key never stands "
+                "in a recipe itself"
+            )
+        return name
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """What so many tokens cost."""
