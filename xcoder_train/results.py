@@ -183,8 +183,7 @@ def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
     shaping |= {"section": section, "prompt": recipe.model.prompt}
     if stage == "synth":
         source = feature_file(present(recipe.synth).features)
-        shaping |= {} if source is None else {"features": _file_identity(source)}
-        return shaping | {"policy": recipe.judge.policy}
+        return shaping | {"policy": recipe.judge.policy, "features": None if source is None else _file_identity(source)}
     if stage == "sft" or not _has_result(recipe, "sft"):
         shaping["model"] = _model_identity(recipe)
     if stage == "grpo":
@@ -203,13 +202,16 @@ def _model_identity(recipe: Recipe) -> Any:
 
 
 def _benchmark_identity(recipe: Recipe, benchmark: str) -> list[str]:
+    """`heldout` is its synthesis, any other benchmark its file."""
     if benchmark == "heldout":
         return [benchmark, stage_key(recipe, "synth")]
     return _file_identity(Path(benchmark.removeprefix("file:")))
 
 
 def _file_identity(path: Path) -> list[str]:
-    """The file's size with the hash of its first and last MiB, as files reach GBs."""
+    """A file is its size with the hash of its first and last MiB, as files reach GBs."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist, and the recipe reads it")
     mebibyte = 1 << 20
     with open(path, "rb") as stream:
         digest = hashlib.sha256(stream.read(mebibyte))
