@@ -54,6 +54,10 @@ def read_json_strictly(text: str) -> Any:
         raise AnswerError("the JSON is nested too deeply") from error
     except UnicodeEncodeError as error:
         raise AnswerError("the JSON holds half of a surrogate pair, which is no text") from error
+    except AnswerError:
+        raise
+    except ValueError as error:  # Python reads no numbers of thousands of digits
+        raise AnswerError(f"the JSON cannot be read: {error}") from error
     return value
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synth.features.config import feature_file
 from xcoder_train.config import GrpoSettings, LaunchSettings, SftSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.records import check_tables
@@ -32,6 +33,7 @@ def find_conflicts(recipe: "Recipe") -> list[Conflict]:
         *_stages(recipe),
         *_starting_points(recipe),
         *_splits(recipe),
+        *_features(recipe),
         *_evaluation(recipe),
         *_batches(recipe),
         *_training(recipe),
@@ -103,6 +105,12 @@ def _splits(recipe: "Recipe") -> Iterator[Conflict]:
         yield _conflict(
             "the benchmark `heldout` needs a split with `use: evaluation`", "synth.splits", "evaluation.benchmarks"
         )
+
+
+def _features(recipe: "Recipe") -> Iterator[Conflict]:
+    source = None if recipe.synth is None else feature_file(recipe.synth.features)
+    if source is not None and not source.is_file():
+        yield _conflict("there is no such file", "synth.features.source.path")
 
 
 def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synth.features.config import feature_file
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.generation.config import SHAPING_SERVER_SETTINGS, ServerSettings
 from xcoder_train.core.stage import RESULT_FILE
@@ -181,7 +182,7 @@ def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
     section = present(getattr(recipe, stage)).model_dump(mode="json", exclude=excluded)
     shaping |= {"section": section, "prompt": recipe.model.prompt}
     if stage == "synth":
-        source = getattr(present(recipe.synth).features.source, "path", None)
+        source = feature_file(present(recipe.synth).features)
         return shaping | {"policy": recipe.judge.policy, "features": None if source is None else _file_identity(source)}
     if stage == "sft" or not _has_result(recipe, "sft"):
         shaping["model"] = _model_identity(recipe)

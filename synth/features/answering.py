@@ -45,7 +45,7 @@ def hold_dialogues(
     if not store.is_sealed:
         unanswered: list[FeatureAnswer] = []
         with Progress(title, total, "questions", done=len(store.keys)) as progress:
-            for ended in interview.hold(_new(dialogues, store)):
+            for ended in interview.hold(_new(dialogues, store, progress)):
                 progress.advance(1)
                 if isinstance(ended.outcome, Unanswered):
                     unanswered.append(FeatureAnswer(ended.key, (), f"unanswered: {ended.outcome.reason}"))
@@ -66,12 +66,15 @@ def hold_dialogues(
 
 
 def _new(
-    dialogues: Iterable[tuple[str, Dialogue[Paths] | FeatureAnswer]], store: RecordStore[FeatureAnswer]
+    dialogues: Iterable[tuple[str, Dialogue[Paths] | FeatureAnswer]],
+    store: RecordStore[FeatureAnswer],
+    progress: Progress,
 ) -> Iterator[tuple[str, Dialogue[Paths]]]:
     for key, dialogue in dialogues:
         if (key,) in store.keys:
             continue
         if isinstance(dialogue, FeatureAnswer):
             store.append(dialogue)
+            progress.advance(1)
         else:
             yield key, dialogue

@@ -63,6 +63,15 @@ class TreeFile(Settings):
     """The file."""
 
 
+class XcoderTree(Settings):
+    """X-Coder's merged tree, `feature_evoled.json`: JSON nested by category, leaves in lists."""
+
+    kind: Literal["xcoder_tree"]
+
+    path: Path
+    """The file."""
+
+
 class XcoderRows(Settings):
     """X-Coder's published feature rows: each row is a subtree as it is, and nothing is drawn or evolved."""
 
@@ -87,7 +96,7 @@ class Snippets(Settings):
     """Column of the solution: text, or a list of which the first is taken. None where there are no solutions."""
 
     limit: int | None = Field(default=None, ge=1)
-    """Only so many snippets, the first ones; all when left out."""
+    """Only so many rows, the first ones; all when left out."""
 
     maximum_characters: int = Field(default=30_000, ge=1)
     """Snippets that are longer in all are set aside: they would be cut off in a model's context."""
@@ -112,7 +121,9 @@ class EvolutionSettings(Settings):
 class FeatureSettings(Settings):
     """What tasks can be about, for a language model as the teacher."""
 
-    source: Annotated[BuiltinTree | TreeFile | XcoderRows | Snippets, Field(discriminator="kind")] = BuiltinTree()
+    source: Annotated[BuiltinTree | TreeFile | XcoderTree | XcoderRows | Snippets, Field(discriminator="kind")] = (
+        BuiltinTree()
+    )
     """Where features come from."""
 
     evolution: EvolutionSettings = EvolutionSettings()
@@ -131,3 +142,8 @@ class FeatureSettings(Settings):
                 "evolution.rounds cannot be set with the source xcoder_rows, whose rows are subtrees already"
             )
         return self
+
+
+def feature_file(settings: FeatureSettings) -> Path | None:
+    """The file that features come from, whose content shapes the result as the settings do."""
+    return None if isinstance(settings.source, BuiltinTree) else settings.source.path

@@ -47,17 +47,13 @@ _SYNONYMS = {
     "union find": "disjoint set union",
     "disjoint set": "disjoint set union",
     "binary indexed tree": "fenwick tree",
-    "binary lifting lowest common ancestor": "lowest common ancestor by binary lifting",
-    "lowest common ancestor with binary lifting": "lowest common ancestor by binary lifting",
     "binary search on answer": "binary search on the answer",
     "binary search over the answer": "binary search on the answer",
     "binary search over answer": "binary search on the answer",
-    "parallel array": "structure of array",
     "bitmask dynamic programming": "dynamic programming over bitmask",
     "dynamic programming with bitmask": "dynamic programming over bitmask",
     "dynamic programming on tree": "tree dynamic programming",
     "quick select": "quickselect",
-    "merge sorting": "merge sort",
     "mergesort": "merge sort",
     "quicksort": "quick sort",
     "heapsort": "heap sort",
@@ -68,8 +64,15 @@ _SYNONYMS = {
     "topological ordering": "topological sort",
 }
 
-_NOT_PLURAL = {"series", "always", "plus", "minus", "towers", "nimbers"}
-_PLURALS = {"indices": "index", "vertices": "vertex", "matrices": "matrix", "maxima": "maximum", "minima": "minimum"}
+_NOT_PLURAL = {"series", "always"}
+_PLURALS = {
+    "indices": "index",
+    "vertices": "vertex",
+    "matrices": "matrix",
+    "maxima": "maximum",
+    "minima": "minimum",
+    "caches": "cache",
+}
 
 _SPACING = re.compile(r"[\s\-_‐-―]+")
 _POSSESSIVE = re.compile(r"['’]s\b|(?<=s)['’](?=\s|$)")
@@ -108,7 +111,7 @@ def _singular(word: str) -> str:
         return word
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
-    if word.endswith(("sses", "xes", "ches", "shes", "zes")):
+    if word.endswith(("sses", "xes", "ches", "shes")):
         return word[:-2]
     if word.endswith("s") and not word.endswith(("ss", "us", "is", "os")):
         return word[:-1]

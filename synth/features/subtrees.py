@@ -40,7 +40,6 @@ class Subtree:
 class _Branch:
     """A node made ready for drawing: its children with and without children of their own."""
 
-    path: str
     inner: "list[_Branch]" = field(default_factory=list)
     leaves: list[str] = field(default_factory=list)
     inner_weights: list[int] = field(default_factory=list)
@@ -114,7 +113,7 @@ def _sample(
 
 
 def _branch(node: Feature, path: str) -> _Branch:
-    branch = _Branch(path)
+    branch = _Branch()
     for child in node.sorted_children():
         below = f"{path}/{child.name}" if path else child.name
         weight = max(child.count, 1)

@@ -169,14 +169,18 @@ def _add_nested(node: Feature, value: Any, path: tuple[str, ...]) -> None:
             elif isinstance(item, dict):
                 _add_nested(node, item, path)
             else:
-                raise TreeError(f"expected names of features {_place(path)}, found {json.dumps(item)[:60]}")
+                raise TreeError(
+                    f"expected names of features {_place(path)}, found {json.dumps(item, default=repr)[:60]}"
+                )
     else:
-        raise TreeError(f"expected names of features {_place(path)}, found {json.dumps(value)[:60]}")
+        raise TreeError(f"expected names of features {_place(path)}, found {json.dumps(value, default=repr)[:60]}")
 
 
 def _check_name(name: str, path: tuple[str, ...]) -> None:
     if len(name) > MAXIMUM_NAME:
         raise TreeError(f"a name of {len(name)} characters {_place(path)}; at most {MAXIMUM_NAME} are a name")
+    if not clean_name(name).isprintable():
+        raise TreeError(f"{name!r} {_place(path)} holds characters that cannot be shown")
     if not normal_form(name):
         raise TreeError(f"{name!r} {_place(path)} names no feature")
 

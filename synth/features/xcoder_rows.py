@@ -1,4 +1,4 @@
-"""X-Coder's published feature rows, each a subtree that one task is made from.
+"""X-Coder's published feature files: rows, each a subtree that one task is made from, and the tree they come from.
 
 A row is `{"features": nested objects whose leaves are lists of strings, "mandatory_features": [...], "idx": int,
 "leaf_count": int}`; later files add `"shape"`, and `mandatory_features` may be missing. `features` may be JSON text.
@@ -12,10 +12,11 @@ from synth.answers import AnswerError, read_json_strictly
 from synth.features.names import normal_form
 from synth.features.rows import BadRow, read_rows
 from synth.features.subtrees import Subtree, digest
-from synth.features.tree import TreeError, tree_from_nested
+from synth.features.tree import FeatureTree, TreeError, tree_from_nested
+from xcoder_train.core.errors import InputError
 
 LANGUAGE_CATEGORY = "programming language"
-"""A category of early rows that says nothing of the task; X-Coder's own sampler drops it too."""
+"""A category that says nothing of the task; X-Coder's own sampler drops it too."""
 
 
 def read_xcoder_rows(path: Path) -> Iterator[Subtree | BadRow]:
@@ -46,6 +47,17 @@ def read_xcoder_rows(path: Path) -> Iterator[Subtree | BadRow]:
         yield subtree
 
 
+def read_published_tree(path: Path) -> FeatureTree:
+    """The tree of X-Coder's `feature_evoled.json`, nested JSON. Raises `InputError` for a file that holds none."""
+    try:
+        value = read_json_strictly(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise TreeError("expected an object whose keys are categories")
+        return _tree(value)
+    except (OSError, UnicodeDecodeError, TreeError, AnswerError) as error:
+        raise InputError(f"{path} is not a feature tree: {error}") from error
+
+
 def _subtree(row: dict[str, Any]) -> Subtree:
     for key in ("features", "idx"):
         if row.get(key) is None:
@@ -58,11 +70,15 @@ def _subtree(row: dict[str, Any]) -> Subtree:
         features = read_json_strictly(features)
     if not isinstance(features, dict):
         raise TreeError("`features` must be an object of categories")
-    kept = {name: value for name, value in features.items() if normal_form(name) != LANGUAGE_CATEGORY}
-    leaves = tuple(tree_from_nested(_without_empty(kept)).leaves())
+    leaves = tuple(_tree(features).leaves())
     if not leaves:
         raise TreeError("`features` holds no feature")
     return Subtree(index, leaves, _mandatory(row.get("mandatory_features"), leaves))
+
+
+def _tree(features: dict[str, Any]) -> FeatureTree:
+    kept = {name: value for name, value in features.items() if normal_form(name) != LANGUAGE_CATEGORY}
+    return tree_from_nested(_without_empty(kept))
 
 
 def _mandatory(names: Any, leaves: tuple[str, ...]) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ def test_a_yaml_block_is_read_as_yaml(tag: str) -> None:
         (fenced('{"a": NaN}'), "NaN is not a number"),
         (fenced('"\\ud800"'), "surrogate"),
         (fenced("[" * 100_000), "too deeply"),
+        (fenced("9" * 5000), "cannot be read"),
         (fenced("a: 1\na: 2", "yaml"), "line:2: duplicate key"),
         (fenced("print(1)", "python"), "tagged `python`"),
     ],

@@ -135,6 +135,13 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         (["grpo=null"], "`rl` is what the stage `grpo` trains"),
         (["synth=null"], "needs tasks: give a `synth:` section or `inputs.synth`"),
         (["synth.splits.unsolved=null"], "`grpo` needs a split with `use: rl`"),
+        (
+            [
+                "synth.teacher={kind: openai, server: {base_url: 'http://localhost/v1', model: m}}",
+                "synth.features.source={kind: xcoder_rows, path: missing.jsonl}",
+            ],
+            'synth.features.source.path = "missing.jsonl": there is no such file',
+        ),
         (["synth.splits.held=null"], "the benchmark `heldout` needs a split with `use: evaluation`"),
         (["inputs.sft=runs/other"], "this recipe has a `sft:` section of its own"),
         (["model.path=some/model"], "exclude each other"),

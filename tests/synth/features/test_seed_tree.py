@@ -41,3 +41,8 @@ def test_no_leaf_is_also_a_branch_of_its_category() -> None:
 def test_names_are_short_and_clean() -> None:
     written = written_leaves(read_yaml_file(SEED_TREE).plain())
     assert [name for name in written if len(name) > 60 or clean_name(name) != name.replace("/", "∕")] == []
+
+
+def test_a_normal_form_is_its_own_normal_form() -> None:
+    forms = {normal_form(name) for leaf in LEAVES for name in leaf.split("/")}
+    assert {form for form in forms if normal_form(form) != form} == set()

@@ -26,6 +26,8 @@ SECOND = {"Algorithms": {"Graphs": {"Shortest  paths": ["dijkstra's algorithm", 
         ("vertex", "Vertices"),
         ("bitmask DP", "dynamic programming over bitmasks", "DP with bitmask"),
         ("query", "queries"),
+        ("cache size", "cache sizes", "caches size"),
+        ("hash match", "hashes  matches"),
     ],
 )
 def test_spellings_of_one_feature_have_one_normal_form(names: tuple[str, ...]) -> None:
@@ -141,10 +143,12 @@ def test_a_file_that_is_no_tree_is_refused(tmp_path: Path, text: str) -> None:
     [
         (["a"], "categories"),
         ({"a": 3}, "below `a`, found 3"),
+        ({"a": b"bytes"}, "below `a`, found"),
         ({"a": {"b": [["c"]]}}, "below `a/b`"),
         ({"a": ["..."]}, "names no feature"),
         ({"a": ["x" * 300]}, "300 characters"),
         ({"": ["x"]}, "names no feature"),
+        ({"a": ["b\0c"]}, "cannot be shown"),
     ],
 )
 def test_values_that_are_no_tree_are_refused_with_their_place(value: object, said: str) -> None:

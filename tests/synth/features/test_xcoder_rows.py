@@ -10,7 +10,7 @@ import pytest
 
 from synth.features.rows import BadRow
 from synth.features.subtrees import Subtree
-from synth.features.xcoder_rows import read_xcoder_rows
+from synth.features.xcoder_rows import read_published_tree, read_xcoder_rows
 from xcoder_train.core.errors import InputError
 
 GOOD: dict[str, Any] = {
@@ -126,3 +126,12 @@ def test_a_file_of_another_format_or_none_is_an_input_error(tmp_path: Path, name
     (tmp_path / name).write_bytes(b"[\xff\xfe")
     with pytest.raises(InputError, match=name):
         list(read_xcoder_rows(tmp_path / name))
+
+
+def test_the_published_tree_is_read_without_language_and_empty_branches(tmp_path: Path) -> None:
+    (tmp_path / "tree.json").write_text(json.dumps(GOOD["features"]))
+    assert tuple(read_published_tree(tmp_path / "tree.json").leaves()) == LEAVES
+    for text in ("[]", "{", '{"a": 3}', "version https://git-lfs.github.com/spec/v1"):
+        (tmp_path / "tree.json").write_text(text)
+        with pytest.raises(InputError, match="tree.json is not a feature tree"):
+            read_published_tree(tmp_path / "tree.json")
