@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from synth.config import SynthSettings
+from synth.config import LANGUAGE_MODEL_SECTIONS, SynthSettings
 from synth.funnel import SplitFunnel
 
 _WHAT = {
@@ -19,7 +19,7 @@ _WHAT = {
 }
 
 
-_PRIVATE: dict[str, Any] = {"teacher": {"server": {"base_url", "api_key_env"}}, "features": {"tree"}}
+_PRIVATE: dict[str, Any] = {"teacher": {"server": {"base_url", "api_key_env"}}, "features": {"source": {"path"}}}
 """Settings that name places of the one who made the data."""
 
 
@@ -37,7 +37,8 @@ def write_card(use: str, rows: int, settings: SynthSettings, seed: int, funnels:
     ]
     for name, funnel in ours.items():
         sections += [f"## Split `{name}`", _funnel_table(funnel), _confidence(funnel)]
-    recipe = json.dumps({"seed": seed, "synth": settings.model_dump(mode="json", exclude=_PRIVATE)}, indent=2)
+    without = dict.fromkeys(LANGUAGE_MODEL_SECTIONS, True) if settings.teacher.kind == "procedural" else _PRIVATE
+    recipe = json.dumps({"seed": seed, "synth": settings.model_dump(mode="json", exclude=without)}, indent=2)
     sections += ["## Recipe", f"```json\n{recipe}\n```", "## Licence", _licence(settings)]
     return "\n\n".join(sections) + "\n"
 

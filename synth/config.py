@@ -147,6 +147,10 @@ class CleaningSettings(Settings):
     """MinHash permutations."""
 
 
+LANGUAGE_MODEL_SECTIONS = ("features", "tasks", "inputs", "solutions")
+"""Sections that mean nothing to the procedural teacher."""
+
+
 class SynthSettings(Settings):
     """The `synth:` section of a recipe."""
 
@@ -208,8 +212,8 @@ class SynthSettings(Settings):
     @model_validator(mode="after")
     def _sections_are_for_this_teacher(self) -> "SynthSettings":
         if self.teacher.kind == "procedural":
-            for section in ("features", "tasks", "inputs", "solutions"):
-                if section in self.model_fields_set:
+            for section in LANGUAGE_MODEL_SECTIONS:
+                if getattr(self, section) != type(self).model_fields[section].default:
                     raise ValueError(
                         f"`{section}` says how a language model is asked, and the teacher is procedural; leave it out, "
                         "or give a `teacher` of kind openai, vllm or transformers"

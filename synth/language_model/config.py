@@ -41,7 +41,7 @@ class InputSettings(Settings):
     brute_force: bool = True
     """Ask for a slow and simple solution, which votes on the smaller half of a task's inputs."""
 
-    largest_kib: int = Field(default=1024, ge=1)
+    largest_kib: int = Field(default=1024, ge=1, le=1 << 20)
     """Inputs above this size are dropped, in KiB."""
 
     limit_seconds: float = Field(default=10.0, gt=0)

@@ -21,8 +21,8 @@ from xcoder_train.core.errors import InfrastructureError
 from xcoder_train.core.problem import Limits, Origin
 from xcoder_train.core.seeds import derive_seed
 
-TASKS_AT_ONCE = 256
-"""Tasks whose programs are run together."""
+TASKS_AT_ONCE = 128
+"""Tasks whose programs are run together; their inputs are in memory at the same time."""
 
 SPARE = 2
 """A generator is run this many times as often as inputs are wanted from it: some repeat or are refused."""

@@ -1,5 +1,6 @@
 """A language model as the teacher: dialogues for tasks, inputs and solutions, with every answer kept as it comes."""
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from xcoder_train.core.problem import Limits
 
 @dataclass(frozen=True)
 class LanguageModelTeacher:
-    """Answers for one run. The model is loaded when it is first asked; a run whose answers are all kept needs none."""
+    """Answers for one run. The model is loaded by the first stage that asks it; stages that are done do not."""
 
     settings: SynthSettings
     teacher: OpenAITeacherSettings | LocalTeacherSettings
@@ -50,7 +51,8 @@ class LanguageModelTeacher:
     def inputs(self, tasks: Iterable[Task], count: int) -> Iterator[TaskInputs | Quarantined]:
         """At most `count` test inputs of each task, after what was set aside on the way to them."""
         settings = self.settings.inputs
-        with self._interview("inputs", self.teacher.sampling.inputs) as interview, Judge(self.judge_settings) as judge:
+        most_written = self.judge_settings.model_copy(update={"output_mib": math.ceil(settings.largest_kib / 1024)})
+        with self._interview("inputs", self.teacher.sampling.inputs) as interview, Judge(most_written) as judge:
             unanswered: list[Quarantined] = []
 
             def written() -> Iterator[Written]:
