@@ -78,7 +78,7 @@ def grpo(recipe: RecipePath, overrides: Overrides = None, break_lock: BreakLock 
 @app.command("eval")
 def evaluate(
     recipe: Annotated[
-        str | None, typer.Argument(metavar="[RECIPE]", help="YAML file of the experiment.", show_default=False)
+        str | None, typer.Argument(metavar="RECIPE", help="YAML file of the experiment.", show_default=False)
     ] = None,
     overrides: Overrides = None,
     model: Annotated[
@@ -92,7 +92,7 @@ def evaluate(
     ] = None,
     break_lock: BreakLock = False,
 ) -> None:
-    """Measure pass@k: of every model of a recipe, or of one --model on some --benchmark."""
+    """Measure pass@k of a recipe's models, or of one --model."""
     if model is None:
         if recipe is None or benchmark or server:
             raise typer.BadParameter("expected a RECIPE, or --model M --benchmark file:PATH [--server URL]")

@@ -96,6 +96,8 @@ def test_every_request_gets_its_answer_whether_kept_or_new(
     with Answers(path) as sealed:
         assert len(list(sealed.ask(generator, requests(9), SAMPLING))) == 9
         assert {answer.purpose for answer in sealed.kept()} == {"tasks"}
+        with pytest.raises(RuntimeError, match="is sealed"):
+            list(sealed.ask(generator, requests(10), SAMPLING))
     assert len(server.calls) == 9
 
 

@@ -10,10 +10,11 @@ from synth.config import InputSettings, SolutionSettings
 from synth.features.subtrees import Subtree
 from synth.language_model.programs import ask_programs, read_inputs, read_program
 from synth.language_model.solutions import read_solution
-from synth.language_model.tasks import Selection, Statement, read_selection, read_signature, read_statement
+from synth.language_model.tasks import Selection, Statement, ask_task, read_selection, read_signature, read_statement
 from synth.tables import Task
+from synth.teacher import TaskOrder
 from xcoder_train.core.generation.request import Completion
-from xcoder_train.core.problem import Problem
+from xcoder_train.core.problem import Limits, Problem
 
 SUBTREE = Subtree(0, ("algorithm/graph/BFS", "algorithm/graph/DFS", "data structure/heap"), ("data structure/heap",))
 STARTER = "class Solution:\n    def best(self, nums: list[int], k: int) -> list[list[str]]:"
@@ -162,3 +163,24 @@ def test_only_what_the_settings_want_is_asked(share: float, asked: list[str]) ->
             sent = (("edge", "1\n"),) if question.name == "write_inputs" else "print(1)\n"
     except StopIteration:
         assert names == asked
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_a_task_is_written_from_the_selection_or_in_one_stage_from_the_whole_subtree(stages: int) -> None:
+    order = TaskOrder(4, "000-a-00000004", "a", "sft", 1, "atcoder")
+    dialogue = ask_task(order, SUBTREE, stages, Limits(3.0, 256), "a model")
+    question = next(dialogue)
+    if stages == 2:
+        assert question.name == "select_features"
+        question = dialogue.send(Selection((("data structure/heap", "keeps order"),), "only that"))
+    assert question.name == "write_task"
+    prompt = question.messages[-1]["content"]
+    assert ("algorithm/graph/DFS" in prompt) == (stages == 1)
+    assert ("They are combined like this: only that" in prompt) == (stages == 2)
+    assert "The style is that of AtCoder" in prompt
+    with pytest.raises(StopIteration) as end:
+        dialogue.send(Statement("Sort it.", None, None))
+    task = end.value.value
+    assert (task.problem.statement, task.problem.io, task.problem.limits) == ("Sort it.", "stdin", Limits(3.0, 256))
+    assert task.problem.features == (SUBTREE.leaves if stages == 1 else ("data structure/heap",))
+    assert task.depth == len(task.problem.features) and task.pipeline is None

@@ -64,6 +64,8 @@ class Answers:
                 if request.id in asked or request.id in kept:
                     raise InputError(f"two requests have the id {request.id!r}")
                 known = self._asked.get(request.id)
+                if known is None and self._store.is_sealed:
+                    raise RuntimeError(f"{self._store.path} is sealed; nothing new can be asked: {request.id!r}")
                 if known is None:
                     asked[request.id] = (fingerprint, request.purpose)
                     yield request

@@ -69,7 +69,8 @@ class ServerSettings(Settings):
     """Seconds of a whole attempt."""
 
     longest_wait: float = Field(default=60.0, gt=0)
-    """Seconds between two attempts grow from at most 1 to at most this; a server's `retry-after` may ask for more."""
+    """Seconds between two attempts grow from at most 1 to at most this; a server's `retry-after` may ask for more,
+    up to `give_up_after`."""
 
     give_up_after: float = Field(default=600.0, gt=0)
     """Seconds for which the server cannot be reached at all before the run ends; it goes on from there later."""

@@ -176,7 +176,8 @@ class OpenAIGenerator:
                     return self._unanswered(request, f"{meaning.reason} (attempt {attempts} of {attempts})")
                 failures += 1
                 self._count(request, retries=1)
-                await asyncio.sleep(max(meaning.wait, self._backoff(failures)))
+                told = min(meaning.wait, self.settings.give_up_after)
+                await asyncio.sleep(max(told, self._backoff(failures)))
         return self._completion(request, answer)
 
     async def _attempt(self, request: Request, sampling: SamplingSettings) -> ServerAnswer:
