@@ -19,7 +19,7 @@ _WHAT = {
 }
 
 
-_PRIVATE: dict[str, Any] = {"teacher": {"server": {"base_url", "api_key_env"}}, "features": {"tree"}}
+_PRIVATE: dict[str, Any] = {"teacher": {"server": {"base_url", "api_key_env"}}, "features": {"source": {"path"}}}
 """Settings that name places of the one who made the data."""
 
 

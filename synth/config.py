@@ -209,7 +209,7 @@ class SynthSettings(Settings):
     def _sections_are_for_this_teacher(self) -> "SynthSettings":
         if self.teacher.kind == "procedural":
             for section in ("features", "tasks", "inputs", "solutions"):
-                if section in self.model_fields_set:
+                if getattr(self, section) != type(self).model_fields[section].default:
                     raise ValueError(
                         f"`{section}` says how a language model is asked, and the teacher is procedural; leave it out, "
                         "or give a `teacher` of kind openai, vllm or transformers"
