@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from synth.features.config import ShapeSettings
-from synth.features.tree import Feature, FeatureTree, tree_from_leaves
+from synth.features.tree import Feature, FeatureTree
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.seeds import derive_seed
 
@@ -30,10 +30,6 @@ class Subtree:
     index: int
     leaves: tuple[str, ...]
     mandatory: tuple[str, ...] = ()
-
-    def tree(self) -> FeatureTree:
-        """The subtree as a tree."""
-        return tree_from_leaves(self.leaves)
 
 
 @dataclass(slots=True)

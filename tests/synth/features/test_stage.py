@@ -15,6 +15,8 @@ import pytest
 from openai_server import Call, Fault, OpenAIServer
 from pydantic import ValidationError
 
+from synth.card import write_card
+from synth.config import SynthSettings
 from synth.features.config import FeatureSettings
 from synth.features.rows import BadRow
 from synth.features.seed import seed_tree
@@ -141,6 +143,20 @@ def test_rows_are_the_subtrees_in_their_order_and_too_few_are_an_error(tmp_path:
     assert "not valid JSON" in bad.reason
     summary = json.loads((tmp_path / "features" / "features.json").read_text())
     assert summary == {"rows": {"used": 2, "quarantined": 1}}
+
+
+def test_the_card_of_a_dataset_says_the_source_and_not_where_its_file_lay() -> None:
+    server = {"base_url": "http://localhost/v1", "model": "m"}
+    settings = SynthSettings.model_validate(
+        {
+            "teacher": {"kind": "openai", "server": server},
+            "features": {"source": {"kind": "xcoder_rows", "path": "/home/someone/rows.jsonl"}},
+            "splits": {"train": {"use": "sft", "tasks": 2}},
+        }
+    )
+    card = write_card("sft", 2, settings, 1, {})
+    assert '"kind": "xcoder_rows"' in card
+    assert "someone" not in card
 
 
 def test_what_only_a_model_can_do_is_refused_without_one(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from synth.features.config import ShapeSettings
 from synth.features.seed import seed_tree
 from synth.features.subtrees import draw_subtrees
-from synth.features.tree import FeatureTree, tree_from_nested
+from synth.features.tree import FeatureTree, tree_from_leaves, tree_from_nested
 from xcoder_train.core.errors import InputError
 
 SEED = seed_tree()
@@ -31,7 +31,7 @@ def test_every_subtree_has_the_shape_and_only_leaves_of_the_tree() -> None:
         assert subtree.index == index
         assert set(subtree.leaves) <= known
         assert 6 <= len(subtree.leaves) <= 16
-        tree = subtree.tree()
+        tree = tree_from_leaves(subtree.leaves)
         widths["root"].add(len(tree.root.children))
         for _, node in tree.nodes():
             inner = sum(bool(child.children) for child in node.children.values())
