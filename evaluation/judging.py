@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from evaluation.samples import KEY, Sample
+from reward.checker import read_checker
 from reward.config import JudgeSettings
 from reward.extract import extract_code
 from reward.judge import Judge
@@ -152,6 +153,7 @@ def _submissions(
                     expected=tuple(case.expected for case in cases),
                     function_name=problems[problem_id].function_name,
                     limits=problems[problem_id].limits,
+                    checker=read_checker(problems[problem_id].checker),
                 )
 
 

@@ -183,6 +183,7 @@ class _WorkerThread(threading.Thread):
         self._tier = tier
         self._orders = orders
         self._closed = closed
+        self._workers: dict[bool, Worker] = {}
         self._worker: Worker | None = None
         self._current: _Order[Any] | None = None
         self._lock = threading.Lock()
@@ -200,7 +201,8 @@ class _WorkerThread(threading.Thread):
                     self._current = None
                 if self._worker is not None and self._worker.is_interrupted:  # too late: its job had just ended
                     self._drop_worker()
-        self._drop_worker()
+        for worker in self._workers.values():
+            worker.close()
 
     def interrupt(self, order: "_Order[Any] | None" = None) -> None:
         """Make a running job fail at once: that of `order` only, or whichever runs."""
@@ -216,7 +218,7 @@ class _WorkerThread(threading.Thread):
                 return task.infrastructure_failure("the deadline passed before the program was run")
             self._check_wanted(order)
             try:
-                worker = self._live_worker()
+                worker = self._live_worker(task.for_functions)
                 self._check_wanted(order)  # again, now that the worker can be interrupted: nothing slips in between
                 return task.carry_out(worker, deadline)
             except DeadlinePassed as error:
@@ -236,15 +238,19 @@ class _WorkerThread(threading.Thread):
         if order.is_abandoned:
             raise InfrastructureError("nobody waits for the verdict any more")
 
-    def _live_worker(self) -> Worker:
-        if self._worker is None:
-            worker = Worker(self._tier)
-            with self._lock:
-                self._worker = worker
-        return self._worker
+    def _live_worker(self, for_functions: bool) -> Worker:
+        """The worker of this kind, started where there is none; from here on it is the one that is interrupted."""
+        worker = self._workers.get(for_functions)
+        if worker is None:
+            worker = self._workers[for_functions] = Worker(self._tier, for_functions=for_functions)
+        with self._lock:
+            self._worker = worker
+        return worker
 
     def _drop_worker(self) -> None:
+        """Close the worker that was used last."""
         with self._lock:
             if self._worker is not None:
+                del self._workers[self._worker.for_functions]
                 self._worker.close()
                 self._worker = None

@@ -37,6 +37,8 @@ class Task(Protocol[Result]):
     """What a worker thread carries out."""
 
     submission: Submission
+    for_functions: bool
+    """Which kind of worker it needs."""
 
     def carry_out(self, worker: Worker, deadline: float | None) -> Result:
         """Run on `worker`. Raises `InfrastructureError`; may then be called again with a fresh worker."""
@@ -59,6 +61,7 @@ class JudgementTask:
         if submission.checker != LINES and settings.policy == "livecodebench":
             raise InputError(f"submission {submission.id!r} has a checker; the policy `livecodebench` has its own")
         self.submission = submission
+        self.for_functions = submission.function_name is not None or settings.policy == "livecodebench"
         self._settings = settings
         self._tier = tier
         self._stop = stop_at_first_failure
@@ -155,6 +158,7 @@ class ExecutionTask:
 
     def __init__(self, submission: Submission, settings: JudgeSettings, tier: str) -> None:
         self.submission = submission
+        self.for_functions = submission.function_name is not None
         self._settings = settings.model_copy(update={"policy": "faithful"})
         self._tier = tier
 

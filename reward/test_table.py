@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+from reward.checker import Checker, read_checker
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import atomic_path
 from xcoder_train.core.layout import SynthLayout
@@ -20,6 +21,7 @@ class ProblemTests:
     expected: tuple[str, ...]
     function_name: str | None
     limits: Limits
+    checker: Checker
 
 
 class TestTable:
@@ -41,9 +43,11 @@ class TestTable:
                     writer.write_table(table.combine_chunks())
         self._table = pyarrow.ipc.open_file(pyarrow.memory_map(str(cache))).read_all()
         self._rows = _spans(self._table.column("problem_id").to_pylist())
-        columns = ["problem_id", "function_name", "limits"]
+        columns = ["problem_id", "function_name", "limits", "checker"]
         problems = read_table(layout.problems, columns=columns).to_pylist()
-        self._problems = {row["problem_id"]: (row["function_name"], Limits(**row["limits"])) for row in problems}
+        self._problems = {
+            row["problem_id"]: (row["function_name"], Limits(**row["limits"]), row["checker"]) for row in problems
+        }
         self._at_most, self._seed = at_most, seed
 
     def __getitem__(self, problem_id: str) -> ProblemTests:
@@ -56,9 +60,13 @@ class TestTable:
             pick = random.Random(derive_seed(self._seed, "reward", "tests", problem_id))
             chosen = sorted(pick.sample(chosen, self._at_most))
         rows = self._table.take(chosen)
-        function_name, limits = self._problems[problem_id]
+        function_name, limits, checker = self._problems[problem_id]
         return ProblemTests(
-            tuple(rows.column("input").to_pylist()), tuple(rows.column("expected").to_pylist()), function_name, limits
+            tuple(rows.column("input").to_pylist()),
+            tuple(rows.column("expected").to_pylist()),
+            function_name,
+            limits,
+            read_checker(checker),
         )
 
 

@@ -64,7 +64,7 @@ def why_not(tier: str) -> str | None:
         return True
 
     try:
-        worker = Worker(tier)
+        worker = Worker(tier, for_functions=False)
         try:
             worker.run(PROBE_JOB, take)
         finally:

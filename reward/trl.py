@@ -96,6 +96,7 @@ class JudgedReward:
             expected=tests.expected,
             function_name=tests.function_name,
             limits=tests.limits,
+            checker=tests.checker,
         )
 
     def _log(

@@ -5,7 +5,7 @@ outputs never enter this module.
 """
 
 import contextlib
-import json
+import marshal
 import os
 import socket
 import stat
@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
 from pathlib import Path
-from typing import Any
 
 from reward.sandbox import protocol
 from reward.sandbox.filters import filters, native_filter
@@ -83,11 +82,15 @@ class DeadlinePassed(InfrastructureError):
 class Worker:
     """One zygote of a tier ("A" to "D", or "none"). Not for several threads at a time.
 
+    `for_functions` says which of the two kinds: function problems and the `livecodebench` policy need modules that
+    every other test would pay for.
+
     Raises `EnvironmentLacks` where the tier cannot be formed here.
     """
 
-    def __init__(self, tier: str) -> None:
+    def __init__(self, tier: str, *, for_functions: bool) -> None:
         self.tier = tier
+        self.for_functions = for_functions
         self._near: socket.socket | None = None
         self.is_interrupted = False
         self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -115,22 +118,21 @@ class Worker:
             raise
 
     def _start(self, root: str) -> None:
-        outer, inner, native = (*filters(self.tier == "D"), native_filter()) if self.tier != "none" else (b"", b"", b"")
+        programs = [] if self.tier == "none" else [*filters(self.tier == "D"), native_filter()]
         readable, listable, packages = _library_paths()
         start = {
             "tier": self.tier,
+            "for_functions": self.for_functions,
             "forget_path": root,
             "packages": packages,
             "readable": readable,
             "listable": listable,
-            "outer_bytes": len(outer),
-            "inner_bytes": len(inner),
-            "native_bytes": len(native),
+            "filter_bytes": [len(program) for program in programs],
         }
-        descriptor = _memfd("filters", [outer, inner, native])
+        descriptor = _memfd("filters", programs)
         self._control.settimeout(START_SECONDS)
         try:
-            socket.send_fds(self._control, [json.dumps(start).encode()], [descriptor])
+            socket.send_fds(self._control, [marshal.dumps(start)], [descriptor])
             answer = self._control.recv(4096)
         except OSError as error:
             raise InfrastructureError(f"the zygote did not start: {error}; {self._last_words()}") from error
@@ -138,9 +140,9 @@ class Worker:
             os.close(descriptor)
         if not answer:
             raise InfrastructureError(f"the zygote died while starting: {self._last_words()}")
-        said: dict[str, Any] = json.loads(answer)
-        if "lacks" in said:
-            raise EnvironmentLacks(f"isolation tier {self.tier} cannot be formed here: {said['lacks']}")
+        if answer.startswith(protocol.LACKS):
+            reason = answer.removeprefix(protocol.LACKS).decode("utf-8", "replace")
+            raise EnvironmentLacks(f"isolation tier {self.tier} cannot be formed here: {reason}")
 
     def run(self, job: Job, keep_going: Callable[[RawRun], bool], deadline: float | None = None) -> str | None:
         """Run a job, giving each test's `RawRun` to `keep_going` in order; where that says False the rest is dropped.

@@ -2,67 +2,86 @@
 
 The process ends without Python's own shutdown, which would cost more than everything else. So what shutdown does for
 an honest program is done by hand: threads are joined, exit functions run, files that the program left open flushed.
+
+Every object that is touched for the first time after a fork costs the copy of a page, and these are most of what a test
+costs. So whatever can be looked up before the fork is, and is held by a closure.
 """
 
+import _thread
 import atexit
-import json
 import os
-import signal
 import sys
-import time
+from collections.abc import Callable
 from types import CodeType
 from typing import Any, NoReturn
 
-from reward.sandbox.protocol import BETWEEN_SHARED_INPUTS, CALL_FAILED, CALL_RETURNED, SHARED_RECORD
-
 FileBase = __import__("_io")._IOBase
+OPENS_FILES = ("open", "Writer", "Wrapper", "FileIO")
+"""Names of which every program that leaves a file open has one."""
 
 
-def run_program(code: CodeType, scope: dict[str, Any]) -> NoReturn:
-    """Do what `python3 program.py` does, and exit with its status."""
-    status = 1
-    try:
-        status = _execute(code, scope)
-        _finish(scope)
-    except BaseException:
+def program_starter(
+    code: CodeType, scope: dict[str, Any], *_: Any, end: Callable[[int], NoReturn] = os._exit
+) -> Callable[[], NoReturn]:
+    """A function that does what `python3 program.py` does, and gives its exit status to `end`."""
+    run, modules, run_exit_functions, count_threads = exec, sys.modules, atexit._run_exitfuncs, _thread._count
+    original, system, may_leave_files = sys.__stdout__, sys, _names_one_of(code, OPENS_FILES)
+
+    def start() -> NoReturn:
         status = 1
-        _print_exception()
-    finally:
-        os._exit(status)
+        try:
+            try:
+                run(code, scope)
+                status = 0
+            except SystemExit as request:
+                status = _requested_status(request)
+            except BaseException:
+                print_exception()
+            if count_threads() and "threading" in modules:
+                modules["threading"]._shutdown()
+            run_exit_functions()
+            stdout = system.stdout
+            if stdout is original:
+                if stdout is not None and not stdout.closed:
+                    stdout.flush()
+            else:
+                _flush_both(stdout, original)
+            if may_leave_files:
+                for stream in scope.values():
+                    if isinstance(stream, FileBase) and not stream.closed:
+                        stream.flush()
+        except BaseException:
+            status = 1
+            print_exception()
+        finally:
+            end(status)
+
+    return start
 
 
-def _execute(code: CodeType, scope: dict[str, Any]) -> int:
-    try:
-        exec(code, scope)
-    except SystemExit as request:
-        if request.code is None:
-            return 0
-        if isinstance(request.code, int):
-            return request.code & 0xFF
-        print(request.code, file=sys.stderr)
-        return 1
-    except BaseException:
-        _print_exception()
-        return 1
-    return 0
+def _names_one_of(code: CodeType, names: tuple[str, ...]) -> bool:
+    if any(part in name for name in (*code.co_names, *code.co_varnames) for part in names):
+        return True
+    return any(isinstance(constant, CodeType) and _names_one_of(constant, names) for constant in code.co_consts)
 
 
-def _finish(scope: dict[str, Any]) -> None:
-    threading = sys.modules.get("threading")
-    if threading is not None and len(threading._active) > 1:
-        threading._shutdown()
-    atexit._run_exitfuncs()
-    stdout, original = sys.stdout, sys.__stdout__
-    if stdout is not None and not stdout.closed:
-        stdout.flush()
-    if original is not stdout and original is not None and not original.closed:
-        original.flush()
-    for stream in scope.values():
-        if isinstance(stream, FileBase) and not stream.closed:
+def _requested_status(request: SystemExit) -> int:
+    if request.code is None:
+        return 0
+    if isinstance(request.code, int):
+        return request.code & 0xFF
+    print(request.code, file=sys.stderr)
+    return 1
+
+
+def _flush_both(stdout: Any, original: Any) -> None:
+    for stream in (stdout, original):
+        if stream is not None and not stream.closed:
             stream.flush()
 
 
-def _print_exception() -> None:
+def print_exception() -> None:
+    """What Python prints for an exception that nobody caught, without the frames of this side."""
     error = sys.exc_info()[1]
     try:
         if error is not None:
@@ -71,70 +90,3 @@ def _print_exception() -> None:
         sys.stdout.flush()
     except BaseException:
         return
-
-
-def run_function(code: CodeType, scope: dict[str, Any], name: str, result: int) -> NoReturn:
-    """Call the function on the JSON arguments of standard input, write what it returns as JSON to `result`, and exit.
-
-    Tuples become lists, at any depth, and numpy's scalars plain numbers; what has no JSON form is an error of the
-    program. The call is a method of a fresh `Solution` where the program has that class, else a function of the module.
-    What the program prints goes to standard error.
-    """
-    status = 1
-    try:
-        arguments = _arguments(sys.stdin.read())
-        exec(code, scope)
-        _write_all(result, _call(scope, name, arguments))
-        status = 0
-    except BaseException:
-        _print_exception()
-    finally:
-        os._exit(status)
-
-
-def run_function_shared(code: CodeType, scope: dict[str, Any], name: str, result: int, seconds: float) -> NoReturn:
-    """The same for several inputs, one record of the result each; a call that fails does not end the others.
-
-    SIGPROF ends the process where a call takes more than about `seconds` of CPU time.
-    """
-    status = 1
-    try:
-        inputs = [_arguments(text) for text in sys.stdin.read().split(BETWEEN_SHARED_INPUTS)]
-        signal.setitimer(signal.ITIMER_PROF, seconds)
-        exec(code, scope)
-        for arguments in inputs:
-            signal.setitimer(signal.ITIMER_PROF, seconds)
-            started = time.process_time()
-            outcome, value = CALL_RETURNED, b""
-            try:
-                value = _call(scope, name, arguments)
-            except BaseException:
-                outcome = CALL_FAILED
-                _print_exception()
-            _write_all(result, SHARED_RECORD.pack(outcome, time.process_time() - started, len(value)) + value)
-        status = 0
-    except BaseException:
-        _print_exception()
-    finally:
-        os._exit(status)
-
-
-def _arguments(text: str) -> list[Any]:
-    return [json.loads(line) for line in text.split("\n") if line.strip()]
-
-
-def _call(scope: dict[str, Any], name: str, arguments: list[Any]) -> bytes:
-    function = getattr(scope["Solution"](), name) if "Solution" in scope else scope[name]
-    return json.dumps(function(*arguments), allow_nan=False, separators=(",", ":"), default=_plain_scalar).encode()
-
-
-def _plain_scalar(value: Any) -> Any:
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
-        return value.item()
-    raise TypeError(f"{type(value).__name__} is not a plain value")
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]

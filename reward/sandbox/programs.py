@@ -1,89 +1,78 @@
-"""The two kinds of program that a test's process can become: Python code in the process as it is, or an executable."""
+"""What a test's process can become: Python code run in the process as it is, or an executable.
+
+A `Mode` says how a job's source is made into a `Program`; `function_modes` holds those of function problems, which need
+more modules than every other program should pay for.
+"""
 
 import ctypes
 import os
 import resource
 import signal
-from dataclasses import dataclass
+from collections.abc import Callable
 from types import CodeType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from reward.sandbox import child, closed, kernel, livecodebench
-from reward.sandbox.protocol import FUNCTION, LIVECODEBENCH_FUNCTION, LIVECODEBENCH_PROGRAM, PROGRAM
+from reward.sandbox import child, kernel
+from reward.sandbox.protocol import PROGRAM
 
 EXTRA_DESCRIPTOR = 3
 """What a program has beside its standard streams: where a function's results go, or the executable."""
-CPU_BACKSTOP = 2
-"""RLIMIT_CPU as a multiple of the CPU limit, for a child whose template is gone."""
 SYS_EXECVEAT = {"x86_64": 322, "aarch64": 281}[os.uname().machine]
 AT_EMPTY_PATH = 0x1000
 EXECUTABLE_BYTES = 16 << 20
 """Address space for a static executable's own code and data, beside the memory limit."""
 
-
-@dataclass(slots=True)
-class PythonProgram:
-    """Compiled Python code with its globals; in the function modes, the function's `name`."""
-
-    mode: int
-    code: CodeType
-    scope: dict[str, Any]
-    name: str
-    call_cpu: float
-    is_closed: bool
-
-    @property
-    def prints(self) -> bool:
-        """True where standard output is the answer; else that is a record of what a function returned."""
-        return self.mode == PROGRAM
-
-    def extra_descriptor(self, output: int) -> int | None:
-        """What becomes `EXTRA_DESCRIPTOR`, if anything."""
-        return None if self.prints else output
-
-    def limit(self) -> None:
-        """Nothing beyond what the template has set."""
-
-    def run(self) -> NoReturn:
-        """Run in this process and end it."""
-        if self.is_closed:
-            closed.open_streams_by_descriptor()
-        if self.mode == PROGRAM:
-            child.run_program(self.code, self.scope)
-        if self.mode == FUNCTION:
-            child.run_function(self.code, self.scope, self.name, EXTRA_DESCRIPTOR)
-        if self.mode == LIVECODEBENCH_PROGRAM:
-            livecodebench.run_program(self.code, self.scope, EXTRA_DESCRIPTOR, self.call_cpu)
-        if self.mode == LIVECODEBENCH_FUNCTION:
-            livecodebench.run_function(self.code, self.scope, self.name, EXTRA_DESCRIPTOR, self.call_cpu)
-        child.run_function_shared(self.code, self.scope, self.name, EXTRA_DESCRIPTOR, CPU_BACKSTOP * self.call_cpu)
+Scope = dict[str, Any]
+Start = Callable[[], NoReturn]
 
 
-@dataclass(slots=True)
-class NativeProgram:
-    """A static executable in a sealed memfd. `memory` is its limit in bytes."""
+class Program(NamedTuple):
+    """`start` runs it in a test's process and ends that; `prepare` comes before the process's filter, where there is
+    something to do. Where it does not print its answer, it writes that to `EXTRA_DESCRIPTOR`."""
 
-    executable: int
-    memory: int
+    start: Start
     prints: bool = True
+    has_extra: bool = False
+    prepare: Callable[[], None] | None = None
 
-    def extra_descriptor(self, output: int) -> int | None:
-        """The executable: it stays reachable when everything else is closed."""
-        return self.executable
 
-    def limit(self) -> None:
+class Mode(NamedTuple):
+    """How Python source becomes a program: what it finds in `__name__`, whether it finds the prelude's names as
+    LiveCodeBench's function problems do, how it is compiled, and, from code, globals, the function's name and the CPU
+    seconds of a call, how it is started. `compile` raises whatever the compiler raises."""
+
+    module_name: str
+    has_prelude: bool
+    compile: Callable[[bytes], CodeType]
+    starter: Callable[[CodeType, Scope, str, float], Start]
+    prints: bool = False
+
+
+def compile_plain(source: bytes) -> CodeType:
+    """As `python3 program.py` compiles it."""
+    return compile(source, "program.py", "exec", dont_inherit=True)
+
+
+MODES = {PROGRAM: Mode("__main__", False, compile_plain, child.program_starter, prints=True)}
+"""What every zygote can run, beside executables."""
+
+
+def native_program(memory: int) -> Program:
+    """The static executable in a sealed memfd at `EXTRA_DESCRIPTOR`. `memory` is its limit in bytes."""
+
+    def prepare() -> None:
         """The memory limit without what Python itself needs, which also bounds the stack; signals as a program expects
         them, not as Python sets them."""
-        address_space = self.memory + EXECUTABLE_BYTES
+        address_space = memory + EXECUTABLE_BYTES
         _, hard = resource.getrlimit(resource.RLIMIT_STACK)
-        stack = self.memory if hard == resource.RLIM_INFINITY else min(self.memory, hard)
+        stack = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
         resource.setrlimit(resource.RLIMIT_STACK, (stack, hard))
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
 
-    def run(self) -> NoReturn:
+    def start() -> NoReturn:
         """Become the executable. Returns, to be killed as a failure of ours, only where the kernel refuses."""
         arguments = (ctypes.c_char_p * 2)(b"program", None)
         environment = (ctypes.c_char_p * 1)(None)
@@ -91,3 +80,5 @@ class NativeProgram:
             kernel.libc.syscall(SYS_EXECVEAT, EXTRA_DESCRIPTOR, b"", arguments, environment, AT_EMPTY_PATH), "execveat"
         )
         raise AssertionError("execveat returned")
+
+    return Program(start, has_extra=True, prepare=prepare)

@@ -1,18 +1,24 @@
 """What supervisor, zygote and template say to each other. Fixed-size binary records; nothing is ever unpickled.
 
-Supervisor to zygote, once: a `START` message with the filters and paths (JSON, from our own side). Per job: an 8-byte
-message (the job's wall-clock cap) with two descriptors, the job (a sealed memfd: header, input sizes, code, inputs)
-and the template's end of a result socket; a compiled program's executable is a third. Zygote to supervisor when every
-process of the job is dead: `DONE`. Template to supervisor on the result socket: one `RESULT` message per test, or one
-`COMPILE_ERROR`.
+Supervisor to zygote, once: a message with the tier and paths (marshalled by our own side) and a descriptor with the
+filters; the answer is `READY`, or `LACKS` and what is missing. Per job: an 8-byte message (the job's wall-clock cap)
+with two descriptors, the job (a sealed memfd: header, input sizes, code, inputs) and the template's end of a result
+socket; a compiled program's executable is a third. Zygote to supervisor when every process of the job is dead: `DONE`.
+Template to supervisor on the result socket: one `RESULT` message per test, or one `COMPILE_ERROR`.
 """
 
+import _socket  # without what `socket` adds, which every process of a job would carry
 import struct
+
+READY, LACKS = b"ready", b"lacks "
 
 PROGRAM, FUNCTION, FUNCTION_SHARED, LIVECODEBENCH_PROGRAM, LIVECODEBENCH_FUNCTION, NATIVE = range(6)
 """Modes of a job: program per test; function call per test; all function calls in one process; the official
 LiveCodeBench checker's ways to run either, all tests in one process; and an executable per test, which comes as a
 third descriptor."""
+
+CPU_BACKSTOP = 2
+"""Kernel limits on CPU time as a multiple of the limit that decides, for processes whose template is gone."""
 
 JOB_WALL = struct.Struct("<d")
 JOB = struct.Struct("<BBIIIqqddd")
@@ -37,3 +43,20 @@ SHARED_RECORD = struct.Struct("<Bdq")
 CALL_RETURNED, CALL_FAILED, CALL_TOO_LONG = range(3)
 BETWEEN_SHARED_INPUTS = "\0"
 """Never part of JSON, so it separates the inputs of a shared process."""
+
+
+def receive(control: _socket.socket, most_bytes: int, most_descriptors: int) -> tuple[bytes, list[int]]:
+    """A message and the descriptors that came with it."""
+    integer = struct.calcsize("i")
+    message, ancillary, _, _ = control.recvmsg(most_bytes, _socket.CMSG_SPACE(most_descriptors * integer))
+    descriptors: list[int] = []
+    for level, kind, data in ancillary:
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
+            count = len(data) // integer
+            descriptors += struct.unpack(f"{count}i", data[: count * integer])
+    return message, descriptors
+
+
+def send_with_descriptor(control: _socket.socket, message: bytes, descriptor: int) -> None:
+    """Send a message and a descriptor with it."""
+    control.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", descriptor))])

@@ -6,34 +6,30 @@ submission. What it reports is checked by the supervisor; if a hostile source to
 could falsify its own outputs only, and it does not know the expected ones.
 """
 
+import _socket
+import _thread
 import ctypes
-import fcntl
 import gc
 import math
 import os
 import resource
 import signal
-import socket
+import struct
 import sys
 import time
-from dataclasses import dataclass
 from types import CodeType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from reward.sandbox import closed, kernel, landlock, livecodebench, privileges
-from reward.sandbox.programs import CPU_BACKSTOP, EXTRA_DESCRIPTOR, NativeProgram, PythonProgram
+from reward.sandbox import closed, kernel, landlock, privileges, protocol
+from reward.sandbox.programs import EXECUTABLE_BYTES, EXTRA_DESCRIPTOR, Mode, Program, native_program
 from reward.sandbox.protocol import (
+    CPU_BACKSTOP,
     ERROR_TAIL_BYTES,
-    FUNCTION,
-    FUNCTION_SHARED,
     INLINE_BYTES,
     JOB,
     KIND_COMPILE_ERROR,
     KIND_RESULT,
-    LIVECODEBENCH_FUNCTION,
-    LIVECODEBENCH_PROGRAM,
     NATIVE,
-    PROGRAM,
     RESULT,
 )
 
@@ -70,21 +66,13 @@ IMPORTED_ONCE = frozenset(
 )
 """Imported in the template where the program names them. Their code is the environment's own, not the program's."""
 
-MODULE_NAMES = {
-    PROGRAM: "__main__",
-    FUNCTION: "solution",
-    FUNCTION_SHARED: "solution",
-    LIVECODEBENCH_PROGRAM: "tmp_sol",
-    LIVECODEBENCH_FUNCTION: "tmp_sol",
-}
-"""What a program finds in `__name__`, by mode."""
-
 FAILED = 70
 """Exit status of a template or child whose own machinery failed: the verdict is IE."""
 WOKEN_BY = {signal.SIGCHLD, signal.SIGIO}
 """Blocked and taken synchronously: a child ended; the supervisor closed the result socket (early stop, or it died) or
 the zygote died."""
 DESCRIPTORS = 96
+MOST_DESCRIPTORS = 1 << 16
 FUNCTION_RECURSION_LIMIT = 50_000
 BATCH_TESTS = 16
 """Tests whose memfds are made, and whose results are reported, together: what is done outside the loop of forks
@@ -96,6 +84,10 @@ TEMPLATE_CPU_SECONDS, TEMPLATE_CPU_SECONDS_PER_TEST = 2.0, 0.02
 CPU_CLOCK_OF_PROCESS = 0b010
 """clock_getcpuclockid(3): the low bits of the clock of a process's scheduled CPU time."""
 SHORTEST_NAP = 0.005
+LARGE_REQUEST = 1 << 16
+"""Bytes, above what malloc serves from its small bins and below what it maps."""
+CACHED_CHUNKS = 7
+"""Chunks of one size that malloc keeps at hand: a fork makes a lock, and finds one there."""
 STACK_BYTES = 64 << 20
 PR_SET_SECCOMP_SYSCALL_MODE = 1
 SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}[os.uname().machine]
@@ -111,8 +103,7 @@ class BpfProgram(ctypes.Structure):
         super().__init__(len(code) // 8, ctypes.addressof(self.code))
 
 
-@dataclass(slots=True)
-class Filters:
+class Filters(NamedTuple):
     """The seccomp filters: of a template, of a test's process on top of it, of a compiled program's template."""
 
     outer: BpfProgram
@@ -120,86 +111,108 @@ class Filters:
     native: BpfProgram
 
 
-@dataclass(slots=True)
-class Box:
-    """What every job of a zygote shares. `baseline` is the interpreter's own address space in bytes; `is_closed`
-    says that programs can open no file (tier D)."""
+class Box(NamedTuple):
+    """What every job of a zygote shares. `baseline` is the interpreter's own address space in bytes, `is_closed` says
+    that programs can open no file (tier D), `log` is where a template says what went wrong."""
 
     baseline: int
     is_closed: bool
     ruleset: int | None
     filters: Filters | None
+    modes: dict[int, Mode]
     prelude: dict[str, Any]
+    log: int
 
 
-def wait(pid: int, wall: float, cpu: float = math.inf) -> tuple[bool, int, resource.struct_rusage]:
-    """Reap `pid`, killing it at `wall` seconds of wall clock or `cpu` of CPU time: (killed, wait status, usage).
+def wait(pid: int, wall: float, cpu: float = math.inf) -> tuple[bool, int, float, int]:
+    """Reap `pid`, killing it at `wall` seconds of wall clock or `cpu` of CPU time: whether it was killed, its wait
+    status, the CPU seconds that it used, and its peak resident KiB.
 
     The CPU clock is read here because RLIMIT_CPU counts whole seconds of sampled time: on a crowded virtual machine
     it was seen to strike at 0.7 of the limit.
     """
     started = time.monotonic()
-    cpu_clock = (~pid << 3) | CPU_CLOCK_OF_PROCESS
     left = min(wall, cpu)
     while left > 0:
-        woken = signal.sigtimedwait(WOKEN_BY, left)
-        if woken is not None and woken.si_signo == signal.SIGIO:
+        if kernel.wait_for_signal(left) == signal.SIGIO:
             os.kill(pid, signal.SIGKILL)
             os._exit(0)
-        reaped, status, usage = os.wait4(pid, os.WNOHANG)
-        if reaped:
-            return False, status, usage
-        cpu_left = cpu - time.clock_gettime(cpu_clock)
+        if kernel.reap(pid, os.WNOHANG):
+            return False, *kernel.last_reaped()
+        cpu_left = cpu - time.clock_gettime((~pid << 3) | CPU_CLOCK_OF_PROCESS)
         left = min(wall - (time.monotonic() - started), max(cpu_left, SHORTEST_NAP) if cpu_left > 0 else 0)
     os.kill(pid, signal.SIGKILL)
-    _, status, usage = os.wait4(pid, 0)
-    return True, status, usage
+    kernel.reap(pid, 0)
+    return True, *kernel.last_reaped()
 
 
 def serve(descriptors: list[int], box: Box, zygote: int) -> NoReturn:
     """Run one job to its end. Raises only where our own machinery fails."""
-    job, result, *executable = descriptors
+    descriptor, result, *executable = descriptors
     os.setpgid(0, 0)
     privileges.die_with_parent(signal.SIGIO, zygote)  # which `wait` answers by killing the child
-    fcntl.fcntl(result, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(result, fcntl.F_SETFL, os.O_RDWR | os.O_ASYNC)
-    header = os.pread(job, JOB.size, 0)
-    mode, report_first, tests, code_bytes, name_bytes, memory, output, cpu, call_cpu, wall = JOB.unpack(header)
-    sizes = [int.from_bytes(os.pread(job, 8, JOB.size + 8 * i), "little") for i in range(tests)]
-    at = JOB.size + 8 * tests
-    source = os.pread(job, code_bytes, at)
-    name = os.pread(job, name_bytes, at + code_bytes).decode()
-    at += code_bytes + name_bytes
-    out = socket.socket(fileno=result)
-    restrict(box, mode, box.baseline + memory, max(output, *sizes))
-    program: PythonProgram | NativeProgram
+    kernel.notify(result, os.getpid())
+    job = read_job(descriptor)
+    out = _socket.socket(fileno=result)
+    restrict(box, job)
     if executable:
-        program = NativeProgram(executable[0], memory)
+        os.dup2(executable[0], EXTRA_DESCRIPTOR)
+        program = native_program(job.memory)
     else:
-        code = compile_source(source, mode, out)
-        for module in sorted(IMPORTED_ONCE.intersection(code.co_names)):
-            try:
-                __import__(module)
-            except Exception:  # the program meets the same error when it imports the module itself
-                continue
-        if box.is_closed:
-            closed.import_all(code, IMPORTED_ONCE)
-        program = PythonProgram(mode, code, make_scope(mode, box), name, call_cpu, box.is_closed)
-    own_cpu = time.process_time() + TEMPLATE_CPU_SECONDS + TEMPLATE_CPU_SECONDS_PER_TEST * tests
-    backstop = math.ceil(max(own_cpu, CPU_BACKSTOP * cpu))
+        program = python_program(box, job, out)
+    own_cpu = time.process_time() + TEMPLATE_CPU_SECONDS + TEMPLATE_CPU_SECONDS_PER_TEST * len(job.sizes)
+    backstop = math.ceil(max(own_cpu, CPU_BACKSTOP * job.cpu))
     resource.setrlimit(resource.RLIMIT_CPU, (backstop, backstop))
-    runner = Runner(program, box, job, out, cpu, wall)
     gc.freeze()
     gc.enable()
-    runner.run_all(at, sizes, bool(report_first))
+    tidy_heap()
+    run_all(program, box, job, out)
     os._exit(0)
 
 
-def restrict(box: Box, mode: int, address_space: int, file_bytes: int) -> None:
+class Job(NamedTuple):
+    """What the supervisor sent: see `protocol.JOB`. `sizes` are those of the inputs, which lie from `at` on in the file
+    of `descriptor`."""
+
+    descriptor: int
+    mode: int
+    report_first: bool
+    memory: int
+    output: int
+    cpu: float
+    call_cpu: float
+    wall: float
+    sizes: tuple[int, ...]
+    source: bytes
+    name: str
+    at: int
+
+
+def read_job(descriptor: int) -> Job:
+    """Everything but the inputs."""
+    header = os.pread(descriptor, JOB.size, 0)
+    mode, report_first, tests, code_bytes, name_bytes, memory, output, cpu, call_cpu, wall = JOB.unpack(header)
+    text = os.pread(descriptor, 8 * tests + code_bytes + name_bytes, JOB.size)
+    sizes, code_at = struct.unpack_from(f"<{tests}Q", text), 8 * tests
+    name_at = code_at + code_bytes
+    source, name, at = text[code_at:name_at], text[name_at:].decode(), JOB.size + len(text)
+    return Job(descriptor, mode, report_first, memory, output, cpu, call_cpu, wall, sizes, source, name, at)
+
+
+def tidy_heap() -> None:
+    """Have malloc sort its free chunks now, which it would otherwise do in each process that is forked from here."""
+    kernel.free(kernel.malloc(LARGE_REQUEST))
+    locks = [_thread.allocate_lock() for _ in range(CACHED_CHUNKS)]
+    del locks
+
+
+def restrict(box: Box, job: Job) -> None:
     """Limits, Landlock domain and outer filter of the template and, below them, of every child.
 
     Limits that suit both are set here once: setting them in each child cost an eighth of a test.
     """
+    address_space = box.baseline + job.memory + (EXECUTABLE_BYTES if job.mode == NATIVE else 0)
+    file_bytes = max(job.output, *job.sizes)
     for limit, value in (
         (resource.RLIMIT_AS, address_space),
         (resource.RLIMIT_FSIZE, file_bytes),
@@ -216,20 +229,7 @@ def restrict(box: Box, mode: int, address_space: int, file_bytes: int) -> None:
     if box.ruleset is not None:
         landlock.restrict_self(box.ruleset)
     if box.filters is not None:
-        install(box.filters.native if mode == NATIVE else box.filters.outer)
-
-
-def make_scope(mode: int, box: Box) -> dict[str, Any]:
-    """The program's globals. A function problem's program is imported, as LiveCodeBench does it: it is not `__main__`,
-    finds the prelude's names, and may recurse deeper."""
-    module_name = MODULE_NAMES[mode]
-    module = sys.modules["__main__"] = sys.modules[module_name] = type(sys)(module_name)
-    scope = module.__dict__
-    if mode != PROGRAM:
-        scope.update(box.prelude)
-        sys.setrecursionlimit(FUNCTION_RECURSION_LIMIT)
-    scope.update(__name__=module_name, __builtins__=__builtins__, __file__="program.py")
-    return scope
+        install(box.filters.native if job.mode == NATIVE else box.filters.outer)
 
 
 def install(program: BpfProgram) -> None:
@@ -237,135 +237,130 @@ def install(program: BpfProgram) -> None:
     kernel.check(kernel.libc.syscall(SYS_SECCOMP, PR_SET_SECCOMP_SYSCALL_MODE, 0, ctypes.byref(program)), "seccomp")
 
 
-def compile_source(source: bytes, mode: int, out: socket.socket) -> CodeType:
+def python_program(box: Box, job: Job, out: _socket.socket) -> Program:
+    """Compile, import what the program names, and make its globals."""
+    mode = box.modes[job.mode]
+    code = compile_source(job.source, mode, out)
+    for module in sorted(IMPORTED_ONCE.intersection(code.co_names)):
+        try:
+            __import__(module)
+        except Exception:  # the program meets the same error when it imports the module itself
+            continue
+    if box.is_closed:
+        closed.import_all(code, IMPORTED_ONCE)
+        closed.open_streams_by_descriptor()
+    return Program(
+        mode.starter(code, make_scope(mode, box), job.name, job.call_cpu), mode.prints, has_extra=not mode.prints
+    )
+
+
+def compile_source(source: bytes, mode: Mode, out: _socket.socket) -> CodeType:
     """The program's code object; where there is none, say why and end."""
     try:
-        if mode == LIVECODEBENCH_PROGRAM:
-            return livecodebench.compile_program(source)
-        if mode == LIVECODEBENCH_FUNCTION:
-            return livecodebench.compile_function(source)
-        return compile(source, "program.py", "exec", dont_inherit=True)
+        return mode.compile(source)
     except Exception as error:  # SyntaxError, ValueError (NUL), MemoryError, RecursionError, OverflowError
         text = f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:ERROR_TAIL_BYTES]
         out.send(RESULT.pack(KIND_COMPILE_ERROR, 0, 0, 0.0, 0.0, 0, 0, 0, len(text)) + text)
         os._exit(0)
 
 
-@dataclass(slots=True)
-class Finished:
-    """A test that ended, with its memfds still open."""
+def make_scope(mode: Mode, box: Box) -> dict[str, Any]:
+    """The program's globals. A function problem's program is imported, as LiveCodeBench does it: it is not `__main__`,
+    finds the prelude's names, and may recurse deeper."""
+    module = sys.modules["__main__"] = sys.modules[mode.module_name] = type(sys)(mode.module_name)
+    scope = module.__dict__
+    if mode.has_prelude:
+        scope.update(box.prelude)
+        sys.setrecursionlimit(FUNCTION_RECURSION_LIMIT)
+    scope.update(__name__=mode.module_name, __builtins__=__builtins__, __file__="program.py")
+    return scope
 
-    files: tuple[int, int, int]
-    late: bool
-    status: int
-    usage: resource.struct_rusage
-    wall_seconds: float
-    output_bytes: int
-    error_bytes: int
+
+def run_all(program: Program, box: Box, job: Job, out: _socket.socket) -> None:
+    """Fork a process for each of the job's inputs, wait for its end, and report.
+
+    All that a child does before its program starts stands in this one function, with names bound beforehand: after a
+    fork, each object that is looked up or called costs the copy of a page, and these are most of what a test costs.
+    """
+    fork, dup2, close_range, seek, now = os.fork, os.dup2, os.closerange, os.lseek, time.monotonic
+    start, prepare, ruleset, syscall = program.start, program.prepare, box.ruleset, kernel.quick.syscall
+    inner = None if box.filters is None else ctypes.byref(box.filters.inner)
+    prints = program.prints
+    first_closed = EXTRA_DESCRIPTOR + program.has_extra
+    cpu, wall, at, report_at_once, reported = job.cpu, job.wall, job.at, job.report_first, now()
+    for first in range(0, len(job.sizes), BATCH_TESTS):
+        files = []
+        for size in job.sizes[first : first + BATCH_TESTS]:
+            files.append(make_files(job.descriptor, at, size))
+            at += size
+        finished: list[Finished] = []
+        waiting_bytes = 0
+        for triple in files:
+            given, output, error = triple
+            dup2(given, 0)
+            dup2(output if prints else error, 1)
+            dup2(error, 2)
+            if not prints:
+                dup2(output, EXTRA_DESCRIPTOR)
+            started = now()
+            pid = fork()
+            if pid == 0:
+                try:
+                    if prepare is not None:
+                        prepare()
+                    held = ruleset is None or syscall(kernel.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0) == 0
+                    close_range(first_closed, MOST_DESCRIPTORS)
+                    held = held and (inner is None or syscall(SYS_SECCOMP, PR_SET_SECCOMP_SYSCALL_MODE, 0, inner) == 0)
+                    if held:
+                        start()
+                finally:  # a child that could not be held in: a SIGKILL that no limit explains is judged IE
+                    os.kill(os.getpid(), signal.SIGKILL)
+            late, status, used, resident = wait(pid, wall, cpu)
+            ended = now()
+            output_bytes, error_bytes = seek(output, 0, os.SEEK_END), seek(error, 0, os.SEEK_END)
+            finished.append((triple, late, status, used, resident, ended - started, output_bytes, error_bytes))
+            waiting_bytes += output_bytes + error_bytes
+            if report_at_once or waiting_bytes > BATCH_BYTES or ended - reported > BATCH_SECONDS:
+                report(out, finished)
+                finished, waiting_bytes, report_at_once, reported = [], 0, False, ended
+        report(out, finished)
 
 
-@dataclass(slots=True)
-class Runner:
-    """The loop of forks over a job's tests."""
+Finished = tuple[tuple[int, int, int], bool, int, float, int, float, int, int]
+"""A test that ended: its memfds, still open, whether a limit ended it, wait status, CPU seconds, peak resident KiB,
+wall seconds, bytes of standard output and standard error. A plain tuple, because it is made between forks."""
 
-    program: PythonProgram | NativeProgram
-    box: Box
-    job: int
-    out: socket.socket
-    cpu: float
-    wall: float
 
-    def run_all(self, at: int, sizes: list[int], report_at_once: bool) -> None:
-        """Run the tests whose inputs lie from `at` on in the job, and report each."""
-        reported = time.monotonic()
-        while sizes:
-            files = []
-            for size in sizes[:BATCH_TESTS]:
-                files.append(self.make_files(at, size))
-                at += size
-            del sizes[:BATCH_TESTS]
-            finished: list[Finished] = []
-            waiting_bytes = 0
-            for triple in files:
-                test = self.run_one(triple)
-                finished.append(test)
-                waiting_bytes += test.output_bytes + test.error_bytes
-                if report_at_once or waiting_bytes > BATCH_BYTES or time.monotonic() - reported > BATCH_SECONDS:
-                    self.report(finished)
-                    finished, waiting_bytes, report_at_once, reported = [], 0, False, time.monotonic()
-            self.report(finished)
+def make_files(job: int, at: int, size: int) -> tuple[int, int, int]:
+    """Standard input holding `size` bytes of the job from `at` on; empty standard output and standard error."""
+    given = os.memfd_create("stdin")
+    end = at + size
+    while at < end:
+        sent = os.sendfile(given, job, at, end - at)
+        if sent == 0:
+            raise OSError("the job is shorter than its header says")
+        at += sent
+    if size:
+        os.lseek(given, 0, os.SEEK_SET)
+    return given, os.memfd_create("stdout"), os.memfd_create("stderr")
 
-    def make_files(self, at: int, size: int) -> tuple[int, int, int]:
-        """Standard input holding `size` bytes of the job from `at` on; empty standard output and standard error."""
-        given = os.memfd_create("stdin")
-        end = at + size
-        while at < end:
-            sent = os.sendfile(given, self.job, at, end - at)
-            if sent == 0:
-                raise OSError("the job is shorter than its header says")
-            at += sent
-        if size:
-            os.lseek(given, 0, os.SEEK_SET)
-        return given, os.memfd_create("stdout"), os.memfd_create("stderr")
 
-    def run_one(self, files: tuple[int, int, int]) -> Finished:
-        """Fork the test's process and wait for its end."""
-        started = time.monotonic()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                self.become_child(files)
-            finally:  # a child that could not be held in: a SIGKILL that no limit explains is judged IE
-                os.kill(os.getpid(), signal.SIGKILL)
-        late, status, usage = wait(pid, self.wall, self.cpu)
-        wall_seconds = time.monotonic() - started
-        output_bytes, error_bytes = os.lseek(files[1], 0, os.SEEK_END), os.lseek(files[2], 0, os.SEEK_END)
-        return Finished(files, late, status, usage, wall_seconds, output_bytes, error_bytes)
-
-    def become_child(self, files: tuple[int, int, int]) -> NoReturn:
-        """Give up all that the program must not have, then run it."""
-        given, output, error = files
-        os.dup2(given, 0)
-        os.dup2(error, 2)
-        os.dup2(output if self.program.prints else error, 1)
-        first_closed = EXTRA_DESCRIPTOR
-        if (extra := self.program.extra_descriptor(output)) is not None:
-            if self.box.ruleset == EXTRA_DESCRIPTOR:
-                self.box.ruleset = os.dup(EXTRA_DESCRIPTOR)
-            os.dup2(extra, EXTRA_DESCRIPTOR)
-            first_closed += 1
-        self.program.limit()
-        if self.box.ruleset is not None:
-            landlock.restrict_self(self.box.ruleset)
-        os.closerange(first_closed, 1 << 16)
-        if self.box.filters is not None:
-            install(self.box.filters.inner)
-        self.program.run()
-
-    def report(self, finished: list[Finished]) -> None:
-        """Send results and release their files. Ends the process where the supervisor listens no more."""
-        for test in finished:
-            given, output, error = test.files
-            output_bytes, error_bytes = test.output_bytes, test.error_bytes
-            tail = os.pread(error, ERROR_TAIL_BYTES, max(0, error_bytes - ERROR_TAIL_BYTES)) if error_bytes else b""
-            message = RESULT.pack(
-                KIND_RESULT,
-                test.status,
-                test.late,
-                test.usage.ru_utime + test.usage.ru_stime,
-                test.wall_seconds,
-                test.usage.ru_maxrss,
-                output_bytes,
-                error_bytes,
-                len(tail),
-            )
-            try:
-                if output_bytes <= INLINE_BYTES:
-                    inline = os.pread(output, output_bytes, 0) if output_bytes else b""
-                    self.out.send(message + tail + inline)
-                else:
-                    socket.send_fds(self.out, [message + tail], [output])
-            except (BrokenPipeError, ConnectionResetError):
-                os._exit(0)
-            for descriptor in test.files:
-                os.close(descriptor)
+def report(out: _socket.socket, finished: list[Finished]) -> None:
+    """Send results and release their files. Ends the process where the supervisor listens no more."""
+    for triple, late, status, used, resident, wall_seconds, output_bytes, error_bytes in finished:
+        _, output, error = triple
+        tail_at = max(0, error_bytes - ERROR_TAIL_BYTES)
+        tail = os.pread(error, ERROR_TAIL_BYTES, tail_at) if error_bytes else b""
+        message = RESULT.pack(
+            KIND_RESULT, status, late, used, wall_seconds, resident, output_bytes, error_bytes, len(tail)
+        )
+        try:
+            if output_bytes <= INLINE_BYTES:
+                inline = os.pread(output, output_bytes, 0) if output_bytes else b""
+                out.send(message + tail + inline)
+            else:
+                protocol.send_with_descriptor(out, message + tail, output)
+        except (BrokenPipeError, ConnectionResetError):
+            os._exit(0)
+        for descriptor in triple:
+            os.close(descriptor)

@@ -10,18 +10,19 @@ collector's sight. Because random's hook is kept out, every program starts from 
 it starts from the same hash seed: a program that draws random numbers gives the same output each time.
 """
 
+import _socket
 import builtins
 import gc
 import io
-import json
+import marshal
 import os
 import resource
 import signal
-import socket
+import struct
 import sys
 from typing import Any, NoReturn
 
-from reward.sandbox import kernel, landlock, namespaces, own_root, privileges, protocol, template
+from reward.sandbox import child, kernel, landlock, namespaces, own_root, privileges, programs, protocol, template
 
 PRELOADED = [
     "abc",
@@ -30,92 +31,124 @@ PRELOADED = [
     "collections",
     "collections.abc",
     "copy",
-    "datetime",
     "functools",
     "heapq",
     "io",
     "itertools",
-    "json",
     "math",
     "operator",
     "random",
     "re",
-    "statistics",
     "string",
     "sys",
     "threading",
     "time",
     "typing",
 ]
-PRELUDE = """
-from string import *
-from re import *
-from datetime import *
-from collections import *
-from heapq import *
-from bisect import *
-from copy import *
-from math import *
-from random import *
-from statistics import *
-from itertools import *
-from functools import *
-from operator import *
-from io import *
-from sys import *
-from json import *
-from builtins import *
-from typing import *
-import string, re, datetime, collections, heapq, bisect, copy, math, random, statistics, itertools, functools
-import operator, io, sys, json
+REHEARSED_PROGRAM = b"""
+import sys, math
+from collections import defaultdict
+def solve(n):
+    return [i * 2 for i in range(n)]
+class Pair:
+    def __init__(self, left, right):
+        self.left, self.right = left, right
+a, b = map(int, input().split())
+words = [str(n) for n in solve(a)]
+counts = defaultdict(int)
+for line in sys.stdin:
+    counts[line.strip()] += 1
+print(a + b, len(counts), Pair(a, b).left)
+print(*words)
+sys.stdout.write("x" + chr(10))
 """
-"""What a function problem may use without importing it: LiveCodeBench's prelude, which its starter codes rely on."""
-WARM_UP = """
-import sys, collections
-def f(n):
-    return [i for i in map(int, '1 2'.split())]
-class A:
-    x = {1: f(2)}
-"""
+REHEARSED_INPUT = b"3 4\nfive\nsix\n"
+REHEARSALS = 12
 THREADS_AND_PROCESSES = 512
 """In a user namespace of their own; elsewhere the kernel would count the user's other processes too."""
 
 
 def main(control_descriptor: int) -> NoReturn:
-    """Read the `START` message, become the zygote of the tier it names, say so, and serve jobs until the end."""
+    """Read the start message, become the zygote of the tier it names, say so, and serve jobs until the end."""
     privileges.die_with_parent(signal.SIGKILL, None)
-    control = socket.socket(fileno=control_descriptor)
-    start_message, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 1)
+    control = _socket.socket(fileno=above_the_reserved(control_descriptor))
+    log = above_the_reserved(os.dup(2))
+    try:
+        box = start(control, log)
+        control.send(protocol.READY)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        template.tidy_heap()
+        serve(control, box)
+    except BaseException as error:
+        say(log, error)
+        os._exit(template.FAILED)
+
+
+def say(log: int, error: BaseException) -> None:
+    """Leave the supervisor a word on what went wrong."""
+    os.write(log, f"{type(error).__name__}: {error}\n".encode("utf-8", "replace")[:1000])
+
+
+def start(control: _socket.socket, log: int) -> template.Box:
+    """Become what the start message says. Does not return where the tier cannot be formed."""
+    message, descriptors = protocol.receive(control, 1 << 16, 1)
     if not descriptors:
         os._exit(0)
-    start = json.loads(start_message)
-    outer = os.pread(descriptors[0], start["outer_bytes"], 0)
-    inner = os.pread(descriptors[0], start["inner_bytes"], start["outer_bytes"])
-    native = os.pread(descriptors[0], start["native_bytes"], start["outer_bytes"] + start["inner_bytes"])
+    wanted = marshal.loads(message)
+    filters, at = [], 0
+    for size in wanted["filter_bytes"]:
+        filters.append(template.BpfProgram(os.pread(descriptors[0], size, at)))
+        at += size
     os.close(descriptors[0])
-    preload(start["forget_path"], start["packages"])
-    build_standard_streams()
+    reserve_descriptors()
+    modes, prelude = preload(wanted["for_functions"], wanted["forget_path"], wanted["packages"])
     try:
-        box = enter(start["tier"], start["readable"], start["listable"], (outer, inner, native))
+        baseline, ruleset = enter(wanted["tier"], wanted["readable"], wanted["listable"])
     except OSError as error:
-        control.send(json.dumps({"lacks": str(error)}).encode())
+        control.send(protocol.LACKS + str(error).encode())
         os._exit(0)
+    held_by = template.Filters(*filters) if filters else None
+    box = template.Box(baseline, wanted["tier"] == "D", ruleset, held_by, modes, prelude, log)
     signal.pthread_sigmask(signal.SIG_BLOCK, template.WOKEN_BY)
-    warm_up()
-    control.send(json.dumps({"tier": start["tier"]}).encode())
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    serve(control, box)
+    rehearse(box)
+    build_standard_streams()
+    return box
 
 
-def preload(forget_path: str, packages: str | None) -> None:
-    """Import what programs usually import, without at-fork hooks, and make the module path that of a plain program."""
+def above_the_reserved(descriptor: int) -> int:
+    """The same file under a number that no program will find taken."""
+    while descriptor <= programs.EXTRA_DESCRIPTOR:
+        descriptor = os.dup(descriptor)
+    return descriptor
+
+
+def reserve_descriptors() -> None:
+    """The standard streams and the extra descriptor, which each test replaces."""
+    null = above_the_reserved(os.open("/dev/null", os.O_RDWR))
+    for number in range(programs.EXTRA_DESCRIPTOR + 1):
+        os.dup2(null, number)
+    os.close(null)
+
+
+def preload(
+    for_functions: bool, forget_path: str, packages: str | None
+) -> tuple[dict[int, programs.Mode], dict[str, Any]]:
+    """Import what programs usually import, without at-fork hooks, and make the module path that of a plain program.
+
+    What can be run here, by mode, and the prelude of function problems.
+    """
+    modes, prelude = programs.MODES, {}
+    register_at_fork = os.register_at_fork
+    os.register_at_fork = lambda **hooks: None
+    if for_functions:
+        from reward.sandbox import function_modes
+
+        modes, prelude = modes | function_modes.MODES, function_modes.make_prelude()
     sys.path.remove(forget_path)
     if packages is not None:
         sys.path.append(packages)
-    register_at_fork = os.register_at_fork
-    os.register_at_fork = lambda **hooks: None
     for name in PRELOADED:
         __import__(name)
     os.register_at_fork = register_at_fork
@@ -127,12 +160,12 @@ def preload(forget_path: str, packages: str | None) -> None:
     sys.argv[:] = ["program.py"]
     for name in [name for name in sys.modules if name.partition(".")[0] == "reward"]:
         del sys.modules[name]  # a program that imports `reward` must not find the judge
+    return modes, prelude
 
 
-def enter(
-    tier: str, readable: list[str], listable: list[str], filter_codes: tuple[bytes, bytes, bytes]
-) -> template.Box:
-    """Take on what the tier shares among all jobs; what is entered per submission and per test comes back as a box."""
+def enter(tier: str, readable: list[str], listable: list[str]) -> tuple[int, int | None]:
+    """Take on what the tier shares among all jobs. The interpreter's own address space in bytes, and the Landlock
+    ruleset that each submission enters, where the tier has one. Raises `OSError` where the tier cannot be formed."""
     with open("/proc/self/statm", encoding="ascii") as stream:
         baseline = int(stream.read().split()[0]) * resource.getpagesize()
     os.chdir("/")
@@ -146,18 +179,11 @@ def enter(
         ruleset = landlock.create_ruleset(readable, listable)
     privileges.give_up_privileges()
     privileges.adopt_orphans()
-    filters = None if tier == "none" else template.Filters(*map(template.BpfProgram, filter_codes))
-    prelude: dict[str, Any] = {}
-    exec(PRELUDE, prelude)
-    return template.Box(baseline, tier == "D", ruleset, filters, prelude)
+    return baseline, ruleset
 
 
 def build_standard_streams() -> None:
     """Text streams over descriptors 0, 1 and 2, which each test replaces below them."""
-    null = os.open("/dev/null", os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
-    os.close(null)
     sys.stdin = sys.__stdin__ = _text_stream(0, "<stdin>", "strict")  # type: ignore[misc]
     sys.stdout = sys.__stdout__ = _text_stream(1, "<stdout>", "strict")  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _text_stream(2, "<stderr>", "backslashreplace")  # type: ignore[misc]
@@ -173,21 +199,46 @@ def _text_stream(descriptor: int, name: str, errors: str) -> io.TextIOWrapper:
     return stream
 
 
-def warm_up() -> None:
-    """Pay once for what Python builds on first use: the syntax tree's types, specialised bytecode, caches."""
-    for _ in range(10):
-        exec(compile(WARM_UP, "<warm-up>", "exec", dont_inherit=True), {})
-        pid = os.fork()
-        if pid == 0:
-            os._exit(0)
-        template.wait(pid, 5.0)
+def rehearse(box: template.Box) -> None:
+    """Run a program as a job would, tests forked and in this process too, until nothing is done for the first time.
+
+    Python builds much on first use: the syntax tree's types, method caches, specialised bytecode. What is built here is
+    shared by all processes that are forked later; what is not, each of them pays for with copies of pages.
+    """
+    free = box._replace(ruleset=None, filters=None, is_closed=False)
+    near, far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    descriptor = os.memfd_create("job")
+    os.write(descriptor, rehearsed_job())
+    for _ in range(REHEARSALS):
+        job = template.read_job(descriptor)
+        template.run_all(template.python_program(free, job, far), free, job, far)
+        near.recv(protocol.MESSAGE_BYTES)
+        build_standard_streams()
+        os.lseek(0, 0, os.SEEK_SET)
+        mode = free.modes[job.mode]
+        code, scope = template.compile_source(job.source, mode, far), template.make_scope(mode, free)
+        child.program_starter(code, scope, end=lambda status: None)()  # type: ignore[arg-type,return-value]
+    reserve_descriptors()
+    near.close()
+    far.close()
+    os.close(descriptor)
 
 
-def serve(control: socket.socket, box: template.Box) -> NoReturn:
+def rehearsed_job() -> bytes:
+    """A job with two tests."""
+    code, tests, seconds = REHEARSED_PROGRAM, 2, 60.0
+    header = protocol.JOB.pack(
+        protocol.PROGRAM, False, tests, len(code), 0, 1 << 30, 1 << 20, seconds, seconds, seconds
+    )
+    sizes = struct.pack("<2Q", *[len(REHEARSED_INPUT)] * tests)
+    return header + sizes + code + REHEARSED_INPUT * tests
+
+
+def serve(control: _socket.socket, box: template.Box) -> NoReturn:
     """One template per job. Every process of a job is dead and reaped before the next is taken."""
     zygote = os.getpid()
     while True:
-        message, descriptors, _, _ = socket.recv_fds(control, protocol.JOB_WALL.size, 3)
+        message, descriptors = protocol.receive(control, protocol.JOB_WALL.size, 3)
         if not message:
             os._exit(0)
         (job_wall,) = protocol.JOB_WALL.unpack(message)
@@ -197,11 +248,11 @@ def serve(control: socket.socket, box: template.Box) -> NoReturn:
                 control.close()
                 template.serve(descriptors, box, zygote)
             except BaseException as error:
-                os.write(2, f"{type(error).__name__}: {error}\n".encode("utf-8", "replace")[:1000])
+                say(box.log, error)
             os._exit(template.FAILED)
         for descriptor in descriptors:
             os.close(descriptor)
-        late, status, _ = template.wait(pid, job_wall)
+        late, status, _, _ = template.wait(pid, job_wall)
         # By libc, whose usual failure ("nothing was left") costs no exception object.
         kernel.libc.killpg(pid, signal.SIGKILL)
         while kernel.libc.waitpid(-1, None, 0) > 0:

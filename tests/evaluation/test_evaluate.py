@@ -107,6 +107,23 @@ def test_a_run_that_broke_off_leaves_the_same_bytes_and_asks_nothing_twice(
     assert third.asked == []
 
 
+def test_a_problem_with_a_checker_of_its_own_is_judged_by_it(
+    replay: Any, evaluate: Evaluate, benchmark: Benchmark, judge_settings: JudgeSettings, tmp_path: Path
+) -> None:
+    near = "```python\nprint(sum(map(int, input().split())) + 0.001)\n```"
+    evaluate(replay({"sum": [near] * 4, "twice": [RIGHT_DOUBLE] * 4}))
+    samples, tolerance = ResultLayout(tmp_path / "base").samples, '{"kind": "float", "absolute": 0.01, "relative": 0}'
+    verdicts = {}
+    for checker in ("lines", tolerance):
+        path, tiers = tmp_path / f"{len(verdicts)}.parquet", tmp_path / "tiers.json"
+        problems = {
+            p.problem_id: replace(p, checker=checker if p.io == "stdin" else "lines") for p in benchmark.problems
+        }
+        judge_samples(samples, path, tiers, problems, benchmark.tests, judge_settings, 0.0)
+        verdicts[checker] = sorted(row.verdict for row in read_records(path, SampleVerdict))
+    assert verdicts == {"lines": ["AC"] * 4 + ["WA"] * 4, tolerance: ["AC"] * 8}
+
+
 def test_judging_that_broke_off_goes_on_with_the_verdicts_it_has(
     replay: Any, evaluate: Evaluate, benchmark: Benchmark, judge_settings: JudgeSettings, tmp_path: Path
 ) -> None:

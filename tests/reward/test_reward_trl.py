@@ -44,6 +44,8 @@ ROLLOUTS = [
     ("double", fenced("class Solution:\n    def double(self, x):\n        return 2"), 1, "WA"),
     ("double", fenced("print(sum(map(int, input().split())))"), 0, "RE"),
     ("double", "```python\nunclosed", 0, NO_CODE),
+    ("names", fenced("print('b a')"), 4, "AC"),
+    ("names", fenced("print('a', 'c')"), 0, "WA"),
 ]
 
 
@@ -61,9 +63,11 @@ def tests(tmp_path_factory: pytest.TempPathFactory) -> TestTable:
     problems = [
         Problem("sum", "Add.", "codeforces", "stdin", limits=limits),
         Problem("double", "Double.", "leetcode", "function", "double", "class Solution: ...", limits=limits),
+        Problem("names", "In any order.", "codeforces", "stdin", limits=limits, checker="unordered_tokens"),
     ]
     cases = [TestCase("sum", n, f"{2 * n + 1} {n + 2}\n", f"{3 * n + 3}\n") for n in range(TESTS)]
     cases += [TestCase("double", n, f"{n + 1}", f"{2 * n + 2}") for n in range(TESTS)]
+    cases += [TestCase("names", n, "", "a b") for n in range(TESTS)]
     write_records(layout.problems, Problem, problems, ("problem_id",))
     write_records(layout.tests, TestCase, cases, ("problem_id", "index"))
     return TestTable(layout, folder / "tests.arrow", at_most=None, seed=0)

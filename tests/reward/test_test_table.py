@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from reward.checker import LINES, FloatChecker
 from reward.test_table import TestTable
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.layout import SynthLayout
@@ -18,7 +19,7 @@ def layout(tmp_path: Path) -> SynthLayout:
     layout.folder.mkdir()
     problems = [
         Problem("one", "First", "codeforces", "stdin", limits=Limits(1.5, 256)),
-        Problem("twelve", "Second", "codeforces", "stdin"),
+        Problem("twelve", "Second", "codeforces", "stdin", checker='{"kind": "float", "absolute": 0.1, "relative": 0}'),
         Problem("thirty", "Third", "leetcode", "function", "solve", "class Solution: ..."),
     ]
     tests = [
@@ -39,6 +40,7 @@ def test_a_problem_has_all_its_tests_in_order_with_its_limits(layout: SynthLayou
     assert table["one"].inputs == ("one in 0",)
     assert table["one"].limits == Limits(1.5, 256)
     assert (twelve.function_name, table["thirty"].function_name) == (None, "solve")
+    assert (twelve.checker, table["one"].checker) == (FloatChecker(0.1, 0.0), LINES)
 
 
 def test_the_cap_picks_the_same_tests_every_time_and_others_with_another_seed(
