@@ -60,7 +60,7 @@ class ProceduralModel:
 
     malformed_rate: float = 0.15
     wrong_program_rate: float = 0.1
-    wrong_rate: float = 0.2
+    wrong_rate: float = 0.12
     broken_rate: float = 0.05
     pipelines: dict[str, Pipeline] = field(default_factory=dict)
 
