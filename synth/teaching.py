@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 
 from synth.config import Style, SynthSettings, count_tasks
-from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, ranked_splits, task_id
+from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, beside, ranked_splits, task_id
 from synth.teacher import TaskOrder, Teacher
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.problem import Limits
@@ -63,13 +63,15 @@ def make_inputs(settings: SynthSettings, teacher: Teacher, tables: WorkTables) -
 
 
 def make_candidates(settings: SynthSettings, teacher: Teacher, tables: WorkTables) -> None:
-    """Ask for the candidate solutions of every task and take the program out of each answer."""
+    """Ask for the candidate solutions of every task that has inputs, and take the program out of each answer."""
     store = RecordStore(tables.candidates, Candidate, ("task_id", "index"))
     if store.is_sealed:
         return
 
     def missing() -> Iterator[tuple[Task, list[int]]]:
-        for task in read_records(tables.tasks, Task):
+        for task, (given,) in beside(read_records(tables.tasks, Task), read_records(tables.inputs, TaskInputs)):
+            if not given.inputs:
+                continue
             indices = [i for i in range(settings.candidates_per_task) if (task.task_id, i) not in store.keys]
             if indices:
                 yield task, indices
