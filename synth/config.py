@@ -85,17 +85,25 @@ class SplitSettings(Settings):
 class VerificationSettings(Settings):
     """Dual verification: candidates vote on labels, labels elect the golden solution."""
 
-    vote: Literal["weighted", "majority"] = "weighted"
-    """`weighted` weights tests by input size quartile, 1 to 4, when the golden solution is chosen (X-Coder, Alg. 1)."""
+    vote: Literal["weighted", "majority", "em"] = "weighted"
+    """How labels and the golden solution are elected.
+
+    `majority`: the most frequent output; every test counts alike. `weighted`: the same labels, tests weighted 1 to 4 by
+    input size quartile when the golden solution is chosen (X-Coder, Alg. 1). `em`: Dawid and Skene's model, which
+    estimates labels and the accuracy of each candidate together (`synth/annotators.py`).
+    """
 
     minimum_agreement: float = Field(default=0.5, ge=0, le=1)
     """Inputs whose winning label has a smaller share of the candidates are dropped."""
 
+    minimum_task_agreement: float = Field(default=0, ge=0, le=1)
+    """Tasks whose leading labels have a smaller share of the candidates, averaged over all inputs, are dropped."""
+
     minimum_tests: int = Field(default=4, ge=1)
     """Tasks with fewer labelled tests than this are dropped."""
 
-    hold_out: float = Field(default=0.5, gt=0, lt=1)
-    """Share of the tests on which the golden solution must hold after it led on the others."""
+    hold_out: float = Field(default=0.5, ge=0, lt=1)
+    """Share of the tests on which the golden solution must hold after it led on the others; 0 for none."""
 
     drop_solved_by_one: bool = True
     """Drop tasks on which only one candidate passes every test: its label rests on one program."""
