@@ -228,7 +228,9 @@ def to_markdown(found: dict[str, Any]) -> str:
             cells = " | ".join(_rate(row[key]) for key in SHOWN[:3])
             lines.append(f"| {aid or 'none'} | {row['minimum_task_agreement']:.2f} | {cells} |")
     default = found["default"]
-    cells = ", ".join(f"{name} {_rate(default[key])}" for name, key in zip(("labels", "golden", "yield"), SHOWN[:3]))
+    cells = ", ".join(
+        f"{name} {_rate(default[key])}" for name, key in zip(("labels", "golden", "yield"), SHOWN[:3], strict=True)
+    )
     depths = ", ".join(_rate(default["yield_by_depth"][str(depth)]) for depth in range(1, MAXIMUM_DEPTH + 1))
     lines += ["", f"The default settings, 8 candidates, no aid: {cells}; yield at depth 1 to 6: {depths}.", ""]
     lines += ["## Under the other error models (8 candidates)", ""]

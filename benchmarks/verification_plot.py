@@ -1,4 +1,4 @@
-"""The plot of `benchmarks/verification.py`: golden full-pass rate against yield, and how it hangs on the error model."""
+"""The plot of `benchmarks/verification.py`: golden full-pass rate against yield, and how the error model moves it."""
 
 from pathlib import Path
 from typing import Any

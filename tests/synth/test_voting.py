@@ -154,3 +154,66 @@ def test_votes_are_equal_where_the_judge_says_outputs_match(io: str, one: str, o
 def test_a_function_result_that_is_no_json_is_no_vote() -> None:
     assert vote_of("NaN", "function") is None
     assert vote_of("[1,", "function") is None
+
+
+def test_without_hold_out_the_best_of_all_tests_is_golden() -> None:
+    """With hold-out this task is dropped: candidate 0 leads on the first part and does not hold on the other."""
+    seed = _seed_whose_leading_tests_are({0, 1, 2, 3}, 8)
+    votes = ballots(8, {4}, {0}, {1, 2, 5, 6})
+    assert decide(votes, seed=seed, hold_out=0.5).golden is None
+    assert decide(votes, seed=seed, hold_out=0, vote="weighted").golden == 1
+    assert decide(votes, seed=seed, hold_out=0, vote="majority").golden == 0
+
+
+def test_agreement_of_a_task_is_the_mean_share_of_leading_answers_and_has_a_bar() -> None:
+    votes = ballots(4, {0}, set(), {1}, set())
+    assert decide(votes, asked=5).agreement == pytest.approx((3 / 5 + 3 / 5 + 4 / 5 + 4 / 5) / 4)
+    assert decide(votes, asked=5, minimum_task_agreement=0.7).reason is None
+    assert decide(votes, asked=5, minimum_task_agreement=0.71).reason == "too little agreement"
+
+
+def test_inputs_without_a_label_count_for_the_agreement_of_a_task() -> None:
+    votes = ballots(4, set(), set(), set(), set())
+    votes[2][1] = votes[3][1] = "other"
+    assert decide(votes).agreement == pytest.approx((1 + 0.5 + 1 + 1) / 4)
+
+
+def test_the_brute_force_votes_where_it_ran_and_only_there() -> None:
+    votes = ballots(4, set(), set(), set(), set())
+    votes[2][1] = votes[3][1] = votes[2][2] = votes[3][2] = "other"
+    settings = VerificationSettings(minimum_tests=2, minimum_agreement=0.5, vote="majority", hold_out=0)
+    election = verify(votes, 4, [1, 2, 3, 4], settings, 0, brute_force=[RIGHT, RIGHT, None, None])
+    assert [(label.input, label.agreement) for label in election.labels] == [(0, 1.0), (1, 0.6), (3, 1.0)]
+    assert (election.reason, election.golden) == (None, 0)
+
+
+def test_what_the_brute_force_contradicts_is_not_kept() -> None:
+    votes = ballots(4, set(), set(), set())
+    settings = VerificationSettings(minimum_tests=2)
+    assert verify(votes, 3, [1, 2, 3, 4], settings, 0, brute_force=[RIGHT, None, None, None]).reason is None
+    assert (
+        verify(votes, 3, [1, 2, 3, 4], settings, 0, brute_force=["other", None, None, None]).reason
+        == "brute force disagrees"
+    )
+
+
+@pytest.mark.parametrize("vote", ["majority", "weighted", "em"])
+def test_an_answer_that_only_the_brute_force_gives_is_no_label(vote: str) -> None:
+    votes: list[Ballot] = [[None, RIGHT, RIGHT], [None, RIGHT, RIGHT]]
+    settings = VerificationSettings.model_validate({"vote": vote, "minimum_tests": 2, "minimum_agreement": 0})
+    election = verify(votes, 2, [1, 2, 3], settings, 0, brute_force=["alone", None, None])
+    assert [label.input for label in election.labels] == [1, 2]
+
+
+def test_em_elects_the_candidate_whose_answers_are_likeliest() -> None:
+    """Candidates 0 to 2 make the same mistake on input 0, but err on inputs of their own as well; 3 and 4 never do."""
+    votes: list[Ballot] = [[RIGHT] * 12 for _ in range(5)]
+    for candidate in range(3):
+        votes[candidate][0] = "common"
+        for place in range(1 + 3 * candidate, 4 + 3 * candidate):
+            votes[candidate][place] = f"wrong {candidate}"
+    majority = decide(votes, vote="majority", hold_out=0, minimum_agreement=0)
+    em = decide(votes, vote="em", hold_out=0, minimum_agreement=0)
+    assert majority.labels[0].vote == "common" and majority.reason == "nobody solves all"
+    assert em.labels[0].vote == RIGHT and (em.reason, em.golden, em.passed[3]) == (None, 3, 12)
+    assert em.labels[0].agreement == 0.4
