@@ -217,3 +217,13 @@ def test_em_elects_the_candidate_whose_answers_are_likeliest() -> None:
     assert majority.labels[0].vote == "common" and majority.reason == "nobody solves all"
     assert em.labels[0].vote == RIGHT and (em.reason, em.golden, em.passed[3]) == (None, 3, 12)
     assert em.labels[0].agreement == 0.4
+
+
+def test_the_brute_force_is_an_annotator_of_em_too() -> None:
+    """Without it nothing tells the two answers on input 0 apart."""
+    votes = ballots(4, set(), set(), set(), set())
+    votes[2][0] = votes[3][0] = "other"
+    settings = VerificationSettings(minimum_tests=2, minimum_agreement=0, vote="em", hold_out=0)
+    assert [label.input for label in verify(votes, 4, [1, 2, 3, 4], settings, 0).labels] == [1, 2, 3]
+    labels = verify(votes, 4, [1, 2, 3, 4], settings, 0, brute_force=[RIGHT, None, None, None]).labels
+    assert [label.vote for label in labels] == [RIGHT] * 4
