@@ -28,9 +28,11 @@ class ErrorModel:
 
     Of the candidates that are not right, `crashed` have no output; of the others `common` make their task's common
     mistake, the rest each draw a mistake of their own. Mistakes that are wrong on few inputs are more likely: a mistake
-    that is wrong on the share w of the inputs has weight exp(-subtlety * w). On the share `misread` of the tasks the
-    statement says something else than was meant: who would be right makes the common mistake. Such a task looks like
-    any other, so no vote can find it.
+    that is wrong on the share w of the inputs has weight exp(-subtlety * w). Whatever a candidate computes, with
+    probability `slips` it makes a mistake of its own on top, which shows on the inputs where that one errs.
+
+    On the share `misread` of the tasks the statement says something else than was meant: who would be right makes the
+    common mistake. Such a task looks like any other, so no vote can find it.
     """
 
     skill: float
@@ -39,6 +41,7 @@ class ErrorModel:
     subtlety: float
     slope: float = 0.3
     crashed: float = 0.2
+    slips: float = 0.0
     misread: float = 0.0
 
 
@@ -55,6 +58,7 @@ class Luck:
     right: NDArray[np.float64]
     crashed: NDArray[np.float64]
     common: NDArray[np.float64]
+    slips: NDArray[np.float64]
     mistake: NDArray[np.float64]
     common_mistake: NDArray[np.float64]
 
@@ -69,6 +73,7 @@ def draw_luck(tasks: int, candidates: int, programs: int, seed: int) -> Luck:
         right=rng.random(each),
         crashed=rng.random(each),
         common=rng.random(each),
+        slips=rng.random(each),
         mistake=rng.gumbel(size=(tasks, candidates, programs)),
         common_mistake=rng.gumbel(size=(tasks, programs)),
     )
@@ -78,10 +83,12 @@ def draw_luck(tasks: int, candidates: int, programs: int, seed: int) -> Luck:
 class Crowd:
     """The candidates that an error model draws. `programs` is [tasks, candidates]: 0 is right, `CRASHED` has no output.
 
-    `skill` is each task's p in logits, `common_mistake` each task's common mistake, `misread` where all make it.
+    `slips` is [tasks, candidates]: the program whose mistakes come on top, 0 for none. `skill` is each task's p in
+    logits, `common_mistake` each task's common mistake, `misread` where it is what a right reader computes.
     """
 
     programs: NDArray[np.int64]
+    slips: NDArray[np.int64]
     skill: NDArray[np.float64]
     common_mistake: NDArray[np.int64]
     misread: NDArray[np.bool_]
@@ -107,12 +114,16 @@ def draw_crowd(model: ErrorModel, tasks: KnownTasks, luck: Luck) -> Crowd:
     mistaken = np.where(luck.common < model.common, common_mistake[:, np.newaxis], own_mistake)
     programs = np.where(luck.crashed < model.crashed, CRASHED, mistaken)
     programs = np.where(right, np.where(misread, common_mistake, 0)[:, np.newaxis], programs)
-    return Crowd(programs, skill, common_mistake, misread)
+    slips = np.where(luck.slips < model.slips, own_mistake, 0)
+    return Crowd(programs, slips, skill, common_mistake, misread)
 
 
 def outputs_of(crowd: Crowd, tasks: KnownTasks) -> NDArray[np.int64]:
     """[tasks, candidates, inputs]: the stored outputs of the candidates, `CRASHED` where there is none."""
-    found = tasks.outputs[np.arange(len(tasks))[:, np.newaxis], np.maximum(crowd.programs, 0)]
+    every = np.arange(len(tasks))[:, np.newaxis]
+    found = tasks.outputs[every, np.maximum(crowd.programs, 0)]
+    slipped = tasks.outputs[every, crowd.slips]
+    found = np.where(slipped != 0, slipped, found)
     return np.where((crowd.programs == CRASHED)[:, :, np.newaxis], CRASHED, found)
 
 

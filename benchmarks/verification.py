@@ -31,7 +31,9 @@ from xcoder_train.core.files import write_json, write_text
 
 SEED = 20260107
 
-OPEN = VerificationSettings(minimum_agreement=0, minimum_task_agreement=0, minimum_tests=2, drop_solved_by_one=False)
+OPEN = VerificationSettings(
+    minimum_agreement=0, minimum_task_agreement=0, minimum_tests=2, drop_unsolved=False, drop_solved_by_one=False
+)
 """Nothing is dropped but by the way of voting itself."""
 
 WAYS = {
@@ -39,14 +41,17 @@ WAYS = {
     "weighted": OPEN.model_copy(update={"vote": "weighted", "hold_out": 0}),
     "weighted + hold-out (paper)": OPEN.model_copy(update={"vote": "weighted", "hold_out": 0.5}),
     "EM": OPEN.model_copy(update={"vote": "em", "hold_out": 0}),
+    "majority, solved": OPEN.model_copy(update={"vote": "majority", "hold_out": 0, "drop_unsolved": True}),
 }
 PAPER = "weighted + hold-out (paper)"
 
 AIDS = {"": (False, False), "validator": (True, False), "brute force": (False, True), "both": (True, True)}
 
-MISREAD = (0.0, 0.03, 0.06, 0.09)
-CRASHED = (0.0, 0.2, 0.5)
-"""What the published figures leave open; the other parameters are fitted for each pair."""
+MISREAD = (0.0, 0.03, 0.06, 0.09, 0.12)
+CRASHED_AND_SLIPS = ((0.2, 0.0), (0.5, 0.0), (0.2, 0.15))
+"""What the published figures leave open; the other parameters are fitted for each combination."""
+
+OPEN_PARAMETERS = ("misread", "crashed", "slips")
 
 START = ErrorModel(skill=4.5, spread=4.5, common=0.7, subtlety=1.0)
 
@@ -74,11 +79,12 @@ def study(count: int, quick: bool = False) -> dict[str, Any]:
     """All figures: the fits, the comparison under the best of them, and how far it hangs on the choice among them."""
     tasks = draw_known_tasks(count, SEED)
     target = np.array([PUBLISHED_LABEL_ACCURACY, PUBLISHED_GOLDEN_FULL_PASS])
-    open_values = [(0.0, 0.2), (0.06, 0.2)] if quick else [(m, c) for m in MISREAD for c in CRASHED]
-    fits = [
-        fit(replace(START, misread=misread, crashed=crashed), tasks, target, SEED, rounds=2 if quick else 6)
-        for misread, crashed in open_values
+    starts = [
+        replace(START, misread=misread, crashed=crashed, slips=slips)
+        for misread in (MISREAD[:2] if quick else MISREAD)
+        for crashed, slips in (CRASHED_AND_SLIPS[:1] if quick else CRASHED_AND_SLIPS)
     ]
+    fits = [fit(start, tasks, target, SEED, rounds=2 if quick else 6) for start in starts]
     best = min(fits, key=lambda found: found.error)
     return {
         "tasks": count,
@@ -120,7 +126,7 @@ def comparison(tasks: KnownTasks, model: ErrorModel) -> dict[str, Any]:
                     | outcome(trial)
                     | {f"at_{share:.0%}": asdict(at_share(trial, share * paper.kept.mean())) for share in (1, 0.9, 0.7)}
                 )
-                if aid in ("", "both") and way in ("majority", "EM"):
+                if aid in ("", "both") and way in ("majority", "majority, solved", "EM"):
                     frontiers[f"{way}|{aid}|{candidates}"] = frontier(trial, trial.agreement)
                 if way == "EM" and aid == "":
                     frontiers[f"EM by its posterior||{candidates}"] = frontier(trial, trial.posterior)
@@ -171,10 +177,11 @@ def sensitivity(tasks: KnownTasks, found: Fit) -> dict[str, Any]:
     """The paper's way and majority with a bar on agreement, with 8 candidates, under another error model."""
     ballots = ballots_of(tasks, found.model)
     paper = run_trial(ballots, 8, WAYS[PAPER])
-    shown: dict[str, Any] = {"misread": found.model.misread, "crashed": found.model.crashed, "error": found.error}
-    shown["paper"] = outcome(paper)
+    shown: dict[str, Any] = {name: getattr(found.model, name) for name in OPEN_PARAMETERS}
+    shown |= {"error": found.error, "paper": outcome(paper)}
+    shown["default"] = outcome(run_trial(ballots, 8, VerificationSettings()))
     for aid in ("", "both"):
-        for way in ("majority", "EM"):
+        for way in ("majority", "majority, solved", "EM"):
             trial = run_trial(ballots, 8, WAYS[way], *AIDS[aid])
             shown[f"{way}|{aid}"] = {
                 "frontier": frontier(trial, trial.agreement),
@@ -194,9 +201,10 @@ def to_markdown(found: dict[str, Any]) -> str:
         "",
         "## Fits of the error model",
         "",
-        "| misread | crashed | skill | spread | common | subtlety | labels, n = 4 / 8 / 16 | golden | r.m.s. error |",
-        "|---|---|---|---|---|---|---|---|---|",
-        f"| published | | | | | | {_list(found['published']['label_accuracy'])} | "
+        "| misread | crashed | slips | skill | spread | common | subtlety | labels, n = 4 / 8 / 16 | golden "
+        "| r.m.s. error |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        f"| published | | | | | | | {_list(found['published']['label_accuracy'])} | "
         f"{_list(found['published']['golden_full_pass'])} | |",
     ]
     for place, row in enumerate(found["fits"]):
@@ -204,7 +212,7 @@ def to_markdown(found: dict[str, Any]) -> str:
         fitted = " | ".join(f"{model[name]:.2f}" for name in ("skill", "spread", "common", "subtlety"))
         best = " (best)" if place == found["best_fit"] else ""
         lines.append(
-            f"| {model['misread']:.2f} | {model['crashed']:.1f} | {fitted} | {_list(row['label_accuracy'])} | "
+            f"| {_open(model)} | {fitted} | {_list(row['label_accuracy'])} | "
             f"{_list(row['golden_full_pass'])} | {100 * row['error']:.2f}{best} |"
         )
     lines += ["", "## Comparison under the best fit", ""]
@@ -235,21 +243,25 @@ def to_markdown(found: dict[str, Any]) -> str:
     lines += ["", f"The default settings, 8 candidates, no aid: {cells}; yield at depth 1 to 6: {depths}.", ""]
     lines += ["## Under the other error models (8 candidates)", ""]
     lines += [
-        "| misread | crashed | r.m.s. error | paper: golden | paper: yield | majority: equal yield | at 90 % | at 70 % "
-        "| both aids: golden | yield | at 90 % | at 70 % |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| misread | crashed | slips | paper: golden | yield | default: golden | yield | EM: golden | yield | "
+        "majority at equal yield | at 90 % | at 70 % | both aids: golden | yield | at 90 % | at 70 % |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found["sensitivity"]:
         plain, aided = row["majority|"], row["majority|both"]
-        shown = [row["paper"]["golden_full_pass"], row["paper"]["yield"]]
+        shown = [row[way][key] for way in ("paper", "default", "EM|") for key in ("golden_full_pass", "yield")]
         shown += [plain[key] for key in SHOWN[3:]]
         shown += [aided[key] for key in ("golden_full_pass", "yield", "at_90%", "at_70%")]
         cells = " | ".join(_rate(cell) for cell in shown)
-        lines.append(f"| {row['misread']:.2f} | {row['crashed']:.1f} | {100 * row['error']:.2f} | {cells} |")
+        lines.append(f"| {_open(row)} | {cells} |")
     return "\n".join(lines) + "\n"
 
 
 SHOWN = ("label_accuracy", "golden_full_pass", "yield", "at_100%", "at_90%", "at_70%")
+
+
+def _open(values: dict[str, Any]) -> str:
+    return " | ".join(f"{values[name]:.2f}" for name in OPEN_PARAMETERS)
 
 
 def _list(shares: list[float]) -> str:

@@ -35,7 +35,7 @@ def plot(found: dict[str, Any], file: Path) -> None:
         colour = shades(0.85 * place / max(len(misread) - 1, 1))
         alike = [row for row in found["sensitivity"] if row["misread"] == share]
         for number, row in enumerate(alike):
-            label = f"{share:.0%} of tasks misread by all" if number == 0 else None
+            label = f"{share:.0%} of tasks misread" if number == 0 else None
             _line(right, row["majority|"]["frontier"], label, colour, "-")
     right.set_title("Majority, 8 candidates, under every fit")
     for axes in (left, right):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.error_model import CRASHED, Crowd, ErrorModel, Luck, draw_crowd
+from benchmarks.error_model import CRASHED, Crowd, ErrorModel, Luck, draw_crowd, outputs_of
 from benchmarks.known_tasks import BROKEN_INPUTS, KnownTasks
 from synth.annotators import estimate_truth
 from synth.config import VerificationSettings
@@ -42,7 +42,8 @@ class Ballots:
     """The votes on every task. `votes` is [tasks, candidates, inputs] with `CRASHED` where there is none.
 
     `truth` is [tasks, inputs]: 0 on valid inputs, -2 on broken ones, where nothing is true. `brute_force` is
-    [tasks, inputs], `accepted` tells what the validator let through.
+    [tasks, inputs], `accepted` tells what the validator let through. `right` is [tasks, candidates]: right on every
+    valid input of the task, those too that are no tests.
     """
 
     votes: NDArray[np.int64]
@@ -50,7 +51,7 @@ class Ballots:
     sizes: NDArray[np.int64]
     accepted: NDArray[np.bool_]
     brute_force: NDArray[np.int64]
-    programs: NDArray[np.int64]
+    right: NDArray[np.bool_]
 
 
 def draw_ballots(model: ErrorModel, tasks: KnownTasks, luck: Luck, seed: int) -> Ballots:
@@ -60,9 +61,11 @@ def draw_ballots(model: ErrorModel, tasks: KnownTasks, luck: Luck, seed: int) ->
     crowd = draw_crowd(model, tasks, luck)
     brute_force = _draw_brute_force(model, tasks, crowd, luck, rng)
     programs = np.concatenate([crowd.programs, brute_force[:, np.newaxis]], axis=1)
-    every = np.arange(count)[:, np.newaxis]
     ran = programs != CRASHED
-    votes = np.where(ran[:, :, np.newaxis], tasks.outputs[every, np.maximum(programs, 0)][:, :, :TEST_INPUTS], CRASHED)
+    outputs = outputs_of(crowd, tasks)
+    slow = tasks.outputs[np.arange(count), np.maximum(brute_force, 0)]
+    slow = np.where(ran[:, -1:], slow, CRASHED)
+    votes = np.concatenate([outputs, slow[:, np.newaxis]], axis=1)[:, :, :TEST_INPUTS]
     sizes = tasks.sizes[:, :TEST_INPUTS].copy()
 
     is_broken = rng.random((count, TEST_INPUTS)) < BROKEN_SHARE
@@ -85,7 +88,7 @@ def draw_ballots(model: ErrorModel, tasks: KnownTasks, luck: Luck, seed: int) ->
         sizes=sizes,
         accepted=faulty | ~refused,
         brute_force=np.where(is_small, votes[:, -1], CRASHED),
-        programs=crowd.programs,
+        right=(outputs == 0).all(axis=2),
     )
 
 
@@ -139,7 +142,7 @@ def run_trial(
         truth = ballots.truth[task, places]
         right = sum(label.vote == str(truth[label.input]) for label in election.labels)
         golden = election.golden
-        golden_right = golden is not None and bool(ballots.programs[task, golden] == 0)
+        golden_right = golden is not None and bool(ballots.right[task, golden])
         posterior = _golden_posterior(votes, election) if with_posterior else 0.0
         rows.append((election.reason is None, golden_right, election.agreement, posterior, len(election.labels), right))
     kept, golden_rights, agreement, posteriors, labels, rights = (

@@ -83,7 +83,11 @@ class SplitSettings(Settings):
 
 
 class VerificationSettings(Settings):
-    """Dual verification: candidates vote on labels, labels elect the golden solution."""
+    """Dual verification: candidates vote on labels, labels elect the golden solution.
+
+    The defaults are those that docs/verification.md arrives at. The paper's way is `{vote: weighted, hold_out: 0.5,
+    minimum_agreement: 0, minimum_task_agreement: 0, drop_unsolved: false, drop_solved_by_one: false}`.
+    """
 
     vote: Literal["weighted", "majority", "em"] = "weighted"
     """How labels and the golden solution are elected.
@@ -96,14 +100,18 @@ class VerificationSettings(Settings):
     minimum_agreement: float = Field(default=0.5, ge=0, le=1)
     """Inputs whose winning label has a smaller share of the candidates are dropped."""
 
-    minimum_task_agreement: float = Field(default=0, ge=0, le=1)
+    minimum_task_agreement: float = Field(default=0.7, ge=0, le=1)
     """Tasks whose leading labels have a smaller share of the candidates, averaged over all inputs, are dropped."""
 
     minimum_tests: int = Field(default=4, ge=1)
     """Tasks with fewer labelled tests than this are dropped."""
 
-    hold_out: float = Field(default=0.5, ge=0, lt=1)
+    hold_out: float = Field(default=0, ge=0, lt=1)
     """Share of the tests on which the golden solution must hold after it led on the others; 0 for none."""
+
+    drop_unsolved: bool = True
+    """Drop tasks on which no candidate passes every test. What is kept then has a golden solution that passes all, so
+    neither weights nor the hold-out can change it: they matter for the tasks that this setting drops."""
 
     drop_solved_by_one: bool = True
     """Drop tasks on which only one candidate passes every test: its label rests on one program."""

@@ -105,7 +105,7 @@ def verify(
     if brute_force is not None and _contradicts(brute_force, votes[golden]):
         return decided("brute force disagrees", golden)
     solved_by = sum(count == len(labels) for count in passed)
-    if solved_by == 0:
+    if solved_by == 0 and settings.drop_unsolved:
         return decided("nobody solves all", golden)
     if solved_by == 1 and settings.drop_solved_by_one:
         return decided("solved by only one", golden)

@@ -1,5 +1,7 @@
 """Dual verification of one task, on hand-made ballots."""
 
+import random
+
 import pytest
 
 from synth.config import VerificationSettings
@@ -20,7 +22,7 @@ def ballots(inputs: int, *wrong: set[int]) -> list[Ballot]:
 
 def decide(votes: list[Ballot], asked: int | None = None, seed: int = 0, **settings: object) -> Election:
     inputs = len(votes[0])
-    options = {"minimum_agreement": 0.5, "minimum_tests": 2, **settings}
+    options = {"minimum_task_agreement": 0, "minimum_tests": 2, "hold_out": 0.5, **settings}
     return verify(votes, asked or len(votes), list(range(inputs)), VerificationSettings.model_validate(options), seed)
 
 
@@ -122,6 +124,8 @@ def test_a_task_that_nobody_solves_is_dropped() -> None:
     seed = _seed_whose_leading_tests_are({0, 1, 2, 3}, 8)
     election = decide(ballots(8, {0, 4}, {1, 5}, {2, 6}, {3, 7}, {0, 5}), seed=seed, vote="majority")
     assert (election.reason, election.golden) == ("nobody solves all", 0)
+    kept = decide(ballots(8, {0, 4}, {1, 5}, {2, 6}, {3, 7}, {0, 5}), seed=seed, vote="majority", drop_unsolved=False)
+    assert (kept.reason, kept.golden) == (None, 0)
 
 
 def test_a_task_that_only_one_solves_is_dropped_unless_asked_to_stay() -> None:
@@ -129,6 +133,21 @@ def test_a_task_that_only_one_solves_is_dropped_unless_asked_to_stay() -> None:
     assert decide(votes).reason == "solved by only one"
     kept = decide(votes, drop_solved_by_one=False)
     assert (kept.reason, kept.golden) == (None, 0)
+
+
+def test_weights_and_hold_out_cannot_change_what_drop_unsolved_keeps() -> None:
+    """Why both are needless in the default settings: who passes all tests leads on every part of them."""
+    rng = random.Random(0)
+    kept = 0
+    for seed in range(300):
+        votes = ballots(8, *({place for place in range(8) if rng.random() < 0.15} for _ in range(4)))
+        ways = [{"vote": "majority", "hold_out": 0}, {"vote": "weighted", "hold_out": 0}, {"hold_out": 0.5}]
+        elections = [decide(votes, seed=seed, **way) for way in ways]
+        outcomes = {(election.reason, election.golden) for election in elections if election.reason is None}
+        assert len(outcomes) <= 1
+        assert len({election.reason is None for election in elections}) == 1
+        kept += elections[0].reason is None
+    assert 30 < kept < 300
 
 
 @pytest.mark.parametrize(
@@ -189,7 +208,7 @@ def test_the_brute_force_votes_where_it_ran_and_only_there() -> None:
 
 def test_what_the_brute_force_contradicts_is_not_kept() -> None:
     votes = ballots(4, set(), set(), set())
-    settings = VerificationSettings(minimum_tests=2)
+    settings = VerificationSettings(minimum_tests=2, minimum_task_agreement=0)
     assert verify(votes, 3, [1, 2, 3, 4], settings, 0, brute_force=[RIGHT, None, None, None]).reason is None
     assert (
         verify(votes, 3, [1, 2, 3, 4], settings, 0, brute_force=["other", None, None, None]).reason
