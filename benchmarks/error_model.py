@@ -74,7 +74,7 @@ def draw_luck(tasks: int, candidates: int, programs: int, seed: int) -> Luck:
         crashed=rng.random(each),
         common=rng.random(each),
         slips=rng.random(each),
-        mistake=rng.gumbel(size=(tasks, candidates, programs)),
+        mistake=rng.gumbel(size=(tasks, candidates, programs)).astype(np.float32),
         common_mistake=rng.gumbel(size=(tasks, programs)),
     )
 
@@ -97,7 +97,7 @@ class Crowd:
 def draw_crowd(model: ErrorModel, tasks: KnownTasks, luck: Luck) -> Crowd:
     """Candidates for every task."""
     wrong_share = (tasks.outputs != 0).mean(axis=2)
-    weight = -model.subtlety * wrong_share
+    weight = (-model.subtlety * wrong_share).astype(np.float32)
     is_mistake = (np.arange(tasks.outputs.shape[1]) > 0) & (
         np.arange(tasks.outputs.shape[1]) < tasks.programs[:, np.newaxis]
     )
@@ -118,16 +118,16 @@ def draw_crowd(model: ErrorModel, tasks: KnownTasks, luck: Luck) -> Crowd:
     return Crowd(programs, slips, skill, common_mistake, misread)
 
 
-def outputs_of(crowd: Crowd, tasks: KnownTasks) -> NDArray[np.int64]:
+def outputs_of(crowd: Crowd, tasks: KnownTasks) -> NDArray[np.int8]:
     """[tasks, candidates, inputs]: the stored outputs of the candidates, `CRASHED` where there is none."""
     every = np.arange(len(tasks))[:, np.newaxis]
     found = tasks.outputs[every, np.maximum(crowd.programs, 0)]
     slipped = tasks.outputs[every, crowd.slips]
     found = np.where(slipped != 0, slipped, found)
-    return np.where((crowd.programs == CRASHED)[:, :, np.newaxis], CRASHED, found)
+    return np.where((crowd.programs == CRASHED)[:, :, np.newaxis], np.int8(CRASHED), found)
 
 
-def published_experiment(votes: NDArray[np.int64], ties: NDArray[np.float64]) -> tuple[float, float]:
+def published_experiment(votes: NDArray[np.int8], ties: NDArray[np.float32]) -> tuple[float, float]:
     """Label accuracy and golden full-pass rate as they were measured. `ties` is [tasks, inputs, labels] in [0, 1)."""
     labels = majority_labels(votes, ties)
     passed = (votes == labels[:, np.newaxis, :]).sum(axis=2)
@@ -136,9 +136,9 @@ def published_experiment(votes: NDArray[np.int64], ties: NDArray[np.float64]) ->
     return float((labels == 0).mean()), float(full_pass.mean())
 
 
-def majority_labels(votes: NDArray[np.int64], ties: NDArray[np.float64]) -> NDArray[np.int64]:
+def majority_labels(votes: NDArray[np.int8], ties: NDArray[np.float32]) -> NDArray[np.int64]:
     """[tasks, inputs]: the most frequent output of [tasks, candidates, inputs]; -2 where nobody has one."""
-    count = np.stack([(votes == number).sum(axis=1) for number in range(ties.shape[2])], axis=2)
+    count = np.stack([(votes == number).sum(axis=1, dtype=np.int8) for number in range(ties.shape[2])], axis=2)
     return np.where(count.max(axis=2) > 0, (count + ties).argmax(axis=2), -2)
 
 
@@ -164,7 +164,7 @@ def fit(start: ErrorModel, tasks: KnownTasks, target: NDArray[np.float64], seed:
     error is a function of the parameters, if not a smooth one.
     """
     luck = draw_luck(len(tasks), max(CANDIDATES), tasks.outputs.shape[1], seed)
-    ties = np.random.default_rng(seed).random((*tasks.outputs[:, 0].shape, 1 + tasks.outputs.max()))
+    ties = np.random.default_rng(seed).random((*tasks.outputs[:, 0].shape, 1 + tasks.outputs.max()), dtype=np.float32)
 
     def tried(model: ErrorModel) -> Fit:
         predicted = predicted_figures(model, tasks, luck, ties)

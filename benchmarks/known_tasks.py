@@ -56,9 +56,9 @@ class KnownTasks:
 
     depths: NDArray[np.int64]
     programs: NDArray[np.int64]
-    outputs: NDArray[np.int64]
+    outputs: NDArray[np.int8]
     sizes: NDArray[np.int64]
-    broken: NDArray[np.int64]
+    broken: NDArray[np.int8]
     broken_sizes: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -69,9 +69,9 @@ def draw_known_tasks(count: int, seed: int) -> KnownTasks:
     """`count` tasks of depth 1 to 6 in turns, every program executed once on every input."""
     depths = np.array([1 + index % MAXIMUM_DEPTH for index in range(count)])
     programs = np.zeros(count, dtype=np.int64)
-    outputs = np.zeros((count, 1 + MISTAKES, INPUTS), dtype=np.int64)
+    outputs = np.zeros((count, 1 + MISTAKES, INPUTS), dtype=np.int8)
     sizes = np.zeros((count, INPUTS), dtype=np.int64)
-    broken = np.zeros((count, 1 + MISTAKES, BROKEN_INPUTS, 2), dtype=np.int64)
+    broken = np.zeros((count, 1 + MISTAKES, BROKEN_INPUTS, 2), dtype=np.int8)
     broken_sizes = np.zeros((count, BROKEN_INPUTS), dtype=np.int64)
     for index, depth in enumerate(depths):
         task = draw_task(derive_seed(seed, "task", index), int(depth), STYLES[index % len(STYLES)])

@@ -27,7 +27,7 @@ def plot(found: dict[str, Any], file: Path) -> None:
             left.plot(
                 *point, "k*", markersize=10, label="the paper's way, 4 / 8 / 16" if row["candidates"] == 4 else None
             )
-    left.set_title("Best fit" + (", 8 candidates unless said otherwise"))
+    left.set_title("Best fit, 8 candidates unless said otherwise")
 
     shades = pyplot.get_cmap("viridis")
     misread = sorted({row["misread"] for row in found["sensitivity"]})
@@ -41,7 +41,9 @@ def plot(found: dict[str, Any], file: Path) -> None:
     for axes in (left, right):
         axes.set_xlabel("yield (% of all tasks)")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, loc="lower left")
+    left.set_ylim(bottom=79.5)
+    left.legend(fontsize=8, loc="upper left")
+    right.legend(fontsize=8, loc="lower left")
     left.set_ylabel("golden solutions that are right (%)")
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=100)

@@ -153,7 +153,7 @@ def test_the_quick_study_writes_its_tables_and_its_plot(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.verification", "--quick", "--output", output, "--plot", plot]
     subprocess.run(command, check=True, cwd=project, capture_output=True)
     found = json.loads(output.read_text())
-    assert len(found["table"]) == 3 * 4 * 4 and len(found["sensitivity"]) == len(found["fits"]) == 2
+    assert len(found["table"]) == 3 * 4 * 5 and len(found["sensitivity"]) == len(found["fits"]) == 2
     assert all(0.5 < row["golden_full_pass"]["value"] <= 1 for row in found["table"])
     assert "## Comparison under the best fit" in output.with_suffix(".md").read_text()
     assert plot.read_bytes().startswith(b"\x89PNG")
