@@ -30,4 +30,4 @@ class EvaluationSettings(Settings):
     """Resamples of the problems behind each 95 % interval."""
 
     maximum_invalid_share: float = Field(default=0.01, ge=0, le=1)
-    """Samples excluded because the judge's machinery failed, above which a score is refused."""
+    """Samples excluded because no answer came or the judge's machinery failed, above which a score is refused."""

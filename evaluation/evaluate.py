@@ -15,11 +15,12 @@ from evaluation.heldout import load_heldout
 from evaluation.judging import FAILURES, SampleVerdict, judge_samples
 from evaluation.livecodebench import load_livecodebench
 from evaluation.results import ModelResult, ResultLayout, load_result
-from evaluation.samples import Generator, Sample, sample_completions
+from evaluation.samples import Sample, sample_completions
 from evaluation.scores import Estimate, ProblemCounts, estimate_difference, estimate_pass_at_k
 from reward.config import JudgeSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json
+from xcoder_train.core.generation.request import Generator
 from xcoder_train.core.problem import Problem
 from xcoder_train.core.prompt import PromptStyle
 from xcoder_train.core.records import read_records, write_records
@@ -72,6 +73,7 @@ def evaluate_model(
             layout.samples,
             seed,
             prompt_style,
+            settings.maximum_invalid_share,
         )
     with _Stopwatch(layout.timings, "judging"):
         tests = {problem_id: cases for benchmark in benchmarks for problem_id, cases in benchmark.tests.items()}
@@ -235,11 +237,12 @@ def _score(
     """What scores.json holds."""
     benchmark_of = {count.problem_id: count.benchmark for count in counts}
     failures = {benchmark.name: Counter[str]() for benchmark in benchmarks}
-    tokens, truncated = Counter[str](), Counter[str]()
+    prompt_tokens, completion_tokens, truncated = Counter[str](), Counter[str](), Counter[str]()
     for verdict in read_records(layout.verdicts, SampleVerdict):
         failures[benchmark_of[verdict.problem_id]][verdict.failure] += 1
     for sample in read_records(layout.samples, Sample):
-        tokens[benchmark_of[sample.problem_id]] += sample.completion_tokens
+        prompt_tokens[benchmark_of[sample.problem_id]] += sample.prompt_tokens
+        completion_tokens[benchmark_of[sample.problem_id]] += sample.completion_tokens
         truncated[benchmark_of[sample.problem_id]] += sample.finish_reason == "length"
     scores: dict[str, Any] = {
         "label": label,
@@ -258,7 +261,8 @@ def _score(
             "groups": benchmark.groups,
             "failures": {name: failures[benchmark.name][name] for name in (*FAILURES.values(), "truncated")},
             "invalid": sum(count.invalid for count in mine),
-            "completion_tokens": tokens[benchmark.name],
+            "prompt_tokens": prompt_tokens[benchmark.name],
+            "completion_tokens": completion_tokens[benchmark.name],
             "truncated": truncated[benchmark.name],
         }
         for k in settings.k:

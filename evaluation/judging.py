@@ -24,6 +24,7 @@ Failure = Literal[
     "none", "wrong_answer", "runtime", "time", "memory", "output", "syntax", "no_code", "truncated", "invalid"
 ]
 NO_CODE = "no code"
+UNANSWERED = "unanswered"
 FAILURES: dict[str, Failure] = {
     Verdict.AC: "none",
     Verdict.WA: "wrong_answer",
@@ -34,6 +35,7 @@ FAILURES: dict[str, Failure] = {
     Verdict.CE: "syntax",
     Verdict.IE: "invalid",
     NO_CODE: "no_code",
+    UNANSWERED: "invalid",
 }
 
 
@@ -41,9 +43,9 @@ FAILURES: dict[str, Failure] = {
 class SampleVerdict:
     """What the judge said of one sample: `passed` of `total` tests before the first failure.
 
-    `verdict` is the judge's, or "no code" where the completion holds no program. `failure` is "none" for a right
-    program, "truncated" for a wrong one whose completion was cut off, and "invalid" where the judge's own machinery
-    failed: such a sample says nothing about the model.
+    `verdict` is the judge's, or "no code" where the completion holds no program, or "unanswered" where there is no
+    completion. `failure` is "none" for a right program, "truncated" for a wrong one whose completion was cut off, and
+    "invalid" where the judge's own machinery or the model's server failed: such a sample says nothing about the model.
     """
 
     problem_id: str
@@ -72,7 +74,10 @@ def judge_samples(
     store = RecordStore(path, SampleVerdict, KEY)
     if store.is_sealed:
         return
-    total = sum(1 for _ in read_records(samples_path, Sample))
+    total = unanswered = 0
+    for sample in read_records(samples_path, Sample):
+        total += 1
+        unanswered += sample.finish_reason == "unanswered"
     done = {(row.problem_id, row.sample_index): row for row in store.pending()}
     invalid: list[SampleVerdict] = []
     with open_judge(settings) as judge, Progress("judging", total, "samples", done=len(done)) as progress:
@@ -86,7 +91,7 @@ def judge_samples(
             rows = asked.pop(judgement.id).rows(judgement)
             if judgement.is_infrastructure_failure:
                 invalid += rows
-                _refuse_too_many(len(invalid), total, maximum_invalid_share, judgement.message)
+                _refuse_too_many(unanswered + len(invalid), total, maximum_invalid_share, judgement.message)
             else:
                 store.extend(rows)
             progress.advance(len(rows))
@@ -121,7 +126,12 @@ def _submissions(
         cases = tests[problem_id]
         programs: dict[str | None, list[Sample]] = {}
         for sample in group:
-            programs.setdefault(extract_code(sample.completion), []).append(sample)
+            if sample.finish_reason == "unanswered":
+                if (problem_id, sample.sample_index) not in done:
+                    store.append(_verdict_row(sample, UNANSWERED, 0, len(cases)))
+                    progress.advance()
+            else:
+                programs.setdefault(extract_code(sample.completion), []).append(sample)
         for code, samples in programs.items():
             left = tuple(sample for sample in samples if (problem_id, sample.sample_index) not in done)
             known = next((row for sample in samples if (row := done.get((problem_id, sample.sample_index)))), None)
@@ -157,7 +167,7 @@ def _verdict_row(sample: Sample, verdict: str, passed: int, total: int) -> Sampl
 def _refuse_too_many(invalid: int, total: int, maximum_share: float, reason: str) -> None:
     if invalid > maximum_share * total:
         raise InfrastructureError(
-            f"the judge's machinery failed on {invalid} of {total} samples, more than "
+            f"no answer came or the judge's machinery failed on {invalid} of {total} samples, more than "
             f"evaluation.maximum_invalid_share = {maximum_share:g} allows; the last reason: {reason}. No score is "
             "given. Mend the cause (`xcoder doctor` helps) and run again: only what has no verdict is judged."
         )

@@ -1,13 +1,13 @@
 """Completions of a model on problems: asked once each, kept one by one, so that a killed run goes on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from xcoder_train.core.errors import InfrastructureError
 from xcoder_train.core.generation.config import SamplingSettings
-from xcoder_train.core.generation.request import Completion, Request
+from xcoder_train.core.generation.request import Completion, Generator, Request, Unanswered
 from xcoder_train.core.problem import Problem
 from xcoder_train.core.progress import Progress
 from xcoder_train.core.prompt import PromptStyle, render_prompt
@@ -17,23 +17,21 @@ from xcoder_train.core.seeds import derive_seed
 KEY = ("problem_id", "sample_index")
 
 
-class Generator(Protocol):
-    """Whatever turns requests into completions; they may come in any order."""
-
-    def generate(self, requests: Sequence[Request], sampling: SamplingSettings) -> Iterator[Completion]:
-        """Yield exactly one completion per request."""
-
-
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One completion. `seed` decided its random choices; `completion_tokens` counts the stop token."""
+    """One completion. `seed` decided its random choices; `completion_tokens` counts the stop token.
+
+    An "unanswered" one is empty, with the reason in `unanswered_because`: it says nothing about the model.
+    """
 
     problem_id: str
     sample_index: int
     seed: int
     completion: str
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "unanswered"]
+    prompt_tokens: int
     completion_tokens: int
+    unanswered_because: str | None
 
 
 def sample_completions(
@@ -44,11 +42,13 @@ def sample_completions(
     path: Path,
     seed: int,
     prompt_style: PromptStyle,
+    maximum_invalid_share: float,
 ) -> None:
     """Leave `samples` completions of every problem in the table at `path`; what is there already is not asked again.
 
     A sample's seed depends on the run's seed, the problem and the sample's index, not on the model: models that are
-    compared meet the same noise. Raises `InfrastructureError` when the generator leaves requests unanswered.
+    compared meet the same noise. Raises `InfrastructureError` as soon as more than `maximum_invalid_share` of all
+    samples are unanswered; these are asked again by the next run, the others are kept.
     """
     store = RecordStore(path, Sample, KEY)
     if store.is_sealed:
@@ -64,20 +64,41 @@ def sample_completions(
                 asked[request_id] = (problem.problem_id, index, sample_seed)
                 requests.append(Request(request_id, messages, sample_seed))
     total = len(problems) * samples
+    unanswered: list[Sample] = []
     with Progress("sampling", total, "completions", done=total - len(requests)) as progress:
-        for completion in generator.generate(requests, sampling) if requests else ():
-            if completion.request_id not in asked:
+        for answer in generator.generate(requests, sampling) if requests else ():
+            if answer.request_id not in asked:
                 raise InfrastructureError(
-                    f"the generator answered request {completion.request_id!r}, which was not asked or was answered "
+                    f"the generator answered request {answer.request_id!r}, which was not asked or was answered "
                     "before; the other completions are kept"
                 )
-            problem_id, index, sample_seed = asked.pop(completion.request_id)
-            tokens = len(completion.token_ids)
-            store.append(Sample(problem_id, index, sample_seed, completion.text, completion.finish_reason, tokens))
+            sample = _sample(*asked.pop(answer.request_id), answer)
+            if isinstance(answer, Unanswered):
+                unanswered.append(sample)
+                _refuse_too_many(len(unanswered), total, maximum_invalid_share, answer.reason)
+            else:
+                store.append(sample)
             progress.advance()
     if asked:
         store.close()
         raise InfrastructureError(
             f"the generator left {len(asked)} of {len(requests)} requests unanswered; run again to ask only for those"
         )
+    store.extend(unanswered)
     store.seal()
+
+
+def _sample(problem_id: str, index: int, seed: int, answer: Completion | Unanswered) -> Sample:
+    if isinstance(answer, Unanswered):
+        return Sample(problem_id, index, seed, "", "unanswered", 0, 0, answer.reason)
+    tokens = answer.prompt_tokens, answer.completion_tokens
+    return Sample(problem_id, index, seed, answer.text, answer.finish_reason, *tokens, None)
+
+
+def _refuse_too_many(unanswered: int, total: int, maximum_share: float, reason: str) -> None:
+    if unanswered > maximum_share * total:
+        raise InfrastructureError(
+            f"{unanswered} of {total} requests could not be answered, more than evaluation.maximum_invalid_share = "
+            f"{maximum_share:g} allows; the last reason: {reason}. No score is given. Mend the cause and run again: "
+            "only what has no answer is asked."
+        )

@@ -30,7 +30,7 @@ GRACE_SECONDS = 10.0
 """How much longer than its own limits a job may take before the zygote is taken for dead."""
 TEST_OVERHEAD_SECONDS = 1.0
 SEALS = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL
-PACKAGES = ("numpy", "sortedcontainers")
+PACKAGES = ("numpy", "sortedcontainers", "cyaron", "colorful", "xeger")
 """Installed packages that programs may import."""
 SYSTEM_READABLE = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")
 CRASHED_COMPILER = {4, 6, 7, 11, 24}

@@ -2,8 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
-from synth.config import SynthSettings
+from synth.config import LANGUAGE_MODEL_SECTIONS, SynthSettings
 from synth.funnel import SplitFunnel
 
 _WHAT = {
@@ -16,6 +17,10 @@ _WHAT = {
         "`tests.parquet` of the same run. `pass_rate` is the share of candidate solutions that passed every test."
     ),
 }
+
+
+_PRIVATE: dict[str, Any] = {"teacher": {"server": {"base_url", "api_key_env"}}, "features": {"source": {"path"}}}
+"""Settings that name places of the one who made the data."""
 
 
 def write_card(use: str, rows: int, settings: SynthSettings, seed: int, funnels: dict[str, SplitFunnel]) -> str:
@@ -32,10 +37,17 @@ def write_card(use: str, rows: int, settings: SynthSettings, seed: int, funnels:
     ]
     for name, funnel in ours.items():
         sections += [f"## Split `{name}`", _funnel_table(funnel), _confidence(funnel)]
-    shaping = settings.model_dump(mode="json", exclude={"executor"})  # the data are the same wherever they are made
-    recipe = json.dumps({"seed": seed, "synth": shaping}, indent=2)
-    sections += ["## Recipe", f"```json\n{recipe}\n```", "## Licence", "Apache-2.0. The data are wholly synthetic."]
+    without = dict.fromkeys(LANGUAGE_MODEL_SECTIONS, True) if settings.teacher.kind == "procedural" else dict(_PRIVATE)
+    without["executor"] = True  # the data are the same wherever they are made
+    recipe = json.dumps({"seed": seed, "synth": settings.model_dump(mode="json", exclude=without)}, indent=2)
+    sections += ["## Recipe", f"```json\n{recipe}\n```", "## Licence", _licence(settings)]
     return "\n\n".join(sections) + "\n"
+
+
+def _licence(settings: SynthSettings) -> str:
+    if settings.teacher.kind == "procedural":
+        return "Apache-2.0. The data are wholly synthetic."
+    return "Apache-2.0. The data are wholly synthetic; the terms of the model that wrote them may add to this."
 
 
 def card_path(dataset: Path) -> Path:
@@ -44,7 +56,9 @@ def card_path(dataset: Path) -> Path:
 
 
 def _funnel_table(funnel: SplitFunnel) -> str:
-    rows = [("tasks made", funnel.made)]
+    rows = [(f"set aside: {reason}", count) for reason, count in sorted(funnel.set_aside.items())]
+    rows += [("tasks made", funnel.made)]
+    rows += [(f"inputs refused: {reason}", count) for reason, count in sorted(funnel.refused_inputs.items())]
     rows += [(f"dropped: {reason}", count) for reason, count in sorted(funnel.dropped.items())]
     rows += [("tasks kept", funnel.kept), ("candidates asked", funnel.candidates)]
     rows += [(f"quarantined: {reason}", count) for reason, count in sorted(funnel.quarantined.items())]
@@ -57,8 +71,13 @@ def _funnel_table(funnel: SplitFunnel) -> str:
 def _confidence(funnel: SplitFunnel) -> str:
     if not funnel.kept:
         return "No task was kept."
+    agreement = (
+        f"Label confidence: the winning answer has {funnel.agreement / funnel.labels:.1%} of the candidates' votes."
+    )
+    if funnel.labels_right is None or funnel.golden_right is None:
+        return f"{agreement} The truth is not known for tasks that a language model wrote."
     return (
-        f"Label confidence: the winning answer has {funnel.agreement / funnel.labels:.1%} of the candidates' votes. "
-        f"Measured against the known truth, labels are right on {funnel.labels_right / funnel.labels:.2%} of the tests "
-        f"and golden solutions on all inputs of {funnel.golden_right / funnel.kept:.2%} of the tasks."
+        f"{agreement} Measured against the known truth, labels are right on "
+        f"{funnel.labels_right / funnel.labels:.2%} of the tests and golden solutions on all inputs of "
+        f"{funnel.golden_right / funnel.kept:.2%} of the tasks."
     )

@@ -1,10 +1,18 @@
 """Settings of synthesis: the teacher, the splits to make, and how labels are verified."""
 
 import re
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from synth.features.config import FeatureSettings
+from synth.language_model.config import (
+    InputSettings,
+    LocalTeacherSettings,
+    OpenAITeacherSettings,
+    SolutionSettings,
+    TaskSettings,
+)
 from xcoder_train.core.settings import Settings
 
 Style = Literal["codeforces", "atcoder", "leetcode"]
@@ -54,6 +62,19 @@ class ProceduralTeacherSettings(Settings):
         return branches
 
 
+def _teacher_kind(value: Any) -> Any:
+    """A teacher without `kind` is the procedural one."""
+    return value.get("kind", "procedural") if isinstance(value, dict) else getattr(value, "kind", None)
+
+
+TeacherSettings = (
+    Annotated[ProceduralTeacherSettings, Tag("procedural")]
+    | Annotated[OpenAITeacherSettings, Tag("openai")]
+    | Annotated[LocalTeacherSettings, Tag("vllm")]
+    | Annotated[LocalTeacherSettings, Tag("transformers")]
+)
+
+
 class SplitSettings(Settings):
     """One set of tasks with one use."""
 
@@ -83,19 +104,35 @@ class SplitSettings(Settings):
 
 
 class VerificationSettings(Settings):
-    """Dual verification: candidates vote on labels, labels elect the golden solution."""
+    """Dual verification: candidates vote on labels, labels elect the golden solution.
 
-    vote: Literal["weighted", "majority"] = "weighted"
-    """`weighted` weights tests by input size quartile, 1 to 4, when the golden solution is chosen (X-Coder, Alg. 1)."""
+    The defaults are those that docs/verification.md arrives at. The paper's way is `{vote: weighted, hold_out: 0.5,
+    minimum_agreement: 0, minimum_task_agreement: 0, drop_unsolved: false, drop_solved_by_one: false}`.
+    """
+
+    vote: Literal["weighted", "majority", "em"] = "weighted"
+    """How labels and the golden solution are elected.
+
+    `majority`: the most frequent output; every test counts alike. `weighted`: the same labels, tests weighted 1 to 4 by
+    input size quartile when the golden solution is chosen (X-Coder, Alg. 1). `em`: Dawid and Skene's model, which
+    estimates labels and the accuracy of each candidate together (`synth/annotators.py`).
+    """
 
     minimum_agreement: float = Field(default=0.5, ge=0, le=1)
     """Inputs whose winning label has a smaller share of the candidates are dropped."""
 
+    minimum_task_agreement: float = Field(default=0.7, ge=0, le=1)
+    """Tasks whose leading labels have a smaller share of the candidates, averaged over all inputs, are dropped."""
+
     minimum_tests: int = Field(default=4, ge=1)
     """Tasks with fewer labelled tests than this are dropped."""
 
-    hold_out: float = Field(default=0.5, gt=0, lt=1)
-    """Share of the tests on which the golden solution must hold after it led on the others."""
+    hold_out: float = Field(default=0, ge=0, lt=1)
+    """Share of the tests on which the golden solution must hold after it led on the others; 0 for none."""
+
+    drop_unsolved: bool = True
+    """Drop tasks on which no candidate passes every test. What is kept then has a golden solution that passes all, so
+    neither weights nor the hold-out can change it: they matter for the tasks that this setting drops."""
 
     drop_solved_by_one: bool = True
     """Drop tasks on which only one candidate passes every test: its label rests on one program."""
@@ -118,11 +155,16 @@ class CleaningSettings(Settings):
     """MinHash permutations."""
 
 
+LANGUAGE_MODEL_SECTIONS = ("features", "tasks", "inputs", "solutions")
+"""Sections that mean nothing to the procedural teacher."""
+
+
 class SynthSettings(Settings):
     """The `synth:` section of a recipe."""
 
-    teacher: ProceduralTeacherSettings = ProceduralTeacherSettings()
-    """Who writes tasks, inputs and solutions."""
+    teacher: Annotated[TeacherSettings, Discriminator(_teacher_kind)] = ProceduralTeacherSettings()
+    """Who writes tasks, inputs and solutions: `kind` is `procedural` (built in), `openai` (any server that speaks that
+    protocol), `vllm` or `transformers` (a model in this process)."""
 
     splits: dict[str, SplitSettings] = Field(min_length=1)
     """Split name to what it holds. Held-out splits use feature combinations that no other split uses."""
@@ -138,6 +180,18 @@ class SynthSettings(Settings):
 
     solutions_per_task: int | None = Field(default=None, ge=1)
     """Most accepted solutions that go to the SFT rows of a task; all when left out. The pool keeps every one."""
+
+    features: FeatureSettings = FeatureSettings()
+    """The feature tree that a language model makes tasks from, and the shape of the subtrees drawn from it."""
+
+    tasks: TaskSettings = TaskSettings()
+    """How a language model is asked for tasks."""
+
+    inputs: InputSettings = InputSettings()
+    """How a language model is asked for test inputs."""
+
+    solutions: SolutionSettings = SolutionSettings()
+    """Which answers of a language model count as candidate solutions."""
 
     limit_seconds: float = Field(default=2.0, gt=0)
     """CPU seconds that one test of a task may take."""
@@ -165,3 +219,28 @@ class SynthSettings(Settings):
     @classmethod
     def _styles_have_weight(cls, styles: dict[Style, float]) -> dict[Style, float]:
         return check_style_weights(styles)
+
+    @model_validator(mode="after")
+    def _sections_are_for_this_teacher(self) -> "SynthSettings":
+        if self.teacher.kind == "procedural":
+            for section in LANGUAGE_MODEL_SECTIONS:
+                if getattr(self, section) != type(self).model_fields[section].default:
+                    raise ValueError(
+                        f"`{section}` says how a language model is asked, and the teacher is procedural; leave it out, "
+                        "or give a `teacher` of kind openai, vllm or transformers"
+                    )
+        return self
+
+
+def count_tasks(settings: SynthSettings) -> int:
+    """Tasks of all splits together."""
+    return sum(split.tasks for split in settings.splits.values())
+
+
+def questions_per_task(settings: SynthSettings) -> int:
+    """What a language model is asked for one task, second tries left out; 0 for the procedural teacher."""
+    if isinstance(settings.teacher, ProceduralTeacherSettings):
+        return 0
+    inputs = settings.inputs
+    written = (inputs.generated_share < 1) + (inputs.generated_share > 0) + inputs.validator + inputs.brute_force
+    return settings.tasks.stages + written + settings.candidates_per_task

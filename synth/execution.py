@@ -70,6 +70,8 @@ def _submissions(tables: WorkTables, done: set[tuple[Any, ...]]) -> Iterator[Sub
     )
     for task, (given,), candidates in rows:
         problem = task.problem
+        if not given.inputs:  # verification drops the task
+            continue
         for code, program in distinct_programs(candidates).items():
             if (task.task_id, program) not in done:
                 yield Submission(

@@ -5,14 +5,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from synth.config import SynthSettings
-from synth.tables import Candidate, Execution, Quarantined, Removal, Task, Verdict, WorkTables, beside
+from synth.tables import Candidate, Execution, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
 from xcoder_train.core.records import read_records
 
 
 @dataclass
 class SplitFunnel:
-    """Counts of one split. `made` = `kept` + the sum of `dropped`; `labels` and `right` are those of kept tasks."""
+    """Counts of one split. `made` = `kept` + the sum of `dropped`; `labels` and `right` are those of kept tasks.
 
+    `set_aside` counts answers of a language model that could not be used, by what was asked and why; those that were
+    to be tasks were never made. `right` counts are None where the truth is not known.
+    """
+
+    set_aside: Counter[str] = field(default_factory=Counter)
+    refused_inputs: Counter[str] = field(default_factory=Counter)
     made: int = 0
     draws: int = 0
     candidates: int = 0
@@ -23,8 +29,8 @@ class SplitFunnel:
     kept: int = 0
     inputs_of_kept: int = 0
     labels: int = 0
-    labels_right: int = 0
-    golden_right: int = 0
+    labels_right: int | None = 0
+    golden_right: int | None = 0
     agreement: float = 0.0
     styles: Counter[str] = field(default_factory=Counter)
     depths: Counter[int] = field(default_factory=Counter)
@@ -33,8 +39,10 @@ class SplitFunnel:
     def as_json(self) -> dict[str, Any]:
         """The funnel as JSON values; shares are rounded to four places, None where there is nothing to share."""
         return {
+            "set_aside": _sorted(self.set_aside),
             "made": self.made,
             "draws": self.draws,
+            "refused_inputs": _sorted(self.refused_inputs),
             "candidates": self.candidates,
             "quarantined": _sorted(self.quarantined),
             "programs": self.programs,
@@ -58,14 +66,16 @@ def count_funnel(settings: SynthSettings, tables: WorkTables) -> dict[str, Split
     removed = {removal.task_id: removal.reason for removal in read_records(tables.removals, Removal)}
     rows = beside(
         read_records(tables.tasks, Task),
+        read_records(tables.inputs, TaskInputs),
         read_records(tables.candidates, Candidate),
         read_records(tables.executions, Execution),
         read_records(tables.verdicts, Verdict),
     )
-    for task, candidates, executions, (verdict,) in rows:
+    for task, (given,), candidates, executions, (verdict,) in rows:
         funnel = funnels[task.split]
         funnel.made += 1
         funnel.draws += task.draws
+        funnel.refused_inputs.update(reason.partition(":")[0] for reason in given.refused)
         funnel.candidates += len(candidates)
         funnel.programs += len(executions)
         for execution in executions:
@@ -75,17 +85,20 @@ def count_funnel(settings: SynthSettings, tables: WorkTables) -> dict[str, Split
             funnel.dropped[reason] += 1
             continue
         funnel.kept += 1
-        funnel.inputs_of_kept += settings.inputs_per_task
+        funnel.inputs_of_kept += len(given.inputs)
         funnel.labels += len(verdict.labels)
-        funnel.labels_right += verdict.labels_right
-        funnel.golden_right += verdict.golden_right
+        funnel.labels_right = _add(funnel.labels_right, verdict.labels_right)
+        funnel.golden_right = _add(funnel.golden_right, verdict.golden_right)
         funnel.accepted += sum(passed == len(verdict.labels) for passed in verdict.passed)
         funnel.agreement += sum(verdict.agreements)
         funnel.styles[task.problem.style] += 1
         funnel.depths[task.depth] += 1
     for quarantined in read_records(tables.quarantine, Quarantined):
         if quarantined.index >= 0:
-            funnels[quarantined.split].quarantined[quarantined.reason] += 1
+            funnels[quarantined.split].quarantined[quarantined.reason.partition(":")[0]] += 1
+    for stage in ("tasks", "inputs"):
+        for answer in read_records(tables.set_aside(stage), Quarantined):
+            funnels[answer.split].set_aside[answer.reason.partition(":")[0]] += 1
     return funnels
 
 
@@ -105,7 +118,11 @@ def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
         row(name, *(f"{value:,}" for value in values))
 
     splits = list(funnels.values())
+    for reason in sorted(set().union(*(split.set_aside for split in splits))):
+        counts(f"  set aside: {reason}", [split.set_aside[reason] for split in splits])
     counts("tasks made", [split.made for split in splits])
+    for reason in sorted(set().union(*(split.refused_inputs for split in splits))):
+        counts(f"  inputs refused: {reason}", [split.refused_inputs[reason] for split in splits])
     counts("candidates asked", [split.candidates for split in splits])
     for reason in sorted(set().union(*(split.quarantined for split in splits))):
         counts(f"  quarantined: {reason}", [split.quarantined[reason] for split in splits])
@@ -125,9 +142,13 @@ def _sorted(counter: Counter[str]) -> dict[str, int]:
     return dict(sorted(counter.items()))
 
 
-def _share(part: float, whole: int) -> float | None:
-    return round(part / whole, 4) if whole else None
+def _add(count: int | None, more: int | None) -> int | None:
+    return None if count is None or more is None else count + more
 
 
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.2f} %" if whole else "–"
+def _share(part: float | None, whole: int) -> float | None:
+    return round(part / whole, 4) if part is not None and whole else None
+
+
+def _percent(part: int | None, whole: int) -> str:
+    return f"{100 * part / whole:.2f} %" if part is not None and whole else "–"

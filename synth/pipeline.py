@@ -8,19 +8,24 @@ process (seconds) stands in `timings.json`.
 import resource
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from reward.config import JudgeSettings
+from synth.brute_force import execute_brute_force
 from synth.card import card_path, write_card
 from synth.cleaning import remove_duplicates
-from synth.config import SynthSettings
+from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks
 from synth.execution import execute_candidates
 from synth.funnel import count_funnel, print_funnel
+from synth.language_model.teacher import LanguageModelTeacher
+from synth.language_model.usage import count_usage, print_usage
 from synth.procedural.teacher import ProceduralTeacher
 from synth.publication import publish_datasets, publish_tables
 from synth.tables import WorkTables
-from synth.teaching import count_tasks, make_candidates, make_inputs, make_tasks
+from synth.teacher import Teacher
+from synth.teaching import make_candidates, make_inputs, make_tasks
 from synth.verification import verify_tasks
 from xcoder_train.core.files import write_json, write_text
 from xcoder_train.core.layout import SynthLayout
@@ -35,23 +40,27 @@ def synthesise(
 ) -> None:
     """Make the tables of `SynthLayout` and the datasets in `context.folder`; go on where a killed run stopped.
 
-    Raises `InfrastructureError` when the judge fails on more than 1 % of the tasks.
+    Raises `InfrastructureError` when the judge fails on more than 1 % of the tasks, or a model leaves more than 1 % of
+    what it is asked unanswered.
     """
+    executor = settings.executor or judge_settings.executor
+    judge_settings = judge_settings.model_copy(update={"executor": executor})
     tables, layout = WorkTables(context.folder), SynthLayout(context.folder)
-    teacher = ProceduralTeacher(settings.teacher, context.seed)
     total = count_tasks(settings)
     timings: Timings = {}
     _remove_half_written(context.folder)
 
-    with _timed("tasks", timings):
-        make_tasks(settings, teacher, tables, context.seed)
-    with _timed("inputs", timings):
-        make_inputs(settings, teacher, tables)
-    with _timed("candidates", timings):
-        make_candidates(settings, teacher, tables)
+    with closing(_teacher(settings, judge_settings, tables, context.seed)) as teacher:
+        with _timed("tasks", timings):
+            make_tasks(settings, teacher, tables, context.seed)
+        with _timed("inputs", timings):
+            make_inputs(settings, teacher, tables)
+        with _timed("candidates", timings):
+            make_candidates(settings, teacher, tables)
     with _timed("executions", timings):
-        executor = settings.executor or judge_settings.executor
-        execute_candidates(judge_settings.model_copy(update={"executor": executor}), tables, total)
+        execute_candidates(judge_settings, tables, total)
+    with _timed("brute force", timings):
+        execute_brute_force(judge_settings, tables)
     with _timed("verification", timings):
         verify_tasks(settings, tables, context.seed)
     with _timed("cleaning", timings):
@@ -67,7 +76,18 @@ def synthesise(
     write_json(layout.funnel, funnel)
     write_json(context.folder / "timings.json", timings)
     print_funnel(funnels)
-    context.finish(funnel=funnel, dataset_rows=rows)
+    if isinstance(settings.teacher, ProceduralTeacherSettings):
+        context.finish(funnel=funnel, dataset_rows=rows)
+    else:
+        usage = count_usage(settings.teacher, tables)
+        print_usage(usage)
+        context.finish(funnel=funnel, dataset_rows=rows, usage={stage: asdict(used) for stage, used in usage.items()})
+
+
+def _teacher(settings: SynthSettings, judge_settings: JudgeSettings, tables: WorkTables, seed: int) -> Teacher:
+    if isinstance(settings.teacher, ProceduralTeacherSettings):
+        return ProceduralTeacher(settings.teacher, seed)
+    return LanguageModelTeacher(settings, settings.teacher, judge_settings, tables, seed)
 
 
 def _remove_half_written(folder: Path) -> None:

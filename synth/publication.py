@@ -137,7 +137,8 @@ def _write_quarantine(tables: WorkTables) -> None:
         return
 
     def quarantined() -> Iterator[Quarantined]:
-        yield from read_records(tables.failures, Quarantined)
+        for path in (tables.set_aside("tasks"), tables.set_aside("inputs"), tables.failures):
+            yield from read_records(path, Quarantined)
         for task, candidates in beside(read_records(tables.tasks, Task), read_records(tables.candidates, Candidate)):
             for candidate in candidates:
                 if candidate.fault is not None:
@@ -150,7 +151,8 @@ def _tests(verdict: Verdict, given: TaskInputs) -> Iterator[TestCase]:
     labelled = zip(verdict.tests, verdict.labels, verdict.weights, verdict.agreements, strict=True)
     for index, (place, label, weight, agreement) in enumerate(labelled):
         text = given.inputs[place]
-        yield TestCase(verdict.problem_id, index, text, label, "generator", weight, agreement)
+        origin = given.origins[place] if given.origins else "generator"
+        yield TestCase(verdict.problem_id, index, text, label, origin, weight, agreement)
 
 
 def _solutions(verdict: Verdict, candidates: list[Candidate]) -> Iterator[Solution]:

@@ -12,28 +12,43 @@ from pathlib import Path
 from typing import Any
 
 from synth.config import SplitSettings
-from xcoder_train.core.problem import Problem
+from xcoder_train.core.problem import Origin, Problem
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A problem with the subtree that it was made from (`pipeline`, as JSON), and the draws that it took."""
+    """A problem with what it was made from, and the draws that it took.
+
+    `pipeline` (JSON) is what a task of the procedural teacher computes; the truth is known where there is one. `plan`
+    (JSON) is what a language model made the task from: the subtree, the features that it chose, and its strategy.
+    """
 
     task_id: str
     split: str
     use: str
     depth: int
     draws: int
-    pipeline: str
+    pipeline: str | None
     problem: Problem
+    plan: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TaskInputs:
-    """The test inputs of a task."""
+    """The test inputs of a task, with what a language model wrote for them (empty or None with the procedural teacher).
+
+    `origins` and `categories` have one entry per input. `refused` has a reason for each input that was dropped.
+    `generator`, `validator` and `brute_force` are programs.
+    """
 
     task_id: str
     inputs: tuple[str, ...]
+    origins: tuple[Origin, ...] = ()
+    categories: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    generator: str | None = None
+    validator: str | None = None
+    brute_force: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +78,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """What was set aside and why: a candidate, or (index -1) a whole task."""
+    """What was set aside and why: a candidate, or (index -1) a whole task or an answer that was to serve it."""
 
     task_id: str
     index: int
@@ -78,7 +93,7 @@ class Verdict:
 
     `tests` are the inputs (by place) that got a label, with label, agreement and weight of each. `golden` is the index
     of the elected candidate. `labels_right` and `golden_right` compare with the truth that the teacher knows; they
-    are measured after the fact and decide nothing.
+    are measured after the fact and decide nothing; they are None where the truth is not known.
     """
 
     task_id: str
@@ -94,8 +109,8 @@ class Verdict:
     passed: tuple[int, ...]
     scores: tuple[float, ...]
     golden: int | None
-    labels_right: int
-    golden_right: bool
+    labels_right: int | None
+    golden_right: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +143,19 @@ class WorkTables:
         return self.folder / "work" / "inputs.parquet"
 
     @property
+    def features(self) -> Path:
+        """Folder of the feature tree and of what a language model answered about features."""
+        return self.folder / "features"
+
+    def set_aside(self, stage: str) -> Path:
+        """`Quarantined` records: answers of a language model in that stage that could not be used."""
+        return self.folder / "work" / f"{stage}-set-aside.parquet"
+
+    def answers(self, stage: str) -> Path:
+        """`Answer` records: everything that a language model answered in that stage."""
+        return self.folder / "work" / "answers" / f"{stage}.parquet"
+
+    @property
     def candidates(self) -> Path:
         """`Candidate` records."""
         return self.folder / "work" / "candidates.parquet"
@@ -136,6 +164,11 @@ class WorkTables:
     def executions(self) -> Path:
         """`Execution` records."""
         return self.folder / "work" / "executions.parquet"
+
+    @property
+    def brute_force(self) -> Path:
+        """`Execution` records of brute-force solutions, on small inputs only."""
+        return self.folder / "work" / "brute_force.parquet"
 
     @property
     def failures(self) -> Path:

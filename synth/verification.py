@@ -3,16 +3,19 @@
 from collections.abc import Iterator
 from functools import cache, partial
 
-from synth.config import SynthSettings
+from synth.brute_force import PROGRAM as BRUTE_FORCE
+from synth.config import SynthSettings, count_tasks
 from synth.execution import INFRASTRUCTURE_FAILURE, distinct_programs
 from synth.procedural.pipeline import read_pipeline
 from synth.procedural.task import true_output
 from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, Verdict, WorkTables, beside
-from synth.teaching import count_tasks
 from synth.voting import Election, verify, vote_of
 from xcoder_train.core.progress import Progress
 from xcoder_train.core.records import read_records, write_records
 from xcoder_train.core.seeds import derive_seed
+
+NO_INPUTS = "no inputs"
+"""The reason of a task whose inputs were all refused, or never written."""
 
 Votes = dict[int, tuple[str | None, ...]]
 """By program: the canonical output on each input, None where the run was not OK."""
@@ -39,21 +42,26 @@ def _verdicts(settings: SynthSettings, tables: WorkTables, seed: int) -> Iterato
         read_records(tables.inputs, TaskInputs),
         read_records(tables.candidates, Candidate),
         read_records(tables.executions, Execution),
+        read_records(tables.brute_force, Execution),
     )
-    for task, (given,), candidates, executions in rows:
+    for task, (given,), candidates, executions, slow in rows:
         if task.task_id in failed:
             yield _verdict(task, given, {}, {}, Election(INFRASTRUCTURE_FAILURE, (), (), (), None))
+            continue
+        if not given.inputs:
+            yield _verdict(task, given, {}, {}, Election(NO_INPUTS, (), (), (), None))
             continue
         by_program = {execution.program: execution for execution in executions}
         programs = distinct_programs(candidates)
         runs = {c.index: by_program[programs[c.code]] for c in candidates if c.fault is None}
-        votes = _votes(task, executions)
+        votes = _votes(task, [*executions, *slow])
         election = verify(
             [votes[run.program] for run in runs.values()],
             asked=len(candidates),
             sizes=[len(text) for text in given.inputs],
             settings=settings.verification,
             seed=derive_seed(seed, "hold out", task.task_id),
+            brute_force=votes.get(BRUTE_FORCE),
         )
         yield _verdict(task, given, runs, votes, election)
 
@@ -73,8 +81,7 @@ def _verdict(task: Task, given: TaskInputs, runs: dict[int, Execution], votes: V
     candidates = tuple(runs)
     golden = None if election.golden is None else candidates[election.golden]
     labels = election.labels
-    pipeline = read_pipeline(task.pipeline)
-    truth = tuple(vote_of(true_output(pipeline, text), task.problem.io) for text in given.inputs)
+    truth = _truth(task, given)
     return Verdict(
         task_id=task.task_id,
         problem_id=task.problem.problem_id,
@@ -89,6 +96,14 @@ def _verdict(task: Task, given: TaskInputs, runs: dict[int, Execution], votes: V
         passed=election.passed,
         scores=election.scores,
         golden=golden,
-        labels_right=sum(label.vote == truth[label.input] for label in labels),
-        golden_right=golden is not None and votes[runs[golden].program] == truth,
+        labels_right=None if truth is None else sum(label.vote == truth[label.input] for label in labels),
+        golden_right=None if truth is None else golden is not None and votes[runs[golden].program] == truth,
     )
+
+
+def _truth(task: Task, given: TaskInputs) -> tuple[str | None, ...] | None:
+    """The right answers, where the teacher knows them."""
+    if task.pipeline is None:
+        return None
+    pipeline = read_pipeline(task.pipeline)
+    return tuple(vote_of(true_output(pipeline, text), task.problem.io) for text in given.inputs)

@@ -1,7 +1,9 @@
 """Dual verification of one task: candidates vote on labels, labels elect the golden solution.
 
 After Algorithm 1 of X-Coder (arXiv 2601.06953): the label of an input is what most candidates answer; the golden
-solution has the best weighted score on one part of the tests and must be among the best on the held-out part.
+solution has the best weighted score on one part of the tests and must be among the best on the held-out part. Beyond
+it: labels by EM, a brute-force solution that votes where it can run, and a threshold on the agreement on the whole
+task, which finds wrong golden solutions best (docs/verification.md).
 """
 
 import json
@@ -12,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reward.compare import canonical_output, parse_plain_json
+from synth.annotators import estimate_truth
 from synth.config import VerificationSettings
 from xcoder_train.core.problem import IoKind
 
@@ -37,7 +40,8 @@ class Label:
 class Election:
     """What dual verification decided; `reason` is None where the task is kept.
 
-    `passed` and `scores` have one entry per candidate: labelled tests passed, and their weighted share.
+    `passed` and `scores` have one entry per candidate: labelled tests passed, and their weighted share. `agreement` is
+    the share of all candidates that gave the leading label, averaged over all inputs.
     """
 
     reason: str | None
@@ -45,6 +49,7 @@ class Election:
     passed: tuple[int, ...]
     scores: tuple[float, ...]
     golden: int | None
+    agreement: float = 0.0
 
 
 def vote_of(output: str, io: IoKind) -> str | None:
@@ -63,33 +68,48 @@ def verify(
     sizes: Sequence[int],
     settings: VerificationSettings,
     seed: int,
+    brute_force: Sequence[str | None] | None = None,
 ) -> Election:
     """Decide one task.
 
     `votes` has a row per candidate that holds a program and a column per input (None where its run was not OK).
-    `asked` counts all candidates, those without a program too. `sizes` are the input sizes.
+    `asked` counts all candidates, those without a program too. `sizes` are the input sizes. `brute_force` holds the
+    outputs of a slow and simple solution, None on inputs that are too large for it: it votes as one more candidate
+    there and cannot be golden, but what it contradicts cannot be golden either.
 
-    Reasons, in the order in which they are tested: "too few tests", "golden does not hold" (no leader of the first
-    part is among the best of the held-out part), "nobody solves all", "solved by only one". Ties: an input on which
-    two answers lead together gets no label; among golden solutions that qualify, the first candidate is taken.
+    Reasons, in the order in which they are tested: "too few tests", "too little agreement", "golden does not hold" (no
+    leader of the first part is among the best of the held-out part), "brute force disagrees", "nobody solves all",
+    "solved by only one". Ties: an input on which two answers lead together gets no label; among golden solutions that
+    qualify, the first candidate is taken.
     """
-    labels = _elect_labels(votes, asked, sizes, settings)
+    polls = _count_votes(votes, asked, brute_force)
+    labels, credits = _elect_labels(votes, polls, sizes, settings, brute_force)
     verdicts = [[row[label.input] == label.vote for label in labels] for row in votes]
     passed = tuple(sum(row) for row in verdicts)
     total = sum(label.weight for label in labels)
-    scores = tuple(_weighted(row, labels, range(len(labels))) / max(total, 1) for row in verdicts)
+    scores = tuple(
+        sum(label.weight for label, right in zip(labels, row, strict=True) if right) / max(total, 1) for row in verdicts
+    )
+    agreement = sum(poll.share for poll in polls) / max(len(polls), 1)
+
+    def decided(reason: str | None, golden: int | None) -> Election:
+        return Election(reason, labels, passed, scores, golden, agreement)
 
     if len(labels) < max(settings.minimum_tests, 2):
-        return Election("too few tests", labels, passed, scores, None)
-    golden = _elect_golden(verdicts, labels, settings, seed)
+        return decided("too few tests", None)
+    if agreement < settings.minimum_task_agreement:
+        return decided("too little agreement", None)
+    golden = _elect_golden(credits, verdicts, settings, seed)
     if golden is None:
-        return Election("golden does not hold", labels, passed, scores, None)
+        return decided("golden does not hold", None)
+    if brute_force is not None and _contradicts(brute_force, votes[golden]):
+        return decided("brute force disagrees", golden)
     solved_by = sum(count == len(labels) for count in passed)
-    if solved_by == 0:
-        return Election("nobody solves all", labels, passed, scores, golden)
+    if solved_by == 0 and settings.drop_unsolved:
+        return decided("nobody solves all", golden)
     if solved_by == 1 and settings.drop_solved_by_one:
-        return Election("solved by only one", labels, passed, scores, golden)
-    return Election(None, labels, passed, scores, golden)
+        return decided("solved by only one", golden)
+    return decided(None, golden)
 
 
 def split_tests(count: int, hold_out: float, seed: int) -> tuple[list[int], list[int]]:
@@ -108,27 +128,81 @@ def quartile_weights(sizes: Sequence[int]) -> list[int]:
     return weights
 
 
-def _elect_labels(
-    votes: Sequence[Sequence[str | None]], asked: int, sizes: Sequence[int], settings: VerificationSettings
-) -> tuple[Label, ...]:
-    weights = quartile_weights(sizes) if settings.vote == "weighted" else [1] * len(sizes)
-    labels = []
-    for place in range(len(sizes)):
+@dataclass(frozen=True, slots=True)
+class _Poll:
+    """The votes on one input: the leading answer (None where two lead together), its share, and who could vote."""
+
+    leader: str | None
+    share: float
+    counts: Counter[str]
+    voters: int
+
+
+def _count_votes(
+    votes: Sequence[Sequence[str | None]], asked: int, brute_force: Sequence[str | None] | None
+) -> list[_Poll]:
+    polls = []
+    for place in range(len(votes[0]) if votes else 0):
         column = [row[place] for row in votes]
-        leaders = Counter(vote for vote in column if vote is not None).most_common(2)
-        if not leaders or (len(leaders) == 2 and leaders[0][1] == leaders[1][1]):
+        voters = asked
+        if brute_force is not None and brute_force[place] is not None:
+            column.append(brute_force[place])
+            voters += 1
+        counts = Counter(vote for vote in column if vote is not None)
+        leaders = counts.most_common(2)
+        share = leaders[0][1] / voters if leaders else 0.0
+        is_tied = len(leaders) == 2 and leaders[0][1] == leaders[1][1]
+        polls.append(_Poll(None if is_tied or not leaders else leaders[0][0], share, counts, voters))
+    return polls
+
+
+def _elect_labels(
+    votes: Sequence[Sequence[str | None]],
+    polls: Sequence[_Poll],
+    sizes: Sequence[int],
+    settings: VerificationSettings,
+    brute_force: Sequence[str | None] | None,
+) -> tuple[tuple[Label, ...], list[list[float]]]:
+    """The labels, and what each candidate is credited with on each of them when the golden solution is chosen."""
+    weights = quartile_weights(sizes) if settings.vote == "weighted" else [1] * len(sizes)
+    winners: list[str | None] = [poll.leader for poll in polls]
+    posteriors: tuple[dict[str, float], ...] = ()
+    if settings.vote == "em":
+        posteriors = estimate_truth(votes if brute_force is None else [*votes, brute_force]).posteriors
+        winners = [_most_likely(posterior) for posterior in posteriors]
+    labels = []
+    for place, (winner, poll) in enumerate(zip(winners, polls, strict=True)):
+        column = [row[place] for row in votes]
+        if winner is None or winner not in column:
             continue
-        vote, count = leaders[0]
-        if count / asked >= settings.minimum_agreement:
-            labels.append(Label(place, vote, column.index(vote), count / asked, weights[place]))
-    return tuple(labels)
+        agreement = poll.counts[winner] / poll.voters
+        if agreement >= settings.minimum_agreement:
+            labels.append(Label(place, winner, column.index(winner), agreement, weights[place]))
+    credits = []
+    for row in votes:
+        if settings.vote == "em":
+            credits.append([posteriors[label.input].get(row[label.input] or "", 0.0) for label in labels])
+        else:
+            credits.append([float(label.weight * (row[label.input] == label.vote)) for label in labels])
+    return tuple(labels), credits
+
+
+def _most_likely(posterior: dict[str, float]) -> str | None:
+    """The output with the highest posterior; None where two share it."""
+    ranked = sorted(posterior, key=lambda vote: -posterior[vote])
+    if not ranked or (len(ranked) > 1 and math.isclose(posterior[ranked[0]], posterior[ranked[1]], rel_tol=1e-6)):
+        return None
+    return ranked[0]
 
 
 def _elect_golden(
-    verdicts: Sequence[Sequence[bool]], labels: Sequence[Label], settings: VerificationSettings, seed: int
+    credits: Sequence[Sequence[float]], verdicts: Sequence[Sequence[bool]], settings: VerificationSettings, seed: int
 ) -> int | None:
-    leading, held_out = split_tests(len(labels), settings.hold_out, seed)
-    first = [_weighted(row, labels, leading) for row in verdicts]
+    if settings.hold_out == 0:
+        totals = [sum(row) for row in credits]
+        return totals.index(max(totals))
+    leading, held_out = split_tests(len(credits[0]), settings.hold_out, seed)
+    first = [sum(row[place] for place in leading) for row in credits]
     second = [sum(row[place] for place in held_out) for row in verdicts]
     best_first, best_second = max(first), max(second)
     for candidate, (score, held) in enumerate(zip(first, second, strict=True)):
@@ -137,8 +211,8 @@ def _elect_golden(
     return None
 
 
-def _weighted(row: Sequence[bool], labels: Sequence[Label], places: Sequence[int]) -> int:
-    return sum(labels[place].weight for place in places if row[place])
+def _contradicts(brute_force: Sequence[str | None], golden: Sequence[str | None]) -> bool:
+    return any(slow is not None and slow != fast for slow, fast in zip(brute_force, golden, strict=True))
 
 
 def _whole_numbers_as_int(value: object) -> object:

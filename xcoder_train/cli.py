@@ -76,9 +76,34 @@ def grpo(recipe: RecipePath, overrides: Overrides = None, break_lock: BreakLock 
 
 
 @app.command("eval")
-def evaluate(recipe: RecipePath, overrides: Overrides = None, break_lock: BreakLock = False) -> None:
-    """Measure pass@k of every model of the run."""
-    _run(recipe, overrides, "evaluation", break_lock)
+def evaluate(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="YAML file of the experiment.", show_default=False)
+    ] = None,
+    overrides: Overrides = None,
+    model: Annotated[
+        str | None, typer.Option(help="Measure this model, a folder or a name, without a recipe.", show_default=False)
+    ] = None,
+    benchmark: Annotated[
+        list[str] | None, typer.Option(help="With --model, and as often as wanted: file:PATH.", show_default=False)
+    ] = None,
+    server: Annotated[
+        str | None, typer.Option(help="With --model: the URL of an OpenAI-compatible server.", show_default=False)
+    ] = None,
+    break_lock: BreakLock = False,
+) -> None:
+    """Measure pass@k of a recipe's models, or of one --model."""
+    if model is None:
+        if recipe is None or benchmark or server:
+            raise typer.BadParameter("expected a RECIPE, or --model M --benchmark file:PATH [--server URL]")
+        _run(Path(recipe), overrides, "evaluation", break_lock)
+        return
+    if not benchmark or (recipe is not None and "=" not in recipe):
+        raise typer.BadParameter("--model takes the place of a RECIPE and needs a --benchmark file:PATH")
+    from xcoder_train.evaluation_recipe import evaluation_recipe
+
+    with evaluation_recipe(model, benchmark, server) as path:
+        _run(path, [*([recipe] if recipe else []), *(overrides or [])], "evaluation", break_lock)
 
 
 @app.command()

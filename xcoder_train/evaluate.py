@@ -4,16 +4,21 @@ Each model has a result of its own, so that a changed GRPO measures its model al
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from evaluation.benchmark import Benchmark
+from evaluation.config import EvaluationSettings
 from evaluation.evaluate import compare, evaluate_model, load_benchmarks, summarise
-from evaluation.results import load_result
-from evaluation.samples import Generator
+from evaluation.results import ModelResult, load_result
 from evaluation.tables import print_results
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json
+from xcoder_train.core.generation.openai_backend import OpenAIGenerator
+from xcoder_train.core.generation.request import Generator
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
 from xcoder_train.core.generation.vllm_backend import VllmGenerator
 from xcoder_train.core.stage import RESULT_FILE, StageContext
@@ -23,6 +28,8 @@ from xcoder_train.recipe import Recipe, present
 from xcoder_train.results import EvaluationTarget, evaluation_targets
 from xcoder_train.run import run_stage
 from xcoder_train.run_folder import update_summary
+
+GENERATION_FILE = "generation.json"
 
 
 def work(recipe: Recipe, context: StageContext) -> None:
@@ -43,38 +50,67 @@ def work(recipe: Recipe, context: StageContext) -> None:
 
 def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark]) -> None:
     """Sample, judge and score one model."""
-    if isinstance(target.model_path, str) or target.model_path.is_dir():
+    settings = present(recipe.evaluation)
+    with open_generator(recipe, target) as generator:
         result = evaluate_model(
-            present(recipe.evaluation),
+            settings,
             recipe.judge,
             benchmarks,
             target.label,
-            make_generator(recipe, target),
+            generator,
             target.folder,
             recipe.seed,
             recipe.model.prompt,
         )
-        write_json(target.folder / RESULT_FILE, {"stage": "evaluation", "key": target.key, "label": result.label})
-    else:
-        raise InputError(f"there is no model in {target.model_path} to evaluate as `{target.label}`")
+        write_json(target.folder / GENERATION_FILE, describe_generation(settings, generator, result))
+    write_json(target.folder / RESULT_FILE, {"stage": "evaluation", "key": target.key, "label": result.label})
 
 
-def make_generator(recipe: Recipe, target: EvaluationTarget) -> Generator:
+@contextmanager
+def open_generator(recipe: Recipe, target: EvaluationTarget) -> Iterator[Generator]:
     """What samples the target's completions, as `evaluation.generation` says."""
     settings = present(recipe.evaluation).generation
+    if settings.backend == "openai":
+        with OpenAIGenerator(present(settings.openai), str(target.model_path)) as generator:
+            yield generator
+        return
+    if not (isinstance(target.model_path, str) or target.model_path.is_dir()):
+        raise InputError(f"there is no model in {target.model_path} to evaluate as `{target.label}`")
     tokenizer = load_tokenizer(target.model_path, recipe.model)
     if settings.backend == "vllm":
-        return VllmGenerator(
+        yield VllmGenerator(
             target.model_path,
             tokenizer,
             settings,
             trust_remote_code=recipe.model.trust_remote_code,
             seed=recipe.seed,
         )
+        return
     model = load_model(target.model_path, recipe.model)
     if torch.cuda.is_available():
         model.to("cuda")  # type: ignore[arg-type]  # transformers wraps it without its types
-    return TransformersGenerator(model, tokenizer, settings.batch_size)
+    yield TransformersGenerator(model, tokenizer, settings.batch_size)
+
+
+def describe_generation(settings: EvaluationSettings, generator: Generator, result: ModelResult) -> dict[str, Any]:
+    """What the completions were sampled with and what they took; tokens are counted over all starts of the run."""
+    prompt_tokens = completion_tokens = 0
+    for sample in result.samples():
+        prompt_tokens += sample.prompt_tokens
+        completion_tokens += sample.completion_tokens
+    described: dict[str, Any] = {
+        "backend": settings.generation.backend,
+        "sampling_sent": settings.sampling.model_dump(mode="json"),
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+    }
+    if isinstance(generator, OpenAIGenerator):
+        described |= {
+            "sampling_sent": generator.sampling_sent(settings.sampling),
+            "cost": generator.settings.cost(prompt_tokens, completion_tokens),
+            "retries_of_last_start": generator.usage.retries,
+        }
+    return described
 
 
 def main(arguments: list[str] | None = None) -> int:

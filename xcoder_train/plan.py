@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from synth.config import SynthSettings
+from synth.config import SynthSettings, questions_per_task
 from xcoder_train.batching import plan_grpo_batch
 from xcoder_train.config import GrpoSettings, SftSettings
 from xcoder_train.launch import has_gpu, launch_settings, shown_command, stage_command
@@ -77,7 +77,12 @@ def _stage(
 def _synth(settings: SynthSettings) -> dict[str, Any]:
     tasks = {name: split.tasks for name, split in settings.splits.items()}
     programs = sum(tasks.values()) * settings.candidates_per_task
-    return {"tasks": tasks, "programs": programs, "executions": programs * settings.inputs_per_task}
+    return {
+        "tasks": tasks,
+        "questions": sum(tasks.values()) * questions_per_task(settings),
+        "programs": programs,
+        "executions": programs * settings.inputs_per_task,
+    }
 
 
 def _sft(settings: SftSettings, examples: tuple[int | None, bool], shape: ModelShape | None) -> dict[str, Any]:

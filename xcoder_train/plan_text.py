@@ -35,6 +35,8 @@ def _lines(plan: dict[str, Any]) -> Iterator[str]:
 def _synth(stage: dict[str, Any]) -> Iterator[str]:
     tasks = ", ".join(f"{name} {count:,}" for name, count in stage["tasks"].items())
     yield from _row("tasks", f"{sum(stage['tasks'].values()):,} ({tasks})")
+    if stage["questions"]:
+        yield from _row("questions", f"{stage['questions']:,} to the teacher, and second tries where it errs")
     yield from _row("executions", f"at most {stage['executions']:,}, of {stage['programs']:,} programs")
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synth.features.config import feature_file
 from xcoder_train.config import GrpoSettings, LaunchSettings, SftSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.records import check_tables
@@ -32,6 +33,7 @@ def find_conflicts(recipe: "Recipe") -> list[Conflict]:
         *_stages(recipe),
         *_starting_points(recipe),
         *_splits(recipe),
+        *_features(recipe),
         *_evaluation(recipe),
         *_batches(recipe),
         *_training(recipe),
@@ -73,7 +75,7 @@ def _stages(recipe: "Recipe") -> Iterator[Conflict]:
 
 def _starting_points(recipe: "Recipe") -> Iterator[Conflict]:
     """The folders that the run starts from hold what they should."""
-    if recipe.model.path is not None and looks_local(recipe.model.path):
+    if recipe.model.path is not None and looks_local(recipe.model.path) and not _is_only_served(recipe):
         try:
             check_model_folder(Path(recipe.model.path))
         except InputError as error:
@@ -103,6 +105,12 @@ def _splits(recipe: "Recipe") -> Iterator[Conflict]:
         yield _conflict(
             "the benchmark `heldout` needs a split with `use: evaluation`", "synth.splits", "evaluation.benchmarks"
         )
+
+
+def _features(recipe: "Recipe") -> Iterator[Conflict]:
+    source = None if recipe.synth is None else feature_file(recipe.synth.features)
+    if source is not None and not source.is_file():
+        yield _conflict("there is no such file", "synth.features.source.path")
 
 
 def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
@@ -143,6 +151,14 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
             "evaluation.benchmarks",
             "synth",
             "inputs",
+        )
+    server = settings.generation.openai
+    if settings.generation.backend == "openai" and server is not None and server.model and len(settings.models) > 1:
+        yield _conflict(
+            f"the server's model {server.model!r} would be measured {len(settings.models)} times over; name one model, "
+            "or leave openai.model out where the server knows each by its path",
+            "evaluation.models",
+            "evaluation.generation.openai.model",
         )
     for index, benchmark in enumerate(settings.benchmarks):
         if benchmark != "heldout" and not benchmark.startswith("file:"):
@@ -304,6 +320,12 @@ def _launches(recipe: "Recipe") -> Iterator[Conflict]:
                 f"{stage}.launch.accelerate",
                 f"{stage}.launch.processes",
             )
+
+
+def _is_only_served(recipe: "Recipe") -> bool:
+    """True where the model is nothing but a name that a server knows."""
+    stages = {"sft", "grpo"} & set(recipe.stages)
+    return not stages and recipe.evaluation is not None and recipe.evaluation.generation.backend == "openai"
 
 
 def _rolls_out_by_transformers(recipe: "Recipe") -> bool:

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -15,6 +15,8 @@ from xcoder_train.core.yaml_source import Located, Part
 from xcoder_train.trl_arguments import Trainer, argument_mistake, arguments
 
 _LONGEST_VALUE = 80
+# What people put a key into by mistake; a message may end up in a log.
+_NOT_SHOWN = {"api_key", "api_key_env", "base_url"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class Mistake:
         return is_above and re.search(rf"\b{re.escape(str(below[0]))}\b", self.message) is not None
 
     def _written(self) -> str:
-        """` = value` as the author wrote it; nothing for a whole section or where there is no value."""
+        """` = value` as the author wrote it; nothing for a whole section, a possible secret or where there is none."""
+        if _NOT_SHOWN.intersection(self.path):
+            return ""
         above, found = self.root.nearest(self.path[:-1]), self.root.nearest(self.path)
         if found is above or isinstance(found.value, dict):
             return ""
@@ -64,7 +68,7 @@ def mistakes_of(error: ValidationError, root: Located) -> list[Mistake]:
     return [
         Mistake(path, _message(detail, path, Recipe), root)
         for detail in error.errors(include_url=False)
-        for path in [_source_path(detail["loc"], root)]
+        for path in [_source_path(detail["loc"], root, may_end_in_tag=detail["type"] == "value_error")]
     ]
 
 
@@ -101,13 +105,17 @@ def _dropped(here: Any, path: tuple[Part, ...]) -> Any:
     return {key: below if key == first else item for key, item in here.items() if key != first or below is not None}
 
 
-def _source_path(location: tuple[Part, ...], root: Located) -> tuple[Part, ...]:
-    """pydantic's location without the parts that name types (tags of unions, `[key]`)."""
+def _source_path(location: tuple[Part, ...], root: Located, *, may_end_in_tag: bool) -> tuple[Part, ...]:
+    """pydantic's location without the parts that name types (tags of unions, `[key]`).
+
+    The last part may be a key that is missing, or the tag of a union whose class refused its values as a whole.
+    """
     path: tuple[Part, ...] = ()
     for index, part in enumerate(location):
         here = root.nearest(path)
         known = (isinstance(here.value, dict) and part in here.value) or isinstance(part, int)
-        if known or index == len(location) - 1 and part != "[key]":
+        is_last = index == len(location) - 1
+        if known or is_last and part != "[key]" and not may_end_in_tag:
             path = (*path, part)
     return path
 
@@ -121,6 +129,10 @@ def _message(detail: ErrorDetails, path: tuple[Part, ...], model: type[Settings]
         return "is needed and not given"
     if kind == "value_error":
         return str(context["error"])
+    if kind == "union_tag_invalid":
+        near = get_close_matches(str(context["tag"]), str(context["expected_tags"]).replace("'", "").split(", "), 1)
+        meant = f"; did you mean `{near[0]}`?" if near else ""
+        return f"`kind` is '{context['tag']}', expected one of {context['expected_tags']}{meant}"
     if kind == "literal_error":
         values = [value.strip("' ") for part in str(context["expected"]).split(" or ") for value in part.split(",")]
         near = get_close_matches(str(detail["input"]), values, 1)
@@ -178,11 +190,13 @@ def _settings_at(model: type[Settings], path: tuple[Part, ...]) -> list[type[Set
 
 
 def _classes(annotations: list[Any]) -> list[Any]:
-    """Annotations with unions taken apart."""
+    """Annotations with unions taken apart, and without what is annotated to them."""
     found: list[Any] = []
     for annotation in annotations:
         if get_origin(annotation) in (Union, UnionType):
             found += _classes(list(get_args(annotation)))
+        elif get_origin(annotation) is Annotated:
+            found += _classes(list(get_args(annotation)[:1]))
         else:
             found.append(annotation)
     return found

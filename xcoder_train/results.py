@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synth.features.config import feature_file
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.generation.config import SHAPING_SERVER_SETTINGS, ServerSettings
 from xcoder_train.core.stage import RESULT_FILE
 from xcoder_train.model_folder import looks_local
 from xcoder_train.recipe import Recipe, StageName, present
@@ -19,7 +21,7 @@ from xcoder_train.recipe import Recipe, StageName, present
 REPORT_FILE = "report.html"
 
 # Raised when a stage's code changes so that equal settings give another result.
-STAGE_VERSIONS: dict[StageName, int] = {"synth": 1, "sft": 1, "grpo": 1, "evaluation": 1, "report": 1}
+STAGE_VERSIONS: dict[StageName, int] = {"synth": 1, "sft": 1, "grpo": 1, "evaluation": 2, "report": 1}
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,9 @@ def evaluation_targets(recipe: Recipe, run_folder: Path) -> list[EvaluationTarge
     """
     settings = present(recipe.evaluation)
     speed = {"batch_size", "gpu_memory_utilization", "tensor_parallel"}
-    measured = settings.model_dump(mode="json", exclude={"models": True, "generation": speed})
+    manners = set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS
+    excluded: Any = {"models": True, "generation": {**dict.fromkeys(speed, True), "openai": manners}}
+    measured = settings.model_dump(mode="json", exclude=excluded)
     common = {
         "version": STAGE_VERSIONS["evaluation"],
         "settings": measured,
@@ -173,10 +177,13 @@ def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
     shaping: dict[str, Any] = {"seed": recipe.seed}
     if stage == "report":
         return shaping | {"report": recipe.report.model_dump(mode="json")}
-    section = present(getattr(recipe, stage)).model_dump(mode="json", exclude={"launch", "resume", "executor"})
+    manners = set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS
+    excluded: Any = {"launch": True, "resume": True, "executor": True, "teacher": {"server": manners}}
+    section = present(getattr(recipe, stage)).model_dump(mode="json", exclude=excluded)
     shaping |= {"section": section, "prompt": recipe.model.prompt}
     if stage == "synth":
-        return shaping | {"policy": recipe.judge.policy}
+        source = feature_file(present(recipe.synth).features)
+        return shaping | {"policy": recipe.judge.policy, "features": None if source is None else _file_identity(source)}
     if stage == "sft" or not _has_result(recipe, "sft"):
         shaping["model"] = _model_identity(recipe)
     if stage == "grpo":
@@ -195,10 +202,16 @@ def _model_identity(recipe: Recipe) -> Any:
 
 
 def _benchmark_identity(recipe: Recipe, benchmark: str) -> list[str]:
-    """`heldout` is its synthesis; a file is its size with the hash of its first and last MiB, as files reach GBs."""
+    """`heldout` is its synthesis, any other benchmark its file."""
     if benchmark == "heldout":
         return [benchmark, stage_key(recipe, "synth")]
-    path = Path(benchmark.removeprefix("file:"))
+    return _file_identity(Path(benchmark.removeprefix("file:")))
+
+
+def _file_identity(path: Path) -> list[str]:
+    """A file is its size with the hash of its first and last MiB, as files reach GBs."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist, and the recipe reads it")
     mebibyte = 1 << 20
     with open(path, "rb") as stream:
         digest = hashlib.sha256(stream.read(mebibyte))

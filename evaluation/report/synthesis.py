@@ -12,21 +12,31 @@ from evaluation.tables import Table
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.problem import Problem, TestCase
 from xcoder_train.core.records import read_records
+from xcoder_train.core.stage import RESULT_FILE
 
 TOP_FEATURES = 4
 BINS = 10
 
 
 def funnel_tables(folder: Path) -> list[Table]:
-    """From tasks made to tasks kept, per split, and the quality of the labels where the truth is known."""
+    """From tasks made to tasks kept, per split, the quality of the labels, and what a language model took."""
     path = SynthLayout(folder).funnel
     if not path.exists():
         return []
     splits: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    reasons = dict.fromkeys(reason for split in splits.values() for reason in split["dropped"])
+
+    def by_reason(name: str, key: str) -> list[tuple[str, list[int | None]]]:
+        reasons = dict.fromkeys(reason for split in splits.values() for reason in split.get(key, {}))
+        return [
+            (f"{name}: {reason}", [split.get(key, {}).get(reason, 0) for split in splits.values()])
+            for reason in reasons
+        ]
+
     counted = [
+        *by_reason("set aside", "set_aside"),
         ("tasks made", [split["made"] for split in splits.values()]),
-        *((f"dropped: {reason}", [split["dropped"].get(reason, 0) for split in splits.values()]) for reason in reasons),
+        *by_reason("inputs refused", "refused_inputs"),
+        *by_reason("dropped", "dropped"),
         ("tasks kept", [split["kept"] for split in splits.values()]),
         ("candidates asked", [split.get("candidates") for split in splits.values()]),
         ("solutions accepted", [split.get("accepted_solutions") for split in splits.values()]),
@@ -37,8 +47,8 @@ def funnel_tables(folder: Path) -> list[Table]:
     measured = [
         (title, [split.get(key) for split in splits.values()])
         for title, key in (
-            ("labels that are right", "labels_right"),
-            ("golden solutions that are right", "golden_right"),
+            ("labels that are right, against the known truth", "labels_right"),
+            ("golden solutions that are right, against the known truth", "golden_right"),
             ("mean agreement on a label", "mean_agreement"),
         )
     ]
@@ -46,8 +56,18 @@ def funnel_tables(folder: Path) -> list[Table]:
         [title, *map(_share, values)] for title, values in measured if any(value is not None for value in values)
     ]
     if quality:
-        tables.append(Table("Quality of labels, against the known truth", ["measure", *splits], quality))
-    return tables
+        tables.append(Table("Quality of labels", ["measure", *splits], quality))
+    return tables + _usage_tables(folder)
+
+
+def _usage_tables(folder: Path) -> list[Table]:
+    result = folder / RESULT_FILE
+    usage = json.loads(result.read_text(encoding="utf-8")).get("usage", {}) if result.exists() else {}
+    if not usage:
+        return []
+    counts = ("requests", "prompt_tokens", "completion_tokens")
+    rows = [[stage, *(_count(used[key]) for key in counts), f"{used['cost']:,.2f}"] for stage, used in usage.items()]
+    return [Table("What the teacher took", ["stage", "answers", "prompt tokens", "completion tokens", "cost"], rows)]
 
 
 def coverage_tables(folder: Path) -> list[Table]:

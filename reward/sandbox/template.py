@@ -40,6 +40,7 @@ IMPORTED_ONCE = frozenset(
         "calendar",
         "cmath",
         "contextlib",
+        "cyaron",
         "dataclasses",
         "datetime",
         "decimal",

@@ -4,18 +4,25 @@ Every answer is a function of the run's seed and of what is asked, so asking aga
 """
 
 import random
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from reward.extract import extract_code, parses
 from synth.config import ProceduralTeacherSettings, Style
 from synth.procedural.mistakes import break_program, draw_breakage, mistakes
-from synth.procedural.pipeline import Pipeline, operations_below
+from synth.procedural.pipeline import Pipeline, operations_below, read_pipeline, write_pipeline
 from synth.procedural.program import Writing, write_program, writings
 from synth.procedural.task import ProceduralTask, draw_inputs, draw_task
+from synth.tables import Candidate, Task, TaskInputs
+from synth.teacher import TaskOrder
 from xcoder_train.core.problem import Limits
 from xcoder_train.core.prompt import code_response
 from xcoder_train.core.seeds import derive_seed
 
 NAME = "procedural"
+
+MAXIMUM_ATTEMPTS = 100
+"""How often a task is drawn anew because its statement is there already; then cleaning removes the duplicate."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +39,36 @@ class ProceduralTeacher:
         seed = derive_seed(self.seed, "task", task_id, attempt)
         return draw_task(seed, depth, style, reserved, limits, operations_below(self.settings.features))
 
-    def inputs(self, task_id: str, pipeline: Pipeline, count: int) -> tuple[str, ...]:
-        """`count` different test inputs."""
-        return draw_inputs(pipeline, count, derive_seed(self.seed, "inputs", task_id))
+    def tasks(self, orders: Iterable[TaskOrder], limits: Limits, taken: set[str]) -> Iterator[Task]:
+        """The task of each order, in order, none with a statement that an earlier one has."""
+        for order in orders:
+            draws = 0
+            for attempt in range(MAXIMUM_ATTEMPTS):
+                drawn = self.task(order.task_id, attempt, order.depth, order.style, order.use == "evaluation", limits)
+                draws += drawn.draws
+                if drawn.problem.problem_id not in taken:
+                    break
+            taken.add(drawn.problem.problem_id)
+            pipeline = write_pipeline(drawn.pipeline)
+            yield Task(order.task_id, order.split, order.use, order.depth, draws, pipeline, drawn.problem)
+
+    def inputs(self, tasks: Iterable[Task], count: int) -> Iterator[TaskInputs]:
+        """`count` different test inputs of each task, in order."""
+        for task in tasks:
+            drawn = draw_inputs(_pipeline(task), count, derive_seed(self.seed, "inputs", task.task_id))
+            yield TaskInputs(task.task_id, drawn)
+
+    def candidates(self, missing: Iterable[tuple[Task, list[int]]]) -> Iterator[list[Candidate]]:
+        """The candidates of each task at these places, in order."""
+        for task, indices in missing:
+            responses = self.responses(task.task_id, _pipeline(task), indices)
+            yield [
+                parse_response(task.task_id, index, response)
+                for index, response in zip(indices, responses, strict=True)
+            ]
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def responses(self, task_id: str, pipeline: Pipeline, indices: list[int]) -> list[str]:
         """The candidates at these places: right ones in styles that alternate, mistaken and broken ones at their rates.
@@ -61,6 +95,20 @@ class ProceduralTeacher:
                     programmed = wrong[0] if shares_common else rng.choice(wrong[1:])
             responses.append(code_response(write_program(programmed, writing)))
         return responses
+
+
+def parse_response(task: str, index: int, response: str) -> Candidate:
+    """The candidate of a response: its last fenced program where there is one that parses, else the fault."""
+    code = extract_code(response)
+    if code is None:
+        return Candidate(task, index, NAME, response, "", "no code block")
+    return Candidate(task, index, NAME, response, code, None if parses(code) else "does not parse")
+
+
+def _pipeline(task: Task) -> Pipeline:
+    if task.pipeline is None:
+        raise RuntimeError(f"task {task.task_id} was not made by the procedural teacher")
+    return read_pipeline(task.pipeline)
 
 
 def _writing_order(choices: list[Writing], rng: random.Random) -> list[Writing]:

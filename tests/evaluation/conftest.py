@@ -80,7 +80,8 @@ class Replay:
             prompt = request.messages[-1]["content"]
             text = next(answers for part, answers in self.answers.items() if part in prompt)[int(request.id[-1])]
             reason = "length" if self.cut_off in text else "stop"
-            yield Completion(request.id, text, tuple(range(len(text) + 1)), reason)
+            tokens = tuple(range(len(text) + 1))
+            yield Completion(request.id, text, tokens, reason, len(prompt), len(tokens))
 
 
 @pytest.fixture

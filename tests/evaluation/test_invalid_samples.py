@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+from openai_server import Call, Fault, OpenAIServer
 
 from evaluation.config import EvaluationSettings
 from evaluation.evaluate import evaluate_model
@@ -16,6 +17,8 @@ from evaluation.livecodebench import load_livecodebench
 from evaluation.results import ResultLayout
 from reward.config import JudgeSettings
 from xcoder_train.core.errors import InfrastructureError
+from xcoder_train.core.generation.config import ServerSettings
+from xcoder_train.core.generation.openai_backend import OpenAIGenerator
 
 RIGHT = "```python\nprint(sum(map(int, input().split())))\n```"
 WRONG = "```python\nprint(0)\n```"
@@ -75,3 +78,31 @@ def test_invalid_samples_are_excluded_counted_and_judged_again(
     assert scores["pass_at_1"]["mean"] == pytest.approx(1 / 3)  # of the three that were judged, not of four
     assert scores["pass_at_1"]["samples"] == 3
     assert scores["pass_at_4"]["mean"] is None and scores["pass_at_4"]["left_out"] == 1
+
+
+def test_unanswered_samples_are_excluded_counted_and_asked_again(
+    rows: Any, write_jsonl: Callable[..., Path], settings: EvaluationSettings, tmp_path: Path
+) -> None:
+    benchmark = load_livecodebench(write_jsonl(rows["stdin"](), rows["stdin"](question_content="Print x.")))
+    is_refusing = True
+
+    def refuse(call: Call) -> Fault | None:
+        return Fault(400, "the prompt is too long") if is_refusing and "Print x." in call.asked else None
+
+    def evaluate(share: float, folder: str) -> dict[str, Any]:
+        asked = settings.model_copy(update={"maximum_invalid_share": share, "k": (1,)})
+        with OpenAIGenerator(ServerSettings(base_url=server.base_url), "model") as generator:
+            result = evaluate_model(
+                asked, JudgeSettings(workers=1), [benchmark], "base", generator, tmp_path / folder, 7, "livecodebench"
+            )
+        return result.scores["benchmarks"]["bench"]
+
+    with OpenAIServer(lambda messages, parameters: RIGHT, fault_of=refuse) as server:
+        with pytest.raises(InfrastructureError, match="of 8 requests could not be answered.*the prompt is too long"):
+            evaluate(0.1, "refused")
+        tolerated = evaluate(0.5, "tolerated")
+        is_refusing = False
+        mended = evaluate(0.1, "refused")
+    assert (tolerated["invalid"], tolerated["failures"]["invalid"], tolerated["truncated"]) == (4, 4, 0)
+    assert (tolerated["pass_at_1"]["mean"], tolerated["pass_at_1"]["problems"]) == (1.0, 1)
+    assert (mended["invalid"], mended["pass_at_1"]["samples"]) == (0, 8)

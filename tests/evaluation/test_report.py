@@ -44,7 +44,7 @@ class Student:
             name = request.id.partition("/")[0]
             knows = derive_seed("luck", request.seed) % 1000 < 1000 * self.skill
             text = code_response(self.golden[name]) if knows else HOSTILE_ANSWER
-            yield Completion(request.id, text, tuple(range(40)), "stop")
+            yield Completion(request.id, text, tuple(range(40)), "stop", 10, 40)
 
 
 @pytest.fixture(scope="module")

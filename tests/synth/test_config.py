@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from synth.config import SynthSettings
+from synth.config import SynthSettings, questions_per_task
 
 
 def settings(train: dict[str, Any] | None = None, **others: Any) -> dict[str, Any]:
@@ -41,3 +41,38 @@ def test_settings_without_meaning_are_refused(wrong: dict[str, Any], message: st
 def test_splits_need_plain_names_and_there_must_be_one(splits: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         SynthSettings.model_validate({"splits": splits})
+
+
+SERVER = {"base_url": "http://localhost:8000/v1", "model": "m"}
+
+
+def test_a_teacher_without_a_kind_is_the_procedural_one() -> None:
+    assert SynthSettings.model_validate(settings(teacher={"wrong_rate": 0.5})).teacher.kind == "procedural"
+    read = SynthSettings.model_validate(settings(teacher={"kind": "openai", "server": SERVER}, tasks={"stages": 1}))
+    assert read.teacher.kind == "openai" and read.tasks.stages == 1
+    assert SynthSettings.model_validate(settings(teacher={"kind": "vllm", "model": "m"})).teacher.kind == "vllm"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"teacher": {"kind": "oracle"}}, "oracle"),
+        ({"teacher": {"kind": "openai", "server": {**SERVER, "model": None}}}, "server.model is needed"),
+        ({"teacher": {"kind": "openai", "server": SERVER}, "solutions": {"tokens": [9, 3]}}, "fewest, most"),
+        ({"tasks": {"stages": 1}}, "the teacher is procedural"),
+        ({"inputs": {"validator": False}}, "the teacher is procedural"),
+    ],
+)
+def test_settings_of_a_language_model_that_cannot_mean_anything_are_refused(
+    wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        SynthSettings.model_validate(settings(**wrong))
+
+
+def test_questions_per_task_are_those_that_the_settings_ask() -> None:
+    teacher = {"kind": "openai", "server": SERVER}
+    assert questions_per_task(SynthSettings.model_validate(settings(teacher=teacher))) == 2 + 4 + 8
+    few = settings(teacher=teacher, tasks={"stages": 1}, inputs={"generated_share": 0, "validator": False})
+    assert questions_per_task(SynthSettings.model_validate(few)) == 1 + 2 + 8
+    assert questions_per_task(SynthSettings.model_validate(settings())) == 0

@@ -15,9 +15,9 @@ from synth.config import SynthSettings
 from synth.execution import distinct_programs
 from synth.procedural.pipeline import read_pipeline
 from synth.procedural.program import Writing, write_program
-from synth.procedural.teacher import ProceduralTeacher
+from synth.procedural.teacher import ProceduralTeacher, parse_response
 from synth.tables import Candidate, Execution, Quarantined, Task, Verdict, WorkTables
-from synth.teaching import make_inputs, make_tasks, parse_response
+from synth.teaching import make_inputs, make_tasks
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.prompt import code_response
 from xcoder_train.core.records import RecordStore, read_records, write_records

@@ -14,8 +14,8 @@ from reward.submission import Submission
 from synth.config import SynthSettings
 from synth.procedural.pipeline import read_pipeline
 from synth.procedural.task import true_output
+from synth.procedural.teacher import parse_response
 from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, Verdict, WorkTables, beside
-from synth.teaching import parse_response
 from synth.voting import vote_of
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.problem import Problem, Solution, TestCase

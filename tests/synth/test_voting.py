@@ -1,5 +1,7 @@
 """Dual verification of one task, on hand-made ballots."""
 
+import random
+
 import pytest
 
 from synth.config import VerificationSettings
@@ -20,7 +22,7 @@ def ballots(inputs: int, *wrong: set[int]) -> list[Ballot]:
 
 def decide(votes: list[Ballot], asked: int | None = None, seed: int = 0, **settings: object) -> Election:
     inputs = len(votes[0])
-    options = {"minimum_agreement": 0.5, "minimum_tests": 2, **settings}
+    options = {"minimum_task_agreement": 0, "minimum_tests": 2, "hold_out": 0.5, **settings}
     return verify(votes, asked or len(votes), list(range(inputs)), VerificationSettings.model_validate(options), seed)
 
 
@@ -122,6 +124,8 @@ def test_a_task_that_nobody_solves_is_dropped() -> None:
     seed = _seed_whose_leading_tests_are({0, 1, 2, 3}, 8)
     election = decide(ballots(8, {0, 4}, {1, 5}, {2, 6}, {3, 7}, {0, 5}), seed=seed, vote="majority")
     assert (election.reason, election.golden) == ("nobody solves all", 0)
+    kept = decide(ballots(8, {0, 4}, {1, 5}, {2, 6}, {3, 7}, {0, 5}), seed=seed, vote="majority", drop_unsolved=False)
+    assert (kept.reason, kept.golden) == (None, 0)
 
 
 def test_a_task_that_only_one_solves_is_dropped_unless_asked_to_stay() -> None:
@@ -129,6 +133,21 @@ def test_a_task_that_only_one_solves_is_dropped_unless_asked_to_stay() -> None:
     assert decide(votes).reason == "solved by only one"
     kept = decide(votes, drop_solved_by_one=False)
     assert (kept.reason, kept.golden) == (None, 0)
+
+
+def test_weights_and_hold_out_cannot_change_what_drop_unsolved_keeps() -> None:
+    """Why both are needless in the default settings: who passes all tests leads on every part of them."""
+    rng = random.Random(0)
+    kept = 0
+    for seed in range(300):
+        votes = ballots(8, *({place for place in range(8) if rng.random() < 0.15} for _ in range(4)))
+        ways = [{"vote": "majority", "hold_out": 0}, {"vote": "weighted", "hold_out": 0}, {"hold_out": 0.5}]
+        elections = [decide(votes, seed=seed, **way) for way in ways]
+        outcomes = {(election.reason, election.golden) for election in elections if election.reason is None}
+        assert len(outcomes) <= 1
+        assert len({election.reason is None for election in elections}) == 1
+        kept += elections[0].reason is None
+    assert 30 < kept < 300
 
 
 @pytest.mark.parametrize(
@@ -154,3 +173,76 @@ def test_votes_are_equal_where_the_judge_says_outputs_match(io: str, one: str, o
 def test_a_function_result_that_is_no_json_is_no_vote() -> None:
     assert vote_of("NaN", "function") is None
     assert vote_of("[1,", "function") is None
+
+
+def test_without_hold_out_the_best_of_all_tests_is_golden() -> None:
+    """With hold-out this task is dropped: candidate 0 leads on the first part and does not hold on the other."""
+    seed = _seed_whose_leading_tests_are({0, 1, 2, 3}, 8)
+    votes = ballots(8, {4}, {0}, {1, 2, 5, 6})
+    assert decide(votes, seed=seed, hold_out=0.5).golden is None
+    assert decide(votes, seed=seed, hold_out=0, vote="weighted").golden == 1
+    assert decide(votes, seed=seed, hold_out=0, vote="majority").golden == 0
+
+
+def test_agreement_of_a_task_is_the_mean_share_of_leading_answers_and_has_a_bar() -> None:
+    votes = ballots(4, {0}, set(), {1}, set())
+    assert decide(votes, asked=5).agreement == pytest.approx((3 / 5 + 3 / 5 + 4 / 5 + 4 / 5) / 4)
+    assert decide(votes, asked=5, minimum_task_agreement=0.7).reason is None
+    assert decide(votes, asked=5, minimum_task_agreement=0.71).reason == "too little agreement"
+
+
+def test_inputs_without_a_label_count_for_the_agreement_of_a_task() -> None:
+    votes = ballots(4, set(), set(), set(), set())
+    votes[2][1] = votes[3][1] = "other"
+    assert decide(votes).agreement == pytest.approx((1 + 0.5 + 1 + 1) / 4)
+
+
+def test_the_brute_force_votes_where_it_ran_and_only_there() -> None:
+    votes = ballots(4, set(), set(), set(), set())
+    votes[2][1] = votes[3][1] = votes[2][2] = votes[3][2] = "other"
+    settings = VerificationSettings(minimum_tests=2, minimum_agreement=0.5, vote="majority", hold_out=0)
+    election = verify(votes, 4, [1, 2, 3, 4], settings, 0, brute_force=[RIGHT, RIGHT, None, None])
+    assert [(label.input, label.agreement) for label in election.labels] == [(0, 1.0), (1, 0.6), (3, 1.0)]
+    assert (election.reason, election.golden) == (None, 0)
+
+
+def test_what_the_brute_force_contradicts_is_not_kept() -> None:
+    votes = ballots(4, set(), set(), set())
+    settings = VerificationSettings(minimum_tests=2, minimum_task_agreement=0)
+    assert verify(votes, 3, [1, 2, 3, 4], settings, 0, brute_force=[RIGHT, None, None, None]).reason is None
+    assert (
+        verify(votes, 3, [1, 2, 3, 4], settings, 0, brute_force=["other", None, None, None]).reason
+        == "brute force disagrees"
+    )
+
+
+@pytest.mark.parametrize("vote", ["majority", "weighted", "em"])
+def test_an_answer_that_only_the_brute_force_gives_is_no_label(vote: str) -> None:
+    votes: list[Ballot] = [[None, RIGHT, RIGHT], [None, RIGHT, RIGHT]]
+    settings = VerificationSettings.model_validate({"vote": vote, "minimum_tests": 2, "minimum_agreement": 0})
+    election = verify(votes, 2, [1, 2, 3], settings, 0, brute_force=["alone", None, None])
+    assert [label.input for label in election.labels] == [1, 2]
+
+
+def test_em_elects_the_candidate_whose_answers_are_likeliest() -> None:
+    """Candidates 0 to 2 make the same mistake on input 0, but err on inputs of their own as well; 3 and 4 never do."""
+    votes: list[Ballot] = [[RIGHT] * 12 for _ in range(5)]
+    for candidate in range(3):
+        votes[candidate][0] = "common"
+        for place in range(1 + 3 * candidate, 4 + 3 * candidate):
+            votes[candidate][place] = f"wrong {candidate}"
+    majority = decide(votes, vote="majority", hold_out=0, minimum_agreement=0)
+    em = decide(votes, vote="em", hold_out=0, minimum_agreement=0)
+    assert majority.labels[0].vote == "common" and majority.reason == "nobody solves all"
+    assert em.labels[0].vote == RIGHT and (em.reason, em.golden, em.passed[3]) == (None, 3, 12)
+    assert em.labels[0].agreement == 0.4
+
+
+def test_the_brute_force_is_an_annotator_of_em_too() -> None:
+    """Without it nothing tells the two answers on input 0 apart."""
+    votes = ballots(4, set(), set(), set(), set())
+    votes[2][0] = votes[3][0] = "other"
+    settings = VerificationSettings(minimum_tests=2, minimum_agreement=0, vote="em", hold_out=0)
+    assert [label.input for label in verify(votes, 4, [1, 2, 3, 4], settings, 0).labels] == [1, 2, 3]
+    labels = verify(votes, 4, [1, 2, 3, 4], settings, 0, brute_force=[RIGHT, None, None, None]).labels
+    assert [label.vote for label in labels] == [RIGHT] * 4

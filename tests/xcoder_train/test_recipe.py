@@ -9,6 +9,7 @@ import pytest
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.yaml_source import Located
 from xcoder_train.recipe import examine_recipe, load_recipe
+from xcoder_train.results import stage_key
 
 GOOD = """\
 name: tiny
@@ -135,6 +136,13 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         (["grpo=null"], "`rl` is what the stage `grpo` trains"),
         (["synth=null"], "needs tasks: give a `synth:` section or `inputs.synth`"),
         (["synth.splits.unsolved=null"], "`grpo` needs a split with `use: rl`"),
+        (
+            [
+                "synth.teacher={kind: openai, server: {base_url: 'http://localhost/v1', model: m}}",
+                "synth.features.source={kind: xcoder_rows, path: missing.jsonl}",
+            ],
+            'synth.features.source.path = "missing.jsonl": there is no such file',
+        ),
         (["synth.splits.held=null"], "the benchmark `heldout` needs a split with `use: evaluation`"),
         (["inputs.sft=runs/other"], "this recipe has a `sft:` section of its own"),
         (["model.path=some/model"], "exclude each other"),
@@ -242,3 +250,34 @@ def test_every_recipe_that_is_shipped_is_sound(path: Path, monkeypatch: pytest.M
 
 def inputs_of(root: Located) -> list[tuple[str, Located]]:
     return [(f"inputs.{name}", item) for name, item in root.value.get("inputs", Located({}, root.place)).value.items()]
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        ("{wrong_rat: 0.1}", "synth.teacher.wrong_rat = 0.1: no such key; did you mean `wrong_rate`?"),
+        ("{kind: opanai}", "synth.teacher: `kind` is 'opanai', expected one of"),
+        ("{kind: openai, server: {base_url: 'http://x/v1', modl: a}}", "synth.teacher.server.modl"),
+        ("{kind: openai, server: {base_url: 'http://x/v1'}}", "synth.teacher: server.model is needed"),
+        (
+            "{kind: vllm, model: a, sampling: {task: {}}}",
+            "synth.teacher.sampling.task: no such key; did you mean `tasks`?",
+        ),
+    ],
+)
+def test_a_mistake_in_a_teacher_of_any_kind_is_told_where_it_stands(tmp_path: Path, teacher: str, message: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"name: x\nsynth:\n  teacher: {teacher}\n  splits: {{a: {{use: sft, tasks: 3}}}}\n")
+    with pytest.raises(InputError) as error:
+        load_recipe(path, [])
+    assert f"recipe.yaml:3: {message}" in str(error.value)
+
+
+def test_where_a_teachers_server_is_makes_no_other_result(tmp_path: Path) -> None:
+    keys = []
+    for host, model in (("x", "a"), ("y", "a"), ("x", "b")):
+        path = tmp_path / "recipe.yaml"
+        teacher = f"{{kind: openai, server: {{base_url: 'http://{host}/v1', model: {model}}}}}"
+        path.write_text(f"name: x\nsynth:\n  teacher: {teacher}\n  splits: {{a: {{use: sft, tasks: 3}}}}\n")
+        keys.append(stage_key(load_recipe(path, []), "synth"))
+    assert keys[0] == keys[1] != keys[2]

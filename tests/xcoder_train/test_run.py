@@ -257,6 +257,20 @@ def test_a_change_redoes_what_it_touches_and_what_follows(
     assert {label for label in keys[0] if keys[0][label] != keys[1][label]} == models
 
 
+def test_other_content_in_the_file_of_features_is_another_synthesis(tmp_path: Path) -> None:
+    path, rows = tmp_path / "full.yaml", tmp_path / "rows.jsonl"
+    path.write_text(FULL)
+    overrides = [
+        "synth.teacher={kind: openai, server: {base_url: 'http://localhost/v1', model: m}}",
+        f"synth.features.source={{kind: xcoder_rows, path: {rows}}}",
+    ]
+    keys = []
+    for content in ("{}", "{}", "[]"):
+        rows.write_text(content)
+        keys.append(stage_key(load_recipe(path, overrides), "synth"))
+    assert keys[0] == keys[1] != keys[2]
+
+
 def recipe_text(terminal: Any) -> str:
     return (terminal.folder / "recipe.yaml").read_text()
 

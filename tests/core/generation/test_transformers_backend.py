@@ -53,6 +53,13 @@ def test_text_leaves_out_the_stop_token_that_the_ids_keep(generator: Transformer
         assert answer.text == generator.tokenizer.decode(answer.token_ids[:-1], skip_special_tokens=True)
 
 
+def test_tokens_are_counted_as_they_were_read_and_sampled(generator: TransformersGenerator) -> None:
+    asked = {request.id: request for request in requests(10)}
+    for answer in generator.generate(asked.values(), SAMPLING):
+        prompt = prompt_token_ids(generator.tokenizer, asked[answer.request_id].messages)
+        assert (answer.prompt_tokens, answer.completion_tokens) == (len(prompt), len(answer.token_ids))
+
+
 def test_a_prompt_and_answer_beyond_the_context_are_refused_with_the_numbers(generator: TransformersGenerator) -> None:
     request = Request("long", [{"role": "user", "content": "é" * 40}], seed=0)
     length = len(prompt_token_ids(generator.tokenizer, request.messages))

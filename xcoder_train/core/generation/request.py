@@ -1,24 +1,35 @@
 """What is asked of a model and what comes back, whatever serves it."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from xcoder_train.core.prompt import Message
+
+if TYPE_CHECKING:
+    from xcoder_train.core.generation.config import SamplingSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One completion to sample. `seed` decides every random choice of it, whatever else is in its batch."""
+    """One completion to sample. `seed` decides every random choice of it, whatever else is in its batch.
+
+    `purpose` names what the completion is for, such as "solutions"; usage and cost are counted for each purpose.
+    """
 
     id: str
     messages: list[Message]
     seed: int
+    purpose: str = "completions"
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the model wrote: `token_ids` as sampled, stop token included; `text` without special tokens.
+    """What the model wrote: `text` without special tokens, `token_ids` as sampled with the stop token.
 
+    A server returns no ids, so `token_ids` is empty there and `completion_tokens` is what it counted. Reasoning that a
+    server returns apart from the answer stands in `text` as it would from any other backend:
+    `<think>\\n…\\n</think>\\n\\n` and then the answer.
     `finish_reason` is "stop" after a stop token and "length" when `max_new_tokens` cut it off.
     """
 
@@ -26,3 +37,39 @@ class Completion:
     text: str
     token_ids: tuple[int, ...]
     finish_reason: Literal["stop", "length"]
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def answer(self) -> str:
+        """What follows the reasoning: the text after the last `</think>`; empty where the reasoning was cut off."""
+        _, closing, answer = self.text.rpartition("</think>")
+        if not closing and "<think>" in self.text:
+            return ""
+        return answer.removeprefix("\n\n") if closing else answer
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A request that failed for good: the server refused it, or every attempt failed. It says nothing of the model."""
+
+    request_id: str
+    reason: str
+
+
+class Generator(Protocol):
+    """Whatever turns requests into completions."""
+
+    def generate(self, requests: Iterable[Request], sampling: "SamplingSettings") -> Iterator[Completion | Unanswered]:
+        """Yield exactly one `Completion` or `Unanswered` per request, in any order.
+
+        `requests` is read as it is worked off, in the thread of the caller.
+        """
+
+
+def with_reasoning(reasoning: str, answer: str) -> str:
+    """The text of a completion whose reasoning came apart from its answer; left open where no answer followed."""
+    if not reasoning:
+        return answer
+    opened = "<think>\n" + reasoning.strip("\n")
+    return f"{opened}\n</think>\n\n{answer}" if answer else opened

@@ -52,8 +52,15 @@ class TransformersGenerator:
         finally:
             self.model.train(was_training)
         texts = self.tokenizer.batch_decode([one.token_ids for one in sampled], skip_special_tokens=True)
-        for (_, request), one, text in zip(batch, sampled, texts, strict=True):
-            yield Completion(request.id, text, tuple(one.token_ids), "length" if one.truncated else "stop")
+        for (prompt, request), one, text in zip(batch, sampled, texts, strict=True):
+            yield Completion(
+                request.id,
+                text,
+                tuple(one.token_ids),
+                "length" if one.truncated else "stop",
+                prompt_tokens=len(prompt),
+                completion_tokens=len(one.token_ids),
+            )
 
     def _check_context(self, prompts: list[list[int]], sampling: SamplingSettings) -> None:
         context = self.model.config.get_text_config().max_position_embeddings

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from xcoder_train.core.errors import EnvironmentLacks
 from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
 from xcoder_train.core.generation.config import GenerationSettings, SamplingSettings
-from xcoder_train.core.generation.request import Completion, Request
+from xcoder_train.core.generation.request import Completion, Request, Unanswered
 
 # Requests handed over at a time: enough to keep the engine full, few enough that a kill loses little.
 REQUESTS_PER_CALL = 2048
@@ -46,19 +46,33 @@ class VllmGenerator:
             generation_config="vllm",  # not the model's own file, which may hide a repetition penalty
             seed=seed % 2**31,
         )
+        self.context: int = self.engine.llm_engine.model_config.max_model_len
 
-    def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion]:
-        """Yield one completion per request."""
+    def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion | Unanswered]:
+        """Yield one completion per request; a prompt that fills the whole context stays unanswered."""
         pending = iter(requests)
         while window := list(islice(pending, REQUESTS_PER_CALL)):
-            prompts: list[Any] = [
-                {"prompt_token_ids": prompt_token_ids(self.tokenizer, request.messages)} for request in window
-            ]
-            parameters = [self._parameters(request, sampling) for request in window]
-            for request, output in zip(window, self.engine.generate(prompts, parameters), strict=True):
+            asked: list[Request] = []
+            prompts: list[Any] = []
+            for request in window:
+                token_ids = prompt_token_ids(self.tokenizer, request.messages)
+                if len(token_ids) < self.context:
+                    asked.append(request)
+                    prompts.append({"prompt_token_ids": token_ids})
+                else:  # the engine would end the whole batch
+                    reason = f"a prompt of {len(token_ids)} tokens leaves no room in a context of {self.context}"
+                    yield Unanswered(request.id, reason)
+            parameters = [self._parameters(request, sampling) for request in asked]
+            for request, output in zip(asked, self.engine.generate(prompts, parameters), strict=True):
                 answer = output.outputs[0]
-                cut_off = answer.finish_reason == "length"
-                yield Completion(request.id, answer.text, tuple(answer.token_ids), "length" if cut_off else "stop")
+                yield Completion(
+                    request.id,
+                    answer.text,
+                    tuple(answer.token_ids),
+                    "length" if answer.finish_reason == "length" else "stop",
+                    prompt_tokens=len(output.prompt_token_ids),
+                    completion_tokens=len(answer.token_ids),
+                )
 
     def _parameters(self, request: Request, sampling: SamplingSettings) -> Any:
         from vllm import SamplingParams

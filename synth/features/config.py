@@ -1,0 +1,149 @@
+"""Settings of features: where the feature tree comes from, and the shape of the subtrees drawn from it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from xcoder_train.core.generation.config import SamplingSettings
+from xcoder_train.core.settings import Settings
+
+Range = tuple[int, int]
+
+
+class ShapeSettings(Settings):
+    """The shape of a subtree. Ranges are [fewest, most], drawn anew at every node; a node may have fewer children.
+
+    The defaults span X-Coder's three shapes (3 or 4 categories, 3 inner branches, 1 or 2 leaves).
+    """
+
+    root: Range = (3, 4)
+    """Categories."""
+
+    inner: Range = (3, 3)
+    """Branches below a category and below every other inner feature."""
+
+    leaves: Range = (1, 2)
+    """Leaves of one feature."""
+
+    minimum_leaves: int = Field(default=12, ge=1)
+    """Subtrees with fewer leaves are drawn again."""
+
+    maximum_leaves: int | None = Field(default=None, ge=1)
+    """Subtrees with more leaves are drawn again."""
+
+    by_count: bool = False
+    """Draw features in proportion to how often they were extracted, instead of evenly."""
+
+    @model_validator(mode="after")
+    def _ranges_have_an_order(self) -> "ShapeSettings":
+        for name in ("root", "inner", "leaves"):
+            fewest, most = getattr(self, name)
+            if not 1 <= fewest <= most:
+                raise ValueError(f"{name} is [fewest, most] with 1 <= fewest <= most; found [{fewest}, {most}]")
+        if self.maximum_leaves is not None and self.maximum_leaves < self.minimum_leaves:
+            raise ValueError(
+                f"maximum_leaves ({self.maximum_leaves}) must not be below minimum_leaves ({self.minimum_leaves})"
+            )
+        return self
+
+
+class BuiltinTree(Settings):
+    """The tree that ships with the package."""
+
+    kind: Literal["builtin"] = "builtin"
+
+
+class TreeFile(Settings):
+    """A tree that an earlier run wrote, as `features/tree.json`."""
+
+    kind: Literal["tree"]
+
+    path: Path
+    """The file."""
+
+
+class XcoderTree(Settings):
+    """X-Coder's merged tree, `feature_evoled.json`: JSON nested by category, leaves in lists."""
+
+    kind: Literal["xcoder_tree"]
+
+    path: Path
+    """The file."""
+
+
+class XcoderRows(Settings):
+    """X-Coder's published feature rows: each row is a subtree as it is, and nothing is drawn or evolved."""
+
+    kind: Literal["xcoder_rows"]
+
+    path: Path
+    """`.jsonl`, `.json` or `.parquet`."""
+
+
+class Snippets(Settings):
+    """Features are extracted by the language model from tasks with their solutions."""
+
+    kind: Literal["snippets"]
+
+    path: Path
+    """`.jsonl`, `.json` or `.parquet`, one snippet a row."""
+
+    instruction: str = "question"
+    """Column of the task's text."""
+
+    code: str | None = "solutions"
+    """Column of the solution: text, or a list of which the first is taken. None where there are no solutions."""
+
+    limit: int | None = Field(default=None, ge=1)
+    """Only so many rows, the first ones; all when left out."""
+
+    maximum_characters: int = Field(default=30_000, ge=1)
+    """Snippets that are longer in all are set aside: they would be cut off in a model's context."""
+
+
+class EvolutionSettings(Settings):
+    """A language model grows the tree: siblings for what a feature has below it, and finer features below leaves."""
+
+    rounds: int = Field(default=0, ge=0)
+    """How often the whole tree is gone through; each round grows the tree of the round before."""
+
+    questions_per_round: int | None = Field(default=None, ge=1)
+    """Most questions of one round, drawn by seed from the tree's branches; every branch when left out."""
+
+    new_features: int = Field(default=4, ge=1)
+    """How many new siblings, or finer features of one leaf, a question asks for."""
+
+    maximum_levels: int = Field(default=6, ge=2, le=12)
+    """Leaves on this level, counted from the category as 1, get no finer features."""
+
+
+class FeatureSettings(Settings):
+    """What tasks can be about, for a language model as the teacher."""
+
+    source: Annotated[BuiltinTree | TreeFile | XcoderTree | XcoderRows | Snippets, Field(discriminator="kind")] = (
+        BuiltinTree()
+    )
+    """Where features come from."""
+
+    evolution: EvolutionSettings = EvolutionSettings()
+    """Growth of the tree before subtrees are drawn from it."""
+
+    shape: ShapeSettings = ShapeSettings()
+    """The subtree that one task is made from."""
+
+    sampling: SamplingSettings = SamplingSettings(temperature=0.7, top_p=0.95, top_k=0, max_new_tokens=16384)
+    """How the answers of extraction and evolution are sampled."""
+
+    @model_validator(mode="after")
+    def _rows_are_not_evolved(self) -> "FeatureSettings":
+        if isinstance(self.source, XcoderRows) and self.evolution.rounds:
+            raise ValueError(
+                "evolution.rounds cannot be set with the source xcoder_rows, whose rows are subtrees already"
+            )
+        return self
+
+
+def feature_file(settings: FeatureSettings) -> Path | None:
+    """The file that features come from, whose content shapes the result as the settings do."""
+    return None if isinstance(settings.source, BuiltinTree) else settings.source.path

@@ -1,0 +1,127 @@
+"""When two names mean one feature: the normal form of a feature's name.
+
+Names differ in case, plural, hyphens, possessives, filler words and abbreviations ("Dijkstra's Algorithm", "dijkstra";
+"BFS", "breadth-first search"); the normal form does not. It serves for comparing only and is never shown.
+"""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+# What a name says beside what it is about; removed at its end while something is left.
+_FILLERS = {"algorithm", "technique", "approach", "method"}
+
+_ABBREVIATIONS = {
+    "bfs": "breadth first search",
+    "dfs": "depth first search",
+    "dp": "dynamic programming",
+    "dsu": "disjoint set union",
+    "lca": "lowest common ancestor",
+    "lcs": "longest common subsequence",
+    "lis": "longest increasing subsequence",
+    "mst": "minimum spanning tree",
+    "scc": "strongly connected component",
+    "hld": "heavy light decomposition",
+    "gcd": "greatest common divisor",
+    "lcm": "least common multiple",
+    "crt": "chinese remainder theorem",
+    "kmp": "knuth morris pratt",
+    "fft": "fast fourier transform",
+    "ntt": "number theoretic transform",
+    "mex": "minimum excluded value",
+    "rmq": "range minimum query",
+    "dag": "directed acyclic graph",
+    "bst": "binary search tree",
+    "cht": "convex hull trick",
+    "maths": "mathematics",
+    "math": "mathematics",
+    "optimisation": "optimization",
+    "neighbour": "neighbor",
+    "colouring": "coloring",
+    "2d": "two dimensional",
+    "1d": "one dimensional",
+}
+
+# Whole names, in normal form, that mean what another means.
+_SYNONYMS = {
+    "union find": "disjoint set union",
+    "disjoint set": "disjoint set union",
+    "binary indexed tree": "fenwick tree",
+    "binary search on answer": "binary search on the answer",
+    "binary search over the answer": "binary search on the answer",
+    "binary search over answer": "binary search on the answer",
+    "bitmask dynamic programming": "dynamic programming over bitmask",
+    "dynamic programming with bitmask": "dynamic programming over bitmask",
+    "dynamic programming on tree": "tree dynamic programming",
+    "quick select": "quickselect",
+    "mergesort": "merge sort",
+    "quicksort": "quick sort",
+    "heapsort": "heap sort",
+    "hashmap": "hash map",
+    "hashtable": "hash table",
+    "hashset": "hash set",
+    "topological sorting": "topological sort",
+    "topological ordering": "topological sort",
+}
+
+_NOT_PLURAL = {"series", "always"}
+_PLURALS = {
+    "indices": "index",
+    "vertices": "vertex",
+    "matrices": "matrix",
+    "maxima": "maximum",
+    "minima": "minimum",
+    "caches": "cache",
+}
+
+_SPACING = re.compile(r"[\s\-_‐-―]+")
+_POSSESSIVE = re.compile(r"['’]s\b|(?<=s)['’](?=\s|$)")
+_FORMULA = re.compile(r"o\((?:[^()]|\([^()]*\))*\)")
+_PUNCTUATION = re.compile(r"[\"'`’.,;:?]+(?=\s|$)|(?<!\S)[\"'`’]+")
+
+
+@lru_cache(maxsize=1 << 18)
+def normal_form(name: str) -> str:
+    """The name reduced to what it means; empty for a name without content."""
+    text = name.replace("²", "^2").replace("³", "^3")  # which the next line would make plain digits
+    text = unicodedata.normalize("NFKC", text).casefold().strip()
+    formulas = [_squeezed(formula) for formula in _FORMULA.findall(text)]
+    text = _FORMULA.sub(" \0 ", text)
+    text = _PUNCTUATION.sub(" ", _POSSESSIVE.sub("", text).replace("∕", "/"))
+    words = [_singular(word) for word in _SPACING.sub(" ", text).split()]
+    words = " ".join(_ABBREVIATIONS.get(word, word) for word in words).split()
+    while len(words) > 1 and words[-1] in _FILLERS:
+        words.pop()
+    plain = " ".join(words)
+    plain = _SYNONYMS.get(plain, plain)
+    for formula in formulas:
+        plain = plain.replace("\0", formula, 1)
+    return plain
+
+
+def clean_name(name: str) -> str:
+    """A name as it is shown: one space between words, and a slash that cannot be taken for one between two names."""
+    return " ".join(unicodedata.normalize("NFC", name).replace("/", "∕").split())
+
+
+def _singular(word: str) -> str:
+    if word in _PLURALS:
+        return _PLURALS[word]
+    if len(word) <= 3 or word in _NOT_PLURAL or not word.isalpha():
+        return word
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith(("sses", "xes", "ches", "shes")):
+        return word[:-2]
+    if word.endswith("s") and not word.endswith(("ss", "us", "is", "os")):
+        return word[:-1]
+    return word
+
+
+def _squeezed(formula: str) -> str:
+    """A complexity with one way of writing: `O(N * log N)`, `O(n log(n))` and `O(n log n)` are one."""
+    inner = formula[2:-1].replace("**", "^").replace("√", "sqrt ")
+    inner = re.sub(r"(log|sqrt)\s*\(\s*(\w+)\s*\)", r"\1 \2", inner)
+    inner = re.sub(r"[\s*·×]+", " ", inner)
+    inner = re.sub(r"\s*([-+/∕^()])\s*", r"\1", inner).strip()
+    return f"o({inner})"

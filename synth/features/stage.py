@@ -1,0 +1,115 @@
+"""The stages of features: the tree from its source, evolved, and the subtrees that tasks are made from.
+
+What is made stands in one folder: `extracted.parquet` and `round-<n>.parquet` (what the model answered to each
+question), `tree.json`, and `features.json` (counts for the report). Of X-Coder's rows, `bad_rows.parquet` holds those
+that were set aside.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from synth.features.answering import FeatureAnswer
+from synth.features.config import BuiltinTree, FeatureSettings, Snippets, TreeFile, XcoderRows, XcoderTree
+from synth.features.evolution import evolve_features
+from synth.features.extraction import extract_features
+from synth.features.rows import BadRow
+from synth.features.seed import seed_tree
+from synth.features.subtrees import Subtree, draw_subtrees
+from synth.features.tree import FeatureTree, read_tree, write_tree
+from synth.features.xcoder_rows import read_published_tree, read_xcoder_rows
+from synth.language_model.dialogue import Interview
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import write_json
+from xcoder_train.core.records import read_records, write_records
+
+
+def needs_model(settings: FeatureSettings) -> bool:
+    """True where features are extracted or evolved, which only a language model can do."""
+    return isinstance(settings.source, Snippets) or settings.evolution.rounds > 0
+
+
+def make_features(settings: FeatureSettings, interview: Interview | None, folder: Path, seed: int) -> None:
+    """Make the feature tree in the folder. `interview` may be None where `needs_model` is false.
+
+    Run again after a kill, it asks only what was not answered yet, and comes to the same files.
+    """
+    if (folder / "features.json").exists():
+        return
+    if isinstance(settings.source, XcoderRows):
+        write_json(folder / "features.json", _check_rows(settings.source.path, folder))
+        return
+    if interview is None and needs_model(settings):
+        raise InputError("features that are extracted or evolved need a language model as the teacher")
+    tree = _source_tree(settings, interview, folder)
+    before = tree.counts()
+    if interview is not None:
+        evolve_features(tree, settings.evolution, interview, folder, seed)
+    write_tree(folder / "tree.json", tree)
+    write_json(folder / "features.json", _summary(before, tree, folder))
+
+
+def subtrees(settings: FeatureSettings, folder: Path, count: int, seed: int) -> Iterator[Subtree]:
+    """The first `count` subtrees, numbered from 0, of the tree that `make_features` left in the folder.
+
+    X-Coder's rows are subtrees as they are, in the order of their file. Raises `InputError` where there are too few.
+    """
+    if not isinstance(settings.source, XcoderRows):
+        yield from draw_subtrees(read_tree(folder / "tree.json"), settings.shape, count, seed)
+        return
+    rows = (row for row in read_xcoder_rows(settings.source.path) if isinstance(row, Subtree))
+    usable = 0
+    for row in islice(rows, count):
+        yield replace(row, index=usable)
+        usable += 1
+    if usable < count:
+        raise InputError(
+            f"{settings.source.path} has {usable:,} usable rows, and {count:,} tasks were asked for. Ask for fewer "
+            f"tasks or add rows; rows that were set aside stand with their reason in {folder / 'bad_rows.parquet'}."
+        )
+
+
+def _check_rows(path: Path, folder: Path) -> dict[str, Any]:
+    """Read all rows once; keep the bad ones with their reason and count the others."""
+    outcomes: Counter[str] = Counter()
+
+    def bad_rows() -> Iterator[BadRow]:
+        for row in read_xcoder_rows(path):
+            outcomes["quarantined" if isinstance(row, BadRow) else "used"] += 1
+            if isinstance(row, BadRow):
+                yield row
+
+    write_records(folder / "bad_rows.parquet", BadRow, bad_rows(), ("place",))
+    return {"rows": {"used": outcomes["used"], "quarantined": outcomes["quarantined"]}}
+
+
+def _source_tree(settings: FeatureSettings, interview: Interview | None, folder: Path) -> FeatureTree:
+    source = settings.source
+    if isinstance(source, BuiltinTree):
+        return seed_tree()
+    if isinstance(source, TreeFile):
+        return read_tree(source.path)
+    if isinstance(source, XcoderTree):
+        return read_published_tree(source.path)
+    assert isinstance(source, Snippets) and interview is not None
+    return extract_features(source, interview, folder / "extracted.parquet")
+
+
+def _summary(before: dict[str, int], tree: FeatureTree, folder: Path) -> dict[str, Any]:
+    after = tree.counts()
+    answered = [*folder.glob("extracted.parquet"), *sorted(folder.glob("round-*.parquet"))]
+    tables = {path.stem: _outcomes(path) for path in answered}
+    categories = {name: {"extracted": before.get(name, 0), "evolved": after[name]} for name in after}
+    return {"questions": tables, "categories": categories, "leaves": sum(1 for _ in tree.leaves())}
+
+
+def _outcomes(path: Path) -> dict[str, int]:
+    used = bad = features = 0
+    for answer in read_records(path, FeatureAnswer):
+        used += answer.reason is None
+        bad += answer.reason is not None
+        features += len(answer.features)
+    return {"used": used, "quarantined": bad, "features": features}

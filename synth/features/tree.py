@@ -1,0 +1,210 @@
+"""The feature tree: categories at the root, ever finer features below, and how often each was met.
+
+Names that mean one feature (see `names.py`) are one node, shown under the name that was met first.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from synth.features.names import clean_name, normal_form
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import write_text
+
+MAXIMUM_NAME = 200
+"""Characters of a feature's name; what is longer is a sentence."""
+
+MAXIMUM_LEVELS = 12
+"""Levels below the root; what is nested deeper is not read."""
+
+
+class TreeError(ValueError):
+    """Nested values that are no feature tree; the message says what and where."""
+
+
+@dataclass(slots=True)
+class Feature:
+    """One node. `count` says how many of the merged trees had it; `children` are keyed by normal form."""
+
+    name: str
+    count: int = 0
+    children: "dict[str, Feature]" = field(default_factory=dict)
+
+    def sorted_children(self) -> "list[Feature]":
+        """In the order of their normal forms, which does not depend on the order of merging."""
+        return [self.children[form] for form in sorted(self.children)]
+
+
+class FeatureTree:
+    """A mutable tree of features; equal sets of merged trees give equal files."""
+
+    def __init__(self) -> None:
+        self.root = Feature("")
+
+    def grow(self, path: str) -> None:
+        """Add the feature at a path or count it once more; the features above it are not counted again."""
+        above, _, name = path.rpartition("/")
+        node = self.find(above)
+        if node is None:
+            raise ValueError(f"there is no feature {above!r} for {name!r} to stand below")
+        _child(node, name).count += 1
+
+    def merge(self, other: "FeatureTree") -> None:
+        """Add every node of another tree with its count; nodes of the same normal form become one."""
+        _merge(self.root, other.root)
+
+    def leaves(self) -> Iterator[str]:
+        """Paths of the features without children, such as `algorithm/graph/shortest path/Dijkstra`, sorted."""
+        yield from (path for path, node in self.nodes() if not node.children)
+
+    def nodes(self) -> Iterator[tuple[str, Feature]]:
+        """Every node below the root with its path, each before its children."""
+        pending = [(child.name, child) for child in reversed(self.root.sorted_children())]
+        while pending:
+            path, node = pending.pop()
+            yield path, node
+            pending += [(f"{path}/{child.name}", child) for child in reversed(node.sorted_children())]
+
+    def find(self, path: str) -> Feature | None:
+        """The node at a path, in any spelling of its names."""
+        node: Feature | None = self.root
+        for name in path.split("/"):
+            node = None if node is None else node.children.get(normal_form(name))
+        return node
+
+    def counts(self) -> dict[str, int]:
+        """Category to the number of features below it, all levels counted, as the paper's Table 8 counts them."""
+        counts = {category.name: 0 for category in self.root.sorted_children()}
+        for path, _ in self.nodes():
+            category, below, _ = path.partition("/")
+            counts[category] += bool(below)
+        return counts
+
+    def nested(self) -> dict[str, Any]:
+        """Plain nested values without counts, the form of prompts and of X-Coder: leaves stand in lists."""
+        nested = _nested(self.root)
+        return nested if isinstance(nested, dict) else {name: [] for name in nested}
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """All of it, counts included, in a stable order; `read_tree` reads it back."""
+        return [_to_json(child) for child in self.root.sorted_children()]
+
+
+def tree_from_nested(value: Any) -> FeatureTree:
+    """The tree of nested objects, lists and strings, each node counted once.
+
+    A key is a feature and its value holds the finer ones; a list holds names, or objects of them. Null and empty values
+    are no children. Raises `TreeError` for anything else, for a name without content and for too many levels.
+    """
+    tree = FeatureTree()
+    if not isinstance(value, dict):
+        raise TreeError("expected an object whose keys are categories")
+    _add_nested(tree.root, value, ())
+    return tree
+
+
+def tree_from_leaves(paths: Iterable[str]) -> FeatureTree:
+    """The tree that has these paths and nothing else, each node counted once."""
+    tree = FeatureTree()
+    for path in paths:
+        node = tree.root
+        for name in path.split("/"):
+            node = _child(node, name)
+            node.count = 1
+    return tree
+
+
+def write_tree(path: Path, tree: FeatureTree) -> None:
+    """Write the tree as JSON, whole or not at all."""
+    write_text(path, json.dumps(tree.to_json(), ensure_ascii=False, indent=1) + "\n")
+
+
+def read_tree(path: Path) -> FeatureTree:
+    """The inverse of `write_tree`; raises `InputError` for a file that is not one of its."""
+    tree = FeatureTree()
+    try:
+        _read_children(tree.root, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is not a feature tree as synthesis writes it: {error!r}") from error
+    return tree
+
+
+def _child(node: Feature, name: str) -> Feature:
+    form = normal_form(name)
+    if not form:
+        raise TreeError(f"{name!r} names no feature")
+    if form not in node.children:
+        node.children[form] = Feature(clean_name(name))
+    return node.children[form]
+
+
+def _merge(into: Feature, other: Feature) -> None:
+    for form, child in other.children.items():
+        if form not in into.children:
+            into.children[form] = Feature(child.name)
+        into.children[form].count += child.count
+        _merge(into.children[form], child)
+
+
+def _add_nested(node: Feature, value: Any, path: tuple[str, ...]) -> None:
+    if len(path) > MAXIMUM_LEVELS:
+        raise TreeError(f"more than {MAXIMUM_LEVELS} levels at `{'/'.join(path[:3])}/…`")
+    if value is None or value == "":
+        return
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, dict):
+        for name, below in value.items():
+            _check_name(name, path)
+            child = _child(node, name)
+            child.count = 1
+            _add_nested(child, below, (*path, name))
+    elif isinstance(value, list):
+        for item in value:
+            if isinstance(item, str):
+                _check_name(item, path)
+                _child(node, item).count = 1
+            elif isinstance(item, dict):
+                _add_nested(node, item, path)
+            else:
+                raise TreeError(
+                    f"expected names of features {_place(path)}, found {json.dumps(item, default=repr)[:60]}"
+                )
+    else:
+        raise TreeError(f"expected names of features {_place(path)}, found {json.dumps(value, default=repr)[:60]}")
+
+
+def _check_name(name: str, path: tuple[str, ...]) -> None:
+    if len(name) > MAXIMUM_NAME:
+        raise TreeError(f"a name of {len(name)} characters {_place(path)}; at most {MAXIMUM_NAME} are a name")
+    if not clean_name(name).isprintable():
+        raise TreeError(f"{name!r} {_place(path)} holds characters that cannot be shown")
+    if not normal_form(name):
+        raise TreeError(f"{name!r} {_place(path)} names no feature")
+
+
+def _place(path: tuple[str, ...]) -> str:
+    return f"below `{'/'.join(path)}`" if path else "at the root"
+
+
+def _nested(node: Feature) -> dict[str, Any] | list[str]:
+    children = node.sorted_children()
+    if any(child.children for child in children):
+        return {child.name: _nested(child) for child in children}
+    return [child.name for child in children]
+
+
+def _to_json(node: Feature) -> dict[str, Any]:
+    value: dict[str, Any] = {"name": node.name, "count": node.count}
+    if node.children:
+        value["children"] = [_to_json(child) for child in node.sorted_children()]
+    return value
+
+
+def _read_children(node: Feature, children: Any) -> None:
+    for value in children:
+        child = _child(node, value["name"])
+        child.count += int(value["count"])
+        _read_children(child, value.get("children", []))

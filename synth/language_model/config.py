@@ -1,0 +1,92 @@
+"""Settings of a language model as the teacher: which model, how it is sampled, and what it is asked for."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from xcoder_train.core.generation.config import GenerationSettings, SamplingSettings, ServerSettings
+from xcoder_train.core.settings import Settings
+
+
+class TeacherSampling(Settings):
+    """How answers are sampled, for each kind of question."""
+
+    tasks: SamplingSettings = SamplingSettings(temperature=0.7, top_p=0.8, top_k=20)
+    """Selection of features, and statements."""
+
+    inputs: SamplingSettings = SamplingSettings(temperature=0.6, top_p=0.95, top_k=20)
+    """Test inputs, generator programs, validators and brute-force solutions."""
+
+    solutions: SamplingSettings = SamplingSettings(temperature=0.6, top_p=0.95, top_k=20)
+    """Candidate solutions."""
+
+
+class TaskSettings(Settings):
+    """How a language model is asked for tasks."""
+
+    stages: Literal[1, 2] = 2
+    """2: select compatible features with an integration strategy, then write the statement (X-Coder, section 3). 1:
+    write the statement from the whole subtree at once, for the ablation."""
+
+
+class InputSettings(Settings):
+    """How a language model is asked for test inputs. Programs that it writes run in the judge's sandbox."""
+
+    generated_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of a task's inputs that a generator program prints; the others are written out by the model."""
+
+    validator: bool = True
+    """Ask for a program that checks inputs against the statement, and drop the inputs that it refuses."""
+
+    brute_force: bool = True
+    """Ask for a slow and simple solution, which votes on the smaller half of a task's inputs."""
+
+    largest_kib: int = Field(default=1024, ge=1, le=1 << 20)
+    """Inputs above this size are dropped, in KiB."""
+
+    limit_seconds: float = Field(default=10.0, gt=0)
+    """CPU seconds that one run of a generator or a validator may take; its memory limit is 1 GiB."""
+
+
+class SolutionSettings(Settings):
+    """Which answers of a language model count as candidate solutions."""
+
+    tokens: tuple[int, int] | None = None
+    """Fewest and most tokens of a completion, reasoning included, such as [200, 25000]; others are quarantined."""
+
+    @model_validator(mode="after")
+    def _token_range_is_one(self) -> "SolutionSettings":
+        if self.tokens is not None and not 0 <= self.tokens[0] <= self.tokens[1]:
+            raise ValueError(f"tokens is [fewest, most], such as [200, 25000]; found {list(self.tokens)}")
+        return self
+
+
+class OpenAITeacherSettings(Settings):
+    """A model behind an OpenAI-compatible server: vLLM, SGLang, or a hosted one."""
+
+    kind: Literal["openai"] = "openai"
+
+    server: ServerSettings
+    """Where the server is and how it is asked."""
+
+    sampling: TeacherSampling = TeacherSampling()
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> "OpenAITeacherSettings":
+        if self.server.model is None:
+            raise ValueError("server.model is needed: the name under which the server knows the teacher")
+        return self
+
+
+class LocalTeacherSettings(Settings):
+    """A model that this process loads: through vLLM (a GPU and the extra of that name), or transformers (anywhere)."""
+
+    kind: Literal["vllm", "transformers"]
+
+    model: str
+    """Hub name or folder."""
+
+    generation: GenerationSettings = GenerationSettings()
+    """Batches, GPU memory, parallelism; `backend` follows from `kind`."""
+
+    sampling: TeacherSampling = TeacherSampling()

@@ -1,0 +1,162 @@
+"""Dialogues with a language model: each asks one question after another, and thousands go on side by side.
+
+A dialogue is a generator function: it yields a `Question`, is sent what was read from the answer, and returns its
+result. An answer that cannot be read is asked for once more with the error shown; when that one cannot be read either,
+`Unusable` is raised where the question was asked. Nothing is put in its place.
+
+Every answer is kept before it is used, so a dialogue that is held again goes on after its last answer.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
+
+from synth.answers import AnswerError
+from synth.prompts import retry_messages
+from xcoder_train.core.generation.answered import Answers
+from xcoder_train.core.generation.config import SamplingSettings
+from xcoder_train.core.generation.request import Completion, Request, Unanswered
+from xcoder_train.core.generation.request import Generator as Model
+from xcoder_train.core.prompt import Message
+from xcoder_train.core.seeds import derive_seed
+
+Result = TypeVar("Result")
+
+ATTEMPTS = 2
+"""How often a question is asked: once, and once more with the error shown."""
+
+DIALOGUES_AT_ONCE = 8192
+"""How many dialogues are begun before the last of them has to end; bounds memory, and keeps any server busy."""
+
+Again = Callable[[list[Message], str, str], list[Message]]
+"""From the messages, the answer and what is wrong with it to the messages that ask once more."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing to ask. `read` turns a completion into what was asked for and raises `AnswerError` where it cannot."""
+
+    name: str
+    messages: list[Message]
+    read: Callable[[Completion], Any]
+    again: Again = retry_messages
+
+
+class Unusable(Exception):
+    """Both answers to a question could not be read; `reason` is that of the second."""
+
+    def __init__(self, question: str, reason: str, answer: str) -> None:
+        super().__init__(f"{question}: {reason}")
+        self.question, self.reason, self.answer = question, reason, answer
+
+
+Dialogue = Generator[Question, Any, Result]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A dialogue that has come to its end: with its result, with an answer that nobody could read, or unanswered."""
+
+    key: str
+    outcome: Any
+
+
+@dataclass
+class _Open:
+    dialogue: Dialogue[Any]
+    question: Question
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Interview:
+    """Holds dialogues with one model; `seed` decides every sample. `purpose` is what usage is counted for."""
+
+    model: Model
+    answers: Answers
+    sampling: SamplingSettings
+    purpose: str
+    seed: int
+
+    def hold(self, dialogues: Iterable[tuple[str, Dialogue[Any]]]) -> Iterator[Ended]:
+        """Yield each dialogue's end in the order in which they end. Keys must differ."""
+        pending = iter(dialogues)
+        while window := list(islice(pending, DIALOGUES_AT_ONCE)):
+            yield from _Round(self, iter(window)).hold()
+
+
+class _Round:
+    def __init__(self, interview: Interview, pending: Iterator[tuple[str, Dialogue[Any]]]) -> None:
+        self.interview = interview
+        self.pending = pending
+        self.open: dict[str, _Open] = {}
+        self.requests: deque[Request] = deque()
+        self.ended: deque[Ended] = deque()
+
+    def hold(self) -> Iterator[Ended]:
+        """Ask until every dialogue has ended: what follows from an answer is asked as soon as the model is free."""
+        interview = self.interview
+        while True:
+            for answer in interview.answers.ask(interview.model, self._requests(), interview.sampling):
+                self._take(answer)
+                yield from self._drain()
+            yield from self._drain()
+            if not self.requests:
+                return
+
+    def _drain(self) -> Iterator[Ended]:
+        while self.ended:
+            yield self.ended.popleft()
+
+    def _requests(self) -> Iterator[Request]:
+        while True:
+            if self.requests:
+                yield self.requests.popleft()
+                continue
+            new = next(self.pending, None)
+            if new is None:
+                return
+            key, dialogue = new
+            self._go_on(key, dialogue, partial(dialogue.send, None))
+
+    def _take(self, answer: Completion | Unanswered) -> None:
+        key = answer.request_id.rpartition("/")[0].rpartition("/")[0]
+        at = self.open.pop(key)
+        if isinstance(answer, Unanswered):
+            at.dialogue.close()
+            self.ended.append(Ended(key, answer))
+            return
+        try:
+            if answer.finish_reason == "length":
+                raise AnswerError(
+                    f"cut off: the answer had reached {answer.completion_tokens} tokens; answer more briefly"
+                )
+            value = at.question.read(answer)
+        except AnswerError as error:
+            if at.attempt + 1 < ATTEMPTS:
+                messages = at.question.again(at.question.messages, answer.answer, str(error))
+                self._ask(key, _Open(at.dialogue, at.question, at.attempt + 1), messages)
+            else:
+                unusable = Unusable(at.question.name, str(error), answer.text)
+                self._go_on(key, at.dialogue, partial(at.dialogue.throw, unusable))
+            return
+        self._go_on(key, at.dialogue, partial(at.dialogue.send, value))
+
+    def _go_on(self, key: str, dialogue: Dialogue[Any], step: Callable[[], Question]) -> None:
+        try:
+            question = step()
+        except StopIteration as end:
+            self.ended.append(Ended(key, end.value))
+        except Unusable as unusable:
+            self.ended.append(Ended(key, unusable))
+        else:
+            self._ask(key, _Open(dialogue, question, 0), question.messages)
+
+    def _ask(self, key: str, opened: _Open, messages: list[Message]) -> None:
+        self.open[key] = opened
+        name, attempt = opened.question.name, opened.attempt
+        seed = derive_seed(self.interview.seed, "teacher", key, name, attempt)
+        self.requests.append(Request(f"{key}/{name}/{attempt}", messages, seed, self.interview.purpose))

@@ -1,0 +1,219 @@
+"""From what a language model wrote to the test inputs of a task: generators and validators run in the judge's sandbox.
+
+A generator reads one line "SEED CATEGORY" and prints one input; it is run twice on its first line and set aside where
+the outputs differ, since its inputs could then never be made again. A validator reads one input and prints `valid`.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from reward.executor import Executor
+from reward.submission import Submission
+from reward.verdict import Execution, Run
+from synth.config import InputSettings
+from synth.execution import FAILED_SHARE, INFRASTRUCTURE_FAILURE
+from synth.language_model.programs import CATEGORIES, Written, generated_count
+from synth.language_model.tasks import read_signature
+from synth.tables import Quarantined, TaskInputs
+from xcoder_train.core.errors import InfrastructureError
+from xcoder_train.core.problem import Limits, Origin
+from xcoder_train.core.seeds import derive_seed
+
+TASKS_AT_ONCE = 128
+"""Tasks whose programs are run together; their inputs are in memory at the same time."""
+
+SPARE = 2
+"""A generator is run this many times as often as inputs are wanted from it: some repeat or are refused."""
+
+MEMORY_MIB = 1024
+
+LONGEST_REASON = 200
+"""Characters kept of what a validator says."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    origin: Origin
+    category: str
+    text: str
+
+
+@dataclass
+class _Draft:
+    """The inputs of a task in the making; `set_aside` begins with what could not be read."""
+
+    written: Written
+    inputs: list[_Input]
+    refused: list[str] = field(default_factory=list)
+    set_aside: list[Quarantined] = field(default_factory=list)
+    generator: str | None = None
+    is_lost: bool = False
+
+    def __post_init__(self) -> None:
+        for error in self.written.unusable:
+            self.put_aside(f"{error.question}: {error.reason}", error.answer)
+
+    @property
+    def id(self) -> str:
+        return self.written.task.task_id
+
+    def put_aside(self, reason: str, response: str) -> None:
+        self.set_aside.append(Quarantined(self.id, -1, self.written.task.split, reason, response))
+
+    def has_failed(self, execution: Execution) -> bool:
+        """Nothing is known of a program on which the judge failed; the task then has no inputs at all."""
+        if all(run.status != "IE" for run in execution.runs):
+            return False
+        self.put_aside(INFRASTRUCTURE_FAILURE, "")
+        self.inputs, self.is_lost = [], True
+        return True
+
+
+def collect_inputs(
+    written: Iterable[Written],
+    judge: Executor,
+    inputs_per_task: int,
+    settings: InputSettings,
+    seed: int,
+    most_failures: float,
+) -> Iterator[TaskInputs | Quarantined]:
+    """What was set aside, and the inputs of each task after generators have made theirs and validators refused some.
+
+    A task on whose programs the judge itself fails is set aside for that reason and has no inputs. Raises
+    `InfrastructureError` once there are more of them than `most_failures`; what was yielded before stands.
+    """
+    failures = 0
+    pending = iter(written)
+    generated = generated_count(inputs_per_task, settings)
+    while some := list(islice(pending, TASKS_AT_ONCE)):
+        drafts = [_Draft(one, [_Input("prompt", *pair) for pair in one.inputs]) for one in some]
+        if generated:
+            _generate(drafts, judge, generated, settings, seed)
+        for draft in drafts:
+            _drop_unfit(draft, settings)
+        _validate(drafts, judge, settings)
+        failures += sum(draft.is_lost for draft in drafts)
+        if failures > most_failures:
+            raise InfrastructureError(
+                f"the judge itself failed on the generators or validators of {failures} tasks, again and again. At "
+                f"most {FAILED_SHARE:.0%} of the tasks may be lost. Look at the judge (xcoder doctor), then run the "
+                "same command again; no question is asked twice."
+            )
+        for draft in drafts:
+            yield from draft.set_aside
+            yield _task_inputs(draft, inputs_per_task - generated, generated)
+
+
+def _generate(drafts: list[_Draft], judge: Executor, count: int, settings: InputSettings, seed: int) -> None:
+    asked = [draft for draft in drafts if draft.written.generator is not None]
+    orders = [_generator_lines(draft, count, seed) for draft in asked]
+    submissions = (
+        _submission(draft, draft.written.generator, (*lines, lines[0]), settings)
+        for draft, lines in zip(asked, orders, strict=True)
+    )
+    for draft, lines, execution in zip(asked, orders, judge.execute(submissions), strict=True):
+        *runs, again = execution.runs
+        outputs = [run.output if run.status == "OK" else None for run in runs]
+        if draft.has_failed(execution):
+            continue
+        if outputs[0] != again.output:
+            draft.put_aside("write_generator: its outputs differ for one seed", draft.written.generator or "")
+        elif not any(outputs):
+            draft.put_aside(f"write_generator: prints nothing ({runs[0].status})", runs[0].error)
+        else:
+            draft.generator = draft.written.generator
+            for line, run, output in zip(lines, runs, outputs, strict=True):
+                if output is None:
+                    draft.refused.append(f"generator failed: {run.status}")
+                else:
+                    draft.inputs.append(_Input("generator", line.split()[1], _normal(draft, output)))
+
+
+def _generator_lines(draft: _Draft, count: int, seed: int) -> list[str]:
+    """What a generator reads: one line a run, the categories in turn."""
+    return [
+        f"{derive_seed(seed, 'generator', draft.id, place) % 10**9} {CATEGORIES[place % len(CATEGORIES)]}\n"
+        for place in range(SPARE * count)
+    ]
+
+
+def _validate(drafts: list[_Draft], judge: Executor, settings: InputSettings) -> None:
+    asked = [draft for draft in drafts if draft.written.validator is not None and draft.inputs]
+    submissions = (
+        _submission(draft, draft.written.validator, tuple(one.text for one in draft.inputs), settings)
+        for draft in asked
+    )
+    for draft, execution in zip(asked, judge.execute(submissions), strict=True):
+        if not draft.has_failed(execution):
+            verdicts = [_refusal(run) for run in execution.runs]
+            draft.refused += [verdict for verdict in verdicts if verdict is not None]
+            draft.inputs = [one for one, verdict in zip(draft.inputs, verdicts, strict=True) if verdict is None]
+
+
+def _refusal(run: Run) -> str | None:
+    """Why a validator's run does not let an input pass, None where it does."""
+    if run.status != "OK":
+        return f"validator failed: {run.status}"
+    said = (run.output or "").strip()
+    if said == "valid":
+        return None
+    if said.startswith("invalid"):
+        return f"validator refused{said.removeprefix('invalid')[:LONGEST_REASON]}"
+    return "validator failed: it said neither valid nor invalid"
+
+
+def _drop_unfit(draft: _Draft, settings: InputSettings) -> None:
+    starter = draft.written.task.problem.starter_code
+    parameters = None if starter is None else len(read_signature(starter)[1])
+    kept: dict[str, _Input] = {}
+    for one in draft.inputs:
+        if len(one.text.encode()) > settings.largest_kib * 1024:
+            draft.refused.append("too large")
+        elif not one.text.strip():
+            draft.refused.append("empty")
+        elif parameters is not None and not _are_arguments(one.text, parameters):
+            draft.refused.append("not the arguments of the function as JSON")
+        elif one.text in kept:
+            draft.refused.append("repeated")
+        else:
+            kept[one.text] = one
+    draft.inputs = list(kept.values())
+
+
+def _normal(draft: _Draft, output: str) -> str:
+    if draft.written.task.problem.io == "function":
+        return "\n".join(line for line in output.split("\n") if line.strip())
+    return output if output.endswith("\n") else output + "\n"
+
+
+def _are_arguments(text: str, parameters: int) -> bool:
+    lines = text.split("\n")
+    try:
+        for line in lines:
+            json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return len(lines) == parameters
+
+
+def _task_inputs(draft: _Draft, prompted: int, generated: int) -> TaskInputs:
+    """Each kind up to its share; where one falls short, the other does not take its place."""
+    taken = [one for one in draft.inputs if one.origin == "prompt"][:prompted]
+    taken += [one for one in draft.inputs if one.origin == "generator"][:generated]
+    return TaskInputs(
+        task_id=draft.id,
+        inputs=tuple(one.text for one in taken),
+        origins=tuple(one.origin for one in taken),
+        categories=tuple(one.category for one in taken),
+        refused=tuple(draft.refused),
+        generator=draft.generator,
+        validator=draft.written.validator,
+        brute_force=draft.written.brute_force,
+    )
+
+
+def _submission(draft: _Draft, code: str | None, inputs: tuple[str, ...], settings: InputSettings) -> Submission:
+    limits = Limits(settings.limit_seconds, MEMORY_MIB)
+    return Submission(id=draft.id, code=code or "", inputs=inputs, expected=(None,) * len(inputs), limits=limits)

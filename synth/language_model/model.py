@@ -1,0 +1,30 @@
+"""The model behind a language-model teacher, as its settings say."""
+
+from synth.language_model.config import LocalTeacherSettings, OpenAITeacherSettings
+from xcoder_train.core.generation.request import Generator
+
+
+def model_name(settings: OpenAITeacherSettings | LocalTeacherSettings) -> str:
+    """What the records call the model."""
+    return settings.server.model or "" if isinstance(settings, OpenAITeacherSettings) else settings.model
+
+
+def load_model(settings: OpenAITeacherSettings | LocalTeacherSettings, seed: int) -> Generator:
+    """What samples the teacher's answers. Raises `EnvironmentLacks` where a package or a key is missing."""
+    if isinstance(settings, OpenAITeacherSettings):
+        from xcoder_train.core.generation.openai_backend import OpenAIGenerator
+
+        return OpenAIGenerator(settings.server, model_name(settings))
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(settings.model)
+    if settings.kind == "vllm":
+        from xcoder_train.core.generation.vllm_backend import VllmGenerator
+
+        return VllmGenerator(settings.model, tokenizer, settings.generation, trust_remote_code=False, seed=seed)
+    from xcoder_train.core.generation.transformers_backend import TransformersGenerator
+
+    model = AutoModelForCausalLM.from_pretrained(settings.model, dtype="auto")
+    model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]  # it is wrapped untyped
+    return TransformersGenerator(model, tokenizer, settings.generation.batch_size)

@@ -1,0 +1,140 @@
+"""A language model as the teacher: dialogues for tasks, inputs and solutions, with every answer kept as it comes."""
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+from reward.config import JudgeSettings
+from reward.open_judge import open_judge
+from synth.config import SynthSettings, count_tasks
+from synth.execution import FAILED_SHARE
+from synth.features.stage import make_features, needs_model, subtrees
+from synth.language_model.config import LocalTeacherSettings, OpenAITeacherSettings
+from synth.language_model.dialogue import Dialogue, Interview, Unusable
+from synth.language_model.inputs import collect_inputs
+from synth.language_model.model import load_model, model_name
+from synth.language_model.programs import Written, ask_programs
+from synth.language_model.solutions import ask_solution
+from synth.language_model.tasks import ask_task
+from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, split_of
+from synth.teacher import TaskOrder
+from xcoder_train.core.errors import InfrastructureError
+from xcoder_train.core.generation.answered import Answers
+from xcoder_train.core.generation.config import SamplingSettings
+from xcoder_train.core.generation.request import Generator, Unanswered
+from xcoder_train.core.problem import Limits
+
+
+@dataclass(frozen=True)
+class LanguageModelTeacher:
+    """Answers for one run. The model is loaded by the first stage that asks it; stages that are done do not."""
+
+    settings: SynthSettings
+    teacher: OpenAITeacherSettings | LocalTeacherSettings
+    judge_settings: JudgeSettings
+    tables: WorkTables
+    seed: int
+
+    @cached_property
+    def model(self) -> Generator:
+        """What samples the answers."""
+        return load_model(self.teacher, self.seed)
+
+    def tasks(self, orders: Iterable[TaskOrder], limits: Limits, taken: set[str]) -> Iterator[Task | Quarantined]:
+        """A task for each order, from the subtree of its number. Raises `InputError` where there are too few."""
+        self._make_features()
+        with self._interview("tasks", self.teacher.sampling.tasks) as interview:
+            yield from self._hold(interview, self._task_dialogues(orders, limits))
+
+    def inputs(self, tasks: Iterable[Task], count: int) -> Iterator[TaskInputs | Quarantined]:
+        """At most `count` test inputs of each task, after what was set aside on the way to them."""
+        settings = self.settings.inputs
+        most_written = self.judge_settings.model_copy(update={"output_mib": math.ceil(settings.largest_kib / 1024)})
+        with self._interview("inputs", self.teacher.sampling.inputs) as interview, open_judge(most_written) as judge:
+            unanswered: list[Quarantined] = []
+
+            def written() -> Iterator[Written]:
+                dialogues = ((task.task_id, ask_programs(task, count, settings)) for task in tasks)
+                for outcome in self._hold(interview, dialogues):
+                    if isinstance(outcome, Quarantined):
+                        unanswered.append(outcome)
+                    else:
+                        yield outcome
+
+            most_failures = FAILED_SHARE * count_tasks(self.settings)
+            yield from collect_inputs(written(), judge, count, settings, self.seed, most_failures)
+            for outcome in unanswered:
+                yield outcome
+                yield TaskInputs(outcome.task_id, ())
+
+    def candidates(self, missing: Iterable[tuple[Task, list[int]]]) -> Iterator[list[Candidate]]:
+        """A candidate solution for each task and place."""
+        name = model_name(self.teacher)
+        dialogues = (
+            (f"{task.task_id}/{index}", ask_solution(task, index, name, self.settings.solutions))
+            for task, indices in missing
+            for index in indices
+        )
+        with self._interview("solutions", self.teacher.sampling.solutions) as interview:
+            for outcome in self._hold(interview, dialogues):
+                if isinstance(outcome, Quarantined):
+                    outcome = Candidate(outcome.task_id, outcome.index, name, "", "", outcome.reason)
+                yield [outcome]
+
+    def close(self) -> None:
+        """Let go of the model, where it was loaded."""
+        model = self.__dict__.pop("model", None)
+        if hasattr(model, "close"):
+            model.close()
+
+    def _task_dialogues(self, orders: Iterable[TaskOrder], limits: Limits) -> Iterator[tuple[str, Dialogue[Task]]]:
+        drawn = subtrees(self.settings.features, self.tables.features, count_tasks(self.settings), self.seed)
+        for order in orders:
+            subtree = next(one for one in drawn if one.index == order.number)
+            yield order.task_id, ask_task(order, subtree, self.settings.tasks.stages, limits, model_name(self.teacher))
+
+    def _make_features(self) -> None:
+        features = self.settings.features
+        if needs_model(features):
+            with self._interview("features", features.sampling) as interview:
+                make_features(features, interview, self.tables.features, self.seed)
+        else:
+            make_features(features, None, self.tables.features, self.seed)
+
+    @contextmanager
+    def _interview(self, stage: str, sampling: SamplingSettings) -> Iterator[Interview]:
+        with Answers(self.tables.answers(stage)) as answers:
+            yield Interview(self.model, answers, sampling, stage, self.seed)
+            answers.seal()
+
+    def _hold(self, interview: Interview, dialogues: Iterable[tuple[str, Dialogue]]) -> Iterator:
+        """The results, and a `Quarantined` for each dialogue without one. Unanswered ones come last, if they are few.
+
+        Raises `InfrastructureError` where more than 1 % are unanswered.
+        """
+        held = 0
+        unanswered: list[tuple[str, str]] = []
+        for ended in interview.hold(dialogues):
+            held += 1
+            if isinstance(ended.outcome, Unanswered):
+                unanswered.append((ended.key, ended.outcome.reason))
+            elif isinstance(ended.outcome, Unusable):
+                yield _quarantined(ended.key, str(ended.outcome), ended.outcome.answer)
+            else:
+                yield ended.outcome
+        if len(unanswered) > FAILED_SHARE * held:
+            raise InfrastructureError(
+                f"{len(unanswered)} of {held} dialogues of the stage `{interview.purpose}` stayed unanswered, the "
+                f"first with: {unanswered[0][1]}. At most {FAILED_SHARE:.0%} may be lost. Look at the model's "
+                "server, then run the same command again: only what is unanswered is asked again."
+            )
+        for key, reason in unanswered:
+            yield _quarantined(key, f"unanswered: {reason}", "")
+
+
+def _quarantined(key: str, reason: str, answer: str) -> Quarantined:
+    """A key is a task's id, with the place of a candidate after a slash where it is about one."""
+    task_id, _, index = key.partition("/")
+    return Quarantined(task_id, int(index or -1), split_of(task_id), reason, answer)

@@ -1,0 +1,147 @@
+"""A real vLLM server with a tiny model. Where vLLM has an environment of its own, VLLM_PYTHON names its interpreter."""
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.generation.config import SamplingSettings, ServerSettings
+from xcoder_train.core.generation.openai_backend import OpenAIGenerator
+from xcoder_train.core.generation.request import Completion, Request, Unanswered
+from xcoder_train.core.generation.transformers_backend import TransformersGenerator
+from xcoder_train.tokenizer import train_tokenizer
+
+PYTHON = os.environ.get("VLLM_PYTHON", sys.executable)
+CONTEXT = 256
+
+pytestmark = [
+    pytest.mark.vllm_server,
+    pytest.mark.skipif(
+        "VLLM_PYTHON" not in os.environ and importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def local() -> TransformersGenerator:
+    """The same model in this process. vLLM's kernels take no narrower heads."""
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(["print(1)"], 300)
+    shape = {"hidden_size": 128, "intermediate_size": 192, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        num_key_value_heads=2,
+        max_position_embeddings=CONTEXT,
+        initializer_range=0.2,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        **shape,
+    )
+    return TransformersGenerator(Qwen2ForCausalLM(config).eval(), tokenizer, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def server(local: TransformersGenerator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerSettings]:
+    folder = tmp_path_factory.mktemp("vllm")
+    local.model.save_pretrained(folder / "model")
+    local.tokenizer.save_pretrained(folder / "model")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        PYTHON,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        str(folder / "model"),
+        "--port",
+        str(port),
+    ]
+    command += ["--host", "127.0.0.1", "--dtype", "float32", "--max-model-len", str(CONTEXT), "--enforce-eager"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    with open(folder / "log", "w") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_healthy(url, process, folder / "log")
+        yield ServerSettings(base_url=f"{url}/v1", model=str(folder / "model"), kind="vllm", give_up_after=20)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(60)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # an engine that died leaves its workers behind
+
+
+def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    for _ in range(400):
+        assert process.poll() is None, log.read_text()[-3000:]
+        try:
+            urllib.request.urlopen(f"{url}/health", timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(1)
+    raise AssertionError(log.read_text()[-3000:])
+
+
+def requests(count: int) -> list[Request]:
+    return [Request(f"r{n}", [{"role": "user", "content": "print(" + "1" * n}], 100 + n) for n in range(count)]
+
+
+def test_greedy_answers_and_token_counts_are_those_of_the_model_in_this_process(
+    server: ServerSettings, local: TransformersGenerator
+) -> None:
+    sampling = SamplingSettings(temperature=0, top_p=1, top_k=0, max_new_tokens=24)
+    here = {answer.request_id: answer for answer in local.generate(requests(12), sampling)}
+    with OpenAIGenerator(server, "") as generator:
+        there = {answer.request_id: answer for answer in generator.generate(requests(12), sampling)}
+    assert there.keys() == here.keys()
+    for name, answer in there.items():
+        assert isinstance(answer, Completion)
+        assert (answer.prompt_tokens, answer.finish_reason) == (here[name].prompt_tokens, here[name].finish_reason)
+        assert answer.completion_tokens == here[name].completion_tokens
+        # vLLM holds back a character whose last bytes are cut off.
+        assert answer.text.rstrip("\ufffd") == here[name].text.rstrip("\ufffd")
+    assert generator.usage.completion_tokens == sum(answer.completion_tokens for answer in here.values())
+
+
+def test_equal_seeds_give_equal_samples_and_others_differ(server: ServerSettings) -> None:
+    sampling = SamplingSettings(temperature=1, top_p=0.9, top_k=40, repetition_penalty=1.2, max_new_tokens=24)
+    with OpenAIGenerator(server, "") as generator:
+        first, again = ({a.request_id: a for a in generator.generate(requests(6), sampling)} for _ in range(2))
+        one_prompt = [Request(f"s{n}", requests(1)[0].messages, n) for n in range(6)]
+        texts = {answer.text for answer in generator.generate(one_prompt, sampling) if isinstance(answer, Completion)}
+    assert first == again and len(texts) > 3
+
+
+def test_a_prompt_beyond_the_context_is_unanswered_with_the_servers_words(server: ServerSettings) -> None:
+    long = Request("long", [{"role": "user", "content": "é" * CONTEXT}], 0)
+    with OpenAIGenerator(server, "") as generator:
+        answers = list(generator.generate([long, *requests(2)], SamplingSettings(max_new_tokens=8)))
+    (refused,) = (answer for answer in answers if isinstance(answer, Unanswered))
+    assert refused.request_id == "long" and str(CONTEXT) in refused.reason
+    assert generator.usage.retries == 0
+
+
+def test_a_model_that_is_not_served_is_named(server: ServerSettings) -> None:
+    with (
+        OpenAIGenerator(server.model_copy(update={"model": "another"}), "") as generator,
+        pytest.raises(InputError, match="knows no model 'another'"),
+    ):
+        list(generator.generate(requests(3), SamplingSettings(max_new_tokens=8)))

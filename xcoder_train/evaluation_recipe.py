@@ -1,0 +1,29 @@
+"""The recipe of an evaluation that was asked for without one: `xcoder eval --model M --benchmark B`."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+
+@contextmanager
+def evaluation_recipe(model: str, benchmarks: Sequence[str], server: str | None) -> Iterator[Path]:
+    """A recipe file that lasts as long as the context; the run keeps a copy of its own.
+
+    The run is named after the model, so that the same command goes on where an earlier one ended.
+    """
+    generation: dict[str, Any] = {}
+    if server is not None:
+        generation = {"backend": "openai", "openai": {"base_url": server, "model": model}}
+    recipe = {
+        "name": "eval-" + re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-")[-90:],
+        "model": {"path": model},
+        "evaluation": {"models": ["base"], "benchmarks": list(benchmarks), "generation": generation},
+    }
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "xcoder-eval.yaml"
+        path.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")  # JSON is YAML
+        yield path
