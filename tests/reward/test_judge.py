@@ -308,8 +308,23 @@ def test_killed_zygotes_lose_and_double_no_verdict() -> None:
     assert {judgement.verdict for judgement in judgements} == {Verdict.AC}
 
 
+def sleeping_test(others: set[int]) -> int:
+    """The process of a test that sleeps, below a zygote and a template that are not among `others`."""
+    deadline = time.monotonic() + 15
+    child, asleep = 0, 0
+    while asleep < 5:  # looks in a row: the first test's process never sleeps
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        zygote_template_child = [pid for pid in descendants(os.getpid()) if pid not in others]
+        last = zygote_template_child[-1] if len(zygote_template_child) == 3 else 0
+        asleep = asleep + 1 if last == child and is_asleep(last) else 0
+        child = last
+    return child
+
+
 def test_program_that_somebody_else_kills_is_a_failure_of_ours_even_after_a_wrong_answer() -> None:
-    """As the kernel's out-of-memory killer does: the first test is wrong, the second one's process is killed."""
+    """As the kernel's out-of-memory killer does: the first test is wrong, the second one's process is killed, and
+    killed again when the program is run anew."""
     others = set(descendants(os.getpid()))
     with Judge(JudgeSettings(tier="B"), workers=1) as judge:
         sleeping = program("import time\nn = int(input())\ntime.sleep(20 * n)\nprint(n)", ("0", "1"), ("1", "1"))
@@ -318,16 +333,8 @@ def test_program_that_somebody_else_kills_is_a_failure_of_ours_even_after_a_wron
             target=lambda: judgements.extend(judge.judge([sleeping], stop_at_first_failure=False))
         )
         thread.start()
-        deadline = time.monotonic() + 15
-        child, asleep = 0, 0
-        while asleep < 5:  # looks in a row: the first test's process never sleeps
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-            zygote_template_child = [pid for pid in descendants(os.getpid()) if pid not in others]
-            last = zygote_template_child[-1] if len(zygote_template_child) == 3 else 0
-            asleep = asleep + 1 if last == child and is_asleep(last) else 0
-            child = last
-        os.kill(child, signal.SIGKILL)
+        for _ in range(2):
+            os.kill(sleeping_test(others), signal.SIGKILL)
         thread.join()
     (judgement,) = judgements
     assert [test.verdict for test in judgement.tests] == [Verdict.WA, Verdict.IE]
