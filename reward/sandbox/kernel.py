@@ -33,6 +33,9 @@ def notify(descriptor: int, process: int) -> None:
 
 quick = ctypes.PyDLL(None)
 """libc without errno and without letting other threads run meanwhile: what is called between forks."""
+fork = quick.fork
+"""As `os.fork` without what that does for other threads' sake. There are none where it is called, and nothing that it
+would set anew has changed: each page that it touches is one more for the child to copy."""
 _SIGNALS = (ctypes.c_ulong * 16)(1 << signal.SIGCHLD - 1 | 1 << signal.SIGIO - 1)
 _TIMEOUT, _STATUS, _USAGE = (ctypes.c_long * 2)(), ctypes.c_int(), (ctypes.c_long * 18)()
 _signals, _timeout = ctypes.byref(_SIGNALS), ctypes.byref(_TIMEOUT)

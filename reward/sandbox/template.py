@@ -209,27 +209,31 @@ def tidy_heap() -> None:
 def restrict(box: Box, job: Job) -> None:
     """Limits, Landlock domain and outer filter of the template and, below them, of every child.
 
-    Limits that suit both are set here once: setting them in each child cost an eighth of a test.
+    What suits both is set here once, and what suits every job in `set_common_limits`: in each child it cost an eighth
+    of a test.
     """
     address_space = box.baseline + job.memory + (EXECUTABLE_BYTES if job.mode == NATIVE else 0)
     file_bytes = max(job.output, *job.sizes)
+    resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (COMPILE_CPU_SECONDS, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    if box.ruleset is not None:
+        landlock.restrict_self(box.ruleset)
+    if box.filters is not None:
+        install(box.filters.native if job.mode == NATIVE else box.filters.outer)
+
+
+def set_common_limits() -> None:
+    """The limits that are the same for every job; the zygote takes them on."""
     for limit, value in (
-        (resource.RLIMIT_AS, address_space),
-        (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_NOFILE, DESCRIPTORS),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
     ):
         resource.setrlimit(limit, (value, value))
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (COMPILE_CPU_SECONDS, hard))
     _, hard = resource.getrlimit(resource.RLIMIT_STACK)
     resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES if hard == -1 else min(STACK_BYTES, hard), hard))
-    if box.ruleset is not None:
-        landlock.restrict_self(box.ruleset)
-    if box.filters is not None:
-        install(box.filters.native if job.mode == NATIVE else box.filters.outer)
 
 
 def install(program: BpfProgram) -> None:
@@ -284,7 +288,7 @@ def run_all(program: Program, box: Box, job: Job, out: _socket.socket) -> None:
     All that a child does before its program starts stands in this one function, with names bound beforehand: after a
     fork, each object that is looked up or called costs the copy of a page, and these are most of what a test costs.
     """
-    fork, dup2, close_range, seek, now = os.fork, os.dup2, os.closerange, os.lseek, time.monotonic
+    fork, dup2, close_range, seek, now = kernel.fork, os.dup2, os.closerange, os.lseek, time.monotonic
     start, prepare, ruleset, syscall = program.start, program.prepare, box.ruleset, kernel.quick.syscall
     inner = None if box.filters is None else ctypes.byref(box.filters.inner)
     prints = program.prints
@@ -317,6 +321,8 @@ def run_all(program: Program, box: Box, job: Job, out: _socket.socket) -> None:
                         start()
                 finally:  # a child that could not be held in: a SIGKILL that no limit explains is judged IE
                     os.kill(os.getpid(), signal.SIGKILL)
+            if pid < 0:
+                raise OSError("fork failed")
             late, status, used, resident = wait(pid, wall, cpu)
             ended = now()
             output_bytes, error_bytes = seek(output, 0, os.SEEK_END), seek(error, 0, os.SEEK_END)

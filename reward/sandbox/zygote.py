@@ -99,6 +99,7 @@ def start(control: _socket.socket, log: int) -> template.Box:
     held_by = template.Filters(*filters) if filters else None
     is_closed = wanted["tier"] == "D"
     box = template.Box(baseline, is_closed, ruleset, held_by, repertoire.modes, repertoire.prelude, log)
+    template.set_common_limits()
     signal.pthread_sigmask(signal.SIG_BLOCK, template.WOKEN_BY)
     rehearse(box, repertoire.rehearsal)
     reserve_descriptors(null)
@@ -241,13 +242,13 @@ def rehearsed_job(rehearsal: programs.Rehearsal) -> bytes:
 
 def serve(control: _socket.socket, box: template.Box) -> NoReturn:
     """One template per job. Every process of a job is dead and reaped before the next is taken."""
-    zygote = os.getpid()
+    zygote, fork, kill_group, wait_for_any = os.getpid(), kernel.fork, kernel.quick.killpg, kernel.quick.waitpid
     while True:
         message, descriptors = protocol.receive(control, protocol.JOB_WALL.size, 3)
         if not message:
             os._exit(0)
         (job_wall,) = protocol.JOB_WALL.unpack(message)
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             try:
                 control.close()
@@ -255,12 +256,14 @@ def serve(control: _socket.socket, box: template.Box) -> NoReturn:
             except BaseException as error:
                 say(box.log, error)
             os._exit(template.FAILED)
+        if pid < 0:
+            raise OSError("fork failed")
         for descriptor in descriptors:
             os.close(descriptor)
         late, status, _, _ = template.wait(pid, job_wall)
         # By libc, whose usual failure ("nothing was left") costs no exception object.
-        kernel.libc.killpg(pid, signal.SIGKILL)
-        while kernel.libc.waitpid(-1, None, 0) > 0:
+        kill_group(pid, signal.SIGKILL)
+        while wait_for_any(-1, None, 0) > 0:
             continue
         try:
             control.send(protocol.DONE.pack(status, late))
