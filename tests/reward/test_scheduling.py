@@ -164,7 +164,7 @@ def test_a_killed_thread_of_the_supervisor_loses_and_doubles_no_verdict() -> Non
 
 
 def test_other_programs_run_while_a_slow_one_is_waited_for_and_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reward.judge.FINISHED_PER_WORKER", 3 * UNFINISHED_PER_WORKER)
+    monkeypatch.setattr("reward.executor.FINISHED_PER_WORKER", 3 * UNFINISHED_PER_WORKER)
     consumed = itertools.count()
     with Judge(JudgeSettings(), workers=2) as judge:
         endless = (
