@@ -39,53 +39,37 @@ PAGE = Path(__file__).parents[1] / "docs" / "cleaning.md"
 BEGIN, END = "<!-- tables of benchmarks/cleaning.py -->", "<!-- end of the tables -->"
 
 SIMILARITIES = (0.5, 0.6, 0.7, 0.8, 0.9)
-RULES = ((8, 0.0), (10, 0.0), (13, 0.0), (8, 0.1), (8, 0.2), (8, 0.3), (13, 0.1), (13, 0.2))
-"""Words of an n-gram, and the share that is asked for."""
+RULES: tuple[tuple[int, float, int | None], ...] = (
+    (8, 0, None),
+    (10, 0, None),
+    (13, 0, None),
+    (13, 0, 3),
+    (8, 0.2, 3),
+    (6, 0.2, 3),
+    (5, 0.1, 3),
+    (5, 0.2, 3),
+    (5, 0.3, 3),
+)
+"""Words of an n-gram, the share that is asked for, and how many problems may have an n-gram in common."""
+FEW_PROBLEMS = 20
 TO_STAY = ("look-alike", "own")
 
-ACTORS = [
-    "gardener",
-    "baker",
-    "sailor",
-    "miner",
-    "farmer",
-    "librarian",
-    "watchmaker",
-    "beekeeper",
-    "glazier",
-    "potter",
-    "tailor",
-    "weaver",
-]
-PLACES = [
-    "valley",
-    "harbour",
-    "quarry",
-    "orchard",
-    "castle",
-    "market",
-    "island",
-    "village",
-    "monastery",
-    "desert",
-    "forest",
-    "canal",
-]
-THINGS = [
-    "crates",
-    "lanterns",
-    "stones",
-    "barrels",
-    "ribbons",
-    "coins",
-    "kites",
-    "bricks",
-    "letters",
-    "jars",
-    "planks",
-    "bells",
-]
-TRAITS = ["weight", "height", "price", "age", "brightness", "length", "depth", "value"]
+ACTORS = (
+    "gardener", "baker", "sailor", "miner", "farmer", "librarian",
+    "watchmaker", "beekeeper", "glazier", "potter", "tailor", "weaver",
+)  # fmt: skip
+PLACES = (
+    "valley", "harbour", "quarry", "orchard", "castle", "market",
+    "island", "village", "monastery", "desert", "forest", "canal",
+)  # fmt: skip
+THINGS = (
+    "crates", "lanterns", "stones", "barrels", "ribbons", "coins",
+    "kites", "bricks", "letters", "jars", "planks", "bells",
+)  # fmt: skip
+TRAITS = (
+    "weight", "height", "price", "age",
+    "brightness", "length", "depth", "value",
+)  # fmt: skip
 OPENINGS = (
     "A {actor} from the {place} keeps {things} in a long row.",
     "In the {place} there lives a {actor} who counts {things} every evening.",
@@ -98,46 +82,22 @@ OPENINGS = (
     "A machine in the {place} sorts {things}, and the {actor} who built it wants to prove that it works.",
     "The queen of the {place} asks her {actor} for advice about a collection of {things}.",
 )
-QUALITIES = [
-    "old",
-    "heavy",
-    "polished",
-    "broken",
-    "narrow",
-    "painted",
-    "famous",
-    "crooked",
-    "empty",
-    "silent",
-    "careful",
-    "stubborn",
-    "young",
-]
-DEEDS = [
-    "carries",
-    "sorts",
-    "weighs",
-    "paints",
-    "counts",
-    "trades",
-    "repairs",
-    "stacks",
-    "hides",
-    "lifts",
-    "lends",
-    "measures",
-]
-RELATIONS = ["beside", "behind", "above", "near", "under", "along", "across", "beyond", "inside", "outside"]
-CONDITIONS = [
-    "before sunrise",
-    "after each storm",
-    "without any help",
-    "for two coins",
-    "in pairs",
-    "once a week",
-    "by hand",
-    "in secret",
-]
+QUALITIES = (
+    "old", "heavy", "polished", "broken", "narrow", "painted", "famous",
+    "crooked", "empty", "silent", "careful", "stubborn", "young",
+)  # fmt: skip
+DEEDS = (
+    "carries", "sorts", "weighs", "paints", "counts", "trades",
+    "repairs", "stacks", "hides", "lifts", "lends", "measures",
+)  # fmt: skip
+RELATIONS = (
+    "beside", "behind", "above", "near", "under",
+    "along", "across", "beyond", "inside", "outside",
+)  # fmt: skip
+CONDITIONS = (
+    "before sunrise", "after each storm", "without any help", "for two coins",
+    "in pairs", "once a week", "by hand", "in secret",
+)  # fmt: skip
 DETAILS = (
     "The {quality} {actor} {deed} {quality} {things} {relation} the {quality} {place} {condition}.",
     "{Condition}, a {actor} {deed} those {things} whose {trait} is {quality} or {quality}.",
@@ -196,20 +156,10 @@ SYNONYMS = {
     "absolute": "magnitude of any", "exceeds": "is above", "instead": "in that case",
     "written": "noted", "brought": "carried", "travellers": "visitors", "argue": "quarrel", "reach": "attain",
 }  # fmt: skip
-OTHER_WORDS = [
-    "amber",
-    "violet",
-    "seven",
-    "beyond",
-    "quiet",
-    "copper",
-    "northern",
-    "hollow",
-    "gentle",
-    "marble",
-    "distant",
-    "silver",
-]
+OTHER_WORDS = (
+    "amber", "violet", "seven", "beyond", "quiet", "copper",
+    "northern", "hollow", "gentle", "marble", "distant", "silver",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,9 +315,11 @@ def near_duplicates(held: list[str], tasks: list[Planted], similarity: float) ->
     return score(tasks, found)
 
 
-def decontaminate(held: list[str], tasks: list[Planted], words: int, share: float) -> dict[str, Any]:
+def decontaminate(
+    held: list[str], tasks: list[Planted], words: int, share: float, boilerplate: int | None
+) -> dict[str, Any]:
     """What is taken out against the evaluation half as an evaluation set."""
-    settings = CleaningSettings(ngram_words=words, ngram_share=share)
+    settings = CleaningSettings(ngram_words=words, ngram_share=share, boilerplate=boilerplate)
     problems = tuple(EvaluationProblem("held", str(place), text, None) for place, text in enumerate(held))
     check = Decontamination([EvaluationSet("held", "", problems)], settings)
     return score(tasks, {task.task_id for task in tasks if check.find(task.statement) is not None})
@@ -376,20 +328,29 @@ def decontaminate(held: list[str], tasks: list[Planted], words: int, share: floa
 def measure(problems: int, seed: int) -> dict[str, Any]:
     """All figures of the page."""
     held, tasks = plant(problems, seed)
+    few_held, few_tasks = plant(FEW_PROBLEMS, seed)
+    default = CleaningSettings()
+    rule = (default.ngram_words, default.ngram_share, default.boilerplate)
     return {
         "problems": problems,
         "seed": seed,
         "words_of_a_statement": round(sum(len(text.split()) for text in held) / len(held)),
-        "defaults": CleaningSettings().model_dump(mode="json", include={"similarity", "ngram_words", "ngram_share"}),
+        "defaults": {"similarity": default.similarity, "rule": rule},
+        "default_rule_with_few_problems": decontaminate(few_held, few_tasks, *rule),
         "near_duplicates": {str(limit): near_duplicates(held, tasks, limit) for limit in SIMILARITIES},
-        "decontamination": {f"{n} words, {share:g}": decontaminate(held, tasks, n, share) for n, share in RULES},
+        "decontamination": {
+            f"{words}, {share:g}, {'all' if most is None else f'≤ {most}'}": decontaminate(
+                held, tasks, words, share, most
+            )
+            for words, share, most in RULES
+        },
     }
 
 
 def tables(result: dict[str, Any]) -> str:
     """The figures as two Markdown tables, a column per setting."""
     told = []
-    for name, title in (("near_duplicates", "similarity"), ("decontamination", "n-gram, share")):
+    for name, title in (("near_duplicates", "similarity"), ("decontamination", "words, share, in problems")):
         columns = result[name]
         kinds = next(iter(columns.values()))["found"]
         rows = [f"| taken out, {title}: | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]

@@ -161,12 +161,16 @@ class CleaningSettings(Settings):
     """Evaluation sets (LiveCodeBench's format, or any JSON lines or Parquet with a column of statements) from which no
     training task may be taken: `decontamination.json` in the result says what they were compared with."""
 
-    ngram_words: int = Field(default=13, ge=2)
-    """Words of an n-gram of that comparison."""
+    ngram_words: int = Field(default=5, ge=2)
+    """Words of an n-gram of that comparison. The defaults of this and the next two are those of docs/cleaning.md."""
 
-    ngram_share: float = Field(default=0, ge=0, le=1)
+    ngram_share: float = Field(default=0.2, ge=0, le=1)
     """Share of the n-grams of the shorter statement from which a task counts as taken from an evaluation problem; with
     0, one n-gram in common is enough."""
+
+    boilerplate: int | None = Field(default=3, ge=1)
+    """N-grams that more evaluation problems than this have in common are phrases of the trade, such as "the first line
+    of the input contains", and are not compared; None to compare all."""
 
     window: tuple[date | None, date | None] = (None, None)
     """First and last day of the evaluation problems that are compared, such as [2024-08-01, null] for those from

@@ -3,13 +3,16 @@
 Statements are compared by their word n-grams, whatever their case and punctuation. The field removes a training sample
 that has any one n-gram in common with an evaluation sample: n = 13 (GPT-3, arXiv 2005.14165, App. C), n = 10
 (Qwen2.5-Coder, arXiv 2409.12186, sec. 5), n = 8 (s1, arXiv 2501.19393; open-r1's `scripts/decontaminate.py`). X-Coder
-(arXiv 2601.06953) describes no decontamination. Statements of programming tasks share whole sentences that say nothing
-of the task ("The first line contains a single integer n, the number of …"), so a share of common n-grams is asked for
-as well, as Cosmopedia asks that half of the evaluation sample be matched after a common 10-gram
-(huggingface/cosmopedia, `decontamination/`). A share of 0 is the field's rule.
+(arXiv 2601.06953) describes no decontamination.
 
-It finds copies, also inside a longer text, and light edits. It does not find a problem that is told in other words;
-`benchmarks/cleaning.py` says how much of what it finds.
+Statements of programming tasks share whole sentences that say nothing of the task ("The first line of the input
+contains two integers"), so that rule takes out nearly everything. Here n-grams that several evaluation problems share
+are not compared, n is smaller, and a share of common n-grams is asked for, as Cosmopedia asks that half of the
+evaluation sample be matched (huggingface/cosmopedia, `decontamination/`). The field's rule is `ngram_share: 0,
+boilerplate: null`.
+
+It finds copies, also inside a longer text, edits, and sentences in another order. A problem that is told in wholly
+other words is not found; `benchmarks/cleaning.py` measures what is.
 """
 
 from array import array
@@ -38,12 +41,16 @@ class Decontamination:
         self.sets = tuple(sets)
         self._settings = settings
         self._compared = [problem for item in self.sets for problem in item.problems if self._is_in_window(problem)]
+        ngrams = [statement_ngrams(problem.statement, settings.ngram_words) for problem in self._compared]
+        shared_by = Counter(ngram for found in ngrams for ngram in found)
+        most = settings.boilerplate
+        self._common = frozenset(n for n, count in shared_by.items() if most is not None and count > most)
         self._sizes = array("I")
         self._holders: dict[int, array[int]] = {}
-        for number, problem in enumerate(self._compared):
-            ngrams = statement_ngrams(problem.statement, settings.ngram_words)
-            self._sizes.append(len(ngrams))
-            for ngram in ngrams:
+        for number, found in enumerate(ngrams):
+            own = found - self._common or found  # a problem that is there many times over is compared all the same
+            self._sizes.append(len(own))
+            for ngram in own:
                 self._holders.setdefault(ngram, array("I")).append(number)
 
     def find(self, statement: str) -> Match | None:
@@ -52,7 +59,8 @@ class Decontamination:
         The share is of the shorter of the two statements, so that neither a problem told within a longer text nor a
         part of it goes unseen.
         """
-        ngrams = statement_ngrams(statement, self._settings.ngram_words)
+        found = statement_ngrams(statement, self._settings.ngram_words)
+        ngrams = found - self._common or found
         common = Counter(number for ngram in ngrams for number in self._holders.get(ngram, ()))
         shares = ((count / min(len(ngrams), self._sizes[number]), -number) for number, count in common.items())
         share, negative = max(shares, default=(0.0, 0))
@@ -71,6 +79,7 @@ class Decontamination:
                 "kind": "word n-grams",
                 "words": self._settings.ngram_words,
                 "share": self._settings.ngram_share,
+                "boilerplate": self._settings.boilerplate,
                 "window": [None if day is None else day.isoformat() for day in self._settings.window],
             },
             "tasks_checked": checked if self.sets else 0,

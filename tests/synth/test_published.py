@@ -1,6 +1,8 @@
 """Published sets in their own columns become problems, tests and solutions that training reads."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -369,3 +371,55 @@ def test_what_an_evaluation_set_holds_is_not_imported(sets: Path, tmp_path: Path
 
 def test_an_imported_test_carries_where_it_comes_from(rl_only: SynthLayout) -> None:
     assert {row.origin for row in read_records(rl_only.tests, TestCase)} == {"published"}
+
+
+def test_an_input_with_two_outputs_is_no_test(sets: Path, tmp_path: Path) -> None:
+    rows = [
+        rl(SUM, "codeforces", type="stdin_stdout", input_output=in_and_out(["1 2\n", "4 5\n"], ["3\n", "9\n"])),
+        rl(SUM, "codeforces", type="stdin_stdout", input_output=in_and_out(["1 2\n"], ["4\n"])),
+    ]
+    write_parquet(tmp_path / "set" / "syn_rl_data.parquet", rows)
+    item = {"source": "x-coder-rl-40k", "path": str(tmp_path / "set")}
+    import_published(SynthSettings.model_validate({"import": [item]}), "plain", context_in(tmp_path / "run"))
+    layout = SynthLayout(tmp_path / "run")
+    assert [(row.input, row.expected) for row in read_records(layout.tests, TestCase)] == [("4 5\n", "9\n")]
+    (counts,) = json.loads(layout.funnel.read_text()).values()
+    assert (counts["tests"], counts["tests_in_conflict"]) == (1, 1)
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from synth.config import SynthSettings
+from synth.published.stage import import_published
+from xcoder_train.core.stage import StageContext
+
+folder, path = Path(sys.argv[1]), sys.argv[2]
+item = {"source": "x-coder-sft-376k", "path": path}
+context = StageContext("test", "synth", "key", folder, 3, {})
+import_published(SynthSettings.model_validate({"import": [item]}), "plain", context, run_bytes=8 << 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_rows(tmp_path: Path) -> None:
+    """40 and 320 MB of answers of 40 kB; the larger import may hold a tenth more, where its rows are eight times."""
+    peaks = []
+    for count in (1_000, 8_000):
+        rows = (
+            sft(f"Problem number {n // 4}: print {n // 4}.", answer(f"print({n})", thought=f"{n} is so. " * 4_000))
+            for n in range(count)
+        )
+        path = tmp_path / f"{count}.parquet"
+        first = next(rows)
+        schema = pyarrow.Table.from_pylist([first]).schema
+        with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+            writer.write_table(pyarrow.Table.from_pylist([first], schema))
+            for start in range(1, count, 100):
+                block = [row for _, row in zip(range(min(100, count - start)), rows, strict=False)]
+                writer.write_table(pyarrow.Table.from_pylist(block, schema))
+        command = [sys.executable, "-c", MEASURE, str(tmp_path / f"run{count}"), str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout))
+    assert peaks[1] < 1.1 * peaks[0] + 20, peaks
