@@ -14,7 +14,10 @@ from xcoder_train.core.records import to_row
 Record = TypeVar("Record")
 
 RUN_BYTES = 192 << 20
-"""Text of a run before it is written: 24 GB make 125 runs, whose merging holds a row group of each."""
+"""Text of a run before it is written: 24 GB make 125 runs."""
+
+GROUP_BYTES = 128 << 10
+"""Text of a run's row group, of which merging holds one for each run; or a single record, where that is larger."""
 
 
 class SortedRuns(Generic[Record]):
@@ -42,7 +45,9 @@ class SortedRuns(Generic[Record]):
     def write(self) -> None:
         """Write what is held as the next run."""
         self._held.sort(key=self._key_of)
-        with OrderedTable(self.folder / f"run-{len(self.runs):06d}.parquet", self.record_type, self.key) as table:
+        with OrderedTable(
+            self.folder / f"run-{len(self.runs):06d}.parquet", self.record_type, self.key, GROUP_BYTES
+        ) as table:
             for record in self._held:
                 table.append(record)
         self._held, self._bytes = [], 0

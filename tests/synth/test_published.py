@@ -341,6 +341,7 @@ def test_imports_and_synthesis_are_not_mixed_up(settings: dict[str, Any], said: 
     ("row", "said"),
     [
         (sft(SUM, "print(1)"), "no code block after the reasoning"),
+        (sft(TWO_SUM, answer("print(")), "does not parse"),
         (sft(SUM, answer(ADD)[:-30]), "cut short"),
     ],
 )
@@ -404,7 +405,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_rows(tmp_path: Path) -> None:
-    """40 and 320 MB of answers of 40 kB; the larger import may hold a tenth more, where its rows are eight times."""
+    """40 and 320 MB of answers: what is held grows by the runs that are merged and by the near-duplicates' index."""
     peaks = []
     for count in (1_000, 8_000):
         rows = (
@@ -422,4 +423,4 @@ def test_memory_does_not_grow_with_the_number_of_rows(tmp_path: Path) -> None:
         command = [sys.executable, "-c", MEASURE, str(tmp_path / f"run{count}"), str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout))
-    assert peaks[1] < 1.1 * peaks[0] + 20, peaks
+    assert peaks[1] - peaks[0] < 100, peaks

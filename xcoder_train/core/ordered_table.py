@@ -14,8 +14,6 @@ Record = TypeVar("Record")
 GROUP_BYTES = 4 << 20
 """Text of a row group. What a reader holds of a table is about one group of it, whatever the table's size."""
 
-ROWS_AT_ONCE = 64
-
 
 class OrderedTable(Generic[Record]):
     """Writes records that come in the order of `key`, no key twice.
@@ -23,8 +21,11 @@ class OrderedTable(Generic[Record]):
     Use it as a context: the table takes its name when the block ends well, and nothing is left of it otherwise.
     """
 
-    def __init__(self, path: Path, record_type: type[Record], key: tuple[str, ...]) -> None:
+    def __init__(
+        self, path: Path, record_type: type[Record], key: tuple[str, ...], group_bytes: int = GROUP_BYTES
+    ) -> None:
         self.path, self.record_type, self.key = path, record_type, key
+        self._group_bytes = group_bytes
         self.rows = 0
         self._last: tuple[Any, ...] | None = None
         self._group: list[dict[str, Any]] = []
@@ -59,7 +60,7 @@ class OrderedTable(Generic[Record]):
         self._group.append(row)
         self._bytes += size_of(row)
         self.rows += 1
-        if self._bytes >= GROUP_BYTES or len(self._group) == ROWS_PER_GROUP:
+        if self._bytes >= self._group_bytes or len(self._group) == ROWS_PER_GROUP:
             self._flush()
 
     def _flush(self) -> None:
@@ -76,9 +77,8 @@ def read_in_groups(path: Path, record_type: type[Record]) -> Iterator[Record]:
 
     with pyarrow.parquet.ParquetFile(path) as table:
         for group in range(table.num_row_groups):
-            for batch in table.iter_batches(ROWS_AT_ONCE, row_groups=[group]):
-                for row in batch.to_pylist():
-                    yield from_row(record_type, row)
+            for row in table.read_row_group(group).to_pylist():
+                yield from_row(record_type, row)
 
 
 def size_of(value: Any) -> int:
