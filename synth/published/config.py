@@ -46,7 +46,8 @@ class ImportSettings(Settings):
     `synthetic` (default) or `real` of the RL set."""
 
     revision: str | None = None
-    """Commit, tag or branch of a dataset on the hub; its main branch when left out."""
+    """Commit, tag or branch of a dataset on the hub; its main branch when left out. Only a commit makes sure that the
+    same rows are read another time."""
 
     limit: int | None = Field(default=None, ge=1)
     """Only so many rows, the first ones; all when left out."""

@@ -46,7 +46,6 @@ def fetch_files(settings: ImportSettings) -> list[Path]:
     found = local_files(settings)
     if found is not None:
         return found
-    import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -60,7 +59,7 @@ def fetch_files(settings: ImportSettings) -> list[Path]:
             allow_patterns=patterns,
             ignore_patterns=[f"*{NOT_FOR_TRAINING}*"],
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise EnvironmentLacks(
             f"the dataset {settings.place} cannot be fetched from the hub: {error}. Fetch it where there is a network "
             f"(hf download {settings.place} --repo-type dataset --local-dir DIR) and give its folder as `path`"

@@ -19,7 +19,7 @@ from synth.pipeline import synthesise
 from synth.published.rows import RowFault, read_rl_row, read_sft_row
 from synth.published.stage import import_published
 from synth.tables import Quarantined, Removal, WorkTables
-from xcoder_train.core.errors import InputError
+from xcoder_train.core.errors import EnvironmentLacks, InputError
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.problem import Problem, Solution, TestCase, problem_id
 from xcoder_train.core.records import read_records, read_table
@@ -368,6 +368,16 @@ def test_what_an_evaluation_set_holds_is_not_imported(sets: Path, tmp_path: Path
     assert (removal.reason, removal.partner_task_id, removal.partner_problem_id) == ("contaminated", "bench", "abc_1")
     assert SUM not in {row.statement for row in read_records(layout.problems, Problem)}
     assert json.loads(layout.decontamination.read_text())["tasks_removed"] == 1
+
+
+def test_a_hub_that_cannot_be_reached_is_a_lack_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    settings = SynthSettings.model_validate({"import": [{"source": "x-coder-sft-376k"}]})
+    with pytest.raises(EnvironmentLacks, match="IIGroup/X-Coder-SFT-376k cannot be fetched.*give its folder as `path`"):
+        import_published(settings, "plain", context_in(tmp_path / "run"))
 
 
 def test_an_imported_test_carries_where_it_comes_from(rl_only: SynthLayout) -> None:
