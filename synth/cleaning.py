@@ -1,80 +1,121 @@
-"""The stage that removes duplicates among verified tasks, within and across splits.
+"""The stage that removes tasks: contaminated ones, then duplicates, within and across splits.
 
-Candidates are found by MinHash LSH over word shingles of the statement and decided by their exact Jaccard similarity.
+Duplicates are found by MinHash LSH over word shingles of the statement and decided by their exact Jaccard similarity.
 Tasks are taken in table order, so a training task loses against an evaluation task, and a later against an earlier.
+What is removed removes nothing itself.
 """
 
-import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 from synth.config import CleaningSettings
-from synth.tables import Removal, Verdict, WorkTables
+from synth.decontamination import Decontamination, open_decontamination
+from synth.shingles import statement_shingles
+from synth.tables import Removal, WorkTables
+from xcoder_train.core.files import write_json
+from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.progress import Progress
 from xcoder_train.core.records import read_records, write_records
 
 EXACT = "exact duplicate"
 NEAR = "near-duplicate"
+CONTAMINATED = "contaminated"
 
 LSH_MARGIN = 0.85
 """The index looks this far below the similarity that counts, so that its errors lose few pairs; they are then compared
 exactly."""
 
-WORD = re.compile(r"[^\W_]+")
+
+class Stated(Protocol):
+    """What cleaning looks at: a verified task, or an imported one."""
+
+    @property
+    def task_id(self) -> str: ...
+    @property
+    def problem_id(self) -> str: ...
+    @property
+    def split(self) -> str: ...
+    @property
+    def statement(self) -> str: ...
 
 
-def remove_duplicates(settings: CleaningSettings, tables: WorkTables) -> None:
-    """Write what is removed, why, and in favour of which task."""
-    if tables.removals.exists():
+def clean(
+    settings: CleaningSettings,
+    tables: WorkTables,
+    layout: SynthLayout,
+    tasks: Callable[[], Iterator[Stated]],
+    uses: Mapping[str, str],
+) -> None:
+    """Write what is removed and why, and what the tasks were compared with. `uses` has the use of each split."""
+    if tables.removals.exists() and layout.decontamination.exists():
         return
-    verified = sum(verdict.reason is None for verdict in read_records(tables.verdicts, Verdict))
-    with Progress("cleaning", verified, "tasks") as progress:
+    checked = sum(uses[task.split] != "evaluation" for task in tasks())
+    decontamination = open_decontamination(settings)
+    with Progress("cleaning", sum(1 for _ in tasks()), "tasks") as progress:
 
-        def kept() -> Iterator[Verdict]:
-            for verdict in read_records(tables.verdicts, Verdict):
-                if verdict.reason is None:
-                    yield verdict
-                    progress.advance(1)
+        def counted() -> Iterator[Stated]:
+            for task in tasks():
+                yield task
+                progress.advance()
 
-        write_records(tables.removals, Removal, find_duplicates(kept(), settings), ("task_id",))
+        removals = find_removals(counted(), settings, decontamination, uses)
+        write_records(tables.removals, Removal, removals, ("task_id",))
+    found = [row for row in read_records(tables.removals, Removal) if row.reason == CONTAMINATED]
+    write_json(layout.decontamination, decontamination.report(checked, [row.partner_task_id for row in found]))
 
 
-def find_duplicates(verdicts: Iterator[Verdict], settings: CleaningSettings) -> Iterator[Removal]:
+def find_removals(
+    tasks: Iterator[Stated], settings: CleaningSettings, decontamination: Decontamination, uses: Mapping[str, str]
+) -> Iterator[Removal]:
+    """A removal for each training task that an evaluation set holds, and for each duplicate among the others."""
+    contaminated: list[Removal] = []
+
+    def clean_ones() -> Iterator[Stated]:
+        for task in tasks:
+            match = None if uses[task.split] == "evaluation" else decontamination.find(task.statement)
+            if match is None:
+                yield task
+            else:
+                where = (match.problem.set_name, match.problem.problem)
+                contaminated.append(_removal(task, CONTAMINATED, where, match.share))
+
+    yield from find_duplicates(clean_ones(), settings)
+    yield from contaminated
+
+
+def find_duplicates(tasks: Iterator[Stated], settings: CleaningSettings) -> Iterator[Removal]:
     """A removal for each task that duplicates an earlier one that stays; the most similar one is its partner."""
+    import numpy
     from datasketch import MinHash, MinHashLSH
 
     index = MinHashLSH(threshold=LSH_MARGIN * settings.similarity, num_perm=settings.permutations)
-    shingles: dict[tuple[str, str], frozenset[int]] = {}
+    shingles: dict[tuple[str, str], Any] = {}
     first_of: dict[str, str] = {}
     empty = MinHash(num_perm=settings.permutations, hashfunc=int)
-    for verdict in verdicts:
-        identity = (verdict.task_id, verdict.problem_id)
-        if verdict.problem_id in first_of:
-            yield _removal(verdict, EXACT, (first_of[verdict.problem_id], verdict.problem_id), 1.0)
+    for task in tasks:
+        identity = (task.task_id, task.problem_id)
+        if task.problem_id in first_of:
+            yield _removal(task, EXACT, (first_of[task.problem_id], task.problem_id), 1.0)
             continue
-        ours = statement_shingles(verdict.statement, settings.shingle_words)
+        found = statement_shingles(task.statement, settings.shingle_words)
+        ours = numpy.fromiter(found, numpy.uint32, len(found))  # a set of Python numbers would take ten times as much
         sketch = empty.copy()
-        sketch.update_batch(ours)
+        sketch.update_batch(found)
         similar = max(((_jaccard(ours, shingles[other]), other) for other in index.query(sketch)), default=None)
         if similar is not None and similar[0] >= settings.similarity:
-            yield _removal(verdict, NEAR, similar[1], similar[0])
+            yield _removal(task, NEAR, similar[1], similar[0])
             continue
         index.insert(identity, sketch, check_duplication=False)
         shingles[identity] = ours
-        first_of[verdict.problem_id] = verdict.task_id
+        first_of[task.problem_id] = task.task_id
 
 
-def statement_shingles(statement: str, words: int) -> frozenset[int]:
-    """CRC-32 of every run of `words` words, whatever their case and punctuation; of all words where they are fewer."""
-    found = WORD.findall(statement.lower())
-    runs = range(max(len(found) - words + 1, 1))
-    return frozenset(zlib.crc32(" ".join(found[place : place + words]).encode()) for place in runs)
+def _jaccard(ours: Any, theirs: Any) -> float:
+    import numpy
+
+    common = numpy.intersect1d(ours, theirs, assume_unique=True).size
+    return common / (ours.size + theirs.size - common)
 
 
-def _jaccard(ours: frozenset[int], theirs: frozenset[int]) -> float:
-    common = len(ours & theirs)
-    return common / (len(ours) + len(theirs) - common)
-
-
-def _removal(verdict: Verdict, reason: str, partner: tuple[str, str], similarity: float) -> Removal:
-    return Removal(verdict.task_id, verdict.problem_id, verdict.split, reason, *partner, similarity)
+def _removal(task: Stated, reason: str, partner: tuple[str, str], similarity: float) -> Removal:
+    return Removal(task.task_id, task.problem_id, task.split, reason, *partner, similarity)

@@ -1,9 +1,11 @@
 """Settings of synthesis: the teacher, the splits to make, and how labels are verified."""
 
 import re
+from datetime import date
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from synth.features.config import FeatureSettings
 from synth.language_model.config import (
@@ -13,6 +15,7 @@ from synth.language_model.config import (
     SolutionSettings,
     TaskSettings,
 )
+from synth.published.config import ImportSettings
 from xcoder_train.core.settings import Settings
 
 Style = Literal["codeforces", "atcoder", "leetcode"]
@@ -139,7 +142,7 @@ class VerificationSettings(Settings):
 
 
 class CleaningSettings(Settings):
-    """Near-duplicate removal within and across splits."""
+    """Removal of near-duplicates, within and across splits, and of what evaluation sets hold."""
 
     similarity: float = Field(default=0.8, gt=0, le=1)
     """Jaccard similarity of statement shingles (words) from which two tasks count as near-duplicates.
@@ -154,19 +157,68 @@ class CleaningSettings(Settings):
     permutations: int = Field(default=128, ge=16)
     """MinHash permutations."""
 
+    decontaminate: tuple[Path, ...] = ()
+    """Evaluation sets (LiveCodeBench's format, or any JSON lines or Parquet with a column of statements) from which no
+    training task may be taken: `decontamination.json` in the result says what they were compared with."""
+
+    ngram_words: int = Field(default=5, ge=2)
+    """Words of an n-gram of that comparison. The defaults of this and the next two are those of docs/cleaning.md."""
+
+    ngram_share: float = Field(default=0.2, ge=0, le=1)
+    """Share of the n-grams of the shorter statement from which a task counts as taken from an evaluation problem; with
+    0, one n-gram in common is enough."""
+
+    boilerplate: int | None = Field(default=3, ge=1)
+    """N-grams that more evaluation problems than this have in common are phrases of the trade, such as "the first line
+    of the input contains", and are not compared; None to compare all."""
+
+    window: tuple[date | None, date | None] = (None, None)
+    """First and last day of the evaluation problems that are compared, such as [2024-08-01, null] for those from
+    August 2024 on; problems without a date are always compared."""
+
+    @model_validator(mode="after")
+    def _settings_fit_together(self) -> "CleaningSettings":
+        first, last = self.window
+        if first is not None and last is not None and first > last:
+            raise ValueError(f"window is [first day, last day]; found {first} after {last}")
+        names = [path.stem for path in self.decontaminate]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two files of decontaminate have one name, by which removals name them: {names}")
+        return self
+
 
 LANGUAGE_MODEL_SECTIONS = ("features", "tasks", "inputs", "solutions")
 """Sections that mean nothing to the procedural teacher."""
 
 
+NOT_FOR_IMPORTS = (
+    "splits",
+    "teacher",
+    "styles",
+    "inputs_per_task",
+    "candidates_per_task",
+    *LANGUAGE_MODEL_SECTIONS,
+    "executor",
+    "verification",
+)
+"""Settings that mean nothing to an import."""
+
+
 class SynthSettings(Settings):
-    """The `synth:` section of a recipe."""
+    """The `synth:` section of a recipe: tasks that a teacher makes (`splits`), or published ones (`import`)."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    imports: tuple[ImportSettings, ...] = Field(default=(), alias="import")
+    """Published sets that are brought in instead of being synthesised, in order of precedence; each becomes a split.
+    There is no teacher then, and nothing is verified: of the other settings, only `cleaning`, `solutions_per_task` and
+    the limits have a meaning."""
 
     teacher: Annotated[TeacherSettings, Discriminator(_teacher_kind)] = ProceduralTeacherSettings()
     """Who writes tasks, inputs and solutions: `kind` is `procedural` (built in), `openai` (any server that speaks that
     protocol), `vllm` or `transformers` (a model in this process)."""
 
-    splits: dict[str, SplitSettings] = Field(min_length=1)
+    splits: dict[str, SplitSettings] = {}
     """Split name to what it holds. Held-out splits use feature combinations that no other split uses."""
 
     styles: dict[Style, float] = {"codeforces": 0.7, "atcoder": 0.15, "leetcode": 0.15}
@@ -221,6 +273,25 @@ class SynthSettings(Settings):
         return check_style_weights(styles)
 
     @model_validator(mode="after")
+    def _tasks_come_from_one_place(self) -> "SynthSettings":
+        if not self.imports:
+            if not self.splits:
+                raise ValueError(
+                    "needs `splits`, the tasks that a teacher is to make, or `import`, published sets to bring in"
+                )
+            return self
+        for name in NOT_FOR_IMPORTS:
+            if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"`{name}` says how tasks are made, and `import` brings in tasks that are there already; keep one "
+                    "of the two. A recipe that needs both kinds runs them as two recipes"
+                )
+        splits = [item.split for item in self.imports]
+        if len(set(splits)) < len(splits):
+            raise ValueError(f"`import` names one set twice: {', '.join(splits)}")
+        return self
+
+    @model_validator(mode="after")
     def _sections_are_for_this_teacher(self) -> "SynthSettings":
         if self.teacher.kind == "procedural":
             for section in LANGUAGE_MODEL_SECTIONS:
@@ -230,6 +301,12 @@ class SynthSettings(Settings):
                         "or give a `teacher` of kind openai, vllm or transformers"
                     )
         return self
+
+
+def uses_of(settings: SynthSettings) -> dict[str, str]:
+    """What each split is for, whether its tasks are made or imported."""
+    made: dict[str, str] = {name: split.use for name, split in settings.splits.items()}
+    return made | {item.split: item.use for item in settings.imports}
 
 
 def count_tasks(settings: SynthSettings) -> int:

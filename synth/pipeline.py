@@ -15,21 +15,23 @@ from pathlib import Path
 from reward.config import JudgeSettings
 from synth.brute_force import execute_brute_force
 from synth.card import card_path, write_card
-from synth.cleaning import remove_duplicates
-from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks
+from synth.cleaning import clean
+from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks, uses_of
 from synth.execution import execute_candidates
 from synth.funnel import count_funnel, print_funnel
 from synth.language_model.teacher import LanguageModelTeacher
 from synth.language_model.usage import count_usage, print_usage
 from synth.procedural.teacher import ProceduralTeacher
 from synth.publication import publish_datasets, publish_tables
-from synth.tables import WorkTables
+from synth.published.stage import import_published
+from synth.tables import Verdict, WorkTables
 from synth.teacher import Teacher
 from synth.teaching import make_candidates, make_inputs, make_tasks
 from synth.verification import verify_tasks
 from xcoder_train.core.files import write_json, write_text
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.prompt import PromptStyle
+from xcoder_train.core.records import read_records
 from xcoder_train.core.stage import StageContext
 
 Timings = dict[str, dict[str, float]]
@@ -40,9 +42,15 @@ def synthesise(
 ) -> None:
     """Make the tables of `SynthLayout` and the datasets in `context.folder`; go on where a killed run stopped.
 
+    Published sets are imported (`synth/published/stage.py`); everything below is for tasks that a teacher makes.
+
     Raises `InfrastructureError` when the judge fails on more than 1 % of the tasks, or a model leaves more than 1 % of
     what it is asked unanswered.
     """
+    if settings.imports:
+        _remove_half_written(context.folder)
+        import_published(settings, prompt_style, context)
+        return
     executor = settings.executor or judge_settings.executor
     judge_settings = judge_settings.model_copy(update={"executor": executor})
     tables, layout = WorkTables(context.folder), SynthLayout(context.folder)
@@ -64,7 +72,7 @@ def synthesise(
     with _timed("verification", timings):
         verify_tasks(settings, tables, context.seed)
     with _timed("cleaning", timings):
-        remove_duplicates(settings.cleaning, tables)
+        clean(settings.cleaning, tables, layout, lambda: _verified(tables), uses_of(settings))
     with _timed("datasets", timings):
         publish_tables(tables, layout, total)
         rows = publish_datasets(settings, layout, prompt_style, context.seed)
@@ -88,6 +96,10 @@ def _teacher(settings: SynthSettings, judge_settings: JudgeSettings, tables: Wor
     if isinstance(settings.teacher, ProceduralTeacherSettings):
         return ProceduralTeacher(settings.teacher, seed)
     return LanguageModelTeacher(settings, settings.teacher, judge_settings, tables, seed)
+
+
+def _verified(tables: WorkTables) -> Iterator[Verdict]:
+    return (verdict for verdict in read_records(tables.verdicts, Verdict) if verdict.reason is None)
 
 
 def _remove_half_written(folder: Path) -> None:

@@ -41,13 +41,16 @@ class SftRow:
 
 @dataclass(frozen=True, slots=True)
 class RlRow:
-    """One problem to be solved by rollouts; its tests stay in the tests table. `pass_rate` is over all candidates."""
+    """One problem to be solved by rollouts; its tests stay in the tests table.
+
+    `pass_rate` is over all candidates; None where the problem was imported without any.
+    """
 
     problem_id: str
     style: str
     depth: int
     prompt: tuple[ChatMessage, ...]
-    pass_rate: float
+    pass_rate: float | None
 
 
 def publish_tables(tables: WorkTables, layout: SynthLayout, total_tasks: int) -> None:
@@ -180,7 +183,7 @@ def _sft_rows(layout: SynthLayout, prompt_style: PromptStyle, most: int | None, 
         distinct: dict[str, Solution] = {}
         for solution in ordered:
             distinct.setdefault(solution.code, solution)
-        prompt = _messages(render_prompt(kept.problem, prompt_style))
+        prompt = chat_messages(render_prompt(kept.problem, prompt_style))
         for rank, solution in enumerate(list(distinct.values())[:most]):
             completion = (ChatMessage("assistant", solution.response),)
             yield SftRow(
@@ -202,10 +205,11 @@ def _rl_rows(layout: SynthLayout, prompt_style: PromptStyle, asked: int) -> Iter
                 problem_id=kept.problem.problem_id,
                 style=kept.problem.style,
                 depth=kept.membership.depth,
-                prompt=_messages(render_prompt(kept.problem, prompt_style)),
+                prompt=chat_messages(render_prompt(kept.problem, prompt_style)),
                 pass_rate=len(kept.accepted) / asked,
             )
 
 
-def _messages(messages: list[dict[str, str]]) -> tuple[ChatMessage, ...]:
+def chat_messages(messages: list[dict[str, str]]) -> tuple[ChatMessage, ...]:
+    """Messages as the datasets hold them."""
     return tuple(ChatMessage(message["role"], message["content"]) for message in messages)

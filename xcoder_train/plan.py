@@ -75,6 +75,8 @@ def _stage(
 
 
 def _synth(settings: SynthSettings) -> dict[str, Any]:
+    if settings.imports:
+        return {"imports": {item.split: {"from": item.place, "rows_at_most": item.limit} for item in settings.imports}}
     tasks = {name: split.tasks for name, split in settings.splits.items()}
     programs = sum(tasks.values()) * settings.candidates_per_task
     return {
@@ -166,7 +168,7 @@ def _sft_examples(recipe: Recipe) -> tuple[int | None, bool]:
         rows = figures.get("dataset_rows", {}).get("sft")
         return (rows, True) if isinstance(rows, int) else (None, False)
     tasks, _ = _problems(recipe, "sft")
-    if tasks is None or recipe.synth is None or recipe.sft is None:
+    if tasks is None or recipe.synth is None or recipe.sft is None or recipe.synth.imports:
         return None, False
     view = recipe.sft.data
     per_task = min(
@@ -187,7 +189,7 @@ def _rl_problems(recipe: Recipe) -> tuple[int | None, bool]:
 
 def _problems(recipe: Recipe, use: str) -> tuple[int | None, bool]:
     """Tasks of the splits with this use, before any is dropped."""
-    if recipe.synth is None:
+    if recipe.synth is None or recipe.synth.imports:
         return None, False
     return sum(split.tasks for split in recipe.synth.splits.values() if split.use == use), False
 

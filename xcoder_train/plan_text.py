@@ -33,6 +33,11 @@ def _lines(plan: dict[str, Any]) -> Iterator[str]:
 
 
 def _synth(stage: dict[str, Any]) -> Iterator[str]:
+    if "imports" in stage:
+        for split, item in stage["imports"].items():
+            rows = "all rows" if item["rows_at_most"] is None else f"the first {item['rows_at_most']:,} rows"
+            yield from _row("import", f"{split}: {rows} of {item['from']}")
+        return
     tasks = ", ".join(f"{name} {count:,}" for name, count in stage["tasks"].items())
     yield from _row("tasks", f"{sum(stage['tasks'].values()):,} ({tasks})")
     if stage["questions"]:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synth.config import uses_of
 from synth.features.config import feature_file
+from synth.published.files import local_files
 from xcoder_train.config import GrpoSettings, LaunchSettings, SftSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.records import check_tables
@@ -34,6 +36,7 @@ def find_conflicts(recipe: "Recipe") -> list[Conflict]:
         *_starting_points(recipe),
         *_splits(recipe),
         *_features(recipe),
+        *_read_files(recipe),
         *_evaluation(recipe),
         *_batches(recipe),
         *_training(recipe),
@@ -97,14 +100,32 @@ def _starting_points(recipe: "Recipe") -> Iterator[Conflict]:
 def _splits(recipe: "Recipe") -> Iterator[Conflict]:
     if recipe.synth is None:
         return
-    uses = {split.use for split in recipe.synth.splits.values()}
+    uses = set(uses_of(recipe.synth).values())
+    published = {"sft": "x-coder-sft-376k", "rl": "x-coder-rl-40k"}
     for stage, use in (("sft", "sft"), ("grpo", "rl")):
         if recipe.has(stage) and use not in uses:  # type: ignore[arg-type]
-            yield _conflict(f"`{stage}` needs a split with `use: {use}`", "synth.splits", stage)
+            if recipe.synth.imports:
+                yield _conflict(f"`{stage}` needs an import of source {published[use]}", "synth.import", stage)
+            else:
+                yield _conflict(f"`{stage}` needs a split with `use: {use}`", "synth.splits", stage)
     if recipe.evaluation is not None and "heldout" in recipe.evaluation.benchmarks and "evaluation" not in uses:
         yield _conflict(
             "the benchmark `heldout` needs a split with `use: evaluation`", "synth.splits", "evaluation.benchmarks"
         )
+
+
+def _read_files(recipe: "Recipe") -> Iterator[Conflict]:
+    """The files that synthesis reads are there."""
+    if recipe.synth is None:
+        return
+    for path in recipe.synth.cleaning.decontaminate:
+        if not path.is_file():
+            yield _conflict(f"there is no file {path}", "synth.cleaning.decontaminate")
+    for place, item in enumerate(recipe.synth.imports):
+        try:
+            local_files(item)
+        except InputError as error:
+            yield Conflict((("synth", "import", place),), str(error))
 
 
 def _features(recipe: "Recipe") -> Iterator[Conflict]:

@@ -159,7 +159,7 @@ _EXPECTED = {
 
 def _unknown_key(path: tuple[Part, ...], model: type[Settings]) -> str:
     *above, name = path
-    names = sorted({name for settings in _settings_at(model, tuple(above)) for name in settings.model_fields})
+    names = sorted({name for settings in _settings_at(model, tuple(above)) for name in _fields(settings)})
     near = get_close_matches(str(name), names, 1)
     if not above:
         names = [*names, "extends"]
@@ -181,12 +181,17 @@ def _settings_at(model: type[Settings], path: tuple[Part, ...]) -> list[type[Set
         following: list[Any] = []
         for settings in _classes(annotations):
             if isinstance(settings, type) and issubclass(settings, Settings):
-                if part in settings.model_fields:
-                    following.append(settings.model_fields[str(part)].annotation)
+                if part in _fields(settings):
+                    following.append(_fields(settings)[str(part)])
             else:
                 following.extend(get_args(settings)[-1:] if get_origin(settings) is dict else get_args(settings)[:1])
         annotations = following
     return [found for found in _classes(annotations) if isinstance(found, type) and issubclass(found, Settings)]
+
+
+def _fields(settings: type[Settings]) -> dict[str, Any]:
+    """The annotations by the names that recipes use."""
+    return {field.alias or name: field.annotation for name, field in settings.model_fields.items()}
 
 
 def _classes(annotations: list[Any]) -> list[Any]:

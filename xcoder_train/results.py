@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synth.config import SynthSettings
 from synth.features.config import feature_file
+from synth.published.files import local_files
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.generation.config import SHAPING_SERVER_SETTINGS, ServerSettings
 from xcoder_train.core.stage import RESULT_FILE
@@ -182,13 +184,24 @@ def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
     section = present(getattr(recipe, stage)).model_dump(mode="json", exclude=excluded)
     shaping |= {"section": section, "prompt": recipe.model.prompt}
     if stage == "synth":
-        source = feature_file(present(recipe.synth).features)
-        return shaping | {"policy": recipe.judge.policy, "features": None if source is None else _file_identity(source)}
+        return shaping | {"policy": recipe.judge.policy} | _files_of_synthesis(present(recipe.synth))
     if stage == "sft" or not _has_result(recipe, "sft"):
         shaping["model"] = _model_identity(recipe)
     if stage == "grpo":
         shaping["policy"] = recipe.judge.policy
     return shaping
+
+
+def _files_of_synthesis(settings: SynthSettings) -> dict[str, Any]:
+    """What synthesis reads shapes its result as its settings do. A set on the hub is its id and revision."""
+    source = feature_file(settings.features)
+    read: dict[str, Any] = {"features": None if source is None else _file_identity(source)}
+    if settings.cleaning.decontaminate:
+        read["evaluation_sets"] = [_file_identity(path) for path in settings.cleaning.decontaminate]
+    if settings.imports:
+        found = [local_files(item) for item in settings.imports]
+        read["imports"] = [None if files is None else list(map(_file_identity, files)) for files in found]
+    return read
 
 
 def _model_identity(recipe: Recipe) -> Any:

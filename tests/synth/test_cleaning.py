@@ -6,11 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from synth.cleaning import find_duplicates, statement_shingles
+import pytest
+
+from synth.cleaning import find_duplicates, find_removals
 from synth.config import CleaningSettings, SynthSettings
+from synth.decontamination import Decontamination
+from synth.evaluation_sets import EvaluationSet, read_evaluation_set
 from synth.procedural.teacher import ProceduralTeacher
+from synth.shingles import statement_ngrams, statement_shingles
 from synth.tables import Removal, Task, Verdict, WorkTables, task_id
 from synth.teaching import make_tasks
+from xcoder_train.core.errors import InputError
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.problem import problem_id
 from xcoder_train.core.records import RecordStore, read_records
@@ -68,6 +74,115 @@ def test_shingles_ignore_case_punctuation_and_line_breaks() -> None:
     assert statement_shingles("Add 2.\nPrint: the sum!", 3) == statement_shingles("add 2 print THE sum", 3)
     assert len(statement_shingles("one two", 3)) == 1
     assert statement_shingles("a b c d", 3) != statement_shingles("a b c d", 2)
+
+
+def evaluation_set(folder: Path, *statements: str, name: str = "bench", **columns: Any) -> EvaluationSet:
+    """A file in LiveCodeBench's columns, read back."""
+    path = folder / f"{name}.jsonl"
+    rows = [{"question_id": f"q{n}", "question_content": text, **columns} for n, text in enumerate(statements)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return read_evaluation_set(path)
+
+
+def held_against(held: EvaluationSet, *verdicts: Verdict, uses: str = "sft", **settings: Any) -> list[Removal]:
+    cleaning = CleaningSettings.model_validate({"similarity": 1.0, **settings})
+    against = Decontamination([held], cleaning)
+    return list(find_removals(iter(verdicts), cleaning, against, {v.split: uses for v in verdicts}))
+
+
+def test_a_task_that_an_evaluation_set_holds_goes_and_names_the_problem(tmp_path: Path) -> None:
+    held = evaluation_set(tmp_path, " ".join(f"other{n}" for n in range(60)), changed(0).upper())
+    copied, longer = verdict("001-b-1", changed(4)), verdict("001-b-2", f"Once upon a time. {changed(0)} The end.")
+    clean = verdict("001-b-3", " ".join(f"own{n}" for n in range(60)))
+    found = {removal.task_id: removal for removal in held_against(held, copied, longer, clean)}
+    assert found.keys() == {"001-b-1", "001-b-2"}
+    assert {(r.reason, r.partner_task_id, r.partner_problem_id) for r in found.values()} == {
+        ("contaminated", "bench", "q1")
+    }
+    assert (
+        abs(found["001-b-1"].similarity - 52 / 56) < 1e-9
+    )  # 60 words have 56 five-grams, four changed ones spoil four
+    assert found["001-b-2"].similarity == 1.0
+
+
+def test_a_contaminated_task_removes_no_other_as_its_duplicate(tmp_path: Path) -> None:
+    held = evaluation_set(tmp_path, changed(0))
+    same = [verdict("001-b-1", changed(0), "same"), verdict("001-b-2", changed(0), "same")]
+    assert [removal.reason for removal in held_against(held, *same)] == ["contaminated"] * 2
+
+
+def test_the_share_that_was_set_decides(tmp_path: Path) -> None:
+    held = evaluation_set(tmp_path, changed(0))
+    half = verdict("001-b-1", changed(30))  # 26 of 56 five-grams in common
+    assert [removal.task_id for removal in held_against(held, half, ngram_share=0.46)] == ["001-b-1"]
+    assert held_against(held, half, ngram_share=0.47) == []
+    assert held_against(held, verdict("001-b-1", changed(47)), ngram_words=13, ngram_share=0)
+    assert not held_against(held, verdict("001-b-1", changed(48)), ngram_words=13, ngram_share=0)
+
+
+def test_phrases_of_the_trade_are_no_evidence(tmp_path: Path) -> None:
+    """Five problems share a sentence; a sixth that has it as well was taken from none of them."""
+    phrase = "the first line of the input contains two integers n and k separated by one space"
+    told = [f"{phrase} " + " ".join(f"p{n}w{m}" for m in range(10)) for n in range(6)]
+    held = evaluation_set(tmp_path, *told[:5])
+    assert held_against(held, verdict("001-b-1", told[5])) == []
+    assert held_against(held, verdict("001-b-1", told[5]), boilerplate=None) != []
+    assert held_against(held, verdict("001-b-1", told[0])) != []
+    assert held_against(evaluation_set(tmp_path, *[told[0]] * 5), verdict("001-b-1", told[0])) != []
+
+
+def test_tasks_for_evaluation_are_not_decontaminated(tmp_path: Path) -> None:
+    held = evaluation_set(tmp_path, changed(0))
+    assert held_against(held, verdict("000-a-1", changed(0)), uses="evaluation") == []
+
+
+def test_problems_outside_the_window_are_not_compared(tmp_path: Path) -> None:
+    dated = evaluation_set(tmp_path, changed(0), contest_date="2024-07-31T00:00:00")
+    copied = verdict("001-b-1", changed(0))
+    assert held_against(dated, copied, window=["2024-07-31", "2024-07-31"]) != []
+    assert held_against(dated, copied, window=["2024-08-01", None]) == []
+    assert held_against(dated, copied, window=[None, "2024-07-30"]) == []
+    assert held_against(evaluation_set(tmp_path, changed(0)), copied, window=["2024-08-01", None]) != []
+
+
+def test_the_report_says_what_was_compared_and_by_what_check(tmp_path: Path) -> None:
+    held = evaluation_set(tmp_path, changed(0), changed(60), contest_date="2024-09-01")
+    settings = CleaningSettings.model_validate({"window": ["2025-01-01", None]})
+    report = Decontamination([held], settings).report(7, ["bench", "bench"])
+    (entry,) = report.pop("sets")
+    assert len(entry.pop("content")) == 16
+    assert entry == {
+        "name": "bench", "problems": 2, "compared": 0, "dates": ["2024-09-01", "2024-09-01"], "tasks_removed": 2
+    }  # fmt: skip
+    check = {"kind": "word n-grams", "words": 5, "share": 0.2, "boilerplate": 3, "window": ["2025-01-01", None]}
+    assert report == {"check": check, "tasks_checked": 7, "tasks_removed": 2}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "holds no row"),
+        ("{}", "none of the columns question_content"),
+        ('{"question_content": " "}', "holds no text"),
+        ("[1]", "expected an object"),
+        ('{"problem": "a", "contest_date": "soon"}', "is not a date in ISO format"),
+    ],
+)
+def test_an_evaluation_set_that_cannot_be_read_is_refused_with_its_row(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "bench.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(InputError, match=said):
+        read_evaluation_set(path)
+
+
+def test_ngrams_have_hashes_that_do_not_meet_by_accident() -> None:
+    assert max(statement_ngrams(" ".join(WORDS), 5)) > 1 << 32
+    assert statement_ngrams("Add 2.\nPrint: it!", 3) == statement_ngrams("add 2 print IT", 3)
+
+
+def test_a_run_says_what_it_was_compared_with(finished_run: Path) -> None:
+    report = json.loads(SynthLayout(finished_run).decontamination.read_text())
+    assert report["sets"] == [] and report["tasks_checked"] == 0
 
 
 def test_a_training_task_like_an_evaluation_task_is_removed_from_a_run(

@@ -36,7 +36,7 @@ def test_settings_without_meaning_are_refused(wrong: dict[str, Any], message: st
 
 
 @pytest.mark.parametrize(
-    ("splits", "message"), [({}, "at least 1"), ({"../train": {"use": "sft", "tasks": 4}}, "may hold letters")]
+    ("splits", "message"), [({}, "needs `splits`"), ({"../train": {"use": "sft", "tasks": 4}}, "may hold letters")]
 )
 def test_splits_need_plain_names_and_there_must_be_one(splits: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):

@@ -45,6 +45,11 @@ class SynthLayout:
         """JSON: per split, how many tasks were made, dropped by reason, and kept."""
         return self.folder / "funnel.json"
 
+    @property
+    def decontamination(self) -> Path:
+        """JSON: which evaluation sets the tasks were compared with, by what check, and how many were removed."""
+        return self.folder / "decontamination.json"
+
     def dataset(self, use: str) -> Path:
         """Folder of the `sft` or `rl` dataset: `train.parquet` and a card; opens with `datasets.load_dataset`."""
         return self.folder / "datasets" / use

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 IoKind = Literal["stdin", "function"]
-Origin = Literal["prompt", "generator", "public", "private"]
+Origin = Literal["prompt", "generator", "public", "private", "published"]
 
 
 @dataclass(frozen=True, slots=True)

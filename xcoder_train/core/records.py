@@ -205,7 +205,8 @@ def _maker(hint: Any) -> Callable[[Any], Any]:
     if dataclasses.is_dataclass(inner):
         return lambda value: None if value is None else from_row(typing.cast(type, inner), value)
     if typing.get_origin(inner) is tuple:
-        return lambda value: None if value is None else tuple(value)
+        make = _maker(typing.get_args(inner)[0])
+        return lambda value: None if value is None else tuple(map(make, value))
     return lambda value: value
 
 

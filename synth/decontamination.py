@@ -1,0 +1,113 @@
+"""Decontamination: which training tasks repeat a problem of an evaluation set.
+
+Statements are compared by their word n-grams, whatever their case and punctuation. The field removes a training sample
+that has any one n-gram in common with an evaluation sample: n = 13 (GPT-3, arXiv 2005.14165, App. C), n = 10
+(Qwen2.5-Coder, arXiv 2409.12186, sec. 5), n = 8 (s1, arXiv 2501.19393; open-r1's `scripts/decontaminate.py`). X-Coder
+(arXiv 2601.06953) describes no decontamination.
+
+Statements of programming tasks share whole sentences that say nothing of the task ("The first line of the input
+contains two integers"), so that rule takes out nearly everything. Here n-grams that several evaluation problems share
+are not compared, n is smaller, and a share of common n-grams is asked for, as Cosmopedia asks that half of the
+evaluation sample be matched (huggingface/cosmopedia, `decontamination/`). The field's rule is `ngram_share: 0,
+boilerplate: null`.
+
+It finds copies, also inside a longer text, edits, and sentences in another order. A problem that is told in wholly
+other words is not found; `benchmarks/cleaning.py` measures what is.
+"""
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from synth.config import CleaningSettings
+from synth.evaluation_sets import EvaluationProblem, EvaluationSet, read_evaluation_set
+from synth.shingles import statement_ngrams
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The evaluation problem that a statement repeats, and the share of n-grams by which it was found (0 to 1)."""
+
+    problem: EvaluationProblem
+    share: float
+
+
+class Decontamination:
+    """The n-grams of the evaluation sets. Memory is that of the sets; statements are compared one by one."""
+
+    def __init__(self, sets: Iterable[EvaluationSet], settings: CleaningSettings) -> None:
+        self.sets = tuple(sets)
+        self._settings = settings
+        self._compared = [problem for item in self.sets for problem in item.problems if self._is_in_window(problem)]
+        ngrams = [statement_ngrams(problem.statement, settings.ngram_words) for problem in self._compared]
+        shared_by = Counter(ngram for found in ngrams for ngram in found)
+        most = settings.boilerplate
+        self._common = frozenset(n for n, count in shared_by.items() if most is not None and count > most)
+        self._sizes = array("I")
+        self._holders: dict[int, array[int]] = {}
+        for number, found in enumerate(ngrams):
+            own = found - self._common or found  # a problem that is there many times over is compared all the same
+            self._sizes.append(len(own))
+            for ngram in own:
+                self._holders.setdefault(ngram, array("I")).append(number)
+
+    def find(self, statement: str) -> Match | None:
+        """The evaluation problem with the largest share of common n-grams, where that share is large enough.
+
+        The share is of the shorter of the two statements, so that neither a problem told within a longer text nor a
+        part of it goes unseen.
+        """
+        found = statement_ngrams(statement, self._settings.ngram_words)
+        ngrams = found - self._common or found
+        common = Counter(number for ngram in ngrams for number in self._holders.get(ngram, ()))
+        shares = ((count / min(len(ngrams), self._sizes[number]), -number) for number, count in common.items())
+        share, negative = max(shares, default=(0.0, 0))
+        if not common or share < self._settings.ngram_share:
+            return None
+        return Match(self._compared[-negative], share)
+
+    def report(self, checked: int, matched: Iterable[str]) -> dict[str, Any]:
+        """What `decontamination.json` holds: the check, and of each set its content, problems, dates and removals.
+
+        `checked` is how many training tasks were compared, `matched` the name of the set for each removed one.
+        """
+        removed = Counter(matched)
+        return {
+            "check": {
+                "kind": "word n-grams",
+                "words": self._settings.ngram_words,
+                "share": self._settings.ngram_share,
+                "boilerplate": self._settings.boilerplate,
+                "window": [None if day is None else day.isoformat() for day in self._settings.window],
+            },
+            "tasks_checked": checked if self.sets else 0,
+            "tasks_removed": removed.total(),
+            "sets": [
+                {
+                    "name": item.name,
+                    "content": item.content,
+                    "problems": len(item.problems),
+                    "compared": sum(map(self._is_in_window, item.problems)),
+                    "dates": _dates(item),
+                    "tasks_removed": removed[item.name],
+                }
+                for item in self.sets
+            ],
+        }
+
+    def _is_in_window(self, problem: EvaluationProblem) -> bool:
+        first, last = self._settings.window
+        day = problem.day
+        return day is None or ((first is None or day >= first) and (last is None or day <= last))
+
+
+def open_decontamination(settings: CleaningSettings) -> Decontamination:
+    """Read the evaluation sets that the settings name. Raises `InputError` for a file that is none."""
+    return Decontamination((read_evaluation_set(path) for path in settings.decontaminate), settings)
+
+
+def _dates(item: EvaluationSet) -> list[str] | None:
+    days = [problem.day for problem in item.problems if problem.day is not None]
+    return [min(days).isoformat(), max(days).isoformat()] if days else None

@@ -1,0 +1,213 @@
+"""One row of a published set: the problem that it states, with a solution or with tests.
+
+The SFT set's rows are read as X-Coder's `download_and_convert_data.py` reads them: `query` and `response`. The RL set's
+rows are read as its `CodeExecutionRewardManager` reads them, by `prompter_type`: `livecodebench` has its tests in
+`selected_uts`, `leetcode` has assertions in `input_output`, everything else has inputs and outputs there.
+"""
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from reward.extract import extract_code, fenced_blocks, parses
+from xcoder_train.core.problem import IoKind
+
+STARTER = re.compile(r"class Solution(?:\([^)]*\))?:[ \t]*\n\s+def\s+(\w+)\s*\(\s*self\b[^)]*\)[^\n:]*:")
+UNSTATED = "unstated"
+
+
+class RowFault(ValueError):
+    """Why a row cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a row states. A row has a solution (`response` and the `code` in it), or tests, never both.
+
+    The statement of a function problem may leave its signature open; then it is that of the solution.
+    """
+
+    statement: str
+    style: str
+    io: IoKind
+    function_name: str | None
+    starter_code: str | None
+    response: str | None = None
+    code: str | None = None
+    model: str | None = None
+    inputs: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
+
+
+def read_sft_row(row: dict[str, Any]) -> Reading:
+    """A statement with a whole answer, byte for byte as published. Raises `RowFault`."""
+    statement, response = _text(row, "query"), _text(row, "response")
+    code = extract_code(response)
+    if code is None:
+        raise RowFault(_lack_of_code(response))
+    if not parses(code):
+        raise RowFault("the program does not parse as Python")
+    signature = _signature_in(statement) or _signature_of(code)
+    return _reading(row, statement, signature, response=response, code=code, model=row.get("model"))
+
+
+def read_rl_row(row: dict[str, Any]) -> Reading:
+    """A statement with its tests, in the form that the judge takes. Raises `RowFault`."""
+    statement = _rl_statement(row)
+    signature = _signature_in(statement) or _signature_in(row.get("starter_code") or "")
+    kind = row.get("prompter_type")
+    if kind == "leetcode":
+        inputs, expected = _assertions(_decoded(row, "input_output"), signature)
+        return _reading(row, statement, signature, inputs=inputs, expected=expected)
+    if kind == "livecodebench":
+        held = _decoded(row, "selected_uts")
+        tests = _decoded(held, "input_output") if "input_output" in held else held
+    else:
+        tests = _decoded(row, "input_output")
+    name = tests.get("fn_name")
+    if name is None:
+        if kind != "livecodebench" and row.get("type") not in (None, "stdin_stdout"):
+            raise RowFault(f"tests of an unknown type: {row['type']!r:.40}")
+        inputs, expected = zip(*((_lines(given), _lines(answer)) for given, answer in _pairs(tests)), strict=True)
+        return _reading(row, statement, None, inputs=inputs, expected=expected)
+    if signature is None or signature[0] != str(name).rpartition(".")[2]:
+        raise RowFault("a function problem whose statement shows no signature of the function that is called")
+    inputs, expected = zip(*((_arguments(given), json.dumps(out)) for given, out in _pairs(tests)), strict=True)
+    return _reading(row, statement, signature, inputs=inputs, expected=expected)
+
+
+def _reading(row: dict[str, Any], statement: str, signature: tuple[str, str] | None, **held: Any) -> Reading:
+    name, starter = signature or (None, None)
+    style = row.get("style") or (UNSTATED if signature is None else "leetcode")
+    return Reading(statement, style, "stdin" if signature is None else "function", name, starter, **held)
+
+
+def _text(row: dict[str, Any], column: str) -> str:
+    value = row.get(column)
+    if not isinstance(value, str) or not value.strip():
+        raise RowFault(f"`{column}` holds no text")
+    return value
+
+
+def _lack_of_code(response: str) -> str:
+    blocks = fenced_blocks(response)
+    if blocks is None:
+        return "the answer is cut short: reasoning or a code block is not closed"
+    tags = [tag for tag, _ in blocks if tag]
+    return f"no Python program, only {tags[-1]}" if tags else "no code block after the reasoning"
+
+
+def _signature_in(text: str) -> tuple[str, str] | None:
+    """Name and starter code of the class `Solution` that a statement shows."""
+    found = STARTER.search(text)
+    return None if found is None else (found[1], found[0])
+
+
+def _signature_of(code: str) -> tuple[str, str] | None:
+    """Name and starter code of a program that is a class `Solution` and reads nothing; None for any other program."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in ("input", "open") or _is_stdin(node):
+            return None
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == "Solution":
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
+                    returns = "" if method.returns is None else f" -> {ast.unparse(method.returns)}"
+                    head = f"class Solution:\n    def {method.name}({ast.unparse(method.args)}){returns}:"
+                    return method.name, head
+    return None
+
+
+def _is_stdin(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr == "stdin"
+        or isinstance(node, ast.alias)
+        and node.name
+        in (
+            "stdin",
+            "fileinput",
+        )
+    )
+
+
+def _rl_statement(row: dict[str, Any]) -> str:
+    problem = row.get("problem")
+    if isinstance(problem, str) and problem.strip():
+        return problem
+    prompt = row.get("prompt")
+    if isinstance(prompt, list):
+        asked = [message.get("content") for message in prompt if message.get("role") == "user"]
+        prompt = asked[-1] if asked else None
+    return _text({"problem": prompt}, "problem")
+
+
+def _decoded(row: dict[str, Any], column: str) -> dict[str, Any]:
+    """An object that may be JSON text, even JSON text of JSON text."""
+    value = row.get(column)
+    try:
+        for _ in range(3):
+            value = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError) as error:
+        raise RowFault(f"`{column}` is not valid JSON") from error
+    if not isinstance(value, dict):
+        raise RowFault(f"`{column}` holds no tests")
+    return value
+
+
+def _pairs(tests: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    inputs, outputs = tests.get("inputs"), tests.get("outputs")
+    if not isinstance(inputs, list) or not isinstance(outputs, list) or not inputs:
+        raise RowFault("there are no tests")
+    if len(inputs) != len(outputs):
+        raise RowFault("there are not as many outputs as inputs")
+    yield from zip(inputs, outputs, strict=True)
+
+
+def _lines(value: Any) -> str:
+    """Text of a stdin test; some sets hold lists of lines."""
+    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _arguments(value: Any) -> str:
+    if not isinstance(value, list):
+        raise RowFault("the arguments of a function are not a list")
+    return "\n".join(map(json.dumps, value))
+
+
+def _assertions(tests: dict[str, Any], signature: tuple[str, str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Inputs and outputs of assertions such as `assert candidate(nums = [1, 2], k = 1) == 3`."""
+    if signature is None:
+        raise RowFault("a function problem whose statement shows no signature of the function that is called")
+    cases = tests.get("test_cases")
+    if not isinstance(cases, list) or not cases:
+        raise RowFault("there are no tests")
+    definition = ast.parse(signature[1] + "\n        pass").body[0].body[0]  # type: ignore[attr-defined]
+    names = [argument.arg for argument in definition.args.args[1:]]
+    found = [_assertion(str(case), names) for case in cases]
+    return tuple(given for given, _ in found), tuple(expected for _, expected in found)
+
+
+def _assertion(case: str, names: list[str]) -> tuple[str, str]:
+    try:
+        (compared,) = [node.test for node in ast.walk(ast.parse(case)) if isinstance(node, ast.Assert)]
+        if not isinstance(compared, ast.Compare) or not isinstance(compared.left, ast.Call):
+            raise ValueError("no comparison of a call")
+        if len(compared.ops) != 1 or not isinstance(compared.ops[0], ast.Eq):
+            raise ValueError("another comparison than ==")
+        call = compared.left
+        given = {name: ast.literal_eval(value) for name, value in zip(names, call.args, strict=False)}
+        given |= {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg is not None}
+        if len(given) != len(call.args) + len(call.keywords) or set(given) != set(names):
+            raise ValueError("other arguments than the signature's")
+        arguments = "\n".join(json.dumps(given[name], allow_nan=False) for name in names)
+        return arguments, json.dumps(ast.literal_eval(compared.comparators[0]), allow_nan=False)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise RowFault("a test is not a call with literals compared by == with a literal") from error
