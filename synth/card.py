@@ -38,7 +38,7 @@ def write_card(use: str, rows: int, settings: SynthSettings, seed: int, funnels:
     for name, funnel in ours.items():
         sections += [f"## Split `{name}`", _funnel_table(funnel), _confidence(funnel)]
     without = dict.fromkeys(LANGUAGE_MODEL_SECTIONS, True) if settings.teacher.kind == "procedural" else dict(_PRIVATE)
-    without["executor"] = True  # the data are the same wherever they are made
+    without |= dict.fromkeys(("executor", "expected", "push_to"), True)  # the data are the same with any of them
     recipe = json.dumps({"seed": seed, "synth": settings.model_dump(mode="json", exclude=without)}, indent=2)
     sections += ["## Recipe", f"```json\n{recipe}\n```", "## Licence", _licence(settings)]
     return "\n\n".join(sections) + "\n"
