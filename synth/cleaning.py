@@ -6,6 +6,7 @@ Tasks are taken in table order, so a training task loses against an evaluation t
 
 import re
 import zlib
+from array import array
 from collections.abc import Iterator
 
 from synth.config import CleaningSettings
@@ -44,7 +45,7 @@ def find_duplicates(verdicts: Iterator[Verdict], settings: CleaningSettings) -> 
     from datasketch import MinHash, MinHashLSH
 
     index = MinHashLSH(threshold=LSH_MARGIN * settings.similarity, num_perm=settings.permutations)
-    shingles: dict[tuple[str, str], frozenset[int]] = {}
+    shingles: dict[tuple[str, str], array[int]] = {}
     first_of: dict[str, str] = {}
     empty = MinHash(num_perm=settings.permutations, hashfunc=int)
     for verdict in verdicts:
@@ -55,12 +56,12 @@ def find_duplicates(verdicts: Iterator[Verdict], settings: CleaningSettings) -> 
         ours = statement_shingles(verdict.statement, settings.shingle_words)
         sketch = empty.copy()
         sketch.update_batch(ours)
-        similar = max(((_jaccard(ours, shingles[other]), other) for other in index.query(sketch)), default=None)
+        similar = max(((_jaccard(ours, frozenset(shingles[other])), other) for other in index.query(sketch)), default=None)
         if similar is not None and similar[0] >= settings.similarity:
             yield _removal(verdict, NEAR, similar[1], similar[0])
             continue
         index.insert(identity, sketch, check_duplication=False)
-        shingles[identity] = ours
+        shingles[identity] = array("I", sorted(ours))
         first_of[verdict.problem_id] = verdict.task_id
 
 

@@ -5,7 +5,6 @@ task is set aside, counted, and tried again when the stage is run again.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from reward.config import JudgeSettings
 from reward.open_judge import open_judge
@@ -22,6 +21,7 @@ from synth.tables import (
     split_of,
 )
 from xcoder_train.core.errors import InfrastructureError
+from xcoder_train.core.keys import Keys
 from xcoder_train.core.progress import Progress
 from xcoder_train.core.records import RecordStore, read_records, write_records
 
@@ -79,7 +79,7 @@ def distinct_programs(candidates: Iterable[Candidate]) -> dict[str, int]:
     return programs
 
 
-def _submissions(tables: WorkTables, done: set[tuple[Any, ...]]) -> Iterator[Submission]:
+def _submissions(tables: WorkTables, done: Keys) -> Iterator[Submission]:
     rows = beside(
         read_records(tables.tasks, Task),
         read_records(tables.inputs, TaskInputs),

@@ -8,6 +8,7 @@ rename: the bytes depend on the records alone, never on the order in which they 
 
 import dataclasses
 import heapq
+import itertools
 import json
 import os
 import types
@@ -20,16 +21,19 @@ from typing import Any, Generic, TypeVar
 
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import atomic_path
+from xcoder_train.core.keys import Keys
 
 Record = TypeVar("Record")
 
 ROWS_AT_ONCE = 1024
 BYTES_PER_GROUP = 8 << 20
 """Memory that the rows of one row group take as Python values; a reader holds one group."""
-BYTES_IN_MEMORY = 64 << 20
+BYTES_IN_MEMORY = 32 << 20
 """Memory that the rows take that are sorted at once."""
-BYTES_PER_RUN_GROUP = 1 << 20
+BYTES_PER_RUN_GROUP = 256 << 10
 """As `BYTES_PER_GROUP`, for sorted runs: one group of each is in memory while they are merged."""
+MERGED_AT_ONCE = 64
+"""Runs that are open at once; processes may open some thousand files at most."""
 
 _PARQUET_MARK = b"PAR1"
 _MEND_A_TABLE = "Restore the file, or synthesise again under another name (name=…)."
@@ -45,7 +49,7 @@ class RecordStore(Generic[Record]):
         self.path = path
         self.record_type = record_type
         self.key = key
-        self.keys: set[tuple[Any, ...]] = set()
+        self.keys = Keys()
         self._key_of = _key_function(key)
         self._journal_path = path.with_suffix(".journal")
         self._journal: typing.BinaryIO | None = None
@@ -291,7 +295,8 @@ def _write_sorted(
 
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = arrow_schema(record_type)
-    runs: list[Path] = []
+    levels: list[list[Path]] = [[]]
+    written = itertools.count()
 
     def write(target: Path, ordered: Iterable[dict[str, Any]], group_bytes: int) -> None:
         with pyarrow.parquet.ParquetWriter(target, schema, compression="zstd") as writer:
@@ -303,19 +308,34 @@ def _write_sorted(
             for number in range(table.num_row_groups):
                 yield from table.read_row_group(number).to_pylist()
 
+    def spill(ordered: Iterable[dict[str, Any]], level: int) -> None:
+        """Write a run; as soon as there are many of a level, they become one of the next."""
+        if level == len(levels):
+            levels.append([])
+        run = path.with_name(f".{path.name}.run{next(written)}")
+        levels[level].append(run)
+        write(run, ordered, BYTES_PER_RUN_GROUP)
+        if len(levels[level]) == MERGED_AT_ONCE:
+            full, levels[level] = levels[level], []
+            try:
+                spill(heapq.merge(*map(rows_of, full), key=key_of), level + 1)
+            finally:
+                for run in full:
+                    run.unlink(missing_ok=True)
+
     try:
-        chunk: list[dict[str, Any]] = []
-        for following in _chunks(rows, BYTES_IN_MEMORY):
-            if chunk:
-                runs.append(path.with_name(f".{path.name}.run{len(runs)}"))
-                write(runs[-1], chunk, BYTES_PER_RUN_GROUP)
-            chunk = following
+        last: list[dict[str, Any]] = []
+        for chunk in _chunks(rows, BYTES_IN_MEMORY):
             chunk.sort(key=key_of)
+            if last:
+                spill(last, 0)
+            last = chunk
+        runs = [run for level in levels for run in level]
         with atomic_path(path) as temporary:
-            ordered = heapq.merge(chunk, *map(rows_of, runs), key=key_of) if runs else chunk
+            ordered = heapq.merge(last, *map(rows_of, runs), key=key_of) if runs else last
             write(temporary, ordered, BYTES_PER_GROUP)
     finally:
-        for run in runs:
+        for run in (run for level in levels for run in level):
             run.unlink(missing_ok=True)
 
 
