@@ -56,7 +56,9 @@ def find_duplicates(verdicts: Iterator[Verdict], settings: CleaningSettings) -> 
         ours = statement_shingles(verdict.statement, settings.shingle_words)
         sketch = empty.copy()
         sketch.update_batch(ours)
-        similar = max(((_jaccard(ours, frozenset(shingles[other])), other) for other in index.query(sketch)), default=None)
+        similar = max(
+            ((_jaccard(ours, frozenset(shingles[other])), other) for other in index.query(sketch)), default=None
+        )
         if similar is not None and similar[0] >= settings.similarity:
             yield _removal(verdict, NEAR, similar[1], similar[0])
             continue

@@ -121,13 +121,34 @@ def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], de
     return _figure(draw, description, caption)
 
 
-def histogram(counts: Sequence[int], edges: Sequence[float], xlabel: str, description: str, caption: str) -> Figure:
+def bar_plot(counts: Mapping[str, int], xlabel: str, description: str, caption: str) -> Figure:
+    """One horizontal bar per name, the first on top, each with its count."""
+
+    def draw(axes: "Axes") -> None:
+        bars = axes.barh(list(counts), list(counts.values()), color=MODEL_COLOURS["rl"], height=0.7)
+        axes.bar_label(bars, [f"{count:,}" for count in counts.values()], padding=2, color=INK)
+        axes.invert_yaxis()
+        axes.margins(x=0.12)
+        axes.grid(visible=False)
+        axes.set_xlabel(xlabel)
+
+    return _figure(draw, description, caption)
+
+
+def histogram(
+    counts: Sequence[int],
+    edges: Sequence[float],
+    xlabel: str,
+    description: str,
+    caption: str,
+    ylabel: str = "tests",
+) -> Figure:
     """Bars of `counts` between neighbouring `edges`."""
 
     def draw(axes: "Axes") -> None:
         axes.bar(edges[:-1], counts, numpy.diff(edges), align="edge", color=MODEL_COLOURS["rl"], edgecolor="white")
         axes.set_xlabel(xlabel)
-        axes.set_ylabel("tests")
+        axes.set_ylabel(ylabel)
 
     return _figure(draw, description, caption)
 
