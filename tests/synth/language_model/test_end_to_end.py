@@ -201,8 +201,12 @@ def test_the_plan_foretells_what_the_run_took(finished: Path) -> None:
         assert figures.cost == pytest.approx(used["cost"], rel=0.15)
     executed = sum(len(row.statuses) for row in read_records(WorkTables(finished).executions, Execution))
     assert executed <= planned.executions
-    figures = show_plan(make_plan(finished.parents[3] / "recipe.yaml", [f"synth.expected.measured_in={finished}"]))
-    assert "core-hours" in figures and f"{usage['solutions']['requests']:,}" in figures
+    plan = make_plan(finished.parents[3] / "recipe.yaml", [f"synth.expected.measured_in={finished.parents[1]}"])
+    for name, from_itself in plan["stages"]["synth"]["estimate"]["stages"].items():
+        assert from_itself["requests"] == pytest.approx(usage[name]["requests"], rel=0.05)
+        assert from_itself["cost"] == pytest.approx(usage[name]["cost"], rel=0.05)
+    shown = show_plan(plan)
+    assert "core-hours" in shown and f"{plan['stages']['synth']['estimate']['cost']:,.2f}" in shown
 
 
 def answered(folder: Path, question: str) -> dict[int, list[int]]:
