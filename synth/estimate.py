@@ -24,6 +24,7 @@ from synth.language_model.inputs import SPARE
 from synth.language_model.programs import generated_count
 from synth.prompts import render, retry_messages
 from synth.tables import ExecutionTimes, WorkTables
+from synth.verification import NO_INPUTS
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.prompt import Message
@@ -84,13 +85,13 @@ def estimate(settings: SynthSettings, seed: int) -> Estimate:
     expected = settings.expected
     tasks = count_tasks(settings)
     runs_per_task = float(settings.candidates_per_task * settings.inputs_per_task)
-    cpu_seconds = expected.execution_cpu_seconds
+    with_inputs, cpu_seconds = 1.0, expected.execution_cpu_seconds
     based_on = "the settings of synth.expected"
     answered: dict[str, Answered] = {}
     if expected.measured_in is not None:
         folder = _finished(expected.measured_in)
         based_on = f"the averages of {folder}"
-        answered, runs_per_task, seconds = _measured(folder)
+        answered, with_inputs, runs_per_task, seconds = _measured(folder)
         cpu_seconds = cpu_seconds if seconds is None else seconds
     elif not isinstance(settings.teacher, ProceduralTeacherSettings):
         answered = _expected_answers(settings, seed)
@@ -98,6 +99,7 @@ def estimate(settings: SynthSettings, seed: int) -> Estimate:
         executions = round(tasks * runs_per_task)
         return Estimate(based_on, {}, executions, 0, executions * cpu_seconds / 3600)
     requests, made = _requests(settings, answered)
+    requests["write_solution"] *= with_inputs
     stages = {}
     for stage in ("tasks", "inputs", "solutions"):
         asked = {name: count for name, count in requests.items() if STAGE_OF.get(name, "inputs") == stage}
@@ -212,8 +214,9 @@ def _finished(given: Path) -> Path:
     return max(whole, key=lambda folder: (folder / RESULT_FILE).stat().st_mtime_ns)
 
 
-def _measured(folder: Path) -> tuple[dict[str, Answered], float, float | None]:
-    """Averages of each question, executions per task made, and CPU seconds of one (None where none was timed)."""
+def _measured(folder: Path) -> tuple[dict[str, Answered], float, float, float | None]:
+    """Averages of each question; of the tasks made, the share that got inputs; executions for each, and CPU seconds of
+    one (None where none was timed)."""
     answered: dict[str, Answered] = {}
     tables = WorkTables(folder)
     for stage in ("tasks", "inputs", "solutions"):
@@ -224,7 +227,8 @@ def _measured(folder: Path) -> tuple[dict[str, Answered], float, float | None]:
     if tables.execution_times.exists():
         for row in read_records(tables.execution_times, ExecutionTimes):
             timed, seconds = timed + len(row.cpu_seconds), seconds + sum(row.cpu_seconds)
-    return answered, runs / max(made, 1), seconds / timed if timed else None
+    without = sum(split["dropped"].get(NO_INPUTS, 0) for split in funnel)
+    return answered, 1 - without / max(made, 1), runs / max(made, 1), seconds / timed if timed else None
 
 
 def _answered(path: Path) -> dict[str, Answered]:

@@ -108,17 +108,17 @@ def coverage_tables(folder: Path) -> list[Table]:
 
 
 def coverage_figure(folder: Path) -> Figure | None:
-    """How many different features the kept problems use, by category of the tree."""
-    features: defaultdict[str, set[str]] = defaultdict(set)
-    for problem in read_records(SynthLayout(folder).problems, Problem):
-        for feature in problem.features:
-            features[feature.partition("/")[0]].add(feature)
-    if not features:
+    """How many different features the kept problems use, by category of the tree; by branch where it has only one."""
+    problems = read_records(SynthLayout(folder).problems, Problem)
+    used = {tuple(feature.split("/")) for problem in problems for feature in problem.features}
+    if not used:
         return None
-    largest = sorted(features, key=lambda name: (-len(features[name]), name))[:CATEGORIES]
-    counts = {name: len(features[name]) for name in largest}
+    level = 1 if len({path[0] for path in used}) > 1 else 2
+    features = Counter("/".join(path[:level]) for path in used)
+    largest = sorted(features, key=lambda name: (-features[name], name))[:CATEGORIES]
+    counts = {name: features[name] for name in largest}
     left_out = len(features) - len(counts)
-    description = f"Different features of kept problems by category, {sum(map(len, features.values())):,} in all"
+    description = f"Different features of kept problems by category, {len(used):,} in all"
     caption = description + (f"; {left_out} smaller categories are not shown." if left_out else ".")
     return bar_plot(counts, "different features", description, caption)
 

@@ -23,6 +23,7 @@ from xcoder_train.core.seeds import derive_seed
 KILLS = 50
 CONCURRENCY = 4
 SEED = 5
+TEACHER_STAGES = ("tasks:", "inputs:", "candidates:")
 
 
 @dataclass
@@ -110,19 +111,23 @@ def run_with_kills(folder: Path, teacher: Teacher, rng: random.Random) -> tuple[
         log = folder / f"errors-{killed}.txt"
         with open(log, "wb") as errors:
             process = start(recipe, errors)
-        if rng.random() < 0.75:  # else it is killed while it starts
+        if rng.random() < 0.8:  # else it is killed while it starts
             while log.stat().st_size == 0 and process.poll() is None:
                 time.sleep(0.01)
-        deadline = time.monotonic() + rng.uniform(0, 2.5)
-        server_dies = rng.random() < 0.3
-        server_deadline = deadline - rng.uniform(0, 0.8)
-        while process.poll() is None and time.monotonic() < deadline:
-            if server_dies and time.monotonic() > server_deadline:
-                teacher.kill()
-                teacher.kills += 1
-                teacher.start()
-                server_dies = False
-            time.sleep(0.005)
+        if log.read_text().startswith(TEACHER_STAGES):  # measured in requests, so that a busy machine gets on as well
+            wanted = asked_before + rng.randint(CONCURRENCY, 3 * CONCURRENCY)
+            server_dies_at = rng.randint(asked_before, wanted) if rng.random() < 0.3 else None
+            while process.poll() is None and len(teacher.asked()) < wanted:
+                if server_dies_at is not None and len(teacher.asked()) >= server_dies_at:
+                    time.sleep(rng.uniform(0, 0.1))
+                    teacher.kill()
+                    teacher.kills += 1
+                    teacher.start()
+                    server_dies_at = None
+                time.sleep(0.005)
+            time.sleep(rng.uniform(0, 0.2))
+        else:
+            time.sleep(rng.uniform(0, 3))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             killed += 1
