@@ -125,13 +125,15 @@ def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], de
 def bar_plot(counts: Mapping[str, int], xlabel: str, description: str, caption: str) -> Figure:
     """One horizontal bar per name, the first on top, each with its count."""
 
+    from matplotlib.ticker import MaxNLocator
+
     def draw(axes: "Axes") -> None:
         bars = axes.barh(list(counts), list(counts.values()), color=MODEL_COLOURS["rl"], height=0.7)
         axes.bar_label(bars, [f"{count:,}" for count in counts.values()], padding=2, color=INK)
         axes.set_ylim(max(len(counts), FEWEST_BARS) - 0.4, -0.6)  # few bars stay slim, the first is on top
         axes.set_xmargin(0.12)
         axes.grid(visible=False)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.set_xlabel(xlabel)
 
     return _figure(draw, description, caption)
@@ -147,11 +149,13 @@ def histogram(
 ) -> Figure:
     """Bars of `counts` between neighbouring `edges`."""
 
+    from matplotlib.ticker import MaxNLocator
+
     def draw(axes: "Axes") -> None:
         axes.bar(edges[:-1], counts, numpy.diff(edges), align="edge", color=MODEL_COLOURS["rl"], edgecolor="white")
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
     return _figure(draw, description, caption)
 

@@ -64,3 +64,25 @@ def digests(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*.parquet"))
         if path.parent.name != "timings"
     }
+
+
+PRELOADED = [
+    "xcoder_train.synthesise",
+    "synth.language_model.teacher",
+    "xcoder_train.core.generation.openai_backend",
+    "pyarrow.parquet",
+    "datasketch",
+    "jinja2",
+    "rich.table",
+]
+"""What a life imports: done once, so that fifty lives take minutes and not half an hour."""
+
+
+def live(recipe: str, log: str) -> None:
+    """The stage in this process, which was forked for it, until it ends or is killed; what it says goes to `log`."""
+    from xcoder_train.synthesise import main
+
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    sys.exit(main([recipe]))

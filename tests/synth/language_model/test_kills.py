@@ -1,5 +1,6 @@
 """Fifty kills at random instants, of the process and of the teacher's server: the same bytes, nothing asked twice."""
 
+import multiprocessing
 import os
 import random
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from openai_server import OpenAIServer
 from procedural_model import ProceduralModel
-from synthesis_run import PROJECT, digests, result_folder, start, write_recipe
+from synthesis_run import PRELOADED, PROJECT, digests, live, result_folder, start, write_recipe
 
 from synth.tables import WorkTables
 from xcoder_train.core.generation.answered import Answer
@@ -75,7 +76,11 @@ def kept_seeds(folder: Path) -> set[int]:
 
 
 @pytest.mark.slow
-def test_fifty_kills_of_process_and_server_change_no_byte_and_no_kept_answer_is_asked_again(tmp_path: Path) -> None:
+def test_fifty_kills_of_process_and_server_change_no_byte_and_no_kept_answer_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loopback = PROJECT / "tests" / "loopback"
+    monkeypatch.setenv("PYTHONPATH", f"{PROJECT}{os.pathsep}{loopback}")  # of the process that forks the lives, too
     with OpenAIServer(answer=ProceduralModel()) as serving:
         (tmp_path / "whole").mkdir()
         process = start(write_recipe(tmp_path / "whole", serving.base_url))
@@ -105,19 +110,23 @@ def run_with_kills(folder: Path, teacher: Teacher, rng: random.Random) -> tuple[
     recipe = write_recipe(folder, f"http://127.0.0.1:{teacher.port}/v1")
     text = recipe.read_text().replace("max_concurrency: 16", f"max_concurrency: {CONCURRENCY}, longest_wait: 0.5")
     recipe.write_text(text)
-    killed = 0
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(PRELOADED)
+    killed = lives = 0
     while True:
         before, asked_before = kept_seeds(folder), len(teacher.asked())
-        log = folder / f"errors-{killed}.txt"
-        with open(log, "wb") as errors:
-            process = start(recipe, errors)
+        log = folder / f"life-{lives}.txt"
+        log.touch()
+        lives += 1
+        process = forks.Process(target=live, args=(str(recipe), str(log)))
+        process.start()
         if rng.random() < 0.8:  # else it is killed while it starts
-            while log.stat().st_size == 0 and process.poll() is None:
+            while log.stat().st_size == 0 and process.is_alive():
                 time.sleep(0.01)
         if log.read_text().startswith(TEACHER_STAGES):  # measured in requests, so that a busy machine gets on as well
             wanted = asked_before + rng.randint(CONCURRENCY, 3 * CONCURRENCY)
             server_dies_at = rng.randint(asked_before, wanted) if rng.random() < 0.3 else None
-            while process.poll() is None and len(teacher.asked()) < wanted:
+            while process.is_alive() and len(teacher.asked()) < wanted:
                 if server_dies_at is not None and len(teacher.asked()) >= server_dies_at:
                     time.sleep(rng.uniform(0, 0.1))
                     teacher.kill()
@@ -128,12 +137,12 @@ def run_with_kills(folder: Path, teacher: Teacher, rng: random.Random) -> tuple[
             time.sleep(rng.uniform(0, 0.2))
         else:
             time.sleep(rng.uniform(0, 3))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
+        if process.is_alive():
+            process.kill()
             killed += 1
-        process.wait()
+        process.join()
         asked = teacher.asked()
         assert not before & set(asked[asked_before:]), "a request whose answer was kept was asked again"
-        if process.returncode != -signal.SIGKILL:
-            assert process.returncode == 0, log.read_text()
+        if process.exitcode != -signal.SIGKILL:
+            assert process.exitcode == 0, log.read_text()
             return killed, len(asked) - len(set(asked))
