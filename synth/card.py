@@ -10,11 +10,13 @@ from synth.funnel import SplitFunnel
 _WHAT = {
     "sft": (
         "Conversations for supervised fine-tuning: one row per accepted solution, that is, one that passes every "
-        "labelled test of its problem. `rank` orders the solutions of a problem, the golden one first."
+        "labelled test of its problem. `rank` orders the solutions of a problem, the golden one first. `pass_rate` is the "
+        "share of the problem's candidate solutions that passed every test, `difficulty` its bin."
     ),
     "rl": (
         "Prompts for reinforcement learning with a judge. A row carries `problem_id` and no tests; those stand in "
-        "`tests.parquet` of the same run. `pass_rate` is the share of candidate solutions that passed every test."
+        "`tests.parquet`, which is published beside the rows. `pass_rate` is the share of candidate solutions that "
+        "passed every test, `difficulty` its bin; `solvable` says whether any candidate passed them all."
     ),
 }
 
