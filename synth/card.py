@@ -10,8 +10,8 @@ from synth.funnel import SplitFunnel
 _WHAT = {
     "sft": (
         "Conversations for supervised fine-tuning: one row per accepted solution, that is, one that passes every "
-        "labelled test of its problem. `rank` orders the solutions of a problem, the golden one first. `pass_rate` is the "
-        "share of the problem's candidate solutions that passed every test, `difficulty` its bin."
+        "labelled test of its problem. `rank` orders the solutions of a problem, the golden one first. `pass_rate` is "
+        "the share of the problem's candidate solutions that passed every test, `difficulty` its bin."
     ),
     "rl": (
         "Prompts for reinforcement learning with a judge. A row carries `problem_id` and no tests; those stand in "
