@@ -10,6 +10,7 @@ from reward.open_judge import open_judge
 from reward.submission import Submission
 from reward.verdict import Execution as Executed
 from synth.tables import Execution, Task, TaskInputs, WorkTables, beside
+from xcoder_train.core.keys import Keys
 from xcoder_train.core.progress import Progress
 from xcoder_train.core.records import RecordStore, read_records
 
@@ -32,7 +33,7 @@ def execute_brute_force(judge_settings: JudgeSettings, tables: WorkTables) -> No
             open_judge(judge_settings) as judge,
             Progress("brute force", total, "programs", len(store.keys)) as progress,
         ):
-            for executed in judge.execute(_submissions(tables, {name for (name,) in store.keys}, sizes)):
+            for executed in judge.execute(_submissions(tables, store.keys, sizes)):
                 store.append(_execution(executed, sizes.pop(executed.id)))
                 progress.advance(1)
     store.seal()
@@ -44,10 +45,10 @@ def smaller_half(sizes: Sequence[int]) -> list[int]:
     return [place for place, size in enumerate(sizes) if size <= median]
 
 
-def _submissions(tables: WorkTables, done: set[str], sizes: dict[str, list[int]]) -> Iterator[Submission]:
+def _submissions(tables: WorkTables, done: Keys, sizes: dict[str, list[int]]) -> Iterator[Submission]:
     """What is to be run; `sizes` gets the input sizes of each task that is in the judge's hands."""
     for task, (given,) in beside(read_records(tables.tasks, Task), read_records(tables.inputs, TaskInputs)):
-        if _is_runnable(given) and task.task_id not in done:
+        if _is_runnable(given) and (task.task_id,) not in done:
             sizes[task.task_id] = [len(text) for text in given.inputs]
             inputs = tuple(given.inputs[place] for place in smaller_half(sizes[task.task_id]))
             yield Submission(

@@ -10,11 +10,13 @@ from synth.funnel import SplitFunnel
 _WHAT = {
     "sft": (
         "Conversations for supervised fine-tuning: one row per accepted solution, that is, one that passes every "
-        "labelled test of its problem. `rank` orders the solutions of a problem, the golden one first."
+        "labelled test of its problem. `rank` orders the solutions of a problem, the golden one first. `pass_rate` is "
+        "the share of the problem's candidate solutions that passed every test, `difficulty` its bin."
     ),
     "rl": (
         "Prompts for reinforcement learning with a judge. A row carries `problem_id` and no tests; those stand in "
-        "`tests.parquet` of the same run. `pass_rate` is the share of candidate solutions that passed every test."
+        "`tests.parquet`, which is published beside the rows. `pass_rate` is the share of candidate solutions that "
+        "passed every test, `difficulty` its bin; `solvable` says whether any candidate passed them all."
     ),
 }
 
@@ -37,8 +39,12 @@ def write_card(use: str, rows: int, settings: SynthSettings, seed: int, funnels:
     ]
     for name, funnel in ours.items():
         sections += [f"## Split `{name}`", _funnel_table(funnel), _confidence(funnel)]
-    without = dict.fromkeys(LANGUAGE_MODEL_SECTIONS, True) if settings.teacher.kind == "procedural" else dict(_PRIVATE)
-    without |= {"executor": True, "imports": True}  # the data are the same wherever they are made
+    without: dict[str, Any] = (
+        dict.fromkeys(LANGUAGE_MODEL_SECTIONS, True) if settings.teacher.kind == "procedural" else dict(_PRIVATE)
+    )
+    without |= dict.fromkeys(
+        ("executor", "imports", "expected", "push_to"), True
+    )  # the data are the same with any of them
     without["cleaning"] = {"decontaminate"}  # places of the one who made the data
     recipe = json.dumps({"seed": seed, "synth": settings.model_dump(mode="json", exclude=without)}, indent=2)
     sections += ["## Recipe", f"```json\n{recipe}\n```", "## Licence", _licence(settings)]

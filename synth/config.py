@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
+from synth.difficulty import DifficultySettings
+from synth.expected import ExpectedSettings
 from synth.features.config import FeatureSettings
 from synth.language_model.config import (
     InputSettings,
@@ -16,6 +18,8 @@ from synth.language_model.config import (
     TaskSettings,
 )
 from synth.published.config import ImportSettings
+from synth.push import PushSettings
+from synth.time_limits import TimeLimitSettings
 from xcoder_train.core.settings import Settings
 
 Style = Literal["codeforces", "atcoder", "leetcode"]
@@ -250,6 +254,20 @@ class SynthSettings(Settings):
 
     limit_memory_mib: int = Field(default=512, ge=64)
     """Memory that one test of a task may take, in MiB."""
+
+    time_limits: TimeLimitSettings | None = None
+    """Give each kept task the time limit that its golden solution's measured run times call for, instead of
+    `limit_seconds`; left out, no measured time has a part in the datasets. Two runs may then differ in a limit, by one
+    place of the grid, where a time lies on the border; a run that is killed and goes on keeps its times."""
+
+    difficulty: DifficultySettings = DifficultySettings()
+    """How difficulty is named in the datasets, and how many easy problems the RL dataset holds."""
+
+    expected: ExpectedSettings = ExpectedSettings()
+    """What `xcoder plan` reckons with; shapes nothing."""
+
+    push_to: PushSettings | None = None
+    """Where `xcoder push` publishes the datasets; shapes nothing."""
 
     executor: Literal["local", "ray"] | None = None
     """Where candidates are executed; as `judge.executor` says when left out. The datasets are the same bytes."""

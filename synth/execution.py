@@ -5,13 +5,23 @@ task is set aside, counted, and tried again when the stage is run again.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from reward.config import JudgeSettings
 from reward.open_judge import open_judge
 from reward.submission import Submission
-from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, WorkTables, beside, split_of
+from synth.tables import (
+    Candidate,
+    Execution,
+    ExecutionTimes,
+    Quarantined,
+    Task,
+    TaskInputs,
+    WorkTables,
+    beside,
+    split_of,
+)
 from xcoder_train.core.errors import InfrastructureError
+from xcoder_train.core.keys import Keys
 from xcoder_train.core.progress import Progress
 from xcoder_train.core.records import RecordStore, read_records, write_records
 
@@ -24,7 +34,9 @@ FAILED_SHARE = 0.01
 def execute_candidates(judge_settings: JudgeSettings, tables: WorkTables, total_tasks: int) -> None:
     """Run what has not been run yet. Raises `InfrastructureError` when more than 1 % of the tasks fail that way."""
     store = RecordStore(tables.executions, Execution, ("task_id", "program"))
+    times = RecordStore(tables.execution_times, ExecutionTimes, ("task_id", "program"))
     if store.is_sealed:
+        times.seal()  # a kill may have come between the two
         return
     failed: dict[str, Quarantined] = {}
     rows = beside(read_records(tables.tasks, Task), read_records(tables.candidates, Candidate))
@@ -40,6 +52,7 @@ def execute_candidates(judge_settings: JudgeSettings, tables: WorkTables, total_
                 failed[name] = Quarantined(name, -1, split_of(name), INFRASTRUCTURE_FAILURE, "")
                 if len(failed) > FAILED_SHARE * total_tasks:
                     store.close()
+                    times.close()
                     raise InfrastructureError(
                         f"{len(failed)} of {total_tasks} tasks could not be executed: the judge itself failed on them, "
                         f"again and again. At most {FAILED_SHARE:.0%} may be lost. Look at the judge (xcoder doctor), "
@@ -47,10 +60,14 @@ def execute_candidates(judge_settings: JudgeSettings, tables: WorkTables, total_
                     )
             else:
                 outputs = tuple(run.output or "" if run.status == "OK" else "" for run in execution.runs)
+                if (name, int(program)) not in times.keys:  # else a kill came before the next line
+                    seconds = tuple(round(run.cpu_seconds, 6) for run in execution.runs)
+                    times.append(ExecutionTimes(name, int(program), seconds))
                 store.append(Execution(name, int(program), statuses, outputs))
             progress.advance(1)
     write_records(tables.failures, Quarantined, failed.values(), ("task_id", "index"))
     store.seal()
+    times.seal()
 
 
 def distinct_programs(candidates: Iterable[Candidate]) -> dict[str, int]:
@@ -62,7 +79,7 @@ def distinct_programs(candidates: Iterable[Candidate]) -> dict[str, int]:
     return programs
 
 
-def _submissions(tables: WorkTables, done: set[tuple[Any, ...]]) -> Iterator[Submission]:
+def _submissions(tables: WorkTables, done: Keys) -> Iterator[Submission]:
     rows = beside(
         read_records(tables.tasks, Task),
         read_records(tables.inputs, TaskInputs),

@@ -1,10 +1,11 @@
 """The stage that writes what later stages read: problems, tests, solutions, memberships, and the datasets."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from synth.config import SynthSettings
+from synth.difficulty import beyond_the_tail, difficulty_of
 from synth.tables import Candidate, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.problem import Problem, Solution, TestCase
@@ -27,6 +28,8 @@ class SftRow:
     """One accepted solution as a conversation. `rank` orders the solutions of a problem: golden first, then shuffled.
 
     The rows with a rank below k are the same whatever the number of solutions per task, so ablations nest.
+    `pass_rate` is the share of all candidates that passed every test, and `difficulty` the bin that it falls into; both
+    are None where the solution was imported.
     """
 
     problem_id: str
@@ -35,6 +38,8 @@ class SftRow:
     style: str
     depth: int
     is_golden: bool
+    pass_rate: float | None
+    difficulty: str | None
     prompt: tuple[ChatMessage, ...]
     completion: tuple[ChatMessage, ...]
 
@@ -43,7 +48,9 @@ class SftRow:
 class RlRow:
     """One problem to be solved by rollouts; its tests stay in the tests table.
 
-    `pass_rate` is over all candidates; None where the problem was imported without any.
+    `pass_rate` is the share of all candidates that passed every test, and `difficulty` the bin that it falls into; a
+    problem is `solvable` where some candidate passed every test; others are kept only with `drop_unsolved: false`. All
+    three are None where the problem was imported, which says nothing of candidates.
     """
 
     problem_id: str
@@ -51,6 +58,8 @@ class RlRow:
     depth: int
     prompt: tuple[ChatMessage, ...]
     pass_rate: float | None
+    difficulty: str | None
+    solvable: bool | None
 
 
 def publish_tables(tables: WorkTables, layout: SynthLayout, total_tasks: int) -> None:
@@ -77,7 +86,7 @@ def publish_tables(tables: WorkTables, layout: SynthLayout, total_tasks: int) ->
             if verdict.reason is None and verdict.task_id not in removed:
                 identity = verdict.problem_id
                 if not problems.is_sealed:
-                    problems.append(task.problem)
+                    problems.append(_problem(task, verdict))
                 if not tests.is_sealed:
                     tests.extend(_tests(verdict, given))
                 if not solutions.is_sealed:
@@ -98,12 +107,12 @@ def publish_datasets(
     uses = {split.use for split in settings.splits.values()}
     written = {}
     if "sft" in uses:
-        sft_rows = _sft_rows(layout, prompt_style, settings.solutions_per_task, seed)
+        sft_rows = _sft_rows(layout, settings, prompt_style, seed)
         written["sft"] = write_records(
             layout.dataset("sft") / "train.parquet", SftRow, sft_rows, ("problem_id", "rank")
         )
     if "rl" in uses:
-        rl_rows = _rl_rows(layout, prompt_style, settings.candidates_per_task)
+        rl_rows = _rl_rows(layout, settings, prompt_style, seed)
         written["rl"] = write_records(layout.dataset("rl") / "train.parquet", RlRow, rl_rows, ("problem_id",))
     return {use: pyarrow.parquet.read_metadata(path).num_rows for use, path in written.items()}
 
@@ -121,6 +130,10 @@ class KeptProblem:
     def accepted(self) -> list[Solution]:
         """The solutions that pass every labelled test."""
         return [solution for solution in self.solutions if solution.passed == self.tests]
+
+    def pass_rate(self, asked: int) -> float:
+        """The share of the candidates asked for that pass every labelled test."""
+        return len(self.accepted) / asked
 
 
 def kept_problems(layout: SynthLayout) -> Iterator[KeptProblem]:
@@ -150,6 +163,12 @@ def _write_quarantine(tables: WorkTables) -> None:
     write_records(tables.quarantine, Quarantined, quarantined(), ("task_id", "index"))
 
 
+def _problem(task: Task, verdict: Verdict) -> Problem:
+    if verdict.limit_seconds is None:
+        return task.problem
+    return replace(task.problem, limits=replace(task.problem.limits, seconds=verdict.limit_seconds))
+
+
 def _tests(verdict: Verdict, given: TaskInputs) -> Iterator[TestCase]:
     labelled = zip(verdict.tests, verdict.labels, verdict.weights, verdict.agreements, strict=True)
     for index, (place, label, weight, agreement) in enumerate(labelled):
@@ -174,7 +193,7 @@ def _solutions(verdict: Verdict, candidates: list[Candidate]) -> Iterator[Soluti
         )
 
 
-def _sft_rows(layout: SynthLayout, prompt_style: PromptStyle, most: int | None, seed: int) -> Iterator[SftRow]:
+def _sft_rows(layout: SynthLayout, settings: SynthSettings, prompt_style: PromptStyle, seed: int) -> Iterator[SftRow]:
     for kept in kept_problems(layout):
         if kept.membership.use != "sft":
             continue
@@ -184,7 +203,8 @@ def _sft_rows(layout: SynthLayout, prompt_style: PromptStyle, most: int | None, 
         for solution in ordered:
             distinct.setdefault(solution.code, solution)
         prompt = chat_messages(render_prompt(kept.problem, prompt_style))
-        for rank, solution in enumerate(list(distinct.values())[:most]):
+        pass_rate = kept.pass_rate(settings.candidates_per_task)
+        for rank, solution in enumerate(list(distinct.values())[: settings.solutions_per_task]):
             completion = (ChatMessage("assistant", solution.response),)
             yield SftRow(
                 problem_id=identity,
@@ -193,21 +213,43 @@ def _sft_rows(layout: SynthLayout, prompt_style: PromptStyle, most: int | None, 
                 style=kept.problem.style,
                 depth=kept.membership.depth,
                 is_golden=solution.is_golden,
+                pass_rate=pass_rate,
+                difficulty=difficulty_of(pass_rate, settings.difficulty),
                 prompt=prompt,
                 completion=completion,
             )
 
 
-def _rl_rows(layout: SynthLayout, prompt_style: PromptStyle, asked: int) -> Iterator[RlRow]:
+def _rl_rows(layout: SynthLayout, settings: SynthSettings, prompt_style: PromptStyle, seed: int) -> Iterator[RlRow]:
+    left_out = _too_easy(layout, settings, seed)
     for kept in kept_problems(layout):
-        if kept.membership.use == "rl":
+        if kept.membership.use == "rl" and kept.problem.problem_id not in left_out:
+            pass_rate = kept.pass_rate(settings.candidates_per_task)
             yield RlRow(
                 problem_id=kept.problem.problem_id,
                 style=kept.problem.style,
                 depth=kept.membership.depth,
                 prompt=chat_messages(render_prompt(kept.problem, prompt_style)),
-                pass_rate=len(kept.accepted) / asked,
+                pass_rate=pass_rate,
+                difficulty=difficulty_of(pass_rate, settings.difficulty),
+                solvable=bool(kept.accepted),
             )
+
+
+def _too_easy(layout: SynthLayout, settings: SynthSettings, seed: int) -> set[str]:
+    """The problems that the RL dataset leaves out, by id."""
+    difficulty = settings.difficulty
+    if difficulty.easy_tail == 1:
+        return set()
+    easy: list[str] = []
+    others = 0
+    for kept in kept_problems(layout):
+        if kept.membership.use == "rl":
+            if difficulty_of(kept.pass_rate(settings.candidates_per_task), difficulty) == next(iter(difficulty.bins)):
+                easy.append(kept.problem.problem_id)
+            else:
+                others += 1
+    return beyond_the_tail(easy, others, difficulty, seed)
 
 
 def chat_messages(messages: list[dict[str, str]]) -> tuple[ChatMessage, ...]:

@@ -77,6 +77,15 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
+class ExecutionTimes:
+    """CPU seconds of every run of an `Execution`, in a table beside it: measured, so no two runs have the same."""
+
+    task_id: str
+    program: int
+    cpu_seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Quarantined:
     """What was set aside and why: a candidate, or (index -1) a whole task or an answer that was to serve it."""
 
@@ -93,7 +102,9 @@ class Verdict:
 
     `tests` are the inputs (by place) that got a label, with label, agreement and weight of each. `golden` is the index
     of the elected candidate. `labels_right` and `golden_right` compare with the truth that the teacher knows; they
-    are measured after the fact and decide nothing; they are None where the truth is not known.
+    are measured after the fact and decide nothing; they are None where the truth is not known. `agreement` is the
+    share of all candidates that gave the leading label, averaged over all inputs. `limit_seconds` is the calibrated
+    time limit, None where the task keeps the one that its programs were run with.
     """
 
     task_id: str
@@ -111,6 +122,8 @@ class Verdict:
     golden: int | None
     labels_right: int | None
     golden_right: bool | None
+    agreement: float = 0.0
+    limit_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +177,11 @@ class WorkTables:
     def executions(self) -> Path:
         """`Execution` records."""
         return self.folder / "work" / "executions.parquet"
+
+    @property
+    def execution_times(self) -> Path:
+        """`ExecutionTimes` records."""
+        return self.folder / "timings" / "executions.parquet"
 
     @property
     def brute_force(self) -> Path:

@@ -24,16 +24,20 @@ def make_tasks(settings: SynthSettings, teacher: Teacher, tables: WorkTables, se
     aside = _set_aside(tables, "tasks")
     limits = Limits(settings.limit_seconds, settings.limit_memory_mib)
     taken = {task.problem.problem_id for task in store.pending()}
-    done = {key[0] for key in store.keys | aside.keys}
-    orders = (order for order in _task_orders(settings, seed) if order.task_id not in done)
-    with Progress("tasks", count_tasks(settings), "tasks", done=len(done)) as progress:
+    lost = {quarantined.task_id for quarantined in aside.pending()}
+    orders = (
+        order
+        for order in _task_orders(settings, seed)
+        if order.task_id not in lost and (order.task_id,) not in store.keys
+    )
+    with Progress("tasks", count_tasks(settings), "tasks", done=len(store.keys) + len(lost)) as progress:
         for outcome in teacher.tasks(orders, limits, taken):
             if isinstance(outcome, Task):
                 store.append(outcome)
             else:
                 aside.append(outcome)
             progress.advance(1)
-    if not store.keys:
+    if not len(store.keys):
         first = next(aside.pending())
         raise InputError(
             f"the teacher gave no usable answer for any of the {count_tasks(settings)} tasks, the first time because "

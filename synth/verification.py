@@ -1,6 +1,7 @@
 """The stage that applies dual verification to every task, and measures it against the truth that the teacher knows."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache, partial
 
 from synth.brute_force import PROGRAM as BRUTE_FORCE
@@ -8,7 +9,18 @@ from synth.config import SynthSettings, count_tasks
 from synth.execution import INFRASTRUCTURE_FAILURE, distinct_programs
 from synth.procedural.pipeline import read_pipeline
 from synth.procedural.task import true_output
-from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, Verdict, WorkTables, beside
+from synth.tables import (
+    Candidate,
+    Execution,
+    ExecutionTimes,
+    Quarantined,
+    Task,
+    TaskInputs,
+    Verdict,
+    WorkTables,
+    beside,
+)
+from synth.time_limits import TimeLimitSettings, calibrated_limit
 from synth.voting import Election, verify, vote_of
 from xcoder_train.core.progress import Progress
 from xcoder_train.core.records import read_records, write_records
@@ -16,6 +28,9 @@ from xcoder_train.core.seeds import derive_seed
 
 NO_INPUTS = "no inputs"
 """The reason of a task whose inputs were all refused, or never written."""
+
+NO_FAIR_LIMIT = "no fair time limit"
+"""The reason of a task whose golden solution takes longer than the greatest time limit allows."""
 
 Votes = dict[int, tuple[str | None, ...]]
 """By program: the canonical output on each input, None where the run was not OK."""
@@ -43,8 +58,9 @@ def _verdicts(settings: SynthSettings, tables: WorkTables, seed: int) -> Iterato
         read_records(tables.candidates, Candidate),
         read_records(tables.executions, Execution),
         read_records(tables.brute_force, Execution),
+        read_records(tables.execution_times, ExecutionTimes) if settings.time_limits is not None else (),
     )
-    for task, (given,), candidates, executions, slow in rows:
+    for task, (given,), candidates, executions, slow, times in rows:
         if task.task_id in failed:
             yield _verdict(task, given, {}, {}, Election(INFRASTRUCTURE_FAILURE, (), (), (), None))
             continue
@@ -63,7 +79,17 @@ def _verdicts(settings: SynthSettings, tables: WorkTables, seed: int) -> Iterato
             seed=derive_seed(seed, "hold out", task.task_id),
             brute_force=votes.get(BRUTE_FORCE),
         )
-        yield _verdict(task, given, runs, votes, election)
+        verdict = _verdict(task, given, runs, votes, election)
+        if settings.time_limits is not None and verdict.reason is None and verdict.golden is not None:
+            program = runs[verdict.golden].program
+            verdict = _with_limit(verdict, next(one for one in times if one.program == program), settings.time_limits)
+        yield verdict
+
+
+def _with_limit(verdict: Verdict, golden: ExecutionTimes, settings: TimeLimitSettings) -> Verdict:
+    """The verdict with a limit that suits the golden solution's runs on the labelled tests, or dropped without one."""
+    limit = calibrated_limit([golden.cpu_seconds[place] for place in verdict.tests], settings)
+    return replace(verdict, limit_seconds=limit, reason=None if limit is not None else NO_FAIR_LIMIT)
 
 
 def _votes(task: Task, executions: list[Execution]) -> Votes:
@@ -98,6 +124,7 @@ def _verdict(task: Task, given: TaskInputs, runs: dict[int, Execution], votes: V
         golden=golden,
         labels_right=None if truth is None else sum(label.vote == truth[label.input] for label in labels),
         golden_right=None if truth is None else golden is not None and votes[runs[golden].program] == truth,
+        agreement=election.agreement,
     )
 
 

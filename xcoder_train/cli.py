@@ -64,6 +64,15 @@ def synth(recipe: RecipePath, overrides: Overrides = None, break_lock: BreakLock
 
 
 @app.command()
+def push(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """Publish the finished datasets on the hub that synth.push_to names."""
+    from xcoder_train.push import push_recipe
+
+    for use, url in push_recipe(recipe, overrides or []).items():
+        print(f"{use}: {url}")
+
+
+@app.command()
 def sft(recipe: RecipePath, overrides: Overrides = None, break_lock: BreakLock = False) -> None:
     """Fine-tune on the accepted solutions."""
     _run(recipe, overrides, "sft", break_lock)

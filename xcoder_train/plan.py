@@ -1,10 +1,13 @@
 """What a run would do: checks of everything that can be checked, and the arithmetic of every stage. No torch."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from synth.config import SynthSettings, questions_per_task
+from synth.estimate import estimate
+from synth.features.stage import needs_model
 from xcoder_train.batching import plan_grpo_batch
 from xcoder_train.config import GrpoSettings, SftSettings
 from xcoder_train.launch import has_gpu, launch_settings, shown_command, stage_command
@@ -64,7 +67,7 @@ def _stage(
         "command": shown_command(["python", *command[1:]]),
     }
     if stage == "synth" and recipe.synth is not None:
-        planned |= _synth(recipe.synth)
+        planned |= _synth(recipe.synth, recipe.seed)
     if stage == "sft" and recipe.sft is not None:
         planned |= _sft(recipe.sft, _sft_examples(recipe), shape)
     if stage == "grpo" and recipe.grpo is not None:
@@ -74,16 +77,19 @@ def _stage(
     return planned
 
 
-def _synth(settings: SynthSettings) -> dict[str, Any]:
+def _synth(settings: SynthSettings, seed: int) -> dict[str, Any]:
     if settings.imports:
         return {"imports": {item.split: {"from": item.place, "rows_at_most": item.limit} for item in settings.imports}}
     tasks = {name: split.tasks for name, split in settings.splits.items()}
     programs = sum(tasks.values()) * settings.candidates_per_task
+    estimated = estimate(settings, seed)
     return {
         "tasks": tasks,
         "questions": sum(tasks.values()) * questions_per_task(settings),
         "programs": programs,
         "executions": programs * settings.inputs_per_task,
+        "estimate": {**asdict(estimated), "cost": estimated.cost},
+        "features_are_asked_for": bool(estimated.stages) and needs_model(settings.features),
     }
 
 

@@ -43,6 +43,23 @@ def _synth(stage: dict[str, Any]) -> Iterator[str]:
     if stage["questions"]:
         yield from _row("questions", f"{stage['questions']:,} to the teacher, and second tries where it errs")
     yield from _row("executions", f"at most {stage['executions']:,}, of {stage['programs']:,} programs")
+    estimated = stage["estimate"]
+    if estimated["stages"]:
+        yield from _row("estimate", f"from {estimated['based_on']}; second tries counted")
+        yield f"    {'':12}{'requests':>12}{'prompt':>12}{'completion':>12}{'cost':>14}"
+        for name, used in {**estimated["stages"], "all": _sum(estimated["stages"])}.items():
+            tokens = f"{_count(used['prompt_tokens']):>12}{_count(used['completion_tokens']):>12}"
+            yield f"    {name:12}{used['requests']:>12,}{tokens}{used['cost']:>14,.2f}"
+        if stage["features_are_asked_for"]:
+            yield from _row("", "not counted: what extraction and evolution of features ask")
+    runs = f"about {estimated['executions']:,}"
+    if estimated["helper_runs"]:
+        runs += f", and {estimated['helper_runs']:,} of generators, validators and brute force"
+    yield from _row("judge", f"{estimated['judge_core_hours']:,.1f} core-hours: {runs}")
+
+
+def _sum(stages: dict[str, Any]) -> dict[str, Any]:
+    return {key: sum(used[key] for used in stages.values()) for key in next(iter(stages.values()))}
 
 
 def _sft(stage: dict[str, Any]) -> Iterator[str]:

@@ -23,7 +23,7 @@ SUMMARY = "summary.json"
 
 # A run is one starting point. What comes after it may change: each result has a folder named after its own key.
 _STARTING_POINT = ("seed", "inputs", "model", "synth")
-_SHAPES_NOTHING = ("synth.executor",)
+_SHAPES_NOTHING = ("synth.executor", "synth.expected", "synth.push_to")
 _PACKAGES = (
     "torch",
     "transformers",
@@ -66,7 +66,7 @@ class RunFolder:
         elsewhere = [
             line
             for line, (path, _, _) in zip(shown, changes, strict=True)
-            if path.split(".")[0] in _STARTING_POINT and path not in _SHAPES_NOTHING
+            if path.split(".")[0] in _STARTING_POINT and not _is_below(path, _SHAPES_NOTHING)
         ]
         if elsewhere and self.manifest().get("stages"):  # before that, there is nothing that a change could spoil
             raise InputError(
@@ -203,6 +203,10 @@ def _differences(old: Any, new: Any, path: tuple[str, ...]) -> Iterator[tuple[st
             yield from _differences(old.get(key), new.get(key), (*path, key))
     elif old != new:
         yield ".".join(path), old, new
+
+
+def _is_below(path: str, sections: Sequence[str]) -> bool:
+    return any(path == section or path.startswith(f"{section}.") for section in sections)
 
 
 def _shown(value: Any) -> str:

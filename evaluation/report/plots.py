@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH_INCHES, HEIGHT_INCHES = 4.6, 2.7  # readable on a phone without zooming, where it is shown at about this size
+FEWEST_BARS = 4
 POINTS = 400  # of a curve; longer ones are averaged in equal bins, so that the page stays small
 INK, GRID = "#24292f", "#d8dee4"
 MODEL_COLOURS = {"base": "#8c959f", "sft": "#6aa9e0", "rl": "#0b5cad"}
@@ -121,13 +122,40 @@ def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], de
     return _figure(draw, description, caption)
 
 
-def histogram(counts: Sequence[int], edges: Sequence[float], xlabel: str, description: str, caption: str) -> Figure:
+def bar_plot(counts: Mapping[str, int], xlabel: str, description: str, caption: str) -> Figure:
+    """One horizontal bar per name, the first on top, each with its count."""
+
+    from matplotlib.ticker import MaxNLocator
+
+    def draw(axes: "Axes") -> None:
+        bars = axes.barh(list(counts), list(counts.values()), color=MODEL_COLOURS["rl"], height=0.7)
+        axes.bar_label(bars, [f"{count:,}" for count in counts.values()], padding=2, color=INK)
+        axes.set_ylim(max(len(counts), FEWEST_BARS) - 0.4, -0.6)  # few bars stay slim, the first is on top
+        axes.set_xmargin(0.12)
+        axes.grid(visible=False)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        axes.set_xlabel(xlabel)
+
+    return _figure(draw, description, caption)
+
+
+def histogram(
+    counts: Sequence[int],
+    edges: Sequence[float],
+    xlabel: str,
+    description: str,
+    caption: str,
+    ylabel: str = "tests",
+) -> Figure:
     """Bars of `counts` between neighbouring `edges`."""
+
+    from matplotlib.ticker import MaxNLocator
 
     def draw(axes: "Axes") -> None:
         axes.bar(edges[:-1], counts, numpy.diff(edges), align="edge", color=MODEL_COLOURS["rl"], edgecolor="white")
         axes.set_xlabel(xlabel)
-        axes.set_ylabel("tests")
+        axes.set_ylabel(ylabel)
+        axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
     return _figure(draw, description, caption)
 

@@ -9,7 +9,15 @@ from typing import Any
 from evaluation.evaluate import compare
 from evaluation.report.examples import Example, choose_examples
 from evaluation.report.plots import Figure, group_plot
-from evaluation.report.synthesis import agreement_figure, coverage_tables, funnel_tables
+from evaluation.report.synthesis import (
+    agreement_figure,
+    coverage_figure,
+    coverage_tables,
+    difficulty_figures,
+    difficulty_tables,
+    funnel_tables,
+    length_figure,
+)
 from evaluation.report.training import grpo_figures, sft_figures
 from evaluation.results import ModelResult, load_results
 from evaluation.tables import Table, score_tables
@@ -190,10 +198,11 @@ def _add_synthesis(page: Page, folder: Path | None) -> None:
         page.missing.append("Synthesis funnel: the stage left none.")
     layout = SynthLayout(folder)
     if layout.problems.exists():
-        page.synthesis_tables += coverage_tables(folder)
-    if layout.tests.exists():
-        agreement = agreement_figure(folder)
-        page.synthesis_figures += [agreement] if agreement is not None else []
+        page.synthesis_tables += [*difficulty_tables(folder), *coverage_tables(folder)]
+    figures = [agreement_figure(folder)] if layout.tests.exists() else []
+    figures += [*difficulty_figures(folder), length_figure(folder)]
+    figures += [coverage_figure(folder)] if layout.problems.exists() else []
+    page.synthesis_figures += [figure for figure in figures if figure is not None]
 
 
 def _add_origin(page: Page, manifest: dict[str, Any], stage_folders: Mapping[str, Path]) -> None:

@@ -1,21 +1,25 @@
 """The report's part on synthesis: the funnel, what was measured of the labels, styles and features."""
 
 import json
+import math
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy
 
-from evaluation.report.plots import Figure, histogram
+from evaluation.report.plots import Figure, bar_plot, histogram
 from evaluation.tables import Table
 from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Problem, TestCase
-from xcoder_train.core.records import read_records
+from xcoder_train.core.problem import Problem, Solution, TestCase
+from xcoder_train.core.records import read_records, read_table
 from xcoder_train.core.stage import RESULT_FILE
 
 TOP_FEATURES = 4
 BINS = 10
+TOKEN_BINS = 20
+CATEGORIES = 12
+USES = {"sft": "SFT", "rl": "RL"}
 
 
 def funnel_tables(folder: Path) -> list[Table]:
@@ -101,6 +105,92 @@ def coverage_tables(folder: Path) -> list[Table]:
             Table("Features of kept problems", ["category", "distinct", "uses", "most used"], rows, ends_in_prose=True)
         )
     return tables
+
+
+def coverage_figure(folder: Path) -> Figure | None:
+    """How many different features the kept problems use, by category of the tree; by branch where it has only one."""
+    problems = read_records(SynthLayout(folder).problems, Problem)
+    used = {tuple(feature.split("/")) for problem in problems for feature in problem.features}
+    if not used:
+        return None
+    level = 1 if len({path[0] for path in used}) > 1 else 2
+    features = Counter("/".join(path[:level]) for path in used)
+    largest = sorted(features, key=lambda name: (-features[name], name))[:CATEGORIES]
+    counts = {name: features[name] for name in largest}
+    left_out = len(features) - len(counts)
+    description = f"Different features of kept problems by category, {len(used):,} in all"
+    caption = description + (f"; {left_out} smaller categories are not shown." if left_out else ".")
+    return bar_plot(counts, "different features", description, caption)
+
+
+def difficulty_tables(folder: Path) -> list[Table]:
+    """Problems of each dataset by bin of difficulty, and how many of them some candidate solves."""
+    rows = []
+    for use, name in USES.items():
+        problems = _problems_of(folder, use)
+        for difficulty, rates in problems.items():
+            total = sum(map(len, problems.values()))
+            solved = sum(rate > 0 for rate in rates)
+            mean = sum(rates) / len(rates)
+            cells = [_count(len(rates)), _share(len(rates) / total), _share(mean), _share(solved / len(rates))]
+            rows.append([f"{name}, {difficulty}", *cells])
+    header = ["dataset and difficulty", "problems", "share", "mean pass rate", "solvable"]
+    return [Table("Difficulty, by the candidates' pass rate", header, rows)] if rows else []
+
+
+def difficulty_figures(folder: Path) -> list[Figure]:
+    """The pass rates of each dataset's problems."""
+    figures = []
+    for use, name in USES.items():
+        rates = [100 * rate for bin_rates in _problems_of(folder, use).values() for rate in bin_rates]
+        if rates:
+            counts, edges = numpy.histogram(rates, bins=BINS, range=(0, 100))
+            description = (
+                f"Pass rates of the {len(rates):,} problems of the {name} dataset: mean {numpy.mean(rates):.0f} %, "
+                f"{100 * sum(rate == 100 for rate in rates) / len(rates):.0f} % solved by every candidate"
+            )
+            label = "candidates that pass every test, %"
+            drawn = histogram(counts.tolist(), edges.tolist(), label, description, description + ".", "problems")
+            figures.append(drawn)
+    return figures
+
+
+def _problems_of(folder: Path, use: str) -> dict[str, list[float]]:
+    """The pass rates of a dataset's problems, by bin, easiest bin first; empty where there is none, or an older one."""
+    import pyarrow.parquet
+
+    path = SynthLayout(folder).dataset(use) / "train.parquet"
+    if not path.exists():
+        return {}
+    columns = ["problem_id", "difficulty", "pass_rate"]
+    if not set(columns) <= set(pyarrow.parquet.read_schema(path).names):
+        return {}
+    problems = {row["problem_id"]: row for row in read_table(path, columns).to_pylist()}
+    bins: defaultdict[str, list[float]] = defaultdict(list)
+    for row in sorted(problems.values(), key=lambda row: -row["pass_rate"]):
+        bins[row["difficulty"]].append(row["pass_rate"])
+    return dict(bins)
+
+
+def length_figure(folder: Path) -> Figure | None:
+    """How long solutions are with their reasoning: in tokens where a model counted them, else in characters."""
+    layout = SynthLayout(folder)
+    if layout.solution_answers.exists():
+        unit = "tokens"
+        lengths = read_table(layout.solution_answers, ["completion_tokens"])["completion_tokens"].to_numpy()
+    elif layout.solutions.exists():
+        unit = "characters"
+        lengths = numpy.array([len(solution.response) for solution in read_records(layout.solutions, Solution)])
+    else:
+        return None
+    if not lengths.size:
+        return None
+    counts, edges = numpy.histogram(lengths, bins=TOKEN_BINS, range=(0, max(1, math.ceil(lengths.max()))))
+    description = (
+        f"Length of {lengths.size:,} answers with candidate solutions, in {unit}: median {numpy.median(lengths):,.0f}, "
+        f"mean {lengths.mean():,.0f}, longest {lengths.max():,}"
+    )
+    return histogram(counts.tolist(), edges.tolist(), unit, description, description + ".", "answers")
 
 
 def agreement_figure(folder: Path) -> Figure | None:

@@ -68,7 +68,7 @@ def publish(
                 solutions.append(Solution(pooled.problem_id, index, held.code, held.response, held.model))
             prompt = chat_messages(render_prompt(problem, prompt_style))
             if item.use == "rl":
-                datasets["rl"].append(RlRow(pooled.problem_id, problem.style, 0, prompt, pass_rate=None))
+                datasets["rl"].append(RlRow(pooled.problem_id, problem.style, 0, prompt, None, None, None))
             else:
                 for row in _sft_rows(pooled, problem.style, prompt, settings.solutions_per_task, seed):
                     datasets["sft"].append(row)
@@ -96,7 +96,7 @@ def _sft_rows(pooled: PooledProblem, style: str, prompt: Any, most: int | None, 
     rows = []
     for rank, index in enumerate(list(distinct.values())[:most]):
         completion = chat_messages([{"role": "assistant", "content": pooled.solutions[index].response}])
-        rows.append(SftRow(pooled.problem_id, index, rank, style, 0, False, prompt, completion))
+        rows.append(SftRow(pooled.problem_id, index, rank, style, 0, False, None, None, prompt, completion))
     return rows
 
 

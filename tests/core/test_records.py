@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
+from xcoder_train.core import records
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.problem import Limits, Problem, Solution
 from xcoder_train.core.records import RecordStore, read_records, write_records
@@ -52,7 +54,7 @@ def test_a_store_goes_on_where_it_was_closed(tmp_path: Path) -> None:
     store.extend([solution(1), solution(2)])
     store.close()
     again = RecordStore(path, Solution, KEY)
-    assert again.keys == {("p00001", 0), ("p00002", 0)}
+    assert len(again.keys) == 2 and ("p00001", 0) in again.keys and ("p00002", 0) in again.keys
     assert list(again.pending()) == [solution(1), solution(2)]
     again.append(solution(3))
     assert len(list(read_records(again.seal(), Solution))) == 3
@@ -81,7 +83,7 @@ def test_a_torn_last_line_is_cut_off_and_its_record_can_be_made_again(tmp_path: 
     journal = path.with_suffix(".journal")
     os.truncate(journal, journal.stat().st_size - lost)
     again = RecordStore(path, Solution, KEY)
-    assert again.keys == {("p00001", 0)}
+    assert len(again.keys) == 1 and ("p00001", 0) in again.keys
     again.append(solution(2))
     assert list(read_records(again.seal(), Solution)) == [solution(1), solution(2)]
 
@@ -118,3 +120,24 @@ def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("no table")
     with pytest.raises(InputError, match="not a readable Parquet file"):
         list(read_records(tmp_path / "text.parquet", Problem))
+
+
+def test_a_table_that_is_sorted_in_many_small_runs_has_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shuffled = [solution(number) for number in range(600)]
+    random.Random(3).shuffle(shuffled)
+    whole = write_records(tmp_path / "whole.parquet", Solution, shuffled, KEY).read_bytes()
+    monkeypatch.setattr(records, "BYTES_IN_MEMORY", 8_000)  # some 60 runs
+    monkeypatch.setattr(records, "BYTES_PER_RUN_GROUP", 2_000)
+    monkeypatch.setattr(records, "MERGED_AT_ONCE", 3)
+    assert write_records(tmp_path / "runs.parquet", Solution, shuffled, KEY).read_bytes() == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs.parquet", "whole.parquet"]
+
+
+def test_a_table_of_large_rows_has_small_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "BYTES_PER_GROUP", 100_000)
+    rows = [Solution("p", number, "c", "r" * 30_000, "m") for number in range(20)]
+    path = write_records(tmp_path / "t.parquet", Solution, rows, KEY)
+    assert pyarrow.parquet.read_metadata(path).num_row_groups == 5
+    assert list(read_records(path, Solution)) == rows

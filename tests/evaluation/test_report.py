@@ -13,16 +13,18 @@ from evaluation.config import EvaluationSettings
 from evaluation.evaluate import compare, evaluate_model, load_benchmarks
 from evaluation.report.examples import choose_examples, shortened
 from evaluation.report.report import build_report
+from evaluation.report.synthesis import difficulty_tables
 from evaluation.results import load_results
 from evaluation.tables import print_results, score_tables, to_csv, to_markdown
 from reward.config import JudgeSettings
 from synth.config import SplitSettings, SynthSettings, VerificationSettings
 from synth.pipeline import synthesise
+from synth.publication import SftRow
 from xcoder_train.core.files import write_json, write_text
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.request import Completion, Request
 from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Solution
+from xcoder_train.core.problem import Problem, Solution
 from xcoder_train.core.prompt import code_response
 from xcoder_train.core.records import read_records
 from xcoder_train.core.seeds import derive_seed
@@ -251,3 +253,18 @@ def test_tables_agree_in_every_form(run: tuple[Path, dict[str, Path]], capsys: p
     assert f"heldout,4,depth_2,sft,{mean}," in "\n".join(lines)
     print_results(results, differences)
     assert "held-out problems" in capsys.readouterr().out
+
+
+def test_difficulty_lengths_and_coverage_are_those_of_the_tables(page: str, run: tuple[Path, dict[str, Path]]) -> None:
+    layout = SynthLayout(run[1]["synth"])
+    problems = {row.problem_id: row for row in read_records(layout.dataset("sft") / "train.parquet", SftRow)}
+    (table,) = difficulty_tables(layout.folder)
+    assert sum(int(row[1]) for row in table.rows) == len(problems)
+    easy = [row for row in problems.values() if row.difficulty == "easy"]
+    assert ["SFT, easy", str(len(easy))] in [row[:2] for row in table.rows]
+    features = {feature for problem in read_records(layout.problems, Problem) for feature in problem.features}
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
+    assert any(f"by category, {len(features)} in all" in text for text in captions)
+    assert any(f"the {len(problems)} problems of the SFT dataset" in text for text in captions)
+    lengths = [len(solution.response) for solution in read_records(layout.solutions, Solution)]
+    assert any(f"{len(lengths)} answers" in text and f"longest {max(lengths):,}" in text for text in captions)

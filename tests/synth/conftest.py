@@ -59,7 +59,7 @@ def _digests(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "timings.json"
+        if path.is_file() and "timings" not in path.relative_to(folder).as_posix()
     }
 
 

@@ -1,6 +1,7 @@
 """A whole small run: its tables, its datasets, its funnel, and what was kept out of them."""
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from synth.config import SynthSettings
 from synth.procedural.pipeline import read_pipeline
 from synth.procedural.task import true_output
 from synth.procedural.teacher import parse_response
+from synth.publication import RlRow, SftRow, publish_datasets
 from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, Verdict, WorkTables, beside
 from synth.voting import vote_of
 from xcoder_train.core.layout import Membership, SynthLayout
@@ -178,7 +180,8 @@ def test_the_stage_is_marked_whole_with_its_funnel(finished_run: Path, layout: S
 def test_the_sft_dataset_loads_and_holds_accepted_solutions_golden_first(layout: SynthLayout, tmp_path: Path) -> None:
     rows = datasets.load_dataset(str(layout.dataset("sft")), cache_dir=str(tmp_path))["train"]
     assert rows.column_names == [
-        "problem_id", "solution_index", "rank", "style", "depth", "is_golden", "prompt", "completion"
+        "problem_id", "solution_index", "rank", "style", "depth", "is_golden", "pass_rate", "difficulty", "prompt",
+        "completion",
     ]  # fmt: skip
     problems = {problem.problem_id: problem for problem in read_records(layout.problems, Problem)}
     uses = {record.problem_id: record for record in read_records(layout.memberships, Membership)}
@@ -201,13 +204,38 @@ def test_the_rl_dataset_loads_and_carries_no_tests(
     layout: SynthLayout, tmp_path: Path, small_settings: dict[str, Any]
 ) -> None:
     rows = datasets.load_dataset(str(layout.dataset("rl")), cache_dir=str(tmp_path))["train"]
-    assert rows.column_names == ["problem_id", "style", "depth", "prompt", "pass_rate"]
+    assert rows.column_names == [
+        "problem_id", "style", "depth", "prompt", "pass_rate", "difficulty", "solvable"
+    ]  # fmt: skip
     uses = {record.problem_id: record.use for record in read_records(layout.memberships, Membership)}
     assert {row["problem_id"] for row in rows} == {identity for identity, use in uses.items() if use == "rl"}
     tests, solutions = by_problem(layout.tests, TestCase), by_problem(layout.solutions, Solution)
     for row in rows:
         accepted = [s for s in solutions[row["problem_id"]] if s.passed == len(tests[row["problem_id"]])]
         assert row["pass_rate"] == len(accepted) / small_settings["candidates_per_task"]
+        assert row["solvable"] == (len(accepted) > 0)
+        assert row["difficulty"] == (
+            "easy" if row["pass_rate"] >= 0.9 else "medium" if row["pass_rate"] >= 0.5 else "hard"
+        )
+
+
+def test_the_rl_dataset_holds_no_longer_tail_of_easy_problems_than_asked_for(
+    layout: SynthLayout, tmp_path: Path, small_settings: dict[str, Any]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(layout.folder, folder)
+    bins = {"easy": 1.0, "hard": 0.0}
+
+    def names(easy_tail: float) -> list[str]:
+        difficulty = {"bins": bins, "easy_tail": easy_tail}
+        settings = SynthSettings.model_validate({**small_settings, "difficulty": difficulty})
+        publish_datasets(settings, SynthLayout(folder), "plain", 11)
+        return [row.difficulty for row in read_records(SynthLayout(folder).dataset("rl") / "train.parquet", RlRow)]
+
+    everything, some, none = Counter(names(1)), Counter(names(0.5)), Counter(names(0))
+    assert everything["easy"] and everything["hard"]
+    assert some == {"easy": min(everything.values()), "hard": everything["hard"]}
+    assert none == {"hard": everything["hard"]}
 
 
 def test_a_card_gives_licence_counts_and_recipe(layout: SynthLayout) -> None:
@@ -221,10 +249,6 @@ def test_a_card_gives_licence_counts_and_recipe(layout: SynthLayout) -> None:
 def test_fewer_solutions_per_task_are_a_prefix_of_more(
     layout: SynthLayout, tmp_path: Path, small_settings: dict[str, Any]
 ) -> None:
-    import shutil
-
-    from synth.publication import SftRow, publish_datasets
-
     folder = tmp_path / "run"
     shutil.copytree(layout.folder, folder)
     settings = SynthSettings.model_validate({**small_settings, "solutions_per_task": 2})

@@ -240,6 +240,8 @@ evaluation: {sampling: {max_new_tokens: 100}}
         ("judge.workers=3", set(), set()),
         ("judge.executor=ray", set(), set()),
         ("synth.executor=ray", set(), set()),
+        ("synth.expected.statement_tokens=500", set(), set()),
+        ("synth.push_to.repository=me/tasks", set(), set()),
         ("evaluation.generation.batch_size=3", set(), set()),
         ("report.samples=3", {"report"}, set()),
         ("synth.inputs_per_task=9", {"synth", "sft", "grpo", "evaluation", "report"}, {"base", "sft", "rl"}),

@@ -41,6 +41,11 @@ class SynthLayout:
         return self.folder / "memberships.parquet"
 
     @property
+    def solution_answers(self) -> Path:
+        """What a language model answered when it was asked for solutions, with token counts; not there otherwise."""
+        return self.folder / "work" / "answers" / "solutions.parquet"
+
+    @property
     def funnel(self) -> Path:
         """JSON: per split, how many tasks were made, dropped by reason, and kept."""
         return self.folder / "funnel.json"

@@ -7,10 +7,11 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from xcoder_train.core.files import atomic_path
-from xcoder_train.core.records import ROWS_PER_GROUP, arrow_schema, from_row, to_row
+from xcoder_train.core.records import arrow_schema, from_row, to_row
 
 Record = TypeVar("Record")
 
+ROWS_PER_GROUP = 8192
 GROUP_BYTES = 4 << 20
 """Text of a row group. What a reader holds of a table is about one group of it, whatever the table's size."""
 

@@ -8,6 +8,7 @@ rename: the bytes depend on the records alone, never on the order in which they 
 
 import dataclasses
 import heapq
+import itertools
 import json
 import os
 import types
@@ -20,11 +21,19 @@ from typing import Any, Generic, TypeVar
 
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import atomic_path
+from xcoder_train.core.keys import Keys
 
 Record = TypeVar("Record")
 
-ROWS_PER_GROUP = 8192
-ROWS_IN_MEMORY = 100_000
+ROWS_AT_ONCE = 1024
+BYTES_PER_GROUP = 8 << 20
+"""Memory that the rows of one row group take as Python values; a reader holds one group."""
+BYTES_IN_MEMORY = 32 << 20
+"""Memory that the rows take that are sorted at once."""
+BYTES_PER_RUN_GROUP = 256 << 10
+"""As `BYTES_PER_GROUP`, for sorted runs: one group of each is in memory while they are merged."""
+MERGED_AT_ONCE = 64
+"""Runs that are open at once; processes may open some thousand files at most."""
 
 _PARQUET_MARK = b"PAR1"
 _MEND_A_TABLE = "Restore the file, or synthesise again under another name (name=…)."
@@ -40,7 +49,7 @@ class RecordStore(Generic[Record]):
         self.path = path
         self.record_type = record_type
         self.key = key
-        self.keys: set[tuple[Any, ...]] = set()
+        self.keys = Keys()
         self._key_of = _key_function(key)
         self._journal_path = path.with_suffix(".journal")
         self._journal: typing.BinaryIO | None = None
@@ -121,14 +130,12 @@ def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
     if missing:
         raise InputError(f"{path} lacks the columns {missing} of a {record_type.__name__} table")
     with table:
-        batches = table.iter_batches(batch_size=ROWS_PER_GROUP, columns=wanted)
-        while True:
+        for number in range(table.num_row_groups):
             with _readable(path):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            for row in batch.to_pylist():
-                yield from_row(record_type, row)
+                group = table.read_row_group(number, columns=wanted)
+            for batch in group.to_batches(ROWS_AT_ONCE):
+                for row in batch.to_pylist():
+                    yield from_row(record_type, row)
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> Any:
@@ -283,41 +290,76 @@ def _write_all(file: typing.BinaryIO, data: bytes) -> None:
 def _write_sorted(
     path: Path, record_type: type, rows: Iterator[dict[str, Any]], key_of: Callable[[dict[str, Any]], tuple[Any, ...]]
 ) -> None:
-    """External merge sort: memory is bounded by `ROWS_IN_MEMORY` rows, however long the table."""
+    """External merge sort: memory is bounded by `BYTES_IN_MEMORY`, however long the rows and the table."""
     import pyarrow
     import pyarrow.parquet
 
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = arrow_schema(record_type)
-    runs: list[Path] = []
-    chunk: list[dict[str, Any]] = []
+    levels: list[list[Path]] = [[]]
+    written = itertools.count()
 
-    def write(target: Path, ordered: Iterable[dict[str, Any]]) -> None:
+    def write(target: Path, ordered: Iterable[dict[str, Any]], group_bytes: int) -> None:
         with pyarrow.parquet.ParquetWriter(target, schema, compression="zstd") as writer:
-            group: list[dict[str, Any]] = []
-            for row in ordered:
-                group.append(row)
-                if len(group) == ROWS_PER_GROUP:
-                    writer.write_table(pyarrow.Table.from_pylist(group, schema))
-                    group = []
-            if group:
+            for group in _chunks(ordered, group_bytes):
                 writer.write_table(pyarrow.Table.from_pylist(group, schema))
 
     def rows_of(run: Path) -> Iterator[dict[str, Any]]:
         with pyarrow.parquet.ParquetFile(run) as table:
-            for batch in table.iter_batches(batch_size=ROWS_PER_GROUP):
-                yield from batch.to_pylist()
+            for number in range(table.num_row_groups):
+                yield from table.read_row_group(number).to_pylist()
+
+    def spill(ordered: Iterable[dict[str, Any]], level: int) -> None:
+        """Write a run; as soon as there are many of a level, they become one of the next."""
+        if level == len(levels):
+            levels.append([])
+        run = path.with_name(f".{path.name}.run{next(written)}")
+        levels[level].append(run)
+        write(run, ordered, BYTES_PER_RUN_GROUP)
+        if len(levels[level]) == MERGED_AT_ONCE:
+            full, levels[level] = levels[level], []
+            try:
+                spill(heapq.merge(*map(rows_of, full), key=key_of), level + 1)
+            finally:
+                for run in full:
+                    run.unlink(missing_ok=True)
 
     try:
-        for row in rows:
-            chunk.append(row)
-            if len(chunk) == ROWS_IN_MEMORY:
-                runs.append(path.with_name(f".{path.name}.run{len(runs)}"))
-                write(runs[-1], sorted(chunk, key=key_of))
-                chunk = []
-        chunk.sort(key=key_of)
+        last: list[dict[str, Any]] = []
+        for chunk in _chunks(rows, BYTES_IN_MEMORY):
+            chunk.sort(key=key_of)
+            if last:
+                spill(last, 0)
+            last = chunk
+        runs = [run for level in levels for run in level]
         with atomic_path(path) as temporary:
-            write(temporary, heapq.merge(chunk, *map(rows_of, runs), key=key_of) if runs else chunk)
+            ordered = heapq.merge(last, *map(rows_of, runs), key=key_of) if runs else last
+            write(temporary, ordered, BYTES_PER_GROUP)
     finally:
-        for run in runs:
+        for run in (run for level in levels for run in level):
             run.unlink(missing_ok=True)
+
+
+def _chunks(rows: Iterable[dict[str, Any]], most_bytes: int) -> Iterator[list[dict[str, Any]]]:
+    """Lists of neighbouring rows, each ended by the row that fills it."""
+    chunk: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        chunk.append(row)
+        size += _size(row)
+        if size >= most_bytes:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _size(value: Any) -> int:
+    """About how many bytes a value of a row takes in memory; the same for equal values, as group limits must be."""
+    if isinstance(value, str):
+        return 56 + len(value)
+    if isinstance(value, dict):
+        return 64 + 16 * len(value) + sum(map(_size, value.values()))
+    if isinstance(value, list):
+        return 56 + 8 * len(value) + sum(map(_size, value))
+    return 24

@@ -1,74 +1,34 @@
 """The whole path of a language model: prompts, a server's answers, parsing, verification, datasets, and the funnel."""
 
-import hashlib
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import datasets
 import pytest
 from openai_server import OpenAIServer
-from procedural_model import ProceduralModel, operation_tree
+from procedural_model import ProceduralModel
+from synthesis_run import digests, result_folder, start, write_recipe
 
-from evaluation.report.synthesis import funnel_tables
-from synth.features.tree import write_tree
+from evaluation.report.synthesis import difficulty_figures, difficulty_tables, funnel_tables, length_figure
+from synth.estimate import estimate, questions_of
+from synth.expected import ExpectedSettings
 from synth.procedural.task import true_output
 from synth.publication import kept_problems
-from synth.tables import Candidate, Quarantined, TaskInputs, Verdict, WorkTables
+from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, Verdict, WorkTables
 from synth.voting import vote_of
 from xcoder_train.core.generation.answered import Answer
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.problem import Problem, TestCase
 from xcoder_train.core.records import read_records
-
-PROJECT = Path(__file__).parents[3]
-
-RECIPE = """
-name: loopback
-runs_dir: {runs}
-seed: 5
-judge: {{workers: 2}}
-synth:
-  teacher:
-    kind: openai
-    server: {{base_url: "{url}", model: model, max_concurrency: 16, prompt_price: 1.0, completion_price: 10.0}}
-  features:
-    source: {{kind: tree, path: {tree}}}
-    shape: {{root: [1, 1], inner: [3, 3], leaves: [2, 2], minimum_leaves: 4}}
-  styles: {{codeforces: 0.5, atcoder: 0.2, leetcode: 0.3}}
-  splits:
-    train: {{use: sft, tasks: 14}}
-    explore: {{use: rl, tasks: 4}}
-    heldout: {{use: evaluation, tasks: 4}}
-  inputs_per_task: 8
-  candidates_per_task: 6
-  limit_seconds: 1.0
-"""
-
-
-def start(recipe: Path) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "xcoder_train.cli", "synth", str(recipe)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-
-
-def write_recipe(folder: Path, url: str) -> Path:
-    tree, recipe = folder / "tree.json", folder / "recipe.yaml"
-    write_tree(tree, operation_tree())
-    recipe.write_text(RECIPE.format(runs=folder / "runs", url=url, tree=tree))
-    return recipe
-
-
-def result_folder(folder: Path) -> Path:
-    (result,) = (folder / "runs" / "loopback" / "synth").iterdir()
-    return result
+from xcoder_train.plan import make_plan
+from xcoder_train.plan_text import show_plan
+from xcoder_train.recipe import load_recipe
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +165,88 @@ def test_the_report_shows_what_was_set_aside_and_what_it_took(finished: Path, fu
     assert [row[0] for row in tables["What the teacher took"].rows] == ["tasks", "inputs", "solutions"]
 
 
+def test_the_report_counts_tokens_and_difficulty(finished: Path, funnel: dict[str, Any]) -> None:
+    answers = list(read_records(WorkTables(finished).answers("solutions"), Answer))
+    length = length_figure(finished)
+    assert (
+        length is not None and f"Length of {len(answers)} answers with candidate solutions, in tokens" in length.caption
+    )
+    (table,) = difficulty_tables(finished)
+    counted = {use: sum(int(row[1]) for row in table.rows if row[0].startswith(use)) for use in ("SFT", "RL")}
+    assert counted == {"SFT": funnel["train"]["kept"], "RL": funnel["explore"]["kept"]}
+    assert len(difficulty_figures(finished)) == 2
+
+
+def test_the_plan_foretells_what_the_run_took(finished: Path) -> None:
+    """From what one answer takes; prompts are rendered by the plan itself, and only their statements are unknown."""
+    recipe = load_recipe(finished.parents[3] / "recipe.yaml", [])
+    assert recipe.synth is not None
+    usage = json.loads((finished / "stage.json").read_text())["usage"]
+    taken = {name: answered(finished, name) for name in questions_of(recipe.synth)}
+    tasks = list(read_records(WorkTables(finished).tasks, Task))
+    first, again = (sum(len(kept[attempt]) for kept in taken.values()) for attempt in (0, 1))
+    expected = ExpectedSettings(
+        completion_tokens={name: fmean([*kept[0], *kept[1]]) for name, kept in taken.items()},  # type: ignore[misc]
+        statement_tokens=fmean(len(task.problem.statement.split()) for task in tasks),
+        selection_tokens=fmean(len((task.plan or "").split()) for task in tasks),
+        characters_per_token=6.0,  # the server counts words
+        second_tries=again / first,
+    )
+    planned = estimate(recipe.synth.model_copy(update={"expected": expected}), recipe.seed)
+    for stage, used in usage.items():
+        figures = planned.stages[stage]
+        assert figures.requests == pytest.approx(used["requests"], rel=0.1)
+        assert figures.prompt_tokens == pytest.approx(used["prompt_tokens"], rel=0.15)
+        assert figures.completion_tokens == pytest.approx(used["completion_tokens"], rel=0.15)
+        assert figures.cost == pytest.approx(used["cost"], rel=0.15)
+    executed = sum(len(row.statuses) for row in read_records(WorkTables(finished).executions, Execution))
+    assert executed <= planned.executions
+    plan = make_plan(finished.parents[3] / "recipe.yaml", [f"synth.expected.measured_in={finished.parents[1]}"])
+    for name, from_itself in plan["stages"]["synth"]["estimate"]["stages"].items():
+        assert from_itself["requests"] == pytest.approx(usage[name]["requests"], rel=0.05)
+        assert from_itself["cost"] == pytest.approx(usage[name]["cost"], rel=0.05)
+    shown = show_plan(plan)
+    assert "core-hours" in shown and f"{plan['stages']['synth']['estimate']['cost']:,.2f}" in shown
+
+
+def answered(folder: Path, question: str) -> dict[int, list[int]]:
+    """The completion tokens of every answer to a question, by attempt."""
+    kept: dict[int, list[int]] = {0: [], 1: []}
+    for stage in ("tasks", "inputs", "solutions"):
+        for answer in read_records(WorkTables(folder).answers(stage), Answer):
+            _, name, attempt = answer.request_id.rsplit("/", 2)
+            if name == question:
+                kept[int(attempt)].append(answer.completion_tokens)
+    return kept
+
+
+@pytest.mark.slow
+def test_a_small_run_foretells_a_larger_one_of_another_seed(
+    finished: Path, server: OpenAIServer, tmp_path: Path
+) -> None:
+    recipe = write_recipe(tmp_path, server.base_url)
+    recipe.write_text(recipe.read_text().replace("seed: 5", "seed: 6").replace("tasks: 14", "tasks: 52"))
+    (stage,) = (
+        value
+        for name, value in make_plan(recipe, [f"synth.expected.measured_in={finished}"])["stages"].items()
+        if name == "synth"
+    )
+    process = start(recipe)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    folder = result_folder(tmp_path)
+    usage = json.loads((folder / "stage.json").read_text())["usage"]
+    for name, used in usage.items():
+        planned = stage["estimate"]["stages"][name]
+        print(name, {key: (planned[key], used[key]) for key in planned})
+        assert planned["requests"] == pytest.approx(used["requests"], rel=0.1)
+        assert planned["prompt_tokens"] == pytest.approx(used["prompt_tokens"], rel=0.15)
+        assert planned["completion_tokens"] == pytest.approx(used["completion_tokens"], rel=0.15)
+    executed = sum(len(row.statuses) for row in read_records(WorkTables(folder).executions, Execution))
+    print("executions", stage["estimate"]["executions"], executed)
+    assert stage["estimate"]["executions"] == pytest.approx(executed, rel=0.15)
+
+
 def test_the_datasets_load_and_the_card_names_no_server(finished: Path, tmp_path: Path, server: OpenAIServer) -> None:
     layout = SynthLayout(finished)
     rows = datasets.load_dataset(str(layout.dataset("sft")), cache_dir=str(tmp_path))["train"]
@@ -254,10 +296,3 @@ def test_killed_again_and_again_it_asks_nothing_twice_and_leaves_the_same_bytes(
     )
     assert len(asked) == kept
     assert digests(result_folder(tmp_path)) == digests(finished)
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*.parquet"))
-    }

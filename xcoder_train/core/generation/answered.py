@@ -14,6 +14,7 @@ from typing import Literal, Self
 from xcoder_train.core.errors import InfrastructureError, InputError
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.request import Completion, Generator, Request, Unanswered
+from xcoder_train.core.keys import Keys
 from xcoder_train.core.records import RecordStore, read_records
 
 
@@ -35,9 +36,9 @@ class Answers:
 
     def __init__(self, path: Path) -> None:
         self._store = RecordStore(path, Answer, ("request_id", "asked"))
-        self._asked: dict[str, str] = dict(self._store.keys)
-        if self._store.is_sealed:
-            self._asked = {answer.request_id: answer.asked for answer in read_records(path, Answer)}
+        self._pairs, self._ids = Keys(), Keys()
+        for answer in self.kept():
+            self._note(answer.request_id, answer.asked)
 
     def __enter__(self) -> Self:
         return self
@@ -63,13 +64,13 @@ class Answers:
                 fingerprint = _fingerprint(request, sampling)
                 if request.id in asked or request.id in kept:
                     raise InputError(f"two requests have the id {request.id!r}")
-                known = self._asked.get(request.id)
-                if known is None and self._store.is_sealed:
+                is_known = (request.id,) in self._ids
+                if not is_known and self._store.is_sealed:
                     raise RuntimeError(f"{self._store.path} is sealed; nothing new can be asked: {request.id!r}")
-                if known is None:
+                if not is_known:
                     asked[request.id] = (fingerprint, request.purpose)
                     yield request
-                elif known == fingerprint:
+                elif (request.id, fingerprint) in self._pairs:
                     kept.add(request.id)
                 else:
                     raise InputError(
@@ -111,7 +112,11 @@ class Answers:
                 completion.completion_tokens,
             )
         )
-        self._asked[completion.request_id] = fingerprint
+        self._note(completion.request_id, fingerprint)
+
+    def _note(self, request_id: str, fingerprint: str) -> None:
+        self._ids.add((request_id,))
+        self._pairs.add((request_id, fingerprint))
 
 
 def _completion(answer: Answer) -> Completion:

@@ -1,0 +1,97 @@
+"""Publishing the datasets on a dataset hub: each with its card, the RL dataset with the problems and tests it needs.
+
+Held-out tasks are never sent. The token is read from the environment and goes nowhere but into the requests.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import Field, field_validator
+
+from xcoder_train.core.errors import EnvironmentLacks, InputError
+from xcoder_train.core.layout import Membership, SynthLayout
+from xcoder_train.core.problem import Problem, TestCase
+from xcoder_train.core.records import read_records, write_records
+from xcoder_train.core.settings import Settings
+
+
+class PushSettings(Settings):
+    """Where the datasets are published. The dataset of use `sft` becomes the repository `NAME-sft`."""
+
+    repository: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+    """Owner and name, such as `me/contest-tasks`; a new repository is made where there is none."""
+
+    private: bool = True
+    """Whether a new repository is private. One that is there stays as it is."""
+
+    token_env: str = "HF_TOKEN"
+    """The NAME of the environment variable that holds the token, never the token itself."""
+
+    endpoint: str | None = None
+    """URL of the hub; what huggingface_hub takes by default (HF_ENDPOINT) when left out."""
+
+    @field_validator("token_env")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        if not name.isidentifier() or not name.isupper():
+            raise ValueError(
+                "expected the NAME of an environment variable in capitals, as HF_TOKEN; a token never stands in a "
+                "recipe itself"
+            )
+        return name
+
+
+def push_datasets(settings: PushSettings, layout: SynthLayout) -> dict[str, str]:
+    """Send `datasets/sft` and `datasets/rl`, where they are, in one commit each; the URL of each commit, by use.
+
+    A dataset that is there already with the same content makes no new commit. Raises `EnvironmentLacks` without a
+    token, and `InputError` where there is nothing to send or the hub refuses.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    token = os.environ.get(settings.token_env)
+    if not token:
+        raise EnvironmentLacks(
+            f"{settings.token_env} is not set; expected a token of the hub with the right to write. Or name another "
+            "variable in synth.push_to.token_env."
+        )
+    uses = [use for use in ("sft", "rl") if layout.dataset(use).is_dir()]
+    if not uses:
+        raise InputError(f"{layout.folder} holds no dataset to push; expected {layout.dataset('sft')} or the one of rl")
+    hub = HfApi(endpoint=settings.endpoint, token=token)
+    commits = {}
+    for use in uses:
+        name = f"{settings.repository}-{use}"
+        try:
+            hub.create_repo(name, repo_type="dataset", private=settings.private, exist_ok=True)
+            with TemporaryDirectory(prefix="push-") as folder:
+                _gather(layout, use, Path(folder))
+                commit = hub.upload_folder(
+                    repo_id=name, repo_type="dataset", folder_path=folder, commit_message="Datasets of one synthesis"
+                )
+        except HfHubHTTPError as error:
+            raise InputError(
+                f"the hub refused {name}: {error}. Look at synth.push_to.repository and at what the token in "
+                f"{settings.token_env} may do."
+            ) from error
+        commits[use] = str(commit.commit_url)
+    return commits
+
+
+def _gather(layout: SynthLayout, use: str, folder: Path) -> None:
+    """Lay what is sent into `folder`: links to the dataset's files, and for rollouts their problems and tests."""
+    for path in layout.dataset(use).iterdir():
+        (folder / path.name).symlink_to(path.resolve())
+    if use == "rl":
+        ours = {row.problem_id for row in read_records(layout.memberships, Membership) if row.use == use}
+
+        def of_this_use(records: Iterator[Problem] | Iterator[TestCase]) -> Iterator[Problem | TestCase]:
+            return (record for record in records if record.problem_id in ours)
+
+        problems = of_this_use(read_records(layout.problems, Problem))
+        write_records(folder / "problems.parquet", Problem, problems, ("problem_id",))
+        tests = of_this_use(read_records(layout.tests, TestCase))
+        write_records(folder / "tests.parquet", TestCase, tests, ("problem_id", "index"))
