@@ -108,7 +108,7 @@ class InputSettings(Settings):
 
 
 class HardwareSettings(Settings):
-    """What one device does and costs, for MFU while training and for the hours and the price that `xcoder plan` shows."""
+    """What one device does and costs: for MFU while training, and for the hours and price of `xcoder plan`."""
 
     peak_tflops: float | None = Field(default=None, gt=0)
     """Dense bf16 peak in TFLOP/s; while training, common NVIDIA GPUs are known by their names."""
@@ -136,7 +136,7 @@ class LaunchSettings(Settings):
     """Processes that train together, one per GPU where there are GPUs."""
 
     nodes: int = Field(default=1, ge=1)
-    """Machines that the processes are spread over evenly; several are started by `xcoder slurm`, not by `xcoder run`."""
+    """Machines that the processes are spread over evenly; `xcoder slurm` starts several."""
 
     accelerate: Path | None = None
     """Configuration file of `accelerate launch`, such as recipes/accelerate/fsdp2.yaml."""

@@ -33,8 +33,9 @@ from xcoder_train.run import run_stage
 from xcoder_train.sft_data import TokenStatistics, read_tokens
 from xcoder_train.sft_prepare import await_folder, prepare, starting_point
 from xcoder_train.throughput import Throughput
-from xcoder_train.tracking import MetricsFile, TokenCount, TrainingProgress, start_tracking
+from xcoder_train.tracking import MetricsFile, TokenCount, TrainingProgress
 from xcoder_train.trl_arguments import built
+from xcoder_train.wandb_run import start_tracking
 
 
 def train(recipe: Recipe, context: StageContext) -> None:
