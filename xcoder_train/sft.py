@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import PreTrainedTokenizerBase, PrinterCallback
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from xcoder_train.batching import BatchPlan, plan_sft_batch
@@ -58,19 +59,9 @@ def train(recipe: Recipe, context: StageContext) -> None:
         print(describe(statistics, batch), file=sys.stderr)
 
     model = load_training_model(start, recipe.model, lora=settings.lora is not None, quantize=settings.quantize)
-    trainer = SFTTrainer(
-        model=model,
-        args=sft_config(recipe, context, tokenizer, batch),
-        train_dataset=dataset,
-        processing_class=tokenizer,
-        peft_config=lora_config(settings.lora),
-        optimizer_cls_and_kwargs=optimizer_factory(settings.optimizer, settings.training),
-        callbacks=[MetricsFile(context.folder / "metrics.jsonl"), TrainingProgress("SFT", "loss")],
-    )
+    trainer = sft_trainer(recipe, context, model, tokenizer, dataset, batch)
     throughput = Throughput(trainer, flops_per_token(recipe, start, statistics), settings.launch.hardware.peak_tflops)
-    trainer.add_callback(TokenCount(trainer))
     trainer.add_callback(throughput)
-    trainer.remove_callback(PrinterCallback)
     with state.main_process_first():  # the first one sweeps half-written checkpoints away
         checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
     result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -102,6 +93,30 @@ def train(recipe: Recipe, context: StageContext) -> None:
     trainer.end()
 
 
+def sft_trainer(
+    recipe: Recipe,
+    context: StageContext,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset: Dataset,
+    batch: BatchPlan,
+) -> SFTTrainer:
+    """TRL's trainer as the recipe sets it up, on rows of token ids."""
+    settings = present(recipe.sft)
+    trainer = SFTTrainer(
+        model=model,
+        args=sft_config(recipe, context, batch),
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        peft_config=lora_config(settings.lora),
+        optimizer_cls_and_kwargs=optimizer_factory(settings.optimizer, settings.training),
+        callbacks=[MetricsFile(context.folder / "metrics.jsonl"), TrainingProgress("SFT", "loss")],
+    )
+    trainer.add_callback(TokenCount(trainer))
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
 def flops_per_token(recipe: Recipe, start: Path | str, statistics: TokenStatistics) -> float | None:
     """Model FLOPs of training on one token of this data; None for a model whose shape is not known."""
     shape = model_shape(ModelSettings(path=str(start)))
@@ -112,9 +127,7 @@ def flops_per_token(recipe: Recipe, start: Path | str, statistics: TokenStatisti
     return training_flops_per_token(shape, statistics.mean_attended, adapters)
 
 
-def sft_config(
-    recipe: Recipe, context: StageContext, tokenizer: PreTrainedTokenizerBase, batch: BatchPlan
-) -> SFTConfig:
+def sft_config(recipe: Recipe, context: StageContext, batch: BatchPlan) -> SFTConfig:
     """TRL's arguments: ours where the recipe's own keys decide, the recipe's `sft.training` for everything else."""
     settings = present(recipe.sft)
     on_gpu = torch.cuda.is_available()

@@ -1,4 +1,4 @@
-"""The SFT stage with its model sharded by FSDP2 over CPU processes: `torchrun … sharded_on_cpu.py CONFIGURATION RECIPE`.
+"""The SFT stage with its model sharded by FSDP2 over CPU processes: `torchrun … sharded_on_cpu.py FILE RECIPE`.
 
 accelerate shards over devices only and would take CPU processes for plain data parallelism. Here they are told to be a
 device's, which changes nothing but that; gloo carries the collectives. The sharding comes from the shipped file.
