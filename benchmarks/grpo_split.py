@@ -1,6 +1,6 @@
 """Where the time of a GRPO step goes: generation, judging, and the rest, which is training.
 
-The stage itself runs (`xcoder_train.grpo.train`), with clocks around what makes the rollouts and around the reward.
+The stage itself runs (`xcoder_train.grpo.train`), with clocks around its methods and the reward.
 Wall time is what a step waits; CPU time, with that of the judge's workers once they have ended, stands a busy machine.
 """
 
@@ -25,16 +25,7 @@ def measure_steps(
     `replaced` gives, for the problems of a batch, the completions that the judge sees in place of the policy's own.
     """
     spent = {"generation": 0.0, "judging": 0.0}
-    own_rollouts, own_reward = grpo.transformers_rollouts, grpo.JudgedReward
-
-    def timed_rollouts(*given: Any) -> Any:
-        rollouts = own_rollouts(*given)
-
-        def timed(*inner: Any, **named: Any) -> Any:
-            with _clock(spent, "generation"):
-                return rollouts(*inner, **named)
-
-        return timed
+    own_reward = grpo.JudgedReward
 
     class TimedReward(own_reward):  # type: ignore[misc, valid-type]
         async def __call__(self, *, completions: Completions, problem_id: list[str], **named: Any) -> Any:
@@ -42,13 +33,13 @@ def measure_steps(
                 seen = completions if replaced is None else replaced(problem_id)
                 return await super().__call__(completions=seen, problem_id=problem_id, **named)
 
-    grpo.transformers_rollouts, grpo.JudgedReward = timed_rollouts, TimedReward  # type: ignore[misc]
+    grpo.JudgedReward = TimedReward  # type: ignore[misc]
     before, wall, cpu = _children(), time.perf_counter(), time.process_time()
     try:
-        with _training_clock(spent):
+        with _method_clock(spent, "steps", "train"), _method_clock(spent, "generation", "_generate"):
             grpo.train(recipe, context)
     finally:
-        grpo.transformers_rollouts, grpo.JudgedReward = own_rollouts, own_reward  # type: ignore[misc]
+        grpo.JudgedReward = own_reward  # type: ignore[misc]
     total = spent.pop("steps")
     steps = recipe.grpo.training["max_steps"] if recipe.grpo is not None else 0
     spent["training"] = total - sum(spent.values())
@@ -62,19 +53,19 @@ def measure_steps(
 
 
 @contextmanager
-def _training_clock(spent: dict[str, float]) -> Any:
-    """Time of `Trainer.train`, without loading and saving."""
-    own = grpo.FrugalGrpoTrainer.train
+def _method_clock(spent: dict[str, float], part: str, method: str) -> Any:
+    """Time of a method of the trainer: `train` is without loading and saving, `_generate` makes the rollouts."""
+    own = getattr(grpo.FrugalGrpoTrainer, method)
 
     def timed(self: Any, *given: Any, **named: Any) -> Any:
-        with _clock(spent, "steps"):
+        with _clock(spent, part):
             return own(self, *given, **named)
 
-    grpo.FrugalGrpoTrainer.train = timed  # type: ignore[method-assign]
+    setattr(grpo.FrugalGrpoTrainer, method, timed)
     try:
         yield
     finally:
-        grpo.FrugalGrpoTrainer.train = own  # type: ignore[method-assign]
+        setattr(grpo.FrugalGrpoTrainer, method, own)
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.grpo_split import measure_steps
 from benchmarks.gpu.sft import random_model
+from benchmarks.grpo_split import measure_steps
 from benchmarks.sft_peers import SETUPS, Trained, documents, train
 from xcoder_train.core.files import write_json
 from xcoder_train.core.stage import StageContext
