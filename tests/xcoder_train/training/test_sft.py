@@ -16,7 +16,8 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from xcoder_train import sft
+from xcoder_train import model, sft
+from xcoder_train.core.errors import EnvironmentLacks
 from xcoder_train.core.generation.chat import stop_token_ids
 
 Stage = Callable[..., tuple[Any, Any]]
@@ -211,6 +212,44 @@ def test_adapters_are_merged_into_a_model_with_the_logits_of_base_and_adapter(
     assert set(merged.generation_config.eos_token_id) == {
         AutoTokenizer.from_pretrained(tmp_path / "model").eos_token_id
     }
+
+
+@pytest.mark.slow
+def test_adapters_learn_above_weights_in_4_bits(finished: Path, tmp_path: Path, stage: Stage, weights: Weights) -> None:
+    pytest.importorskip("bitsandbytes")
+    held: dict[str, Any] = {}
+    own = sft.load_training_model
+
+    def seen(*given: Any, **named: Any) -> Any:
+        held["model"] = own(*given, **named)
+        return held["model"]
+
+    recipe, context = stage(
+        "sft",
+        tmp_path,
+        model={"path": str(finished / "model")},
+        lora={"rank": 4, "alpha": 8},
+        quantize="nf4",
+        training={"max_steps": 3},
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sft, "load_training_model", seen)
+        sft.train(recipe, context)
+    kinds = {type(module).__name__ for module in held["model"].modules()}
+    assert "Linear4bit" in kinds
+    merged, start = weights(tmp_path / "model"), weights(finished / "model")
+    assert merged.keys() == start.keys() and merged["model.norm.weight"].dtype == torch.float32
+    changed = {name for name in start if not torch.equal(start[name], merged[name])}
+    assert changed and all(name.endswith("_proj.weight") for name in changed)
+
+
+def test_4_bits_without_the_package_are_told_with_the_command_that_installs_it(
+    finished: Path, tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "find_spec", lambda name: None)
+    recipe, context = stage("sft", tmp_path, model={"path": str(finished / "model")}, lora={"rank": 4}, quantize="nf4")
+    with pytest.raises(EnvironmentLacks, match=r"pip install 'xcoder-train\[qlora\]'"):
+        sft.train(recipe, context)
 
 
 def test_a_stage_that_logs_nothing_on_the_way_finishes(tmp_path: Path, stage: Stage) -> None:
