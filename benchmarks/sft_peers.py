@@ -21,7 +21,7 @@ from trl import SFTConfig, SFTTrainer, pack_dataset
 from xcoder_train.batching import BatchPlan
 from xcoder_train.core.stage import StageContext
 from xcoder_train.recipe import Recipe
-from xcoder_train.sft import sft_trainer
+from xcoder_train.sft import sft_config, sft_trainer
 
 # What a recipe of this project sets to be fast, and a plain SFTTrainer does not have by itself.
 _OWN_CHOICES = ("train_sampling_strategy",)
@@ -71,7 +71,9 @@ def train(
             rows = pack_dataset(dataset, settings.max_length, "bfd") if settings.packing else dataset
             batch = BatchPlan(settings.micro_batch, 1, 1, len(dataset) / len(rows))
             context = StageContext("benchmark", "sft", "key", Path(folder), recipe.seed, {})
-            trainer: SFTTrainer = sft_trainer(recipe, context, model, tokenizer, rows, batch)
+            trainer: SFTTrainer = sft_trainer(
+                recipe, context, sft_config(recipe, context, batch), model, tokenizer, rows
+            )
         else:
             trainer = SFTTrainer(
                 model=model,

@@ -58,8 +58,9 @@ def train(recipe: Recipe, context: StageContext) -> None:
     if state.is_main_process:
         print(describe(statistics, batch), file=sys.stderr)
 
+    config = sft_config(recipe, context, batch)  # before the model, which ZeRO-3 partitions while it is loaded
     model = load_training_model(start, recipe.model, lora=settings.lora is not None, quantize=settings.quantize)
-    trainer = sft_trainer(recipe, context, model, tokenizer, dataset, batch)
+    trainer = sft_trainer(recipe, context, config, model, tokenizer, dataset)
     throughput = Throughput(trainer, flops_per_token(recipe, start, statistics), settings.launch.hardware.peak_tflops)
     trainer.add_callback(throughput)
     with state.main_process_first():  # the first one sweeps half-written checkpoints away
@@ -96,16 +97,16 @@ def train(recipe: Recipe, context: StageContext) -> None:
 def sft_trainer(
     recipe: Recipe,
     context: StageContext,
+    config: SFTConfig,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     dataset: Dataset,
-    batch: BatchPlan,
 ) -> SFTTrainer:
     """TRL's trainer as the recipe sets it up, on rows of token ids."""
     settings = present(recipe.sft)
     trainer = SFTTrainer(
         model=model,
-        args=sft_config(recipe, context, batch),
+        args=config,
         train_dataset=dataset,
         processing_class=tokenizer,
         peft_config=lora_config(settings.lora),
