@@ -141,6 +141,39 @@ def plan(
 
 
 @app.command()
+def slurm(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    time: Annotated[str, typer.Option(help="Limit of each job, as sbatch takes it.")] = "24:00:00",
+    partition: Annotated[str | None, typer.Option(help="Partition of the cluster.", show_default=False)] = None,
+    account: Annotated[str | None, typer.Option(help="Account that is charged.", show_default=False)] = None,
+) -> None:
+    """Print a script that submits the stages to Slurm, each after the one before: xcoder slurm RECIPE | bash."""
+    from xcoder_train.slurm import slurm_script
+
+    print(slurm_script(recipe, overrides or [], time=time, partition=partition, account=account), end="")
+
+
+@app.command()
+def push(
+    recipe: RecipePath,
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository on the hub.", show_default=False)],
+    overrides: Overrides = None,
+    stage: Annotated[str | None, typer.Option(help="sft or grpo; the last one of the recipe when left out.")] = None,
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
+) -> None:
+    """Upload a trained model and its card to the Hugging Face hub."""
+    from xcoder_train.hub import push_model
+    from xcoder_train.recipe import load_recipe
+
+    if stage not in (None, "sft", "grpo"):
+        raise typer.BadParameter(f"--stage is sft or grpo, not {stage}")
+    loaded = load_recipe(recipe, overrides or [])
+    chosen: Any = stage or ("grpo" if loaded.grpo is not None else "sft")
+    print(push_model(loaded, chosen, repository, public=public))
+
+
+@app.command()
 def doctor() -> None:
     """Show what this machine can do: isolation, GPUs, versions."""
     from xcoder_train.doctor import examine, show

@@ -107,11 +107,36 @@ class InputSettings(Settings):
     """GRPO result to evaluate."""
 
 
+class HardwareSettings(Settings):
+    """What one device does and costs: for MFU while training, and for the hours and price of `xcoder plan`."""
+
+    peak_tflops: float | None = Field(default=None, gt=0)
+    """Dense bf16 peak in TFLOP/s; while training, common NVIDIA GPUs are known by their names."""
+
+    mfu: float | None = Field(default=None, gt=0, le=1)
+    """Share of the peak that is expected of training, from a measurement or as an assumption."""
+
+    tokens_per_second: float | None = Field(default=None, gt=0)
+    """Measured or stated training speed of one device; takes the place of `mfu`."""
+
+    price_per_hour: float | None = Field(default=None, gt=0)
+    """Of one device, in whatever currency the reader pays in."""
+
+    @model_validator(mode="after")
+    def _mfu_has_a_peak(self) -> Self:
+        if self.mfu is not None and self.peak_tflops is None:
+            raise ValueError(f"mfu ({self.mfu}) is a share of peak_tflops, which is not set")
+        return self
+
+
 class LaunchSettings(Settings):
     """How a stage's processes are started. Nothing here changes what a finished stage is taken to be."""
 
     processes: int = Field(default=1, ge=1)
     """Processes that train together, one per GPU where there are GPUs."""
+
+    nodes: int = Field(default=1, ge=1)
+    """Machines that the processes are spread over evenly; `xcoder slurm` starts several."""
 
     accelerate: Path | None = None
     """Configuration file of `accelerate launch`, such as recipes/accelerate/fsdp2.yaml."""
@@ -124,6 +149,17 @@ class LaunchSettings(Settings):
 
     environment: dict[str, str] = {}
     """Further environment variables."""
+
+    hardware: HardwareSettings = HardwareSettings()
+    """What one device does and costs."""
+
+    @model_validator(mode="after")
+    def _processes_spread_evenly(self) -> Self:
+        if self.processes % self.nodes:
+            raise ValueError(f"processes ({self.processes}) must be divisible by nodes ({self.nodes})")
+        if self.nodes > 1 and self.accelerate is None:
+            raise ValueError(f"nodes ({self.nodes}) need an accelerate configuration, such as fsdp2-multinode.yaml")
+        return self
 
 
 class LoraSettings(Settings):
@@ -211,6 +247,9 @@ class SftSettings(Settings):
 
     lora: LoraSettings | None = None
     """Adapters instead of full fine-tuning."""
+
+    quantize: Literal["nf4"] | None = None
+    """With `lora`: hold the frozen weights in 4 bits while training (QLoRA, Dettmers et al., 2023)."""
 
     resume: bool = True
     """Continue from the newest whole checkpoint of an interrupted stage."""

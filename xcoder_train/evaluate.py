@@ -28,6 +28,7 @@ from xcoder_train.recipe import Recipe, present
 from xcoder_train.results import EvaluationTarget, evaluation_targets
 from xcoder_train.run import run_stage
 from xcoder_train.run_folder import update_summary
+from xcoder_train.wandb_run import track_results
 
 GENERATION_FILE = "generation.json"
 
@@ -45,6 +46,7 @@ def work(recipe: Recipe, context: StageContext) -> None:
     write_json(context.folder / "differences.json", differences)
     update_summary(recipe.run_folder, **summarise(results), differences=differences)
     print_results(results, differences)
+    track_results(recipe.tracking, context, recipe.model_dump(mode="json"), results)
     context.finish(models={target.label: target.folder.name for target in targets})
 
 

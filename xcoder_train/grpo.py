@@ -34,8 +34,9 @@ from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
 from xcoder_train.rollouts import rollout_function
 from xcoder_train.run import run_stage
-from xcoder_train.tracking import MetricsFile, TrainingProgress, start_tracking
+from xcoder_train.tracking import MetricsFile, TrainingProgress
 from xcoder_train.trl_arguments import built
+from xcoder_train.wandb_run import start_tracking
 
 
 def train(recipe: Recipe, context: StageContext) -> None:

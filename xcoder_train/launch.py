@@ -6,11 +6,17 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from xcoder_train.config import LaunchSettings
+from xcoder_train.core.errors import EnvironmentLacks
 from xcoder_train.core.interrupts import block_interrupts, interrupt_stage
 from xcoder_train.core.parent_death import die_with_parent
+from xcoder_train.core.yaml_source import read_yaml_file
 from xcoder_train.recipe import Recipe, StageName
+
+SHARDING = ("FSDP", "DEEPSPEED")
+"""Values of `distributed_type` under which no process holds the whole model."""
 
 MODULES: dict[StageName, str] = {
     "synth": "xcoder_train.synthesise",
@@ -33,18 +39,50 @@ def needs_launcher(launch: LaunchSettings) -> bool:
 
 
 def stage_command(launch: LaunchSettings, stage: StageName, arguments: Sequence[str], has_gpu: bool) -> list[str]:
-    """The command line of a stage: plain Python for one process, else a launcher."""
+    """The command line of a stage: plain Python for one process, else a launcher.
+
+    Raises EnvironmentLacks for a sharded model without GPUs and for several machines, which only a scheduler has.
+    """
+    if launch.nodes > 1:
+        raise EnvironmentLacks(
+            f"{stage}.launch.nodes = {launch.nodes} machines are started by a scheduler: xcoder slurm RECIPE | bash"
+        )
     module = ["-m", MODULES[stage], *arguments]
     if not needs_launcher(launch):
         return [sys.executable, *module]
-    processes = str(launch.processes)
     if not has_gpu:
+        _refuse_to_shard(launch, stage)
         # `accelerate launch --cpu` starts one process whatever is asked of it; torchrun starts them all.
-        return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", processes, *module]
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(launch.processes)]
+        return [sys.executable, *torchrun, *module]
+    return launcher_command(launch, stage, arguments)
+
+
+def launcher_command(
+    launch: LaunchSettings, stage: StageName, arguments: Sequence[str], machine: Sequence[str] = ()
+) -> list[str]:
+    """`accelerate launch` for the stage; `machine` says which of several machines this is."""
     config = [] if launch.accelerate is None else ["--config_file", str(launch.accelerate)]
     several = ["--multi_gpu"] if launch.accelerate is None else []
     launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
-    return [*launcher, *config, *several, "--num_processes", processes, *module]
+    processes = ["--num_processes", str(launch.processes)]
+    return [*launcher, *config, *several, *processes, *machine, "-m", MODULES[stage], *arguments]
+
+
+def _refuse_to_shard(launch: LaunchSettings, stage: StageName) -> None:
+    """accelerate shards over devices only: on a CPU it would quietly keep a whole model in every process."""
+    kind = None if launch.accelerate is None else accelerate_settings(launch.accelerate).get("distributed_type")
+    if kind in SHARDING:
+        raise EnvironmentLacks(
+            f"{stage}.launch.accelerate = {launch.accelerate} shards the model over GPUs ({kind}), and this machine "
+            "shows none. Run it where there are GPUs, or launch with recipes/accelerate/cpu.yaml."
+        )
+
+
+def accelerate_settings(path: Path) -> dict[str, Any]:
+    """What a configuration of `accelerate launch` says; {} when it is no mapping. Raises InputError."""
+    configured = read_yaml_file(path).plain()
+    return configured if isinstance(configured, dict) else {}
 
 
 def stage_environment(launch: LaunchSettings) -> dict[str, str]:
@@ -55,6 +93,11 @@ def stage_environment(launch: LaunchSettings) -> dict[str, str]:
     if launch.threads is not None:
         environment["OMP_NUM_THREADS"] = str(launch.threads)
     return {**environment, **launch.environment}
+
+
+def context_parallel_size() -> int:
+    """Over how many processes a row is split, as `accelerate launch` tells its processes; they share their examples."""
+    return int(os.environ.get("PARALLELISM_CONFIG_CP_SIZE", "1"))
 
 
 def has_gpu(launch: LaunchSettings) -> bool:

@@ -1,8 +1,9 @@
 """What training takes of one device's memory, estimated before anything is loaded.
 
-Sources: 16 bytes per parameter for mixed-precision Adam with float32 masters (Rajbhandari et al., 2020, section 3.1,
-less the 16-bit copies, which autocast makes layer by layer), one residual stream per block with activation
-checkpointing (Korthikanti et al., 2022, section 5), keys and values of every position for generation.
+Sources: 16 bytes per parameter for mixed-precision Adam with float32 masters (Rajbhandari et al., 2020, section 3.1;
+the 16-bit copies stand under activations, since autocast makes them in the forward pass), one residual stream per
+block with activation checkpointing (Korthikanti et al., 2022, section 5), keys and values of every position for
+generation. Compared with the measured peak of small models by tests/xcoder_train/training/test_memory.py.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from xcoder_train.config import GrpoSettings, LoraSettings, SftSettings
 from xcoder_train.model_shape import ModelShape
 
 _FLOAT32, _BFLOAT16 = 4, 2
+# 4-bit values with one 8-bit scale for 64 of them, and one float32 scale for 256 of those (Dettmers et al., 2023).
+_NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 
 
 @dataclass(frozen=True)
@@ -29,17 +32,17 @@ class MemoryEstimate:
         return self.weights + self.gradients + self.optimizer + self.activations + self.key_value_cache
 
 
-def estimate_sft(shape: ModelShape, settings: SftSettings) -> MemoryEstimate:
+def estimate_sft(shape: ModelShape, settings: SftSettings, *, on_gpu: bool) -> MemoryEstimate:
     """Memory of SFT. With an accelerate configuration the states are taken to be sharded over all processes."""
     tokens = settings.micro_batch * settings.max_length
-    return _estimate(shape, settings, tokens, cached_tokens=0)
+    return _estimate(shape, settings, tokens, 0, on_gpu=on_gpu, is_quantized=settings.quantize is not None)
 
 
-def estimate_grpo(shape: ModelShape, settings: GrpoSettings) -> MemoryEstimate:
+def estimate_grpo(shape: ModelShape, settings: GrpoSettings, *, on_gpu: bool) -> MemoryEstimate:
     """Memory of GRPO; vLLM's share of the device (`vllm_gpu_memory_utilization`) is not in it."""
     longest = settings.max_prompt_length + settings.max_completion_length
     cached = settings.rollout_batch * longest if settings.generation == "transformers" else 0
-    return _estimate(shape, settings, settings.micro_batch * longest, cached)
+    return _estimate(shape, settings, settings.micro_batch * longest, cached, on_gpu=on_gpu, is_quantized=False)
 
 
 def adapter_parameters(shape: ModelShape, lora: LoraSettings) -> int:
@@ -58,21 +61,40 @@ def adapter_parameters(shape: ModelShape, lora: LoraSettings) -> int:
 
 
 def _estimate(
-    shape: ModelShape, settings: SftSettings | GrpoSettings, tokens: int, cached_tokens: int
+    shape: ModelShape,
+    settings: SftSettings | GrpoSettings,
+    tokens: int,
+    cached_tokens: int,
+    *,
+    on_gpu: bool,
+    is_quantized: bool,
 ) -> MemoryEstimate:
     shards = settings.launch.processes if settings.launch.accelerate is not None else 1
+    computed = _BFLOAT16 if settings.training.get("bf16", on_gpu) else _FLOAT32
+    checkpointed = settings.training.get("activation_checkpointing", on_gpu) is not False
+    stream, copies = computed, 0
     if settings.lora is None:
         trained, weights = shape.parameters, shape.parameters * _FLOAT32
+        if computed == _BFLOAT16 and shards == 1:
+            # Autocast keeps 16-bit copies of float32 weights, and what it does not cast stays in float32.
+            stream, copies = _FLOAT32, shape.parameters * _BFLOAT16
     else:
         trained = adapter_parameters(shape, settings.lora)
-        weights = shape.parameters * _BFLOAT16 + trained * _FLOAT32
+        frozen = _quantized_bytes(shape) if is_quantized else shape.parameters * (_BFLOAT16 if on_gpu else _FLOAT32)
+        weights = frozen + trained * _FLOAT32
     return MemoryEstimate(
         weights=weights // shards,
         gradients=trained * _FLOAT32 // shards,
         optimizer=_optimizer_numbers(shape, settings, trained) * _FLOAT32 // shards,
-        activations=_activations(shape, tokens, settings.training.get("activation_checkpointing", True) is not False),
-        key_value_cache=cached_tokens * 2 * shape.layers * shape.kv_heads * shape.head_size * _BFLOAT16,
+        activations=_activations(shape, tokens, checkpointed, computed, stream) + copies,
+        key_value_cache=cached_tokens * 2 * shape.layers * shape.kv_heads * shape.head_size * computed,
     )
+
+
+def _quantized_bytes(shape: ModelShape) -> int:
+    """The matrices of the blocks in 4 bits; embeddings and the output layer stay in 16."""
+    kept = shape.vocabulary * shape.hidden_size * (1 if shape.tie_embeddings else 2)
+    return round((shape.parameters - kept) * _NF4) + kept * _BFLOAT16
 
 
 def _optimizer_numbers(shape: ModelShape, settings: SftSettings | GrpoSettings, trained: int) -> int:
@@ -83,8 +105,11 @@ def _optimizer_numbers(shape: ModelShape, settings: SftSettings | GrpoSettings, 
     return trained + embeddings
 
 
-def _activations(shape: ModelShape, tokens: int, checkpointed: bool) -> int:
-    """What stays for the backward pass, in 16 bits: a block's 14 hidden and 3 feed-forward widths, and the streams."""
-    block = tokens * (14 * shape.hidden_size + 3 * shape.intermediate_size)
-    kept = tokens * shape.hidden_size * shape.layers + block if checkpointed else block * shape.layers
-    return kept * _BFLOAT16
+def _activations(shape: ModelShape, tokens: int, checkpointed: bool, computed: int, stream: int) -> int:
+    """Bytes kept for the backward pass: a block's 14 hidden and 3 feed-forward widths, and the streams between blocks.
+
+    6 of the 14, the inputs and results of norms and residual sums, are in `stream` bytes, all others in `computed`.
+    """
+    hidden, intermediate = shape.hidden_size, shape.intermediate_size
+    block = tokens * (hidden * (8 * computed + 6 * stream) + 3 * intermediate * computed)
+    return tokens * hidden * shape.layers * stream + block if checkpointed else block * shape.layers

@@ -2,18 +2,20 @@
 
 import shutil
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from xcoder_train.config import InitSettings, LoraSettings, ModelSettings
-from xcoder_train.core.errors import InputError
+from xcoder_train.core.errors import EnvironmentLacks, InputError
 from xcoder_train.core.files import atomic_folder
 from xcoder_train.core.generation.chat import stop_token_ids
 from xcoder_train.core.seeds import derive_seed
+from xcoder_train.launch import context_parallel_size
 from xcoder_train.tokenizer import train_tokenizer
 
 
@@ -45,11 +47,17 @@ def initialise_model(
     return model, tokenizer
 
 
-def load_model(path: Path | str, settings: ModelSettings, dtype: torch.dtype | str = "auto") -> PreTrainedModel:
+def load_model(
+    path: Path | str, settings: ModelSettings, dtype: torch.dtype | str = "auto", quantization: Any = None
+) -> PreTrainedModel:
     """Load weights from a folder or hub name, in the dtype that they are stored in unless another is named."""
     try:
         return AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, trust_remote_code=settings.trust_remote_code, attn_implementation=_attention()
+            path,
+            dtype=dtype,
+            trust_remote_code=settings.trust_remote_code,
+            attn_implementation=_attention(),
+            quantization_config=quantization,
         )
     except torch.OutOfMemoryError:
         raise
@@ -57,9 +65,28 @@ def load_model(path: Path | str, settings: ModelSettings, dtype: torch.dtype | s
         raise InputError(_unreadable("model", path, error)) from error
 
 
-def load_training_model(path: Path | str, settings: ModelSettings, *, lora: bool) -> PreTrainedModel:
-    """Weights to train: float32 masters for full fine-tuning (autocast computes in bf16), bf16 below adapters."""
-    return load_model(path, settings, torch.bfloat16 if lora and torch.cuda.is_available() else torch.float32)
+def load_training_model(
+    path: Path | str, settings: ModelSettings, *, lora: bool, quantize: Literal["nf4"] | None = None
+) -> PreTrainedModel:
+    """Weights to train: float32 masters for full fine-tuning (autocast computes in bf16), bf16 below adapters.
+
+    With `quantize`, the frozen weights below adapters are held in 4 bits (NF4, twice quantised) and computed in bf16.
+    """
+    if quantize is None:
+        return load_model(path, settings, torch.bfloat16 if lora and torch.cuda.is_available() else torch.float32)
+    if find_spec("bitsandbytes") is None:
+        raise EnvironmentLacks(
+            "sft.quantize needs the package bitsandbytes. Install it with: pip install 'xcoder-train[qlora]'"
+        )
+    from transformers import BitsAndBytesConfig
+
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=quantize,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32,
+    )
+    return load_model(path, settings, torch.bfloat16 if torch.cuda.is_available() else torch.float32, quantization)
 
 
 def lora_config(settings: LoraSettings | None) -> Any:
@@ -138,10 +165,12 @@ def _agree_on_stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizer
 
 
 def _attention() -> str:
-    """Flash attention where its package and a GPU are; torch's own kernel everywhere else."""
-    from importlib.util import find_spec
+    """Flash attention where its package and a GPU are; torch's own kernel everywhere else.
 
-    return "flash_attention_2" if torch.cuda.is_available() and find_spec("flash_attn") else "sdpa"
+    Context parallelism splits a row over devices by replacing torch's kernel, and knows no other.
+    """
+    has_flash = torch.cuda.is_available() and find_spec("flash_attn") is not None
+    return "flash_attention_2" if has_flash and context_parallel_size() == 1 else "sdpa"
 
 
 def _unreadable(what: str, path: Path | str, error: Exception) -> str:

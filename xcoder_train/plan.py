@@ -10,6 +10,7 @@ from synth.estimate import estimate
 from synth.features.stage import needs_model
 from xcoder_train.batching import plan_grpo_batch
 from xcoder_train.config import GrpoSettings, SftSettings
+from xcoder_train.hours import sft_hours
 from xcoder_train.launch import has_gpu, launch_settings, shown_command, stage_command
 from xcoder_train.memory import MemoryEstimate, adapter_parameters, estimate_grpo, estimate_sft
 from xcoder_train.model_shape import ModelShape, model_shape
@@ -59,19 +60,23 @@ def _stage(
     launch = launch_settings(recipe, stage)
     # A login node has no GPU; a recipe that names an accelerate configuration is meant for machines that have.
     gpus = has_gpu(launch) or launch.accelerate is not None
-    command = stage_command(launch, stage, [str(recipe_path), *overrides], gpus)
+    arguments = [str(recipe_path), *overrides]
+    if launch.nodes > 1:
+        command = f"{shown_command(['xcoder', 'slurm', *arguments])} | bash"
+    else:
+        command = shown_command(["python", *stage_command(launch, stage, arguments, gpus)[1:]])
     planned: dict[str, Any] = {
         "key": stage_key(recipe, stage),
         "folder": str(stage_folder(recipe, stage)),
         "whole": stage_stands(recipe, stage),
-        "command": shown_command(["python", *command[1:]]),
+        "command": command,
     }
     if stage == "synth" and recipe.synth is not None:
         planned |= _synth(recipe.synth, recipe.seed)
     if stage == "sft" and recipe.sft is not None:
-        planned |= _sft(recipe.sft, _sft_examples(recipe), shape)
+        planned |= _sft(recipe.sft, _sft_examples(recipe), shape, gpus)
     if stage == "grpo" and recipe.grpo is not None:
-        planned |= _grpo(recipe.grpo, _rl_problems(recipe), shape)
+        planned |= _grpo(recipe.grpo, _rl_problems(recipe), shape, gpus)
     if stage == "evaluation":
         planned |= _evaluation(recipe)
     return planned
@@ -93,27 +98,34 @@ def _synth(settings: SynthSettings, seed: int) -> dict[str, Any]:
     }
 
 
-def _sft(settings: SftSettings, examples: tuple[int | None, bool], shape: ModelShape | None) -> dict[str, Any]:
+def _sft(
+    settings: SftSettings, examples: tuple[int | None, bool], shape: ModelShape | None, on_gpu: bool
+) -> dict[str, Any]:
     count, is_measured = examples
     epochs, steps = settings.training.get("num_train_epochs", 3), settings.training.get("max_steps", -1)
     if steps <= 0:
         steps = None if count is None else max(1, round(count * epochs / settings.batch))
+    tokens = None if steps is None else steps * _rows_per_step(settings) * settings.max_length
     return {
         "examples": count,
         "examples_are": "counted" if is_measured else "at most",
         "examples_per_step": settings.batch,
         "rows_per_step": settings.batch if not settings.packing else None,
         "rows_per_step_at_the_papers_packing": _rows_per_step(settings) if settings.packing else None,
+        "papers_examples_per_row": _PAPERS_EXAMPLES_PER_ROW if settings.packing else None,
         "tokens_per_row": settings.max_length,
         "steps": steps,
         "trained_examples": None if steps is None else steps * settings.batch,
-        "tokens_at_most": None if steps is None else steps * _rows_per_step(settings) * settings.max_length,
+        "tokens_at_most": tokens,
+        "hours": None if tokens is None else sft_hours(shape, settings, tokens),
         "trained_parameters": _trained(settings, shape),
-        "memory": None if shape is None else _memory(estimate_sft(shape, settings)),
+        "memory": None if shape is None else _memory(estimate_sft(shape, settings, on_gpu=on_gpu)),
     }
 
 
-def _grpo(settings: GrpoSettings, problems: tuple[int | None, bool], shape: ModelShape | None) -> dict[str, Any]:
+def _grpo(
+    settings: GrpoSettings, problems: tuple[int | None, bool], shape: ModelShape | None, on_gpu: bool
+) -> dict[str, Any]:
     batch = plan_grpo_batch(
         settings.prompts_per_step, settings.rollouts, settings.launch.processes, settings.micro_batch
     )
@@ -138,7 +150,7 @@ def _grpo(settings: GrpoSettings, problems: tuple[int | None, bool], shape: Mode
         "completions": None if steps is None else steps * completions,
         "new_tokens_at_most": None if steps is None else steps * completions * settings.max_completion_length,
         "trained_parameters": _trained(settings, shape),
-        "memory": None if shape is None else _memory(estimate_grpo(shape, settings)),
+        "memory": None if shape is None else _memory(estimate_grpo(shape, settings, on_gpu=on_gpu)),
     }
 
 

@@ -77,6 +77,7 @@ def _sft(stage: dict[str, Any]) -> Iterator[str]:
             f"{stage['steps']:,}: {stage['trained_examples']:,} examples, at most "
             f"{_count(stage['tokens_at_most'])} tokens",
         )
+    yield from _hours(stage["hours"])
     yield from _training(stage)
 
 
@@ -112,6 +113,17 @@ def _evaluation(stage: dict[str, Any]) -> Iterator[str]:
         yield from _row(
             "completions", f"at most {stage['completions']:,}, {stage['heldout_problems']:,} held-out tasks"
         )
+
+
+def _hours(hours: dict[str, Any] | None) -> Iterator[str]:
+    if hours is None:
+        return
+    price = "" if hours["price"] is None else f", {hours['price']:,.0f} at the stated price"
+    yield from _row(
+        "hours",
+        f"at most {hours['device_hours']:,.0f} of one device, {hours['wall_hours']:,.1f} on {hours['devices']}{price}, "
+        f"at {hours['tokens_per_second']:,.0f} tokens/s a device ({hours['speed_is']})",
+    )
 
 
 def _training(stage: dict[str, Any]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synth.config import uses_of
 from synth.features.config import feature_file
@@ -11,7 +11,8 @@ from synth.published.files import local_files
 from xcoder_train.config import GrpoSettings, LaunchSettings, SftSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.records import check_tables
-from xcoder_train.core.yaml_source import Part, read_yaml_file
+from xcoder_train.core.yaml_source import Part
+from xcoder_train.launch import SHARDING, accelerate_settings
 from xcoder_train.model_folder import check_model_folder, looks_local
 from xcoder_train.model_shape import model_shape
 from xcoder_train.results import input_folder, stage_key
@@ -234,6 +235,8 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
             yield _conflict(schedule, f"{stage}.training.lr_scheduler_type", f"{stage}.training.lr_scheduler_kwargs")
         if training.get("bf16") is True and training.get("fp16") is True:
             yield _conflict("bf16 and fp16 exclude each other", f"{stage}.training.fp16", f"{stage}.training.bf16")
+    if recipe.sft is not None and recipe.sft.quantize is not None and recipe.sft.lora is None:
+        yield _conflict("weights in 4 bits cannot be trained themselves: give sft.lora", "sft.quantize", "sft.lora")
     if recipe.grpo is not None:
         yield from _grpo_training(recipe.grpo)
 
@@ -320,27 +323,49 @@ def _launches(recipe: "Recipe") -> Iterator[Conflict]:
         if launch.accelerate is None:
             continue
         try:
-            configured = read_yaml_file(launch.accelerate).plain()
+            configured = accelerate_settings(launch.accelerate)
         except InputError as error:
             yield _conflict(str(error), f"{stage}.launch.accelerate")
             continue
-        configured = configured if isinstance(configured, dict) else {}
-        sharding = configured.get("distributed_type")
-        if stage == "grpo" and sharding in ("FSDP", "DEEPSPEED") and _rolls_out_by_transformers(recipe):
-            # A sharded model needs every process in every forward pass, and rollouts end at different tokens.
-            yield _conflict(
-                f"rollouts by transformers would wait for each other forever under {sharding}, which shards the model: "
-                "set grpo.generation: vllm_colocate or vllm_server, or launch without sharding",
-                "grpo.generation",
-                "grpo.launch.accelerate",
-            )
-        processes = configured.get("num_processes")
-        if isinstance(processes, int) and processes != launch.processes:
-            yield _conflict(
-                f"num_processes there is {processes}, launch.processes here is {launch.processes}; make them equal",
-                f"{stage}.launch.accelerate",
-                f"{stage}.launch.processes",
-            )
+        yield from _sharding(recipe, stage, configured)
+        for theirs, ours in (("num_processes", "processes"), ("num_machines", "nodes")):
+            count, here = configured.get(theirs), getattr(launch, ours)
+            if isinstance(count, int) and count != here:
+                yield _conflict(
+                    f"{theirs} there is {count}, launch.{ours} here is {here}; make them equal",
+                    f"{stage}.launch.accelerate",
+                    f"{stage}.launch.{ours}",
+                )
+
+
+def _sharding(recipe: "Recipe", stage: str, configured: dict[str, Any]) -> Iterator[Conflict]:
+    """What a sharded model or a split row rules out."""
+    kind = configured.get("distributed_type")
+    if stage == "grpo" and kind in SHARDING and _rolls_out_by_transformers(recipe):
+        # A sharded model needs every process in every forward pass, and rollouts end at different tokens.
+        yield _conflict(
+            f"rollouts by transformers would wait for each other forever under {kind}, which shards the model: "
+            "set grpo.generation: vllm_colocate or vllm_server, or launch without sharding",
+            "grpo.generation",
+            "grpo.launch.accelerate",
+        )
+    if stage == "sft" and kind in SHARDING and recipe.sft is not None and recipe.sft.quantize is not None:
+        yield _conflict(
+            f"4-bit weights are not sharded, and {kind} shards: launch with recipes/accelerate/ddp.yaml, or train "
+            "adapters on weights that are not quantised",
+            "sft.quantize",
+            "sft.launch.accelerate",
+        )
+    split = configured.get("parallelism_config")
+    rows_are_split = isinstance(split, dict) and split.get("parallelism_config_cp_size", 1) > 1
+    if rows_are_split and stage == "grpo":
+        yield _conflict("TRL's GRPO trains without context parallelism; launch it otherwise", "grpo.launch.accelerate")
+    if rows_are_split and stage == "sft" and recipe.sft is not None and recipe.sft.packing:
+        yield _conflict(
+            "context parallelism drops the mask that keeps packed examples apart: set sft.packing: false",
+            "sft.packing",
+            "sft.launch.accelerate",
+        )
 
 
 def _is_only_served(recipe: "Recipe") -> bool:

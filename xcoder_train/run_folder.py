@@ -181,11 +181,16 @@ class RunFolder:
 
 def update_summary(run_folder: Path, **parts: Any) -> None:
     """Lay `parts` over the run's summary.json in one step; mappings merge one level deep."""
-    summary = _read_json(run_folder / SUMMARY) or {}
+    summary = read_summary(run_folder)
     for name, value in parts.items():
         both = isinstance(value, dict) and isinstance(summary.get(name), dict)
         summary[name] = {**summary[name], **value} if both else value
     write_json(run_folder / SUMMARY, summary)
+
+
+def read_summary(run_folder: Path) -> dict[str, Any]:
+    """The run's summary.json; {} before there is one."""
+    return _read_json(run_folder / SUMMARY) or {}
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

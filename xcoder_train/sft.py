@@ -1,8 +1,9 @@
 """Supervised fine-tuning: `accelerate launch … -m xcoder_train.sft RECIPE [key.path=value …]` or `xcoder sft RECIPE`.
 
-Load the data, prepare model and batches, train, save. What a row is and how it is cut stands in `sft_data.py`.
+Prepare data and model, train, save, describe. What a row is and how it is cut stands in `sft_data.py`.
 """
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -10,29 +11,32 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import PreTrainedTokenizerBase, PrinterCallback
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from xcoder_train.batching import BatchPlan, plan_sft_batch
 from xcoder_train.checkpoints import CHECKPOINTS, newest_whole_checkpoint
-from xcoder_train.core.layout import SynthLayout
+from xcoder_train.config import ModelSettings
+from xcoder_train.core.files import write_text
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.core.stage import StageContext
-from xcoder_train.model import (
-    initialise_model,
-    load_tokenizer,
-    load_training_model,
-    lora_config,
-    save_model,
-    save_trained,
-)
+from xcoder_train.launch import context_parallel_size
+from xcoder_train.memory import adapter_parameters
+from xcoder_train.model import load_tokenizer, load_training_model, lora_config, save_trained
+from xcoder_train.model_card import CARD, model_card
+from xcoder_train.model_flops import training_flops_per_token
+from xcoder_train.model_shape import model_shape
 from xcoder_train.optimizer import optimizer_factory
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
 from xcoder_train.run import run_stage
-from xcoder_train.sft_data import corpus, read_rows, select_rows, tokenize
-from xcoder_train.tracking import MetricsFile, TokenCount, TrainingProgress, start_tracking
+from xcoder_train.sft_data import TokenStatistics, read_tokens
+from xcoder_train.sft_prepare import await_folder, prepare, starting_point
+from xcoder_train.throughput import Throughput
+from xcoder_train.tracking import MetricsFile, TokenCount, TrainingProgress
 from xcoder_train.trl_arguments import built
+from xcoder_train.wandb_run import start_tracking
 
 
 def train(recipe: Recipe, context: StageContext) -> None:
@@ -42,28 +46,67 @@ def train(recipe: Recipe, context: StageContext) -> None:
     quiet_libraries()
     state = PartialState(cpu=not torch.cuda.is_available())
 
-    layout = SynthLayout(context.inputs["synth"])
-    rows = read_rows(layout, verified=settings.data.verified, prompt_style=recipe.model.prompt)
-    rows = select_rows(rows, settings.data, context.seed)
-    with state.main_process_first():
-        start = starting_point(recipe, context, rows)
+    prepared = context.folder / "prepared"
+    if state.is_main_process and not prepared.exists():
+        prepare(recipe, context, prepared)
+    await_folder(prepared)
+    start = starting_point(recipe, context)
     tokenizer = load_tokenizer(start, recipe.model)
-    dataset, statistics = tokenize(
-        rows,
-        tokenizer,
-        max_length=settings.max_length,
-        truncation_limit=settings.truncation_limit,
-        packing=settings.packing,
-        seed=context.seed,
-    )
-    batch = plan_sft_batch(settings.batch, statistics.examples_per_row, state.num_processes, settings.micro_batch)
+    dataset, statistics = read_tokens(prepared)
+    data_parallel = state.num_processes // context_parallel_size()
+    batch = plan_sft_batch(settings.batch, statistics.examples_per_row, data_parallel, settings.micro_batch)
     if state.is_main_process:
         print(describe(statistics, batch), file=sys.stderr)
 
-    model = load_training_model(start, recipe.model, lora=settings.lora is not None)
+    config = sft_config(recipe, context, batch)  # before the model, which ZeRO-3 partitions while it is loaded
+    model = load_training_model(start, recipe.model, lora=settings.lora is not None, quantize=settings.quantize)
+    trainer = sft_trainer(recipe, context, config, model, tokenizer, dataset)
+    throughput = Throughput(trainer, flops_per_token(recipe, start, statistics), settings.launch.hardware.peak_tflops)
+    trainer.add_callback(throughput)
+    with state.main_process_first():  # the first one sweeps half-written checkpoints away
+        checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
+    result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+
+    save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
+    if state.is_main_process:
+        figures = {
+            "data": context.inputs["synth"].name,
+            "fingerprint": statistics.fingerprint,
+            "examples": statistics.examples,
+            "tokens": statistics.tokens,
+            "supervised_tokens": statistics.supervised_tokens,
+            "truncated": statistics.truncated,
+            "length_histogram": statistics.histogram,
+            "examples_per_row": statistics.examples_per_row,
+            "examples_per_step": batch.examples_per_step,
+            "steps": result.global_step,
+            "trained_tokens": round(
+                result.global_step * batch.examples_per_step * statistics.tokens / statistics.examples
+            ),
+            "final_loss": next((line["loss"] for line in reversed(trainer.state.log_history) if "loss" in line), None),
+            "parameters": model.num_parameters(),
+            **throughput.over_all(),
+            "training_seconds": round(time.monotonic() - started, 1),
+        }
+        write_text(context.folder / "model" / CARD, model_card(recipe, "sft", {"key": context.key, **figures}, {}))
+        context.finish(**figures)
+        shutil.rmtree(prepared)
+    trainer.end()
+
+
+def sft_trainer(
+    recipe: Recipe,
+    context: StageContext,
+    config: SFTConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset: Dataset,
+) -> SFTTrainer:
+    """TRL's trainer as the recipe sets it up, on rows of token ids."""
+    settings = present(recipe.sft)
     trainer = SFTTrainer(
         model=model,
-        args=sft_config(recipe, context, tokenizer, batch),
+        args=config,
         train_dataset=dataset,
         processing_class=tokenizer,
         peft_config=lora_config(settings.lora),
@@ -72,43 +115,20 @@ def train(recipe: Recipe, context: StageContext) -> None:
     )
     trainer.add_callback(TokenCount(trainer))
     trainer.remove_callback(PrinterCallback)
-    with state.main_process_first():  # the first one sweeps half-written checkpoints away
-        checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
-    result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-
-    save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
-    if state.is_main_process:
-        context.finish(
-            examples=statistics.examples,
-            tokens=statistics.tokens,
-            supervised_tokens=statistics.supervised_tokens,
-            truncated=statistics.truncated,
-            examples_per_step=batch.examples_per_step,
-            steps=result.global_step,
-            trained_tokens=round(
-                result.global_step * batch.examples_per_step * statistics.tokens / statistics.examples
-            ),
-            final_loss=next((line["loss"] for line in reversed(trainer.state.log_history) if "loss" in line), None),
-            parameters=model.num_parameters(),
-            training_seconds=round(time.monotonic() - started, 1),
-        )
-    trainer.end()
+    return trainer
 
 
-def starting_point(recipe: Recipe, context: StageContext, rows: list[dict[str, Any]]) -> Path | str:
-    """The path of the model that training starts from; a model from the recipe is made once and kept in `base/`."""
-    if recipe.model.init is None:
-        return present(recipe.model.path)
-    base = context.folder / "base"
-    if not base.exists():
-        model, tokenizer = initialise_model(recipe.model.init, corpus(rows), context.seed)
-        save_model(model, tokenizer, base)
-    return base
+def flops_per_token(recipe: Recipe, start: Path | str, statistics: TokenStatistics) -> float | None:
+    """Model FLOPs of training on one token of this data; None for a model whose shape is not known."""
+    shape = model_shape(ModelSettings(path=str(start)))
+    if shape is None:
+        return None
+    lora = present(recipe.sft).lora
+    adapters = None if lora is None else adapter_parameters(shape, lora)
+    return training_flops_per_token(shape, statistics.mean_attended, adapters)
 
 
-def sft_config(
-    recipe: Recipe, context: StageContext, tokenizer: PreTrainedTokenizerBase, batch: BatchPlan
-) -> SFTConfig:
+def sft_config(recipe: Recipe, context: StageContext, batch: BatchPlan) -> SFTConfig:
     """TRL's arguments: ours where the recipe's own keys decide, the recipe's `sft.training` for everything else."""
     settings = present(recipe.sft)
     on_gpu = torch.cuda.is_available()
@@ -122,6 +142,7 @@ def sft_config(
         "seed": derive_seed(context.seed, "sft", "trainer") % 2**31,
         "max_length": settings.max_length,
         "packing": settings.packing,
+        "pad_to_multiple_of": 2 * context_parallel_size() if context_parallel_size() > 1 else None,
         "per_device_train_batch_size": batch.micro_batch,
         "gradient_accumulation_steps": batch.accumulation,
         "dataset_kwargs": {"skip_prepare_dataset": True},
@@ -132,12 +153,14 @@ def sft_config(
     return built(SFTConfig, "sft", arguments)
 
 
-def describe(statistics: Any, batch: BatchPlan) -> str:
-    """What is about to be trained on, in one line for a person."""
+def describe(statistics: TokenStatistics, batch: BatchPlan) -> str:
+    """What is about to be trained on, for a person."""
+    lengths = ", ".join(f"{count:,} to {limit}" for limit, count in statistics.histogram.items())
     return (
         f"SFT on {statistics.examples:,} examples, {statistics.tokens:,} tokens ({statistics.supervised_tokens:,} "
         f"supervised), {statistics.truncated} left out as too long; {batch.examples_per_step:.0f} examples a step as "
-        f"{batch.accumulation} x {batch.micro_batch} rows on {batch.processes} process(es)"
+        f"{batch.accumulation} x {batch.micro_batch} rows on {batch.processes} process(es)\n"
+        f"tokens of an example: {lengths}; {statistics.examples_per_row:.2f} examples a row"
     )
 
 

@@ -1,17 +1,14 @@
-"""Where training metrics go: `metrics.jsonl` in the stage's folder always, Weights & Biases when asked."""
+"""What training shows while it runs: `metrics.jsonl` in the stage's folder, the count of tokens, the bar."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTTrainer
 
-from xcoder_train.config import TrackingSettings
 from xcoder_train.core.files import write_text
 from xcoder_train.core.progress import Progress
-from xcoder_train.core.stage import StageContext
 
 
 class MetricsFile(TrainerCallback):
@@ -108,26 +105,3 @@ def _step_of(line: str) -> float:
         return json.loads(line)["step"]
     except ValueError:
         return float("inf")
-
-
-def start_tracking(settings: TrackingSettings, context: StageContext, config: dict[str, Any]) -> list[str]:
-    """Begin (or take up again) the stage's W&B run on the main process; return what `report_to` should name."""
-    if settings.wandb == "disabled":
-        return []
-    if int(os.environ.get("RANK", "0")) == 0:
-        import wandb
-
-        run_id = f"{context.run}-{context.name}-{context.key}"
-        wandb.init(
-            project=settings.project,
-            group=settings.group or context.run,
-            name=f"{context.run}/{context.name}",
-            id=run_id,
-            resume="allow",
-            mode=settings.wandb,
-            tags=list(settings.tags),
-            config=config,
-            dir=context.folder,
-        )
-        write_text(context.folder / "wandb_run_id", run_id + "\n")
-    return ["wandb"]

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from xcoder_train.config import GrpoSettings, InitSettings, LaunchSettings, LoraSettings, ModelSettings, SftSettings
+from xcoder_train.core.errors import EnvironmentLacks
 from xcoder_train.launch import stage_command
 from xcoder_train.memory import adapter_parameters, estimate_grpo, estimate_sft
+from xcoder_train.model_flops import peak_flops
 from xcoder_train.model_shape import KNOWN, model_shape
 from xcoder_train.plan import make_plan
 from xcoder_train.plan_text import show_plan
@@ -112,15 +114,57 @@ def test_adapters_are_counted_as_peft_builds_them() -> None:
 
 def test_memory_is_that_of_float32_adam_and_falls_with_adapters_and_shards() -> None:
     shape = KNOWN["Qwen/Qwen2.5-Coder-7B-Instruct"]
-    full = estimate_sft(shape, SftSettings(max_length=8192))
+    full = estimate_sft(shape, SftSettings(max_length=8192), on_gpu=True)
     states = full.weights + full.gradients + full.optimizer
     assert states == 16 * shape.parameters
-    adapted = estimate_sft(shape, SftSettings(max_length=8192, lora=LoraSettings()))
+    adapted = estimate_sft(shape, SftSettings(max_length=8192, lora=LoraSettings()), on_gpu=True)
     assert adapted.weights + adapted.gradients + adapted.optimizer < states / 5
     launch = LaunchSettings(processes=8, accelerate=Path("fsdp2.yaml"))
-    assert estimate_sft(shape, SftSettings(max_length=8192, launch=launch)).optimizer == full.optimizer // 8
-    rollouts = estimate_grpo(shape, GrpoSettings(rollout_batch=1))
+    assert (
+        estimate_sft(shape, SftSettings(max_length=8192, launch=launch), on_gpu=True).optimizer == full.optimizer // 8
+    )
+    quantised = SftSettings(max_length=8192, lora=LoraSettings(), quantize="nf4")
+    assert 5 < estimate_sft(shape, quantised, on_gpu=True).weights / 2**30 < 6  # of 14.2 GiB in 16 bits
+    rollouts = estimate_grpo(shape, GrpoSettings(rollout_batch=1), on_gpu=True)
     assert rollouts.key_value_cache == (2500 + 30196) * 2 * 28 * 4 * 128 * 2
+
+
+def test_hours_and_price_follow_from_a_stated_speed_or_share_of_the_peak(recipe: Path) -> None:
+    assert make_plan(recipe, [])["stages"]["sft"]["hours"] is None
+    stated = make_plan(recipe, ["sft.launch.hardware={tokens_per_second: 5000, price_per_hour: 2.5}"])["stages"]["sft"]
+    assert stated["hours"]["device_hours"] == stated["tokens_at_most"] / 5000 / 3600
+    assert stated["hours"]["price"] == 2.5 * stated["hours"]["device_hours"]
+    share = ["sft.launch.hardware={peak_tflops: 989, mfu: 0.4}", "sft.launch.processes=8", "sft.max_length=8192"]
+    hours = make_plan(recipe, share)["stages"]["sft"]["hours"]
+    # 6 x 7.07e9 multiplied parameters, and 12 x 28 layers x 3584 channels x 8192 / 2 positions of attention
+    assert hours["tokens_per_second"] == pytest.approx(0.4 * 989e12 / (6 * 7.0706e9 + 4.933e9), rel=1e-3)
+    assert hours["wall_hours"] == hours["device_hours"] / 8
+    assert "at 40% of 989 TFLOP/s" in " ".join(show_plan(make_plan(recipe, share)).split()).replace("(40%", "at 40%")
+
+
+def test_several_machines_are_left_to_the_scheduler(recipe: Path, tmp_path: Path) -> None:
+    config = tmp_path / "two.yaml"
+    config.write_text("distributed_type: FSDP\nnum_processes: 16\nnum_machines: 2\n")
+    launch = f"sft.launch={{nodes: 2, processes: 16, accelerate: {config}}}"
+    assert make_plan(recipe, [launch])["stages"]["sft"]["command"].endswith("| bash")
+    with pytest.raises(EnvironmentLacks, match="are started by a scheduler"):
+        stage_command(LaunchSettings(nodes=2, processes=16, accelerate=config), "sft", [], True)
+
+
+def test_a_model_is_not_sharded_over_a_cpu(tmp_path: Path) -> None:
+    config = tmp_path / "fsdp.yaml"
+    config.write_text("distributed_type: FSDP\nnum_processes: 2\n")
+    with pytest.raises(EnvironmentLacks, match="shards the model over GPUs"):
+        stage_command(LaunchSettings(processes=2, accelerate=config), "sft", [], False)
+
+
+@pytest.mark.parametrize(
+    ("name", "tflops"),
+    [("NVIDIA H200", 989.4), ("NVIDIA H20", 148.0), ("NVIDIA H100 80GB HBM3", 989.4), ("NVIDIA H100 PCIe", 756.5)],
+)
+def test_a_device_is_known_by_its_whole_name(name: str, tflops: float) -> None:
+    assert peak_flops(name) == tflops * 1e12
+    assert peak_flops("NVIDIA H2") is None
 
 
 def test_stages_are_started_as_their_launch_says() -> None:

@@ -177,6 +177,9 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         (["sft.optimizer={name: muon}", "sft.training.optim=adafactor"], "is decided by optimizer.name: muon"),
         (["sft.optimizer.learning_rate_rest=0.1"], "is the rate of what Muon leaves over"),
         (["sft.launch={processes: 2, gpus: [0]}"], "2 processes need as many GPUs"),
+        (["sft.quantize=nf4"], "weights in 4 bits cannot be trained themselves: give sft.lora"),
+        (["sft.launch={processes: 3, nodes: 2}"], "processes (3) must be divisible by nodes (2)"),
+        (["sft.launch.hardware.mfu=0.4"], "is a share of peak_tflops, which is not set"),
         (["sft.launch.accelerate=missing.yaml"], "missing.yaml: cannot be read"),
         (["name=../elsewhere"], "expected letters, digits, `.`, `_` and `-`, with a letter or a digit first"),
         (["seed=true"], "expected a whole number"),
@@ -200,6 +203,40 @@ def test_rollouts_by_transformers_are_refused_where_the_model_is_sharded(recipe:
     assert "rollouts by transformers would wait" in refusal(recipe, [f"grpo.launch.accelerate={config}"])
     config.write_text("distributed_type: MULTI_GPU\nnum_processes: 1\n")
     assert load_recipe(recipe, [f"grpo.launch.accelerate={config}"]).grpo is not None
+
+
+def test_a_split_row_or_a_sharded_4_bit_model_is_refused(recipe: Path, tmp_path: Path) -> None:
+    config = tmp_path / "cp.yaml"
+    config.write_text("distributed_type: FSDP\nnum_processes: 1\nparallelism_config: {parallelism_config_cp_size: 4}\n")
+    launch = [f"sft.launch.accelerate={config}"]
+    assert "set sft.packing: false" in refusal(recipe, [*launch, "sft.packing=true"])
+    assert "4-bit weights are not sharded" in refusal(recipe, [*launch, "sft.quantize=nf4", "sft.lora.rank=4"])
+    assert "without context parallelism" in refusal(recipe, [f"grpo.launch.accelerate={config}"])
+
+
+ACCELERATE = sorted((Path(__file__).parents[2] / "recipes" / "accelerate").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", ACCELERATE, ids=lambda path: path.name)
+def test_every_accelerate_configuration_that_is_shipped_is_one_that_accelerate_takes(path: Path) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+    from accelerate.commands.launch import launch_command_parser
+
+    config = load_config_from_file(str(path))  # refuses unknown keys
+    options = vars(launch_command_parser().parse_args(["script"]))
+    for section in ("fsdp_config", "deepspeed_config", "parallelism_config"):
+        assert set(getattr(config, section, None) or {}) <= set(options), section
+    assert config.num_processes % (config.num_machines or 1) == 0
+
+
+def test_every_recipe_and_configuration_has_its_header_and_its_row() -> None:
+    table = (Path(__file__).parents[2] / "recipes" / "README.md").read_text()
+    for path in (*RECIPES, *ACCELERATE):
+        text = path.read_text()
+        head = text[: text.index("\n\n")] if path in RECIPES else text
+        for part in ("# Purpose:", "# Hardware:", "# Command:", "# Override:", "# Expected:"):
+            assert part in head, f"{path.name} lacks {part}"
+        assert f"{path.parent.name}/{path.name})" in table or f"[`{path.name}`]" in table, path.name
 
 
 def test_a_file_below_is_named_in_a_message_about_what_it_holds(tmp_path: Path) -> None:

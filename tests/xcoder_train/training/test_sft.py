@@ -16,7 +16,8 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from xcoder_train import sft
+from xcoder_train import model, sft
+from xcoder_train.core.errors import EnvironmentLacks
 from xcoder_train.core.generation.chat import stop_token_ids
 
 Stage = Callable[..., tuple[Any, Any]]
@@ -25,9 +26,13 @@ PROJECT = Path(__file__).parents[3]
 
 
 def _metrics(folder: Path) -> list[dict[str, Any]]:
-    timed = ("runtime", "per_second", "step_time")
+    timed = ("runtime", "per_second", "step_time", "mfu")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in line.items() if not name.endswith(timed)} for line in lines]
+
+
+def _untimed(figures: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in figures.items() if name not in ("training_seconds", "tokens_per_second")}
 
 
 def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -73,6 +78,35 @@ def test_stage_json_says_what_was_trained(finished: Path) -> None:
     assert figures["final_loss"] == metrics[-1]["loss"]
     model = AutoModelForCausalLM.from_pretrained(finished / "model")
     assert figures["parameters"] == model.num_parameters()
+    tokens = [line["num_tokens"] for line in metrics]
+    rates = [json.loads(line)["tokens_per_second"] for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    seconds = [(after - before) / rate for before, after, rate in zip([0, *tokens], tokens, rates, strict=False)]
+    assert figures["tokens_per_second"] == pytest.approx(tokens[-1] / sum(seconds), rel=1e-6)
+
+
+def test_the_model_card_names_the_data_the_recipe_and_the_figures(finished: Path, synthesis: Path) -> None:
+    card = (finished / "model" / "README.md").read_text()
+    figures = json.loads((finished / "stage.json").read_text())
+    assert f"| final loss | {figures['final_loss']:,.4g} |" in card
+    assert figures["fingerprint"] in card and synthesis.name in card
+    assert "learning_rate_rest: 0.03" in card and "Not measured in this run." in card
+
+
+def test_mfu_is_the_rate_by_the_models_operations_over_the_stated_peak(tmp_path: Path, stage: Stage) -> None:
+    from xcoder_train.model_flops import training_flops_per_token
+    from xcoder_train.model_shape import model_shape
+    from xcoder_train.sft_data import read_tokens
+    from xcoder_train.sft_prepare import prepare
+
+    hardware = {"launch": {"hardware": {"peak_tflops": 0.5}}}
+    recipe, context = stage("sft", tmp_path, training={"max_steps": 1, "save_strategy": "no"}, **hardware)
+    prepare(recipe, context, tmp_path / "kept")
+    sft.train(recipe, context)
+    figures = json.loads((tmp_path / "stage.json").read_text())
+    shape = model_shape(recipe.model)
+    assert shape is not None
+    cost = training_flops_per_token(shape, read_tokens(tmp_path / "kept")[1].mean_attended)
+    assert figures["mfu"] == pytest.approx(figures["tokens_per_second"] * cost / 0.5e12)
 
 
 def _killed_while_writing_the_second_checkpoint(finished: Path, folder: Path) -> None:
@@ -94,7 +128,7 @@ def test_resumed_equals_uninterrupted_to_the_last_bit(
     assert _same(weights(folder / "model"), weights(finished / "model"))
     assert _metrics(folder) == _metrics(finished)
     old, new = (json.loads((path / "stage.json").read_text()) for path in (finished, folder))
-    assert old | {"training_seconds": 0} == new | {"training_seconds": 0}
+    assert _untimed(old) == _untimed(new)
     assert (folder / "checkpoints" / "checkpoint-6" / "trainer_state.json").is_file()
 
 
@@ -109,7 +143,7 @@ def test_a_stage_killed_between_its_last_step_and_its_result_trains_no_further(
     assert _same(weights(folder / "model"), weights(finished / "model"))
     assert _metrics(folder) == _metrics(finished)
     old, new = (json.loads((path / "stage.json").read_text()) for path in (finished, folder))
-    assert old | {"training_seconds": 0} == new | {"training_seconds": 0}
+    assert _untimed(old) == _untimed(new)
 
 
 def test_without_resume_training_begins_anew(finished: Path, tmp_path: Path, stage: Stage, weights: Weights) -> None:
@@ -178,6 +212,44 @@ def test_adapters_are_merged_into_a_model_with_the_logits_of_base_and_adapter(
     assert set(merged.generation_config.eos_token_id) == {
         AutoTokenizer.from_pretrained(tmp_path / "model").eos_token_id
     }
+
+
+@pytest.mark.slow
+def test_adapters_learn_above_weights_in_4_bits(finished: Path, tmp_path: Path, stage: Stage, weights: Weights) -> None:
+    pytest.importorskip("bitsandbytes")
+    held: dict[str, Any] = {}
+    own = sft.load_training_model
+
+    def seen(*given: Any, **named: Any) -> Any:
+        held["model"] = own(*given, **named)
+        return held["model"]
+
+    recipe, context = stage(
+        "sft",
+        tmp_path,
+        model={"path": str(finished / "model")},
+        lora={"rank": 4, "alpha": 8},
+        quantize="nf4",
+        training={"max_steps": 3},
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sft, "load_training_model", seen)
+        sft.train(recipe, context)
+    kinds = {type(module).__name__ for module in held["model"].modules()}
+    assert "Linear4bit" in kinds
+    merged, start = weights(tmp_path / "model"), weights(finished / "model")
+    assert merged.keys() == start.keys() and merged["model.norm.weight"].dtype == torch.float32
+    changed = {name for name in start if not torch.equal(start[name], merged[name])}
+    assert changed and all(name.endswith("_proj.weight") for name in changed)
+
+
+def test_4_bits_without_the_package_are_told_with_the_command_that_installs_it(
+    finished: Path, tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "find_spec", lambda name: None)
+    recipe, context = stage("sft", tmp_path, model={"path": str(finished / "model")}, lora={"rank": 4}, quantize="nf4")
+    with pytest.raises(EnvironmentLacks, match=r"pip install 'xcoder-train\[qlora\]'"):
+        sft.train(recipe, context)
 
 
 def test_a_stage_that_logs_nothing_on_the_way_finishes(tmp_path: Path, stage: Stage) -> None:

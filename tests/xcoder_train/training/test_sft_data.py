@@ -3,6 +3,7 @@
 from collections import Counter
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from xcoder_train.core.errors import InputError
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.problem import Solution
 from xcoder_train.core.records import read_records
-from xcoder_train.sft_data import IGNORED, corpus, read_rows, select_rows, tokenize
+from xcoder_train.sft_data import IGNORED, corpus, read_rows, read_tokens, select_rows, tokenize
 from xcoder_train.tokenizer import train_tokenizer
 
 Row = dict[str, Any]
@@ -88,7 +89,11 @@ def test_a_synthesis_without_sft_rows_is_refused(tmp_path: Path) -> None:
 def _tokenize(rows: list[Row], **changed: Any) -> Any:
     tokenizer = train_tokenizer(corpus(rows), 400)
     settings = {"max_length": 512, "truncation_limit": 0.0, "packing": False, "seed": 0}
-    return tokenizer, *tokenize(rows, tokenizer, **{**settings, **changed})
+    with TemporaryDirectory() as folder:
+        written = tokenize(rows, tokenizer, Path(folder), **{**settings, **changed})
+        dataset, statistics = read_tokens(Path(folder))
+        assert statistics == written
+        return tokenizer, list(dataset), statistics
 
 
 def test_the_answer_is_supervised_to_its_end_and_the_prompt_is_not(rows: list[Row]) -> None:
@@ -142,3 +147,21 @@ def test_the_order_of_training_follows_from_the_seed(rows: list[Row]) -> None:
     orders = [[example["input_ids"] for example in _tokenize(rows, seed=seed)[1]] for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
     assert sorted(orders[0]) == sorted(orders[2])
+
+
+def test_the_fingerprint_and_the_lengths_are_those_of_what_is_trained_on(rows: list[Row]) -> None:
+    _, dataset, statistics = _tokenize(rows)
+    lengths = [len(example["input_ids"]) for example in dataset]
+    assert statistics.squared_lengths == sum(length**2 for length in lengths)
+    assert sum(statistics.histogram.values()) == len(lengths)
+    for limit, count in statistics.histogram.items():
+        assert count == sum(int(limit) // 2 < length <= int(limit) for length in lengths)
+    changed = [{**rows[0], "completion": [{"role": "assistant", "content": "pass"}]}, *rows[1:]]
+    assert _tokenize(rows)[2].fingerprint == statistics.fingerprint
+    assert len({statistics.fingerprint, _tokenize(changed)[2].fingerprint, _tokenize(rows, seed=1)[2].fingerprint}) == 3
+
+
+def test_a_style_alone_is_contained_in_several_styles(rows: list[Row]) -> None:
+    styles = sorted({row["style"] for row in rows})
+    alone, several = (SftDataSettings(styles=tuple(styles[:count]), solutions_per_task=2) for count in (1, 2))
+    assert set(_keys(select_rows(rows, alone, 3))) < set(_keys(select_rows(rows, several, 3)))

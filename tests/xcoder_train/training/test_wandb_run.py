@@ -1,0 +1,66 @@
+"""What a run leaves in Weights & Biases, offline, and that nothing of it is needed."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.results import ModelResult
+from xcoder_train.config import TrackingSettings
+from xcoder_train.core.stage import StageContext
+from xcoder_train.wandb_run import start_tracking, track_results
+
+SCORES = {"k": [1, 2], "benchmarks": {"heldout": {f"pass_at_{k}": {"mean": k / 4, "ci95": [0.1, 0.9]} for k in (1, 2)}}}
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StageContext:
+    """A stage in a run's folder that holds the run's records."""
+    for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "wandb"))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for name in ("recipe.resolved.json", "manifest.json"):
+        (tmp_path / name).write_text(json.dumps({"file": name}))
+    folder = tmp_path / "evaluation"
+    folder.mkdir()
+    return StageContext("tiny", "evaluation", "stagekey", folder, 0, {})
+
+
+def test_without_tracking_the_package_is_not_needed(context: StageContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)  # an import raises
+    assert start_tracking(TrackingSettings(), context, {}) == []
+    track_results(TrackingSettings(), context, {}, {"sft": ModelResult("sft", context.folder, SCORES, ())})
+    assert list(context.folder.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_pass_at_k_and_the_runs_records_are_in_the_offline_run(
+    context: StageContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    seen: dict[str, list[Any]] = {"log": [], "log_artifact": []}
+
+    def watched(name: str, own: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            seen[name].append(given[-1])
+            return own(*given, **named)
+
+        return call
+
+    for name in ("log", "log_artifact"):
+        monkeypatch.setattr(wandb.Run, name, watched(name, getattr(wandb.Run, name)))
+    results = {label: ModelResult(label, context.folder, SCORES, ()) for label in ("base", "sft")}
+    track_results(TrackingSettings(wandb="offline"), context, {"recipe": "as it is"}, results)
+    assert seen["log"][0]["pass@k"].data[:2] == [
+        ["base", "heldout", "pass@1", 0.25, 0.1, 0.9],
+        ["base", "heldout", "pass@2", 0.5, 0.1, 0.9],
+    ]
+    assert set(seen["log_artifact"][0].manifest.entries) == {"recipe.resolved.json", "manifest.json"}
+    assert (context.folder / "wandb_run_id").read_text() == "tiny-evaluation-stagekey\n"
+    (file,) = context.folder.glob("wandb/offline-run-*/run-*.wandb")
+    content = file.read_bytes()
+    assert b"as it is" in content and b"sft/heldout/pass@2" in content and b"tiny-records" in content

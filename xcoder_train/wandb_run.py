@@ -1,0 +1,74 @@
+"""Weights & Biases, when a recipe asks for it: one run per stage, with the recipe and the manifest. Never needed."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from evaluation.results import ModelResult
+from xcoder_train.config import TrackingSettings
+from xcoder_train.core.files import write_text
+from xcoder_train.core.stage import StageContext
+
+_RECORDS = ("recipe.resolved.json", "manifest.json")
+
+
+def start_tracking(settings: TrackingSettings, context: StageContext, config: dict[str, Any]) -> list[str]:
+    """Begin (or take up again) the stage's W&B run on the main process; return what `report_to` should name.
+
+    The recipe is its config, and with the manifest an artefact of it.
+    """
+    if settings.wandb == "disabled":
+        return []
+    if int(os.environ.get("RANK", "0")) == 0:
+        for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):  # else artefacts are staged in the home folder
+            os.environ.setdefault(variable, str(context.folder / "wandb"))
+        import wandb
+
+        run_id = f"{context.run}-{context.name}-{context.key}"
+        run = wandb.init(
+            project=settings.project,
+            group=settings.group or context.run,
+            name=f"{context.run}/{context.name}",
+            id=run_id,
+            resume="allow",
+            mode=settings.wandb,
+            tags=list(settings.tags),
+            config=config,
+            dir=context.folder,
+        )
+        write_text(context.folder / "wandb_run_id", run_id + "\n")
+        records = wandb.Artifact(f"{context.run}-records", type="recipe")
+        for file in _records(context.folder):
+            records.add_file(str(file))
+        run.log_artifact(records)
+    return ["wandb"]
+
+
+def track_results(
+    settings: TrackingSettings, context: StageContext, config: dict[str, Any], results: dict[str, ModelResult]
+) -> None:
+    """A W&B run of the evaluation: pass@k of every model and benchmark as summary and table."""
+    if not start_tracking(settings, context, config):
+        return
+    import wandb
+
+    run = wandb.run
+    assert run is not None  # begun just above; an evaluation is one process
+    rows = [
+        [label, benchmark, f"pass@{k}", scored[f"pass_at_{k}"]["mean"], *scored[f"pass_at_{k}"]["ci95"]]
+        for label, result in results.items()
+        for benchmark, scored in result.scores["benchmarks"].items()
+        for k in result.scores["k"]
+    ]
+    run.log({"pass@k": wandb.Table(["model", "benchmark", "rate", "mean", "low", "high"], rows)})
+    run.summary.update({f"{label}/{benchmark}/{name}": mean for label, benchmark, name, mean, *_ in rows})
+    run.finish()
+
+
+def _records(folder: Path) -> list[Path]:
+    """The run's records, from the nearest folder above the stage's that has them."""
+    for above in (folder, *folder.parents):
+        found = [above / name for name in _RECORDS if (above / name).is_file()]
+        if found:
+            return found
+    return []
