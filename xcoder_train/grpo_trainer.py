@@ -24,6 +24,7 @@ class FrugalGrpoTrainer(GRPOTrainer):
 
     args: GRPOConfig
     model: torch.nn.Module
+    num_generations: int
     _buffered_inputs: Any  # None, or a list of micro-batches
 
     def __init__(
@@ -35,12 +36,12 @@ class FrugalGrpoTrainer(GRPOTrainer):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.optimizer_cls_and_kwargs = optimizer_factory
-        self.prompt_order = prompt_order or PromptOrder(len(self.train_dataset), self.args.seed)
+        self.prompt_order = prompt_order or PromptOrder(len(kwargs["train_dataset"]), self.args.seed)
 
     def _get_train_sampler(self, dataset: Any = None) -> GroupSampler:
         """Groups in an order that a resumed run takes up where it was, in any epoch."""
-        prompts_per_step = self.args.generation_batch_size // self.num_generations
-        repeats = self.num_iterations * self.args.steps_per_generation
+        prompts_per_step = int(self.args.generation_batch_size or 0) // self.num_generations
+        repeats = self.num_iterations * int(self.args.steps_per_generation or 1)
         updates = self.prompt_order.prompts // prompts_per_step * repeats // self.args.gradient_accumulation_steps
         return GroupSampler(
             self.prompt_order,

@@ -1,4 +1,4 @@
-"""The order of GRPO's prompts: another one in each epoch, the same after a resume, and a curriculum where one is set."""
+"""The order of GRPO's prompts: another in each epoch, the same after a resume, and a curriculum where one is set."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence

@@ -21,7 +21,7 @@ from xcoder_train.recipe import Recipe, StageName, present
 REPORT_FILE = "report.html"
 
 # Raised when a stage's code changes so that equal settings give another result.
-STAGE_VERSIONS: dict[StageName, int] = {"synth": 1, "sft": 1, "grpo": 1, "evaluation": 2, "report": 1}
+STAGE_VERSIONS: dict[StageName, int] = {"synth": 1, "sft": 1, "grpo": 2, "evaluation": 2, "report": 1}
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
     if stage == "report":
         return shaping | {"report": recipe.report.model_dump(mode="json")}
     manners = set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS
-    excluded: Any = {"launch": True, "resume": True, "executor": True, "teacher": {"server": manners}}
+    excluded: Any = {"launch": True, "resume": True, "alarms": True, "executor": True, "teacher": {"server": manners}}
     section = present(getattr(recipe, stage)).model_dump(mode="json", exclude=excluded)
     shaping |= {"section": section, "prompt": recipe.model.prompt}
     if stage == "synth":

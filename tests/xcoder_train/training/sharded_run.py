@@ -18,7 +18,6 @@ from xcoder_train import sft
 PROBE = torch.arange(6, 60)[None]
 
 
-
 class ShardedTrainer(SFTTrainer):
     """TRL's trainer with a model that is cut over both processes."""
 
