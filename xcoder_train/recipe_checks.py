@@ -10,6 +10,7 @@ from xcoder_train.config import GrpoSettings, LaunchSettings, SftSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.records import check_tables
 from xcoder_train.core.yaml_source import Part, read_yaml_file
+from xcoder_train.grpo_checks import rollout_conflicts
 from xcoder_train.model_folder import check_model_folder, looks_local
 from xcoder_train.model_shape import model_shape
 from xcoder_train.results import input_folder, stage_key
@@ -37,7 +38,7 @@ def find_conflicts(recipe: "Recipe") -> list[Conflict]:
         *_evaluation(recipe),
         *_batches(recipe),
         *_training(recipe),
-        *_rollouts(recipe),
+        *(_conflict(*said) for said in rollout_conflicts(recipe)),
         *_context(recipe),
         *_launches(recipe),
     ]
@@ -220,12 +221,18 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
 
 def _grpo_training(grpo: GrpoSettings) -> Iterator[Conflict]:
     training = grpo.training
-    iterations, save_steps = training.get("num_iterations", 1), training.get("save_steps")
-    if isinstance(save_steps, int) and isinstance(iterations, int) and iterations > 0 and save_steps % iterations:
+    iterations, save_steps = training.get("num_iterations", 1), training.get("save_steps", 500)
+    if (
+        isinstance(iterations, int)
+        and iterations > 1
+        and isinstance(save_steps, int | float)
+        and save_steps % iterations
+    ):
         yield _conflict(
-            f"a checkpoint inside a generation window cannot be resumed exactly: save_steps ({save_steps}) must be "
-            f"divisible by num_iterations ({iterations})",
-            "grpo.training.save_steps",
+            "a checkpoint inside a generation window cannot be resumed exactly: save_steps "
+            f"({save_steps}{'' if 'save_steps' in training else ', the default'}) must be divisible by num_iterations "
+            f"({iterations})",
+            "grpo.training.save_steps" if "save_steps" in training else "grpo.training.num_iterations",
             "grpo.training.num_iterations",
         )
     loss, level = training.get("loss_type", "dapo"), training.get("importance_sampling_level", "token")
@@ -245,70 +252,6 @@ def _grpo_training(grpo: GrpoSettings) -> Iterator[Conflict]:
         )
     if grpo.reward.shuffle_within_batch and grpo.prompts_per_step * grpo.rollouts < 2:
         yield _conflict("there is nothing to shuffle in a batch of one", "grpo.reward.shuffle_within_batch")
-
-
-_VLLM_OF_COLOCATE = (
-    "vllm_gpu_memory_utilization",
-    "vllm_tensor_parallel_size",
-    "vllm_enable_sleep_mode",
-    "vllm_max_model_length",
-    "vllm_model_impl",
-)
-_VLLM_OF_SERVER = (
-    "vllm_server_base_url",
-    "vllm_server_host",
-    "vllm_server_port",
-    "vllm_server_timeout",
-    "vllm_group_port",
-)
-
-
-def _rollouts(recipe: "Recipe") -> Iterator[Conflict]:
-    """What makes rollouts and judges them, and the arguments that only one way of it reads."""
-    grpo = recipe.grpo
-    if grpo is None:
-        return
-    training, way = grpo.training, grpo.generation
-    unread = {
-        "transformers": [name for name in training if name.startswith("vllm_")],
-        "vllm_colocate": [name for name in _VLLM_OF_SERVER if name in training],
-        "vllm_server": [name for name in _VLLM_OF_COLOCATE if name in training],
-    }[way]
-    for name in unread:
-        where = (
-            "; give it to the server when you start it" if name in _VLLM_OF_COLOCATE and way == "vllm_server" else ""
-        )
-        yield _conflict(f"has no effect with generation: {way}{where}", f"grpo.training.{name}", "grpo.generation")
-    over = training.get("vllm_tensor_parallel_size", 1)
-    if way == "vllm_colocate" and isinstance(over, int) and over > 0 and grpo.launch.processes % over:
-        yield _conflict(
-            f"vllm_tensor_parallel_size ({over}) must divide launch.processes ({grpo.launch.processes})",
-            "grpo.training.vllm_tensor_parallel_size",
-            "grpo.launch.processes",
-        )
-    longest, needed = training.get("vllm_max_model_length"), grpo.max_prompt_length + grpo.max_completion_length
-    if way == "vllm_colocate" and isinstance(longest, int) and longest < needed:
-        yield _conflict(
-            f"vllm_max_model_length ({longest}) is less than max_prompt_length ({grpo.max_prompt_length}) + "
-            f"max_completion_length ({grpo.max_completion_length}) = {needed}, so rollouts would be cut short",
-            "grpo.training.vllm_max_model_length",
-            "grpo.max_prompt_length",
-            "grpo.max_completion_length",
-        )
-    patience = training.get("ddp_timeout", 1800)
-    if isinstance(patience, int | float) and 2 * grpo.reward.deadline_seconds > patience:
-        yield _conflict(
-            f"deadline_seconds ({grpo.reward.deadline_seconds:g}) must be at most half of training.ddp_timeout "
-            f"({patience:g} s), or the processes that wait for one judge are taken for dead",
-            "grpo.reward.deadline_seconds",
-            "grpo.training.ddp_timeout",
-        )
-    if grpo.evaluation is not None and recipe.synth is not None:
-        if not any(split.use == "evaluation" for split in recipe.synth.splits.values()):
-            yield _conflict("needs a split with `use: evaluation`", "grpo.evaluation", "synth.splits")
-    path = None if grpo.curriculum is None else grpo.curriculum.pass_rates
-    if path is not None and not path.is_file():
-        yield _conflict("there is no such file", "grpo.curriculum.pass_rates")
 
 
 def _context(recipe: "Recipe") -> Iterator[Conflict]:
