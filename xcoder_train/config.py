@@ -242,7 +242,7 @@ class HeldOutSettings(Settings):
     """Evaluation on held-out tasks while GRPO trains; it shows a curve and decides nothing."""
 
     every_steps: int = Field(default=20, ge=1)
-    """Optimiser steps between two evaluations; there is one before the first step too."""
+    """Optimiser steps between two evaluations; there is one before the first step and one after the last too."""
 
     tasks: int = Field(default=64, ge=1)
     """Held-out tasks, chosen once from the seed."""

@@ -122,7 +122,7 @@ def _tests(folder: Path) -> TestTable:
 
 
 def train(folder: Path, processes: int, checkpoint: str | None = None, **arguments: Any) -> None:
-    """Leaves `rows-RANK.json`, TRL's tables of completions and checkpoints at every second step in `folder`."""
+    """Leaves `rows-RANK.json`, `log-RANK.json`, `model/`, TRL's tables of completions and checkpoints in `folder`."""
     quiet_libraries()
     torch.set_num_threads(1)
     state = PartialState(cpu=True)
@@ -186,6 +186,7 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
         trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model(str(folder / "model"))
     (folder / f"rows-{state.process_index}.json").write_text(json.dumps(trainer.rows))
+    (folder / f"log-{state.process_index}.json").write_text(json.dumps(trainer.state.log_history))
 
 
 def main(folder: str, processes: str, checkpoint: str, *arguments: str) -> None:

@@ -83,6 +83,18 @@ def test_each_rollout_keeps_its_own_reward_to_the_loss(loss_type: str, tmp_path:
     _check_tables(tmp_path / "run")
 
 
+def test_a_run_that_goes_on_in_its_second_epoch_is_the_run_that_never_stopped(tmp_path: Path) -> None:
+    """Six prompts, three a step: the third step begins an epoch, the fourth is inside it."""
+    whole = tmp_path / "whole"
+    train(whole, 1, save_steps=1)
+    for step in (2, 3):
+        resumed = tmp_path / f"from-{step}"
+        train(resumed, 1, str(whole / "checkpoints" / f"checkpoint-{step}"), save_strategy="no")
+        assert _rows(resumed) == [row for row in _rows(whole) if row["step"] > step]
+        one, other = (load_file(folder / "model" / "model.safetensors") for folder in (whole, resumed))
+        assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
 @pytest.mark.slow
 @ORDERS
 def test_each_rollout_keeps_its_own_reward_over_two_processes_and_a_resume(loss_type: str, tmp_path: Path) -> None:
