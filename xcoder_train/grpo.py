@@ -4,9 +4,11 @@ Load prompts and policy, prepare judge and rollouts, train, save. The reward sta
 micro-batch computes in `grpo_trainer.py`.
 """
 
+import json
 import math
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -106,19 +108,31 @@ def train(recipe: Recipe, context: StageContext) -> None:
         result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
 
+    rollouts_per_step = settings.prompts_per_step * settings.rollouts
     if state.is_main_process:
         context.finish(
             prompts=len(prompts),
             prompts_too_long=too_long,
             prompts_without_lesson=considered - len(prompts),
             steps=result.global_step,
-            rollouts=result.global_step * settings.prompts_per_step * settings.rollouts,
-            excluded_rollouts=reward.excluded,
+            rollouts=result.global_step * rollouts_per_step,
+            excluded_rollouts=round(steps_excluded(context.folder / "metrics.jsonl") * rollouts_per_step),
             alarms=alarms.counts,
             judge_tier=judge.tier,
             training_seconds=round(time.monotonic() - started, 1),
         )
     trainer.end()
+
+
+def steps_excluded(metrics: Path) -> float:
+    """How many whole steps' rollouts got no reward: over all processes, and over all starts of the run."""
+    total, before = 0.0, 0
+    for text in metrics.read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        if "judge/excluded" in line:
+            total += line["judge/excluded"] * (line["step"] - before)
+            before = line["step"]
+    return total
 
 
 def transformers_rollouts(settings: GrpoSettings, context: StageContext) -> Any:

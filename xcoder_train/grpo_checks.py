@@ -21,6 +21,8 @@ _VLLM_OF_SERVER = (
     "vllm_group_port",
 )
 
+_NOT_OF_OUR_SAMPLER = ("min_p", "generation_kwargs", "cache_implementation", "use_transformers_continuous_batching")
+
 
 def rollout_conflicts(recipe: "Recipe") -> Iterator[tuple[str, ...]]:
     """Conflicts of what makes rollouts and judges them: each a message and the dotted paths that it is about."""
@@ -29,7 +31,7 @@ def rollout_conflicts(recipe: "Recipe") -> Iterator[tuple[str, ...]]:
         return
     training, way = grpo.training, grpo.generation
     unread = {
-        "transformers": [name for name in training if name.startswith("vllm_")],
+        "transformers": [name for name in training if name.startswith("vllm_") or name in _NOT_OF_OUR_SAMPLER],
         "vllm_colocate": [name for name in _VLLM_OF_SERVER if name in training],
         "vllm_server": [name for name in _VLLM_OF_COLOCATE if name in training],
     }[way]

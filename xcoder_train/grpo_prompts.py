@@ -71,6 +71,7 @@ def pass_rates(
         tests,
         sampling_settings(settings),
         samples=asked.samples,
+        deadline_seconds=settings.reward.deadline_seconds,
         seed=context.seed,
         folder=context.folder,
         share=Share(state.process_index, state.num_processes),
@@ -107,5 +108,6 @@ def sampling_settings(settings: GrpoSettings) -> SamplingSettings:
         temperature=settings.temperature,
         top_p=settings.top_p,
         top_k=settings.top_k,
+        repetition_penalty=settings.training.get("repetition_penalty", 1.0),
         max_new_tokens=settings.max_completion_length,
     )

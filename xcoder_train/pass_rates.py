@@ -61,11 +61,15 @@ def measure_pass_rates(
     sampling: SamplingSettings,
     *,
     samples: int,
+    deadline_seconds: float,
     seed: int,
     folder: Path,
     share: Share,
 ) -> None:
-    """Measure this process's prompts (rows with `problem_id` and `prompt`) into its table in `folder`."""
+    """Measure this process's prompts (rows with `problem_id` and `prompt`) into its table in `folder`.
+
+    `deadline_seconds` bounds the judging of each batch; what it leaves unjudged is not among a prompt's samples.
+    """
     store = RecordStore(share.table(folder), PassRate, ("problem_id",))
     if store.is_sealed:
         return
@@ -84,7 +88,9 @@ def measure_pass_rates(
             for number, (name, code) in enumerate(asked)
             if code is not None
         ]
-        judged = asyncio.run(judge.judge_async(with_code, stop_at_first_failure=True))
+        judged = asyncio.run(
+            judge.judge_async(with_code, stop_at_first_failure=True, deadline_seconds=deadline_seconds)
+        )
         verdicts = {judgement.id: judgement.verdict for judgement in judged}
         for place, (name, _) in enumerate(some):
             own = [verdicts.get(str(place * samples + n), Verdict.WA) for n in range(samples)]

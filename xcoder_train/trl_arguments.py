@@ -81,6 +81,7 @@ _DECIDED = {
         "top_k": "`grpo.top_k`",
         "use_vllm": "`grpo.generation`",
         "shuffle_dataset": "`grpo.curriculum`",
+        "chat_template_kwargs": "the tokenizer's chat template, so that SFT, GRPO and evaluation read the same prompt",
         "eval_steps": "`grpo.evaluation`",
         "num_generations_eval": "`grpo.evaluation`",
         "per_device_eval_batch_size": "`grpo.rollout_batch`",

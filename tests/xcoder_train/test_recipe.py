@@ -200,6 +200,11 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
             ["grpo.generation=vllm_colocate", "grpo.training.vllm_max_model_length=300"],
             "vllm_max_model_length (300) is less than max_prompt_length (200) + max_completion_length (200) = 400",
         ),
+        (["grpo.training.min_p=0.1"], "has no effect with generation: transformers"),
+        (
+            ["grpo.training.chat_template_kwargs={enable_thinking: false}"],
+            "is decided by the tokenizer's chat template",
+        ),
         (["grpo.curriculum={pass_rates: nowhere.parquet}"], "grpo.curriculum.pass_rates"),
         (
             ["grpo.evaluation={}", "synth.splits.held.use=rl", "evaluation.benchmarks=[]"],

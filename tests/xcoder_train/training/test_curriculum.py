@@ -41,7 +41,7 @@ def _rows(synthesis: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _measure(by_heart: Path, synthesis: Path, folder: Path, share: Share, **changed: Any) -> None:
+def _measure(by_heart: Path, synthesis: Path, folder: Path, share: Share) -> None:
     model = AutoModelForCausalLM.from_pretrained(by_heart / "model", dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(by_heart / "model", padding_side="left")
     rows = list({row["problem_id"]: row for row in _rows(synthesis)}.values())
@@ -54,6 +54,7 @@ def _measure(by_heart: Path, synthesis: Path, folder: Path, share: Share, **chan
             tests,
             SAMPLING,
             samples=4,
+            deadline_seconds=300,
             seed=1,
             folder=folder,
             share=share,

@@ -15,6 +15,7 @@ import pyarrow.parquet
 import pytest
 import torch
 import yaml
+from peft import PeftModel
 from transformers import AutoTokenizer
 
 from reward.config import JudgeSettings, RewardSettings
@@ -25,6 +26,7 @@ from xcoder_train import grpo
 from xcoder_train.core.errors import InfrastructureError, InputError
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.stage import StageContext
+from xcoder_train.model import load_model
 from xcoder_train.recipe import Recipe
 
 Stage = Callable[..., tuple[Any, Any]]
@@ -156,7 +158,7 @@ def test_fewer_prompts_than_a_step_needs_are_refused(by_heart: Path, tmp_path: P
         grpo.train(recipe, context)
 
 
-def test_adapters_learn_and_leave_a_merged_model(
+def test_adapters_learn_and_leave_a_merged_model_with_their_logits(
     by_heart: Path, tmp_path: Path, stage: Stage, weights: Weights
 ) -> None:
     recipe, context = stage(
@@ -170,6 +172,20 @@ def test_adapters_learn_and_leave_a_merged_model(
     merged, before = weights(tmp_path / "model"), weights(by_heart / "model")
     assert merged.keys() == before.keys()
     assert not _same(merged, before)
+    base = load_model(by_heart / "model", recipe.model)
+    adapted = PeftModel.from_pretrained(base, tmp_path / "checkpoints" / "checkpoint-2").eval()
+    evaluated = load_model(tmp_path / "model", recipe.model).eval()  # as evaluation loads it
+    ids = torch.arange(6, 60)[None]
+    with torch.no_grad():
+        expected = adapted(ids).logits
+        assert (evaluated(ids).logits - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_lost_rollouts_are_counted_over_all_steps_whether_logged_or_not(tmp_path: Path) -> None:
+    lines = [{"step": 2, "judge/excluded": 0.5}, {"step": 2, "eval_reward": 1.0}, {"step": 5, "judge/excluded": 0.25}]
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert grpo.steps_excluded(metrics) == 2 * 0.5 + 3 * 0.25
 
 
 def test_two_processes_reward_each_rollout_for_itself_and_draw_different_ones(
