@@ -14,6 +14,7 @@ from typing import Any
 from reward.config import RewardSettings
 from reward.executor import Executor
 from reward.extract import extract_code
+from reward.special_cases import names_its_tests
 from reward.submission import Submission
 from reward.test_table import TestTable
 from reward.verdict import Judgement, Verdict
@@ -70,6 +71,9 @@ class JudgedReward:
             truncated = not tokens or tokens[-1] not in self.stop_tokens
             rewards.append(worth + self.settings.truncated if worth is not None and truncated else worth)
         self._log(judgements, rewards, time.monotonic() - started, log_extra, log_metric)
+        special = list(map(self._is_special_cased, problem_id, programs, judgements))
+        log_extra("names_its_tests", special)
+        log_metric("hacking/names_its_tests", sum(special) / len(special))
         self._count(rewards)
         if self.settings.shuffle_within_batch:
             random.Random(derive_seed(self.seed, "reward", "shuffle", trainer_state.global_step)).shuffle(rewards)
@@ -78,7 +82,10 @@ class JudgedReward:
     async def _judge(self, asked: list[tuple[str, str | None]]) -> list[Judgement | None]:
         """A judgement per rollout, None without code. The same program for the same problem is judged once."""
         distinct = {pair: None for pair in asked if pair[1] is not None}
-        submissions = [self._submission(str(number), *pair) for number, pair in enumerate(distinct)]
+        submissions = [
+            submission_for(str(number), problem_id, code or "", self.tests)
+            for number, (problem_id, code) in enumerate(distinct)
+        ]
         judged = await self.judge.judge_async(
             submissions,
             stop_at_first_failure=self.settings.kind == "all",
@@ -87,17 +94,11 @@ class JudgedReward:
         by_pair = dict(zip(distinct, judged, strict=True))
         return [by_pair.get(pair) for pair in asked]
 
-    def _submission(self, name: str, problem_id: str, code: str | None) -> Submission:
+    def _is_special_cased(self, problem_id: str, code: str | None, judgement: Judgement | None) -> bool:
+        if code is None or judgement is None or not judgement.passed:
+            return False
         tests = self.tests[problem_id]
-        return Submission(
-            id=name,
-            code=code or "",
-            inputs=tests.inputs,
-            expected=tests.expected,
-            function_name=tests.function_name,
-            limits=tests.limits,
-            checker=tests.checker,
-        )
+        return names_its_tests(code, tests.inputs, tests.expected, judgement.tests)
 
     def _log(
         self,
@@ -128,6 +129,20 @@ class JudgedReward:
                 f"grpo.maximum_excluded_share allows {self.maximum_excluded_share:.1%}. Training on what is left would "
                 "be training on noise. Look at the judge (`xcoder doctor`), then run the same command: it continues."
             )
+
+
+def submission_for(name: str, problem_id: str, code: str, tests: TestTable) -> Submission:
+    """A program with the tests of its problem."""
+    own = tests[problem_id]
+    return Submission(
+        id=name,
+        code=code,
+        inputs=own.inputs,
+        expected=own.expected,
+        function_name=own.function_name,
+        limits=own.limits,
+        checker=own.checker,
+    )
 
 
 def reward_of(judgement: Judgement | None, settings: RewardSettings) -> float | None:

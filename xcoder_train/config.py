@@ -258,6 +258,61 @@ class SftSettings(Settings):
     """Arguments of trl.SFTConfig, by their own names."""
 
 
+class CurriculumSettings(Settings):
+    """Prompts by how often the model solves them before GRPO begins."""
+
+    pass_rates: Path | None = None
+    """Parquet file with `problem_id` and `pass_rate` (0 to 1); measured by this stage when left out."""
+
+    samples: int = Field(default=8, ge=1)
+    """Completions per prompt from which a pass rate is measured; they are sampled by transformers."""
+
+    drop_unsolved: bool = True
+    """Leave out prompts of which no sample is right: their groups teach nothing."""
+
+    drop_solved: bool = True
+    """Leave out prompts of which every sample is right."""
+
+    mixing: float = Field(default=0.25, ge=0, le=1)
+    """How far chance moves a prompt in the order from easy to hard: 0 not at all, 1 anywhere."""
+
+
+class HeldOutSettings(Settings):
+    """Evaluation on held-out tasks while GRPO trains; it shows a curve and decides nothing."""
+
+    every_steps: int = Field(default=20, ge=1)
+    """Optimiser steps between two evaluations; there is one before the first step and one after the last too."""
+
+    tasks: int = Field(default=64, ge=1)
+    """Held-out tasks, chosen once from the seed."""
+
+    samples: int = Field(default=2, ge=1)
+    """Completions per task."""
+
+
+class AlarmSettings(Settings):
+    """When a warning is printed and kept in `alarms.jsonl`. A run goes on after it."""
+
+    sampling_difference: float = Field(default=0.1, gt=0)
+    """Mean difference between a token's log-probability in vLLM and in the policy above which vLLM's weights may be
+    stale; about 0.01 is usual."""
+
+    masked_share: float = Field(default=0.05, ge=0, le=1)
+    """Share of tokens that the importance correction masks."""
+
+    entropy_share: float = Field(default=0.1, ge=0, le=1)
+    """Entropy has collapsed below this share of what it was in the first logged steps."""
+
+    syntax_errors: float = Field(default=0.1, ge=0, le=1)
+    """Rise of the share of rollouts whose code does not parse, or that have none, since the first logged steps."""
+
+    special_cased: float = Field(default=0.05, ge=0, le=1)
+    """Share of rollouts whose code names the inputs and outputs of the tests that it passes."""
+
+    idle_steps: int = Field(default=3, ge=1)
+    """Logged steps in a row in which no group has rewards that differ."""
+
+
 class GrpoSettings(Settings):
     """The `grpo:` section. How long it trains is `training.max_steps` or `training.num_train_epochs`."""
 
@@ -291,6 +346,15 @@ class GrpoSettings(Settings):
 
     maximum_excluded_share: float = Field(default=0.05, ge=0, le=1)
     """Share of rollouts without a reward (the judge's machinery failed) above which training stops."""
+
+    curriculum: CurriculumSettings | None = None
+    """Filter and order the prompts by pass rate; all of them in a random order when left out."""
+
+    evaluation: HeldOutSettings | None = None
+    """Measure held-out tasks while training."""
+
+    alarms: AlarmSettings = AlarmSettings()
+    """Signs that a run is going wrong."""
 
     generation: Literal["transformers", "vllm_colocate", "vllm_server"] = "transformers"
     """What makes the rollouts; vLLM inside the training processes, or as a server of its own."""

@@ -4,38 +4,48 @@ Load prompts and policy, prepare judge and rollouts, train, save. The reward sta
 micro-batch computes in `grpo_trainer.py`.
 """
 
+import json
+import math
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from datasets import Dataset
-from transformers import PreTrainedTokenizerBase, PrinterCallback
+from transformers import PrinterCallback
 from trl import GRPOConfig
 
 from reward.open_judge import open_judge
 from reward.test_table import TestTable
 from reward.trl import JudgedReward
+from xcoder_train.alarms import Alarms
 from xcoder_train.batching import plan_grpo_batch
 from xcoder_train.checkpoints import CHECKPOINTS, newest_whole_checkpoint
 from xcoder_train.config import GrpoSettings
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
-from xcoder_train.core.generation.config import SamplingSettings
+from xcoder_train.core.generation.chat import stop_token_ids
 from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.records import read_table
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.core.stage import StageContext
+from xcoder_train.grpo_prompts import (
+    curriculum,
+    held_out_prompts,
+    load_prompts,
+    pass_rates,
+    refuse_too_few,
+    sampling_settings,
+)
 from xcoder_train.grpo_trainer import FrugalGrpoTrainer
-from xcoder_train.model import load_tokenizer, load_training_model, lora_config, save_trained
+from xcoder_train.model import agree_on_stop_tokens, load_tokenizer, load_training_model, lora_config, save_trained
 from xcoder_train.optimizer import optimizer_factory
+from xcoder_train.prompt_order import PromptOrder
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
 from xcoder_train.rollouts import rollout_function
 from xcoder_train.run import run_stage
 from xcoder_train.tracking import MetricsFile, TrainingProgress
 from xcoder_train.trl_arguments import built
+from xcoder_train.vllm_rollouts import check_vllm
 from xcoder_train.wandb_run import start_tracking
 
 
@@ -47,21 +57,26 @@ def train(recipe: Recipe, context: StageContext) -> None:
     state = PartialState(cpu=not torch.cuda.is_available())
 
     start = context.inputs["sft"] / "model" if "sft" in context.inputs else present(recipe.model.path)
+    if settings.generation != "transformers":
+        check_vllm(settings.generation, settings.training, has_gpu=torch.cuda.is_available(), model=str(start))
     tokenizer = load_tokenizer(start, recipe.model)
     layout = SynthLayout(context.inputs["synth"])
     prompts, too_long = load_prompts(layout, tokenizer, settings)
-    if len(prompts) < settings.prompts_per_step:  # TRL would end at once and leave the model as it was
-        raise InputError(
-            f"grpo.prompts_per_step = {settings.prompts_per_step}, but there are only {len(prompts)} prompts of at "
-            f"most {settings.max_prompt_length} tokens. Lower it, or synthesise more tasks."
-        )
+    refuse_too_few(prompts, settings, f"of at most {settings.max_prompt_length} tokens")
     with state.main_process_first():
         tests = TestTable(layout, context.folder / "tests.arrow", at_most=settings.reward.tests, seed=context.seed)
+    considered = len(prompts)
     if state.is_main_process:
         print(f"GRPO on {len(prompts):,} prompts ({too_long} left out as too long)", file=sys.stderr)
 
     with open_judge(recipe.judge) as judge:
         model = load_training_model(start, recipe.model, lora=settings.lora is not None)
+        agree_on_stop_tokens(model, tokenizer)  # TRL reads there which tokens end a rollout
+        order = PromptOrder(len(prompts), context.seed)
+        if settings.curriculum is not None:
+            rates = pass_rates(prompts, model, tokenizer, judge, tests, settings, context, state)
+            prompts, order = curriculum(prompts, rates, settings.curriculum, context.seed)
+            refuse_too_few(prompts, settings, "that the model solves sometimes")
         reward = JudgedReward(
             judge,
             tests,
@@ -70,61 +85,60 @@ def train(recipe: Recipe, context: StageContext) -> None:
             maximum_excluded_share=settings.maximum_excluded_share,
             seed=context.seed,
         )
+        held_out = None
+        if settings.evaluation is not None:
+            held_out = held_out_prompts(layout, settings.evaluation, recipe.model.prompt, context.seed)
+        alarms = Alarms(settings.alarms, context.folder)
         trainer = FrugalGrpoTrainer(
             model=model,
             reward_funcs=reward,
             args=grpo_config(recipe, context, state),
             train_dataset=prompts,
+            eval_dataset=held_out,
             processing_class=tokenizer,
             peft_config=lora_config(settings.lora),
             rollout_func=transformers_rollouts(settings, context) if settings.generation == "transformers" else None,
             optimizer_factory=optimizer_factory(settings.optimizer, settings.training),
-            callbacks=[MetricsFile(context.folder / "metrics.jsonl"), TrainingProgress("GRPO", "reward")],
+            prompt_order=order,
+            callbacks=[MetricsFile(context.folder / "metrics.jsonl"), alarms, TrainingProgress("GRPO", "reward")],
         )
         trainer.remove_callback(PrinterCallback)
         with state.main_process_first():  # the first one sweeps half-written checkpoints away
             checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
+        trainer.args.eval_on_start = held_out is not None and checkpoint is None
         result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
 
+    rollouts_per_step = settings.prompts_per_step * settings.rollouts
     if state.is_main_process:
         context.finish(
             prompts=len(prompts),
             prompts_too_long=too_long,
+            prompts_without_lesson=considered - len(prompts),
             steps=result.global_step,
-            rollouts=result.global_step * settings.prompts_per_step * settings.rollouts,
-            excluded_rollouts=reward.excluded,
+            rollouts=result.global_step * rollouts_per_step,
+            excluded_rollouts=round(steps_excluded(context.folder / "metrics.jsonl") * rollouts_per_step),
+            alarms=alarms.counts,
             judge_tier=judge.tier,
             training_seconds=round(time.monotonic() - started, 1),
         )
     trainer.end()
 
 
-def load_prompts(
-    layout: SynthLayout, tokenizer: PreTrainedTokenizerBase, settings: GrpoSettings
-) -> tuple[Dataset, int]:
-    """Columns `prompt` and `problem_id`, and how many prompts were longer than `max_prompt_length`."""
-    table = layout.dataset("rl") / "train.parquet"
-    if not table.exists():
-        raise InputError(f"{table} does not exist; GRPO needs a synthesis with a split whose `use` is rl")
-    rows = read_table(table, columns=["problem_id", "prompt"]).to_pylist()
-    kept = [row for row in rows if len(prompt_token_ids(tokenizer, row["prompt"])) <= settings.max_prompt_length]
-    if not kept:
-        raise InputError(
-            f"all {len(rows)} prompts have more than grpo.max_prompt_length = {settings.max_prompt_length} tokens"
-        )
-    return Dataset.from_list(kept), len(rows) - len(kept)
+def steps_excluded(metrics: Path) -> float:
+    """How many whole steps' rollouts got no reward: over all processes, and over all starts of the run."""
+    total, before = 0.0, 0
+    for text in metrics.read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        if "judge/excluded" in line:
+            total += line["judge/excluded"] * (line["step"] - before)
+            before = line["step"]
+    return total
 
 
 def transformers_rollouts(settings: GrpoSettings, context: StageContext) -> Any:
     """The rollout function of a machine without vLLM."""
-    sampling = SamplingSettings(
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        top_k=settings.top_k,
-        max_new_tokens=settings.max_completion_length,
-    )
-    return rollout_function(sampling, settings.rollout_batch, context.seed)
+    return rollout_function(sampling_settings(settings), settings.rollout_batch, context.seed)
 
 
 def grpo_config(recipe: Recipe, context: StageContext, state: PartialState) -> GRPOConfig:
@@ -157,10 +171,24 @@ def grpo_config(recipe: Recipe, context: StageContext, state: PartialState) -> G
         "use_cpu": not on_gpu,
         "disable_tqdm": True,
     }
+    if settings.evaluation is not None:
+        arguments |= {
+            "eval_strategy": "steps",
+            "eval_steps": settings.evaluation.every_steps,
+            "num_generations_eval": settings.evaluation.samples,
+            "per_device_eval_batch_size": evaluation_batch(settings, state.num_processes),
+        }
     if settings.generation != "transformers":
         arguments["vllm_mode"] = settings.generation.removeprefix("vllm_")
         arguments.setdefault("vllm_max_model_length", settings.max_prompt_length + settings.max_completion_length)
     return built(GRPOConfig, "grpo", arguments)
+
+
+def evaluation_batch(settings: GrpoSettings, processes: int) -> int:
+    """Completions that a process evaluates at once: near `rollout_batch`, and whole groups over all processes."""
+    samples = present(settings.evaluation).samples
+    group = samples // math.gcd(samples, processes)
+    return group * max(1, settings.rollout_batch // group)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,17 +12,65 @@ import torch
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
+from xcoder_train.prompt_order import GroupSampler, PromptOrder
+
 
 class FrugalGrpoTrainer(GRPOTrainer):
-    """GRPOTrainer; see the module's description. `optimizer_factory` is what the Trainer takes for such optimisers."""
+    """GRPOTrainer; see the module's description.
+
+    `optimizer_factory` is what the Trainer takes for such optimisers; `prompt_order` replaces the shuffle from the
+    trainer's seed.
+    """
 
     args: GRPOConfig
     model: torch.nn.Module
+    num_generations: int
     _buffered_inputs: Any  # None, or a list of micro-batches
 
-    def __init__(self, *args: Any, optimizer_factory: tuple[type, dict[str, Any]] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        optimizer_factory: tuple[type, dict[str, Any]] | None = None,
+        prompt_order: PromptOrder | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.optimizer_cls_and_kwargs = optimizer_factory
+        self.prompt_order = prompt_order or PromptOrder(len(kwargs["train_dataset"]), self.args.seed)
+
+    def _get_train_sampler(self, dataset: Any = None) -> GroupSampler:
+        """Groups in an order that a resumed run takes up where it was, in any epoch."""
+        prompts_per_step = int(self.args.generation_batch_size or 0) // self.num_generations
+        repeats = self.num_iterations * int(self.args.steps_per_generation or 1)
+        updates = self.prompt_order.prompts // prompts_per_step * repeats // self.args.gradient_accumulation_steps
+        return GroupSampler(
+            self.prompt_order,
+            lambda: self.state.global_step // max(updates, 1),
+            prompts_per_step=prompts_per_step,
+            rollouts=self.num_generations,
+            repeats=repeats,
+        )
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        """As TRL; the share of tokens that its importance correction masks is logged, which TRL does not do."""
+        output = super()._generate_and_score_completions(inputs)
+        ratio = output.get("importance_sampling_ratio")
+        if ratio is not None:
+            tokens = output["completion_mask"].bool()
+            counts = torch.stack([((ratio.expand(tokens.shape) == 0) & tokens).sum(), tokens.sum()])
+            masked, all_tokens = self.accelerator.gather(counts[None]).sum(0).tolist()
+            mode = "train" if self.model.training else "eval"
+            self._metrics[mode]["sampling/masked_share"].append(masked / max(all_tokens, 1))
+        return output
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As TRL; an evaluation writes no table of completions, which would replace that of the step before it."""
+        shown = self.log_completions
+        self.log_completions = shown and self.model.training
+        try:
+            super().log(logs, start_time)
+        finally:
+            self.log_completions = shown
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """The next micro-batch; a new set of rollouts is made when the last one is used up."""

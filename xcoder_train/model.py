@@ -124,7 +124,7 @@ def load_tokenizer(path: Path | str, settings: ModelSettings) -> PreTrainedToken
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a complete model folder in one step: a half-written one never has the final name."""
-    _agree_on_stop_tokens(model, tokenizer)
+    agree_on_stop_tokens(model, tokenizer)
     with atomic_folder(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
@@ -139,7 +139,7 @@ def save_trained(
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     if not hasattr(model, "merge_and_unload"):
-        _agree_on_stop_tokens(model, tokenizer)
+        agree_on_stop_tokens(model, tokenizer)
     gathered = folder.with_name(f"{folder.name}.gathered")
     trainer.save_model(str(gathered))
     if trainer.accelerator.is_main_process:
@@ -157,7 +157,7 @@ def save_trained(
     trainer.accelerator.wait_for_everyone()
 
 
-def _agree_on_stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def agree_on_stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """The saved generation settings name the very tokens that training ended answers with."""
     if model.generation_config is not None:
         model.generation_config.eos_token_id = sorted(stop_token_ids(tokenizer, model))

@@ -12,6 +12,7 @@ from xcoder_train.config import GrpoSettings, LaunchSettings, SftSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.records import check_tables
 from xcoder_train.core.yaml_source import Part
+from xcoder_train.grpo_checks import rollout_conflicts
 from xcoder_train.launch import SHARDING, accelerate_settings
 from xcoder_train.model_folder import check_model_folder, looks_local
 from xcoder_train.model_shape import model_shape
@@ -41,6 +42,7 @@ def find_conflicts(recipe: "Recipe") -> list[Conflict]:
         *_evaluation(recipe),
         *_batches(recipe),
         *_training(recipe),
+        *(_conflict(*said) for said in rollout_conflicts(recipe)),
         *_context(recipe),
         *_launches(recipe),
     ]
@@ -243,12 +245,18 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
 
 def _grpo_training(grpo: GrpoSettings) -> Iterator[Conflict]:
     training = grpo.training
-    iterations, save_steps = training.get("num_iterations", 1), training.get("save_steps")
-    if isinstance(save_steps, int) and isinstance(iterations, int) and iterations > 0 and save_steps % iterations:
+    iterations, save_steps = training.get("num_iterations", 1), training.get("save_steps", 500)
+    if (
+        isinstance(iterations, int)
+        and iterations > 1
+        and isinstance(save_steps, int | float)
+        and save_steps % iterations
+    ):
         yield _conflict(
-            f"a checkpoint inside a generation window cannot be resumed exactly: save_steps ({save_steps}) must be "
-            f"divisible by num_iterations ({iterations})",
-            "grpo.training.save_steps",
+            "a checkpoint inside a generation window cannot be resumed exactly: save_steps "
+            f"({save_steps}{'' if 'save_steps' in training else ', the default'}) must be divisible by num_iterations "
+            f"({iterations})",
+            "grpo.training.save_steps" if "save_steps" in training else "grpo.training.num_iterations",
             "grpo.training.num_iterations",
         )
     loss, level = training.get("loss_type", "dapo"), training.get("importance_sampling_level", "token")

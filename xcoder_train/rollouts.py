@@ -18,7 +18,9 @@ def rollout_function(
     """What GRPOTrainer takes as `rollout_func`.
 
     A rollout's seed is derived from the step, the process and its place in the batch, so rollouts of a group and of
-    different processes differ, and a resumed run draws what an uninterrupted one would have drawn.
+    different processes differ, and a resumed run draws what an uninterrupted one would have drawn. One of an
+    evaluation is derived from its prompt and its place: every evaluation draws alike, so their difference is the
+    policy's.
     """
 
     def roll_out(prompts: list[list[Message]], trainer: GRPOTrainer) -> dict[str, Any]:
@@ -26,7 +28,12 @@ def rollout_function(
         model = trainer.accelerator.unwrap_model(trainer.model)
         prompt_ids = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
         place = trainer.accelerator.process_index
-        seeds = [derive_seed(seed, "rollout", trainer.state.global_step, place, row) for row in range(len(prompts))]
+        if model.training:
+            step = trainer.state.global_step
+            seeds = [derive_seed(seed, "rollout", step, place, row) for row in range(len(prompts))]
+        else:
+            names = [str(ids) for ids in prompt_ids]
+            seeds = [derive_seed(seed, "held out", name, place, row) for row, name in enumerate(names)]
         stops = stop_token_ids(tokenizer, model)
         # Alike lengths together, and the rollouts of a group stay neighbours, so their prompt is read once.
         order = sorted(range(len(prompts)), key=lambda row: (len(prompt_ids[row]), prompt_ids[row], row))

@@ -32,7 +32,11 @@ def grpo_figures(folder: Path) -> list[Figure]:
     steps, rewards = column(metrics, "reward")
     if steps:
         description = f"GRPO mean reward over {steps[-1]:.0f} steps, from {rewards[0]:.3g} to {rewards[-1]:.3g}"
-        figures.append(curve_plot({"reward": (steps, rewards)}, "mean reward", description, description + "."))
+        curves = {"training": (steps, rewards)}
+        held_out = column(metrics, "eval_reward")
+        if held_out[0]:
+            curves["held-out"] = held_out
+        figures.append(curve_plot(curves, "mean reward", description, description + "."))
     names = dict.fromkeys(name for row in metrics for name in row if name.startswith(VERDICT))
     rows = [row for row in metrics if all(isinstance(row.get(name), int | float) for name in names)]
     if names and rows:

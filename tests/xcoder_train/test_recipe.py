@@ -181,6 +181,38 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         (["sft.launch={processes: 3, nodes: 2}"], "processes (3) must be divisible by nodes (2)"),
         (["sft.launch.hardware.mfu=0.4"], "is a share of peak_tflops, which is not set"),
         (["sft.launch.accelerate=missing.yaml"], "missing.yaml: cannot be read"),
+        (["grpo.training.num_iterations=3"], "save_steps (500, the default) must be divisible by num_iterations (3)"),
+        (["grpo.training.save_only_model=true"], "an interrupted run could not go on exactly where it was"),
+        (["sft.training.ignore_data_skip=true"], "an interrupted run could not go on exactly where it was"),
+        (["grpo.training.shuffle_dataset=false"], "is decided by `grpo.curriculum`"),
+        (["grpo.reward.deadline_seconds=1000"], "must be at most half of training.ddp_timeout (1800 s)"),
+        (["grpo.training.vllm_gpu_memory_utilization=0.4"], "has no effect with generation: transformers"),
+        (
+            ["grpo.generation=vllm_server", "grpo.training.vllm_tensor_parallel_size=2"],
+            "has no effect with generation: vllm_server; give it to the server when you start it",
+        ),
+        (
+            ["grpo.generation=vllm_colocate", "grpo.training.vllm_server_port=8001"],
+            "has no effect with generation: vllm_colocate",
+        ),
+        (
+            ["grpo.generation=vllm_colocate", "grpo.launch.processes=4", "grpo.training.vllm_tensor_parallel_size=3"],
+            "vllm_tensor_parallel_size (3) must divide launch.processes (4)",
+        ),
+        (
+            ["grpo.generation=vllm_colocate", "grpo.training.vllm_max_model_length=300"],
+            "vllm_max_model_length (300) is less than max_prompt_length (200) + max_completion_length (200) = 400",
+        ),
+        (["grpo.training.min_p=0.1"], "has no effect with generation: transformers"),
+        (
+            ["grpo.training.chat_template_kwargs={enable_thinking: false}"],
+            "is decided by the tokenizer's chat template",
+        ),
+        (["grpo.curriculum={pass_rates: nowhere.parquet}"], "grpo.curriculum.pass_rates"),
+        (
+            ["grpo.evaluation={}", "synth.splits.held.use=rl", "evaluation.benchmarks=[]"],
+            "needs a split with `use: evaluation`",
+        ),
         (["name=../elsewhere"], "expected letters, digits, `.`, `_` and `-`, with a letter or a digit first"),
         (["seed=true"], "expected a whole number"),
     ],

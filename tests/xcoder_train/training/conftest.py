@@ -16,6 +16,7 @@ from xcoder_train.recipe import Recipe
 SPLITS = {
     "solved": {"use": "sft", "tasks": 14, "depth": [1]},
     "unsolved": {"use": "rl", "tasks": 8, "depth": [1]},
+    "held": {"use": "evaluation", "tasks": 4, "depth": [1]},
 }
 MODEL = {"hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 4, "kv_heads": 2, "vocabulary": 400}
 SFT = {
@@ -49,6 +50,24 @@ def synthesis(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = SynthSettings.model_validate({"splits": SPLITS, "candidates_per_task": 4, "inputs_per_task": 5})
     context = StageContext("tiny", "synth", "synthkey", folder, 5, {})
     synthesise(settings, JudgeSettings(workers=2), "plain", context)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def by_heart(tmp_path_factory: pytest.TempPathFactory, synthesis: Path) -> Path:
+    """An SFT result that knows two answers by heart, so that some rollouts hold code. Read it, never write to it."""
+    from xcoder_train import sft
+
+    folder = tmp_path_factory.mktemp("by_heart")
+    values = _recipe(
+        "sft",
+        batch=4,
+        data={"tasks": 2, "solutions_per_task": 1},
+        optimizer={"name": "muon", "learning_rate_rest": 1e-2},
+        training={"max_steps": 120, "save_strategy": "no"},
+    )
+    recipe = Recipe.model_validate(values)
+    sft.train(recipe, StageContext("tiny", "sft", "sftkey", folder, recipe.seed, {"synth": synthesis}))
     return folder
 
 

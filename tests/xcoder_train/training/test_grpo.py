@@ -15,16 +15,18 @@ import pyarrow.parquet
 import pytest
 import torch
 import yaml
+from peft import PeftModel
 from transformers import AutoTokenizer
 
 from reward.config import JudgeSettings, RewardSettings
 from reward.judge import Judge
 from reward.test_table import TestTable
 from reward.trl import JudgedReward
-from xcoder_train import grpo, sft
+from xcoder_train import grpo
 from xcoder_train.core.errors import InfrastructureError, InputError
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.stage import StageContext
+from xcoder_train.model import load_model
 from xcoder_train.recipe import Recipe
 
 Stage = Callable[..., tuple[Any, Any]]
@@ -50,35 +52,19 @@ def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, synthesis: Path, recipe_values: Callable[..., Any]) -> Path:
-    """An SFT result that knows two answers by heart, so that some rollouts hold code. Read it, never write to it."""
-    folder = tmp_path_factory.mktemp("sft")
-    values = recipe_values(
-        "sft",
-        batch=4,
-        data={"tasks": 2, "solutions_per_task": 1},
-        optimizer={"name": "muon", "learning_rate_rest": 1e-2},
-        training={"max_steps": 120, "save_strategy": "no"},
-    )
-    recipe = Recipe.model_validate(values)
-    sft.train(recipe, StageContext("tiny", "sft", "sftkey", folder, recipe.seed, {"synth": synthesis}))
-    return folder
-
-
-@pytest.fixture(scope="module")
 def finished(
-    tmp_path_factory: pytest.TempPathFactory, trained: Path, synthesis: Path, recipe_values: Callable[..., Any]
+    tmp_path_factory: pytest.TempPathFactory, by_heart: Path, synthesis: Path, recipe_values: Callable[..., Any]
 ) -> Path:
     """An uninterrupted stage of four steps with checkpoints at 2 and 4. Read it, never write to it."""
     folder = tmp_path_factory.mktemp("grpo")
     recipe = Recipe.model_validate(recipe_values("grpo"))
-    inputs = {"synth": synthesis, "sft": trained}
+    inputs = {"synth": synthesis, "sft": by_heart}
     grpo.train(recipe, StageContext("tiny", "grpo", "stagekey", folder, recipe.seed, inputs))
     return folder
 
 
-def test_the_stage_leaves_a_trained_model_and_its_figures(finished: Path, trained: Path, weights: Weights) -> None:
-    assert not _same(weights(finished / "model"), weights(trained / "model"))
+def test_the_stage_leaves_a_trained_model_and_its_figures(finished: Path, by_heart: Path, weights: Weights) -> None:
+    assert not _same(weights(finished / "model"), weights(by_heart / "model"))
     figures = json.loads((finished / "stage.json").read_text())
     assert (figures["steps"], figures["rollouts"], figures["excluded_rollouts"]) == (4, 4 * 2 * 4, 0)
     assert figures["judge_tier"] in ("A", "B")
@@ -125,36 +111,36 @@ def test_rollouts_of_a_group_differ(finished: Path) -> None:
 
 
 def test_the_same_recipe_draws_the_same_rollouts_and_another_seed_others(
-    finished: Path, trained: Path, tmp_path: Path, stage: Stage, weights: Weights
+    finished: Path, by_heart: Path, tmp_path: Path, stage: Stage, weights: Weights
 ) -> None:
-    recipe, context = stage("grpo", tmp_path / "again", {"sft": trained})
+    recipe, context = stage("grpo", tmp_path / "again", {"sft": by_heart})
     grpo.train(recipe, context)
     assert _rollouts(tmp_path / "again") == _rollouts(finished)
     assert _same(weights(tmp_path / "again" / "model"), weights(finished / "model"))
-    recipe, context = stage("grpo", tmp_path / "other", {"sft": trained}, seed=6, training={"max_steps": 1})
+    recipe, context = stage("grpo", tmp_path / "other", {"sft": by_heart}, seed=6, training={"max_steps": 1})
     grpo.train(recipe, context)
     first = [row["completion"] for row in _rollouts(finished)[:8]]
     assert [row["completion"] for row in _rollouts(tmp_path / "other")] != first
 
 
 def test_resumed_equals_uninterrupted_to_the_last_bit(
-    finished: Path, trained: Path, tmp_path: Path, stage: Stage, weights: Weights
+    finished: Path, by_heart: Path, tmp_path: Path, stage: Stage, weights: Weights
 ) -> None:
     folder = tmp_path / "killed"  # as a kill leaves it that comes while the second checkpoint is written
     shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("model", "stage.json"))
     (folder / "checkpoints" / "checkpoint-4" / "trainer_state.json").unlink()
-    recipe, context = stage("grpo", folder, {"sft": trained})
+    recipe, context = stage("grpo", folder, {"sft": by_heart})
     grpo.train(recipe, context)
     assert _same(weights(folder / "model"), weights(finished / "model"))
     assert _metrics(folder) == _metrics(finished)
     assert _rollouts(folder) == _rollouts(finished)
 
 
-def test_a_machine_on_which_nothing_can_be_judged_stops_training(trained: Path, tmp_path: Path, stage: Stage) -> None:
+def test_a_machine_on_which_nothing_can_be_judged_stops_training(by_heart: Path, tmp_path: Path, stage: Stage) -> None:
     recipe, context = stage(
         "grpo",
         tmp_path,
-        {"sft": trained},
+        {"sft": by_heart},
         prompts_per_step=4,
         rollouts=16,
         micro_batch=64,
@@ -166,35 +152,51 @@ def test_a_machine_on_which_nothing_can_be_judged_stops_training(trained: Path, 
     assert not (tmp_path / "stage.json").exists()
 
 
-def test_fewer_prompts_than_a_step_needs_are_refused(trained: Path, tmp_path: Path, stage: Stage) -> None:
-    recipe, context = stage("grpo", tmp_path, {"sft": trained}, prompts_per_step=50)
+def test_fewer_prompts_than_a_step_needs_are_refused(by_heart: Path, tmp_path: Path, stage: Stage) -> None:
+    recipe, context = stage("grpo", tmp_path, {"sft": by_heart}, prompts_per_step=50)
     with pytest.raises(InputError, match="prompts_per_step = 50, but there are only"):
         grpo.train(recipe, context)
 
 
-def test_adapters_learn_and_leave_a_merged_model(trained: Path, tmp_path: Path, stage: Stage, weights: Weights) -> None:
+def test_adapters_learn_and_leave_a_merged_model_with_their_logits(
+    by_heart: Path, tmp_path: Path, stage: Stage, weights: Weights
+) -> None:
     recipe, context = stage(
         "grpo",
         tmp_path,
-        {"sft": trained},
+        {"sft": by_heart},
         lora={"rank": 4, "alpha": 8},
         training={"max_steps": 2, "learning_rate": 1.0},
     )
     grpo.train(recipe, context)
-    merged, before = weights(tmp_path / "model"), weights(trained / "model")
+    merged, before = weights(tmp_path / "model"), weights(by_heart / "model")
     assert merged.keys() == before.keys()
     assert not _same(merged, before)
+    base = load_model(by_heart / "model", recipe.model)
+    adapted = PeftModel.from_pretrained(base, tmp_path / "checkpoints" / "checkpoint-2").eval()
+    evaluated = load_model(tmp_path / "model", recipe.model).eval()  # as evaluation loads it
+    ids = torch.arange(6, 60)[None]
+    with torch.no_grad():
+        expected = adapted(ids).logits
+        assert (evaluated(ids).logits - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_lost_rollouts_are_counted_over_all_steps_whether_logged_or_not(tmp_path: Path) -> None:
+    lines = [{"step": 2, "judge/excluded": 0.5}, {"step": 2, "eval_reward": 1.0}, {"step": 5, "judge/excluded": 0.25}]
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert grpo.steps_excluded(metrics) == 2 * 0.5 + 3 * 0.25
 
 
 def test_two_processes_reward_each_rollout_for_itself_and_draw_different_ones(
-    trained: Path, synthesis: Path, tmp_path: Path, recipe_values: Callable[..., Any]
+    by_heart: Path, synthesis: Path, tmp_path: Path, recipe_values: Callable[..., Any]
 ) -> None:
     """Both processes work on one group of four: two rollouts each."""
     values = recipe_values(
         "grpo", prompts_per_step=1, micro_batch=2, launch={"processes": 2}, training={"max_steps": 2}
     )
     recipe = tmp_path / "recipe.yaml"
-    inputs = {"synth": str(synthesis), "sft": str(trained)}
+    inputs = {"synth": str(synthesis), "sft": str(by_heart)}
     values = {**values, "runs_dir": str(tmp_path / "runs"), "inputs": inputs, "judge": {"workers": 2}}
     recipe.write_text(yaml.safe_dump(values))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]

@@ -1,0 +1,64 @@
+"""What vLLM's rollouts need is asked for before a model is loaded, and told with the way out."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from xcoder_train.core.errors import EnvironmentLacks
+from xcoder_train.vllm_rollouts import check_version, check_vllm, server_url, wait_for_server
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """Answers as a vLLM server does that is up."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Healthy) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("version", ["0.22.0", "0.24.0+cu129", "0.31.0", "0.31.0+cpu"])
+def test_versions_that_trl_works_with_are_taken(version: str) -> None:
+    check_version(version)
+
+
+@pytest.mark.parametrize("version", ["0.21.9", "0.32.0", "0.32.0+cu129", "1.0"])
+def test_other_versions_are_refused_with_the_window(version: str) -> None:
+    with pytest.raises(EnvironmentLacks, match=r"pip install 'vllm>=0.22.0,<=0.31.0'") as refused:
+        check_version(version)
+    assert f"vLLM {version} is installed" in str(refused.value)
+
+
+def test_a_machine_without_vllm_is_told_before_anything_loads() -> None:
+    with pytest.raises(EnvironmentLacks, match=r"pip install 'xcoder-train\[vllm\]'"):
+        check_version(None)
+    with pytest.raises(EnvironmentLacks):  # for the package here, or for the GPU where it is installed
+        check_vllm("vllm_colocate", {}, has_gpu=False, model="m")
+
+
+def test_a_server_that_is_up_is_waited_for_and_one_that_is_not_is_told_how_to_start(server: str) -> None:
+    wait_for_server(server, 5, "m")
+    with pytest.raises(EnvironmentLacks, match="within 0 seconds .*trl vllm-serve --model org/name"):
+        wait_for_server("http://127.0.0.1:9", 0, "org/name")
+    with pytest.raises(EnvironmentLacks, match="404"):
+        wait_for_server(f"{server}/elsewhere", 0, "m")
+
+
+def test_the_server_is_looked_for_where_trl_looks() -> None:
+    assert server_url({}) == "http://0.0.0.0:8000"
+    assert server_url({"vllm_server_host": "node7", "vllm_server_port": 9}) == "http://node7:9"
+    assert server_url({"vllm_server_base_url": "http://node7:9/", "vllm_server_port": 1}) == "http://node7:9"

@@ -1,0 +1,200 @@
+"""GRPO on rollouts that say what they are worth; every row that reaches the loss is written down with its advantage.
+
+Run by `test_credit.py` in one process, or by torchrun as `python -m tests.xcoder_train.training.credit_run FOLDER
+PROCESSES CHECKPOINT [name=value …]`, where CHECKPOINT is a folder to go on from or `-`.
+"""
+
+import dataclasses
+import json
+import random
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from trl import GRPOConfig
+
+from reward.config import JudgeSettings, RewardSettings
+from reward.judge import Judge
+from reward.submission import Submission
+from reward.test_table import TestTable
+from reward.trl import JudgedReward
+from reward.verdict import Judgement, Verdict
+from xcoder_train.config import InitSettings
+from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
+from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.problem import Limits, Problem, TestCase
+from xcoder_train.core.records import write_records
+from xcoder_train.grpo_trainer import FrugalGrpoTrainer
+from xcoder_train.model import initialise_model
+from xcoder_train.quiet import quiet_libraries
+
+PROBLEMS, TESTS, GROUP, STEPS = 6, 4, 4, 4
+PROMPTS_PER_STEP = 3  # three groups of four over two processes: the middle group is half here, half there
+CUT_OFF = -1.0
+LOST = "the sandbox of this one dies"
+
+
+def worth(prompt: str, completion: str, cut_off: bool) -> float | None:
+    """The reward of a rollout, read off its own text: X-Coder's, and less where it was cut off; None where it is lost.
+
+    A program passes its number of tests on its own problem only.
+    """
+    if LOST in completion:
+        return None
+    program = re.search(r"print\((\d+)00 \+ n if n < (\d)", completion)
+    own = -2.0 if program is None else 5.0 * int(program[2]) / TESTS
+    assert program is None or int(program[1]) == problem_number(prompt)
+    return own + (CUT_OFF if cut_off else 0.0)
+
+
+def problem_number(prompt: str) -> int:
+    """The number in a prompt."""
+    return int(re.findall(r"problem (\d+)", prompt)[-1])
+
+
+def completion_for(prompt: str, name: str) -> tuple[str, bool]:
+    """A rollout of many kinds and lengths, and whether it is cut off. `name` is in it, so no two are alike."""
+    chance = random.Random(name + prompt)
+    problem, passed = problem_number(prompt), chance.randrange(TESTS + 1)
+    remark = f"{name} {LOST if chance.random() < 0.25 else 'x' * chance.randrange(30)}"
+    program = f"n = int(input())\nprint({problem}00 + n if n < {passed} else -1)  # {remark}"
+    text = f"I do not know ({name})." if chance.random() < 0.2 else f"```python\n{program}\n```"
+    return text, chance.random() < 0.3
+
+
+class LossyJudge(Judge):
+    """The real judge of which some verdicts are lost, as they are where a sandbox dies."""
+
+    async def judge_async(self, submissions: Iterable[Submission], **options: Any) -> list[Judgement]:
+        """As the judge, and nothing is known about the programs that say so."""
+        submissions = list(submissions)
+        judged = await super().judge_async(submissions, **options)
+        return [
+            dataclasses.replace(one, verdict=Verdict.IE, passed=0, tests=()) if LOST in asked.code else one
+            for asked, one in zip(submissions, judged, strict=True)
+        ]
+
+
+class WatchedTrainer(FrugalGrpoTrainer):
+    """The project's trainer; `rows` are those that reach the loss, with what reaches it beside them."""
+
+    rows: list[dict[str, Any]]
+
+    def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+        for row, advantage in enumerate(inputs["advantages"].tolist()):
+            texts = [
+                self.processing_class.decode(
+                    inputs[f"{part}_ids"][row][inputs[f"{part}_mask"][row].bool()], skip_special_tokens=True
+                )
+                for part in ("prompt", "completion")
+            ]
+            self.rows.append(
+                {
+                    "rank": self.accelerator.process_index,
+                    "step": self.state.global_step + 1,
+                    "prompt": texts[0],
+                    "completion": texts[1],
+                    "advantage": advantage,
+                }
+            )
+        return super()._compute_loss(model, inputs)
+
+
+def _tests(folder: Path) -> TestTable:
+    layout = SynthLayout(folder)
+    with PartialState().main_process_first():
+        if not layout.problems.exists():
+            names = [f"problem {number}" for number in range(PROBLEMS)]
+            problems = [Problem(name, name, "codeforces", "stdin", limits=Limits(5, 256)) for name in names]
+            cases = [
+                TestCase(name, test, f"{test}", f"{number * 100 + test}")
+                for number, name in enumerate(names)
+                for test in range(TESTS)
+            ]
+            write_records(layout.tests, TestCase, cases, ("problem_id", "index"))
+            write_records(layout.problems, Problem, problems, ("problem_id",))
+        return TestTable(layout, folder / "tests.arrow", at_most=None, seed=0)
+
+
+def train(folder: Path, processes: int, checkpoint: str | None = None, **arguments: Any) -> None:
+    """Leaves `rows-RANK.json`, `log-RANK.json`, `model/`, TRL's tables of completions and checkpoints in `folder`."""
+    quiet_libraries()
+    torch.set_num_threads(1)
+    state = PartialState(cpu=True)
+    assert state.num_processes == processes
+    names = [f"problem {number}" for number in range(PROBLEMS)]
+    init = InitSettings(
+        hidden_size=16, intermediate_size=16, layers=1, heads=2, kv_heads=1, context=512, vocabulary=300
+    )
+    model, tokenizer = initialise_model(init, names, seed=0)
+
+    def roll_out(prompts: list[Any], trainer: WatchedTrainer) -> dict[str, Any]:
+        ids = []
+        for row, prompt in enumerate(prompts):
+            name = f"step {trainer.state.global_step} rank {state.process_index} row {row}"
+            text, cut_off = completion_for(prompt[-1]["content"], name)
+            ids.append(tokenizer.encode(text) + ([] if cut_off else [tokenizer.eos_token_id]))
+        prompt_ids = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
+        return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": None}
+
+    rows = [{"problem_id": name, "prompt": [{"role": "user", "content": name}]} for name in names]
+    per_process = PROMPTS_PER_STEP * GROUP // processes
+    settings: dict[str, Any] = {
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": per_process // 2,
+        "num_generations": GROUP,
+        "max_completion_length": 400,
+        "max_steps": STEPS,
+        "save_steps": 2,
+        "logging_steps": 1,
+        "learning_rate": 1e-3,
+        "loss_type": "dr_grpo",
+        "scale_rewards": "none",
+        "log_completions": True,
+        "num_completions_to_print": 0,
+        "activation_checkpointing": False,
+        "bf16": False,
+        "use_cpu": True,
+        "report_to": [],
+        "disable_tqdm": True,
+        "seed": 1,
+        "output_dir": str(folder / "checkpoints"),
+    }
+    with LossyJudge(JudgeSettings(), workers=1) as judge:
+        reward = JudgedReward(
+            judge,
+            _tests(folder.parent / "tests"),
+            RewardSettings(truncated=CUT_OFF),
+            stop_tokens=stop_token_ids(tokenizer, model),
+            maximum_excluded_share=1.0,
+            seed=0,
+        )
+        trainer = WatchedTrainer(
+            model=model,
+            reward_funcs=reward,
+            args=GRPOConfig(**{**settings, **arguments}),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+            rollout_func=roll_out,
+        )
+        trainer.rows = []
+        trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.save_model(str(folder / "model"))
+    (folder / f"rows-{state.process_index}.json").write_text(json.dumps(trainer.rows))
+    (folder / f"log-{state.process_index}.json").write_text(json.dumps(trainer.state.log_history))
+
+
+def main(folder: str, processes: str, checkpoint: str, *arguments: str) -> None:
+    """The command line."""
+    named = dict(argument.split("=") for argument in arguments)
+    train(Path(folder), int(processes), None if checkpoint == "-" else checkpoint, **named)
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,114 @@
+"""Credit: through groups over two processes, shuffles, lost verdicts and a resume, each rollout keeps its own reward.
+
+The rollouts say in their own text what they are worth, so what reaches the loss can be held against it.
+"""
+
+import json
+import re
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.xcoder_train.training.credit_run import (
+    GROUP,
+    LOST,
+    PROMPTS_PER_STEP,
+    STEPS,
+    completion_for,
+    problem_number,
+    train,
+    worth,
+)
+from tests.xcoder_train.training.two_processes import run_on_two_processes
+
+RUN = "tests.xcoder_train.training.credit_run"
+# Rollouts are ordered by length where their order is free, and shuffled by TRL where it is not.
+ORDERS = pytest.mark.parametrize("loss_type", ["dr_grpo", "bnpo"])
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    """What reached the loss, from every process."""
+    return [row for file in sorted(folder.glob("rows-*.json")) for row in json.loads(file.read_text())]
+
+
+def _reward(prompt: str, completion: str) -> float | None:
+    """The reward by the rollout's own words."""
+    (name,) = re.findall(r"step \d+ rank \d+ row \d+", completion)
+    text, cut_off = completion_for(f"problem {problem_number(prompt)}", name)
+    assert completion == text
+    return worth(prompt, completion, cut_off)
+
+
+def _check_credit(folder: Path, steps: range) -> None:
+    """Every rollout once; its advantage is its own reward less the mean of its group's known ones."""
+    rows = _rows(folder)
+    assert len(rows) == len({row["completion"] for row in rows}) == len(steps) * PROMPTS_PER_STEP * GROUP
+    groups = defaultdict(list)
+    for row in rows:
+        groups[row["step"], row["prompt"]].append(row)
+    assert {step for step, _ in groups} == set(steps)
+    for group in groups.values():
+        assert len(group) == GROUP
+        rewards = [_reward(row["prompt"], row["completion"]) for row in group]
+        known = [reward for reward in rewards if reward is not None]
+        for row, reward in zip(group, rewards, strict=True):
+            expected = 0.0 if reward is None else reward - sum(known) / len(known)
+            assert row["advantage"] == pytest.approx(expected, abs=1e-5), row
+    lost = [row for row in rows if LOST in row["completion"]]
+    assert 0 < len(lost) < len(rows) / 2  # the test is about something
+    assert len({row["advantage"] for row in rows}) > 5
+
+
+def _check_tables(folder: Path) -> None:
+    """The table of completions shows each rollout's own reward; none where it is lost."""
+    tables = sorted((folder / "checkpoints" / "completions").glob("*.parquet"))
+    rows = [row for table in tables for row in pyarrow.parquet.read_table(table).to_pylist()]
+    assert len(rows) == STEPS * PROMPTS_PER_STEP * GROUP
+    for row in rows:
+        reward = _reward(row["prompt"][0]["content"], row["completion"][0]["content"])
+        shown = row["judged"]
+        assert (shown is None or shown != shown) if reward is None else shown == pytest.approx(reward)
+
+
+@pytest.mark.parametrize("loss_type", ["dr_grpo", pytest.param("bnpo", marks=pytest.mark.slow)])
+def test_each_rollout_keeps_its_own_reward_to_the_loss(loss_type: str, tmp_path: Path) -> None:
+    train(tmp_path / "run", 1, loss_type=loss_type)
+    _check_credit(tmp_path / "run", range(1, STEPS + 1))
+    _check_tables(tmp_path / "run")
+
+
+def test_a_run_that_goes_on_in_its_second_epoch_is_the_run_that_never_stopped(tmp_path: Path) -> None:
+    """Six prompts, three a step: the third step begins an epoch, and the run goes on inside it."""
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    train(whole, 1, save_steps=1)
+    train(resumed, 1, str(whole / "checkpoints" / "checkpoint-3"), save_strategy="no")
+    assert _rows(resumed) == [row for row in _rows(whole) if row["step"] > 3]
+    one, other = (load_file(folder / "model" / "model.safetensors") for folder in (whole, resumed))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+@pytest.mark.slow
+@ORDERS
+def test_each_rollout_keeps_its_own_reward_over_two_processes_and_a_resume(loss_type: str, tmp_path: Path) -> None:
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    run_on_two_processes(RUN, str(whole), "2", "-", f"loss_type={loss_type}")
+    _check_credit(whole, range(1, STEPS + 1))
+    _check_tables(whole)
+    by_rank = defaultdict(set)
+    for row in _rows(whole):
+        by_rank[row["step"], row["prompt"]].add(row["rank"])
+    assert any(len(ranks) == 2 for ranks in by_rank.values())  # a group whose halves are in two processes
+    shutil.copytree(whole / "checkpoints" / "checkpoint-2", resumed / "checkpoints" / "checkpoint-2")
+    run_on_two_processes(
+        RUN, str(resumed), "2", str(resumed / "checkpoints" / "checkpoint-2"), f"loss_type={loss_type}"
+    )
+    _check_credit(resumed, range(3, STEPS + 1))
+    assert _rows(resumed) == [row for row in _rows(whole) if row["step"] > 2]
+    one, other = (load_file(folder / "model" / "model.safetensors") for folder in (whole, resumed))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())

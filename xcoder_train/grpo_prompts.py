@@ -1,0 +1,113 @@
+"""The prompts of GRPO: which of the synthesis's are trained on, in which order, and which are held out."""
+
+from collections.abc import Mapping
+
+from accelerate import PartialState
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from evaluation.heldout import load_heldout
+from reward.executor import Executor
+from reward.test_table import TestTable
+from xcoder_train.config import CurriculumSettings, GrpoSettings, HeldOutSettings
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.generation.chat import prompt_token_ids
+from xcoder_train.core.generation.config import SamplingSettings
+from xcoder_train.core.generation.transformers_backend import TransformersGenerator
+from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.prompt import PromptStyle, render_prompt
+from xcoder_train.core.records import read_table
+from xcoder_train.core.seeds import derive_seed
+from xcoder_train.core.stage import StageContext
+from xcoder_train.pass_rates import Share, kept_by, measure_pass_rates, read_given, read_measured
+from xcoder_train.prompt_order import PromptOrder
+from xcoder_train.recipe import present
+
+
+def load_prompts(
+    layout: SynthLayout, tokenizer: PreTrainedTokenizerBase, settings: GrpoSettings
+) -> tuple[Dataset, int]:
+    """Columns `prompt` and `problem_id`, and how many prompts were longer than `max_prompt_length`."""
+    table = layout.dataset("rl") / "train.parquet"
+    if not table.exists():
+        raise InputError(f"{table} does not exist; GRPO needs a synthesis with a split whose `use` is rl")
+    rows = read_table(table, columns=["problem_id", "prompt"]).to_pylist()
+    kept = [row for row in rows if len(prompt_token_ids(tokenizer, row["prompt"])) <= settings.max_prompt_length]
+    if not kept:
+        raise InputError(
+            f"all {len(rows)} prompts have more than grpo.max_prompt_length = {settings.max_prompt_length} tokens"
+        )
+    return Dataset.from_list(kept), len(rows) - len(kept)
+
+
+def refuse_too_few(prompts: Dataset, settings: GrpoSettings, which: str) -> None:
+    """Raise where a step cannot be filled: TRL would end at once and leave the model as it was."""
+    if len(prompts) < settings.prompts_per_step:
+        raise InputError(
+            f"grpo.prompts_per_step = {settings.prompts_per_step}, but there are only {len(prompts)} prompts {which}. "
+            "Lower it, or synthesise more tasks."
+        )
+
+
+def pass_rates(
+    prompts: Dataset,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    judge: Executor,
+    tests: TestTable,
+    settings: GrpoSettings,
+    context: StageContext,
+    state: PartialState,
+) -> dict[str, float]:
+    """Pass rate of each prompt by problem, from the recipe's file or measured by all processes together."""
+    asked = present(settings.curriculum)
+    if asked.pass_rates is not None:
+        return read_given(asked.pass_rates, prompts["problem_id"])
+    model.to(state.device)
+    measure_pass_rates(
+        prompts.to_list(),
+        TransformersGenerator(model, tokenizer, settings.rollout_batch),
+        judge,
+        tests,
+        sampling_settings(settings),
+        samples=asked.samples,
+        deadline_seconds=settings.reward.deadline_seconds,
+        seed=context.seed,
+        folder=context.folder,
+        share=Share(state.process_index, state.num_processes),
+    )
+    state.wait_for_everyone()
+    return read_measured(context.folder, state.num_processes)
+
+
+def curriculum(
+    prompts: Dataset, rates: Mapping[str, float], settings: CurriculumSettings, seed: int
+) -> tuple[Dataset, PromptOrder]:
+    """The prompts that can teach something, and their order."""
+    kept = [row for row, name in enumerate(prompts["problem_id"]) if kept_by(settings, rates[name])]
+    prompts = prompts.select(kept)
+    own = [rates[name] for name in prompts["problem_id"]]
+    return prompts, PromptOrder(len(kept), seed, own, settings.mixing)
+
+
+def held_out_prompts(layout: SynthLayout, settings: HeldOutSettings, style: PromptStyle, seed: int) -> Dataset:
+    """Columns `prompt` and `problem_id` of tasks kept for evaluation, chosen by the seed."""
+    benchmark = load_heldout(layout.folder)
+    problems = sorted(benchmark.problems, key=lambda one: derive_seed(seed, "grpo", "held out", one.problem_id))
+    return Dataset.from_list(
+        [
+            {"problem_id": problem.problem_id, "prompt": render_prompt(problem, style)}
+            for problem in problems[: settings.tasks]
+        ]
+    )
+
+
+def sampling_settings(settings: GrpoSettings) -> SamplingSettings:
+    """How rollouts are sampled."""
+    return SamplingSettings(
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        top_k=settings.top_k,
+        repetition_penalty=settings.training.get("repetition_penalty", 1.0),
+        max_new_tokens=settings.max_completion_length,
+    )
