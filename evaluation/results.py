@@ -41,6 +41,20 @@ class ResultLayout:
         """`SampleVerdict` records, by (problem_id, sample_index)."""
         return self.folder / "verdicts.parquet"
 
+    def verdicts_under(self, policy: str) -> Path:
+        """`SampleVerdict` records of a further policy, by (problem_id, sample_index)."""
+        return self.folder / f"verdicts-{policy}.parquet"
+
+    @property
+    def policy_differences(self) -> Path:
+        """`PolicyDifference` records by (problem_id, sample_index), where two policies were asked for."""
+        return self.folder / "policy_differences.parquet"
+
+    @property
+    def official(self) -> Path:
+        """Folder of LiveCodeBench's own result files, one folder per benchmark."""
+        return self.folder / "official"
+
     @property
     def counts(self) -> Path:
         """`ProblemCounts` records, by problem_id."""

@@ -85,14 +85,39 @@ def evaluate(
         str | None, typer.Option(help="Measure this model, a folder or a name, without a recipe.", show_default=False)
     ] = None,
     benchmark: Annotated[
-        list[str] | None, typer.Option(help="With --model, and as often as wanted: file:PATH.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            help="With --model, as often as wanted: livecodebench:v5-279, file:PATH or evalplus:PATH.",
+            show_default=False,
+        ),
     ] = None,
     server: Annotated[
         str | None, typer.Option(help="With --model: the URL of an OpenAI-compatible server.", show_default=False)
     ] = None,
+    rejudge: Annotated[
+        Path | None,
+        typer.Option(help="Judge an official LiveCodeBench file on one --benchmark again.", show_default=False),
+    ] = None,
+    compared: Annotated[
+        list[Path] | None,
+        typer.Option("--compare", help="Twice or more: folders of finished results, compared pair by pair."),
+    ] = None,
     break_lock: BreakLock = False,
 ) -> None:
-    """Measure pass@k of a recipe's models, or of one --model."""
+    """Measure pass@k of a recipe's models, of one --model, or of an official file; or compare finished results."""
+    given = [*([recipe] if recipe else []), *(overrides or [])]
+    if compared:
+        from xcoder_train.results_commands import compare_results
+
+        compare_results(compared)
+        return
+    if rejudge is not None:
+        if model or server or len(benchmark or []) != 1 or not all("=" in text for text in given):
+            raise typer.BadParameter("--rejudge FILE takes the place of a RECIPE and needs one --benchmark")
+        from xcoder_train.results_commands import rejudge_file
+
+        rejudge_file(rejudge, (benchmark or [""])[0], given)
+        return
     if model is None:
         if recipe is None or benchmark or server:
             raise typer.BadParameter("expected a RECIPE, or --model M --benchmark file:PATH [--server URL]")
@@ -103,7 +128,7 @@ def evaluate(
     from xcoder_train.evaluation_recipe import evaluation_recipe
 
     with evaluation_recipe(model, benchmark, server) as path:
-        _run(path, [*([recipe] if recipe else []), *(overrides or [])], "evaluation", break_lock)
+        _run(path, given, "evaluation", break_lock)
 
 
 @app.command()
