@@ -58,7 +58,13 @@ def test_the_first_policy_gives_the_scores_and_both_stand_side_by_side(result: M
         {"faithful": 0.6, "livecodebench": 0.4}
     )
     said = breakdowns_markdown({"m": result})
-    for title in ("avg@n", "pass@1 by month", "pass@1 by platform", "response length", "under the policy livecodebench"):
+    for title in (
+        "avg@n",
+        "pass@1 by month",
+        "pass@1 by platform",
+        "response length",
+        "under the policy livecodebench",
+    ):
         assert title in said
     json.dumps(result.scores, allow_nan=False)
 
