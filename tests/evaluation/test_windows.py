@@ -27,7 +27,7 @@ def v5(release: Path) -> Benchmark:
     return load_window("v5-279", release)
 
 
-@pytest.mark.parametrize("name", ["v5-268", "v6-131", "v6-175", "v6-454"])
+@pytest.mark.parametrize("name", ["v5-279", "v5-268", "v6-131", "v6-175", "v6-454"])
 def test_each_window_holds_its_known_count_and_says_release_and_dates(release: Path, name: str) -> None:
     (benchmark,) = load_benchmarks([f"livecodebench:{name}"], None, release)
     assert len(benchmark.problems) == WINDOWS[name].problems == int(name.partition("-")[2])
