@@ -81,3 +81,34 @@ def test_commands_without_a_model_say_what_they_need(terminal: Any, tmp_path: Pa
     assert refused.returncode == 2 and "needs one --benchmark" in refused.stderr
     alone = terminal.xcoder("eval", "--compare", str(tmp_path))
     assert alone.returncode == 2 and "--compare at least twice" in alone.stderr
+
+
+def save_tiny_model(folder: Path) -> None:
+    """A random model of bytes, with a chat template: what it writes is noise, and every part before and after runs."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {name: index for index, name in enumerate(["<pad>", "<end>", *letters])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>")
+    wrapped.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    wrapped.save_pretrained(folder)
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    Qwen2ForCausalLM(
+        Qwen2Config(**shape, num_key_value_heads=1, vocab_size=len(vocabulary), max_position_embeddings=4096)
+    ).save_pretrained(folder)
+
+
+@pytest.mark.slow
+def test_a_model_in_a_folder_is_measured_by_transformers(terminal: Any) -> None:
+    write_release(terminal.folder / "release", (6,))
+    save_tiny_model(terminal.folder / "model")
+    command = ["eval", "--model", "./model", "--benchmark", "livecodebench:v6-175", *OPTIONS, "evaluation.samples=1"]
+    done = terminal.xcoder(*command, "evaluation.k=[1]", "evaluation.sampling.max_new_tokens=4")
+    assert done.returncode == 0, done.stderr
+    (path,) = (terminal.folder / "runs").glob("eval-*/evaluation/base-*/scores.json")
+    entry = json.loads(path.read_text())["benchmarks"]["livecodebench:v6-175"]
+    assert entry["pass_at_1"]["problems"] == 175 and entry["failures"]["none"] == 0
+    assert entry["truncated"] + entry["failures"]["no_code"] >= 175
