@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.problem import Problem, TestCase
@@ -15,7 +16,8 @@ class Benchmark:
     "difficulty"). `description` is the one line that is printed beside every score. `breakdowns` are further groupings,
     as {"month": {problem_id: "2025-02"}}. `test_digests` is given where the tests stay in files: a digest of each
     problem's tests, which were checked when the files were read. `questions` holds, for LiveCodeBench, the official row
-    of each problem without its tests.
+    of each problem without its tests. `files` are those that problems came from, `days` those of the first and the last
+    contest, in ISO format.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Benchmark:
     breakdowns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     test_digests: Mapping[str, str] | None = None
     questions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    days: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         if not self.problems:

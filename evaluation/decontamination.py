@@ -4,36 +4,55 @@ import json
 from pathlib import Path
 from typing import Any
 
+from evaluation.benchmark import Benchmark
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import fingerprint
 
 DECONTAMINATION_FILE = "decontamination.json"
-FIELDS = ("sets", "check", "removed")
 
 
-def decontamination_status(synth_folder: Path | None, benchmark: str) -> dict[str, Any]:
+def decontamination_status(synth_folder: Path | None, benchmark: Benchmark) -> dict[str, Any]:
     """What is known of the data that a model was trained on: {"status", "said", …}.
 
     `synth_folder` is the finished synthesis that the model was trained on, or None where this project did not train
-    it. A synthesis whose rows were checked holds `decontamination.json`: the `sets` that were checked against, the
-    `check`, and how many tasks it `removed`.
+    it. Its `decontamination.json` holds the `check` and the `sets` that were compared, each with its name, the
+    fingerprint of its file (`content`) and the training tasks that it removed. "checked" is a benchmark all of whose
+    files are among the sets, by content, and all of whose contests lie within the days that were compared.
     """
     if synth_folder is None:
-        return {"status": "unknown", "said": "the model was trained elsewhere, on data that is not known here"}
-    if benchmark == "heldout":
+        return _unknown("the model was trained elsewhere, on data that is not known here")
+    if benchmark.name == "heldout":
         return {"status": "held out", "said": "held out of the synthesis that the model was trained on"}
     path = synth_folder / DECONTAMINATION_FILE
     if not path.exists():
-        return {"status": "unknown", "said": f"the training data was not checked: {synth_folder} has no {path.name}"}
+        return _unknown(f"the training data was not checked: {synth_folder} has no {path.name}")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
-    if not isinstance(found, dict) or any(name not in found for name in FIELDS):
-        raise InputError(f"{path} must be a JSON object with {', '.join(FIELDS)}")
-    sets = [str(name) for name in found["sets"]]
-    known = {"sets": sets, "check": found["check"], "removed": found["removed"]}
-    if not {benchmark, benchmark.partition(":")[0]} & set(sets):
-        checked = ", ".join(sets) or "nothing"
-        return {"status": "unknown", "said": f"the training data was checked against {checked}, not this", **known}
-    said = f"the training data was checked ({found['check']}; removed: {found['removed']})"
-    return {"status": "checked", "said": said, **known}
+        check, days = found["check"], found["check"]["window"]
+        sets = {str(item["name"]): (str(item["content"]), int(item["tasks_removed"])) for item in found["sets"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not what synthesis writes of its decontamination: {error!r}") from error
+    # A file is only hashed where its name is among those that were compared.
+    missing = [
+        file.name for file in benchmark.files if file.stem not in sets or sets[file.stem][0] != fingerprint(file)
+    ]
+    if missing or not benchmark.files:
+        return _unknown(
+            f"the training data was checked against {', '.join(sets) or 'nothing'}, not against these files "
+            f"({', '.join(missing) or benchmark.name})"
+        )
+    if benchmark.days is not None and not _covers(days, benchmark.days):
+        return _unknown(f"the training data was checked against problems of {days}, not of all of {benchmark.days}")
+    removed = sum(sets[file.stem][1] for file in benchmark.files)
+    described = ", ".join(f"{name}: {value}" for name, value in check.items())
+    said = f"the training data was checked ({described}); {removed} tasks like these problems were removed"
+    return {"status": "checked", "said": said, "sets": list(sets), "check": check, "removed": removed}
+
+
+def _covers(days: list[str | None], contests: tuple[str, str]) -> bool:
+    first, last = days
+    return (first is None or first <= contests[0]) and (last is None or contests[1] <= last)
+
+
+def _unknown(said: str) -> dict[str, Any]:
+    return {"status": "unknown", "said": said}

@@ -57,6 +57,7 @@ def load_evalplus(path: Path) -> Benchmark:
         tests=tests,
         group=kinds,
         grouping="set",
+        files=(path,),
         description=f"{path.stem}: {len(problems)} problems of {path.name} ({said}), judged by their test programs",
     )
 

@@ -143,6 +143,8 @@ def _benchmark(name: str, paths: Sequence[Path], window: Window | None, said: st
         },
         test_digests=digests,
         questions=questions,
+        files=tuple(dict.fromkeys(place.path for place in places.values())),
+        days=(min(dates), max(dates)),
     )
 
 

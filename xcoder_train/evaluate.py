@@ -67,7 +67,7 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
             recipe.seed,
             settings.prompt or recipe.model.prompt,
             {
-                benchmark.name: decontamination_status(_training_data(recipe, target), benchmark.name)
+                benchmark.name: decontamination_status(_training_data(recipe, target), benchmark)
                 for benchmark in benchmarks
             },
         )
