@@ -104,7 +104,7 @@ def evaluate(
     ] = None,
     break_lock: BreakLock = False,
 ) -> None:
-    """Measure pass@k of a recipe's models, of one --model, or of an official file; or compare finished results."""
+    """Measure pass@k of models or submissions, or compare results."""
     given = [*([recipe] if recipe else []), *(overrides or [])]
     if compared:
         from xcoder_train.results_commands import compare_results
