@@ -109,6 +109,8 @@ def load_result(folder: Path) -> ModelResult:
     if not layout.scores.exists():
         raise InputError(f"{folder} holds no finished evaluation; {layout.scores.name} is missing. Run `xcoder eval`.")
     scores = json.loads(layout.scores.read_text(encoding="utf-8"))
+    if "policy" not in scores:
+        raise InputError(f"{folder} was evaluated by an earlier version, which kept less. Run `xcoder eval` again.")
     return ModelResult(scores["label"], folder, scores, tuple(read_records(layout.counts, ProblemCounts)))
 
 

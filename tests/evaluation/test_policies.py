@@ -12,7 +12,7 @@ from evaluation.config import EvaluationSettings
 from evaluation.evaluate import evaluate_model
 from evaluation.livecodebench import load_livecodebench
 from evaluation.policies import PolicyDifference, count_differences
-from evaluation.results import ModelResult, ResultLayout
+from evaluation.results import ModelResult, ResultLayout, load_result
 from evaluation.tables import print_results
 from reward.config import JudgeSettings
 from xcoder_train.core.errors import InputError
@@ -80,6 +80,12 @@ def test_one_policy_leaves_no_list(replay: Any, rows: Any, write_jsonl: Callable
     assert result.scores["benchmarks"]["bench"]["pass_at_1"]["mean"] == 0.0
     with pytest.raises(InputError, match="begun with policies"):
         evaluate_model(settings, JudgeSettings(), [benchmark], "m", replay({}), tmp_path / "m", 7, "plain")
+
+
+def test_a_result_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scores.json").write_text('{"label": "base", "benchmarks": {}}')
+    with pytest.raises(InputError, match="earlier version"):
+        load_result(tmp_path)
 
 
 def test_a_policy_is_named_once() -> None:
