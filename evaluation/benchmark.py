@@ -1,7 +1,8 @@
 """A benchmark: problems, the tests that judge them, and the group of each problem for breakdowns."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.problem import Problem, TestCase
@@ -12,7 +13,11 @@ class Benchmark:
     """Problems with their labelled tests. `group` maps each problem_id to the label under which it is broken down.
 
     Groups are shown in the order in which `group` first names them; `grouping` says what they are ("depth",
-    "difficulty"). `description` is the one line that is printed beside every score.
+    "difficulty"). `description` is the one line that is printed beside every score. `breakdowns` are further groupings,
+    as {"month": {problem_id: "2025-02"}}. `test_digests` is given where the tests stay in files: a digest of each
+    problem's tests, which were checked when the files were read. `questions` holds, for LiveCodeBench, the official row
+    of each problem without its tests. `files` are those that problems came from, `days` those of the first and the last
+    contest, in ISO format.
     """
 
     name: str
@@ -21,11 +26,16 @@ class Benchmark:
     group: Mapping[str, str]
     grouping: str
     description: str
+    breakdowns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    test_digests: Mapping[str, str] | None = None
+    questions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    days: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         if not self.problems:
             raise InputError(f"benchmark {self.name} holds no problem; expected at least one")
-        for problem in self.problems:
+        for problem in self.problems if self.test_digests is None else ():
             tests = self.tests.get(problem.problem_id, ())
             if not tests or any(test.expected is None for test in tests):
                 raise InputError(

@@ -1,10 +1,14 @@
 """Settings of evaluation: which models on which problems, how often, and how scores are reported."""
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from evaluation.extraction import Extraction
+from reward.config import Policy
 from xcoder_train.core.generation.config import GenerationSettings, SamplingSettings
+from xcoder_train.core.prompt import PromptStyle
 from xcoder_train.core.settings import Settings
 
 
@@ -15,7 +19,24 @@ class EvaluationSettings(Settings):
     """Which stages' models are measured, all on the same problems."""
 
     benchmarks: tuple[str, ...] = ("heldout",)
-    """`heldout` is every evaluation split of the run's synthesis; `file:PATH` a LiveCodeBench JSONL or Parquet file."""
+    """`heldout` is every evaluation split of the run's synthesis; `file:PATH` a LiveCodeBench JSONL or Parquet file;
+    `livecodebench:NAME` a published window, as `livecodebench:v5-279` (NAME alone, as `v5`, prints the list);
+    `evalplus:PATH` HumanEval+ or MBPP+."""
+
+    livecodebench_folder: Path | None = None
+    """Where `test.jsonl`, `test2.jsonl`, … of LiveCodeBench lie; the hub's cache when left out. Where files lie does
+    not make a result another one."""
+
+    prompt: PromptStyle | None = None
+    """How problems are asked, where that differs from `model.prompt`."""
+
+    extraction: Extraction = "last_block"
+    """Which part of a completion is the program: `last_block` is the rule of the rewards, `livecodebench` the official
+    one, `given` the whole text."""
+
+    policies: tuple[Policy, ...] = ()
+    """Verdict policies that are judged side by side, the first one for the scores; `judge.policy` alone when left
+    out. The programs on which they differ are listed."""
 
     samples: int = Field(default=8, ge=1)
     """Completions per problem."""
@@ -31,3 +52,10 @@ class EvaluationSettings(Settings):
 
     maximum_invalid_share: float = Field(default=0.01, ge=0, le=1)
     """Samples excluded because no answer came or the judge's machinery failed, above which a score is refused."""
+
+    @field_validator("policies")
+    @classmethod
+    def _named_once(cls, policies: tuple[Policy, ...]) -> tuple[Policy, ...]:
+        if len(set(policies)) < len(policies):
+            raise ValueError("expected each policy once")
+        return policies

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections import Counter
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,34 +11,48 @@ from typing import Any
 
 from evaluation.benchmark import Benchmark
 from evaluation.config import EvaluationSettings
+from evaluation.evalplus import STYLE, load_evalplus
+from evaluation.extraction import extractor
 from evaluation.heldout import load_heldout
-from evaluation.judging import FAILURES, SampleVerdict, judge_samples
-from evaluation.livecodebench import load_livecodebench
+from evaluation.interchange import write_official_files
+from evaluation.judging import SampleVerdict, judge_samples
+from evaluation.livecodebench import load_livecodebench, load_window
+from evaluation.policies import write_differences
 from evaluation.results import ModelResult, ResultLayout, load_result
-from evaluation.samples import Sample, sample_completions
-from evaluation.scores import Estimate, ProblemCounts, estimate_difference, estimate_pass_at_k
+from evaluation.samples import sample_completions
+from evaluation.score_file import count_verdicts, describe_difference, make_scores
+from evaluation.scores import ProblemCounts, estimate_difference
 from reward.config import JudgeSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json
 from xcoder_train.core.generation.request import Generator
-from xcoder_train.core.problem import Problem
+from xcoder_train.core.problem import Problem, TestCase
 from xcoder_train.core.prompt import PromptStyle
 from xcoder_train.core.records import read_records, write_records
 from xcoder_train.core.seeds import derive_seed
 
+BENCHMARK_FORMS = "`heldout`, `livecodebench:NAME`, `file:PATH` (LiveCodeBench's format), `evalplus:PATH`"
 
-def load_benchmarks(names: Sequence[str], synth_folder: Path | None) -> list[Benchmark]:
-    """The benchmarks that `evaluation.benchmarks` names: `heldout` of a finished synthesis, or `file:PATH`."""
+
+def load_benchmarks(
+    names: Sequence[str], synth_folder: Path | None, livecodebench_folder: Path | None = None
+) -> list[Benchmark]:
+    """The benchmarks that `evaluation.benchmarks` names. Raises InputError for a name that means none."""
     benchmarks = []
     for name in names:
+        kind, _, rest = name.partition(":")
         if name == "heldout":
             if synth_folder is None:
                 raise InputError("the benchmark `heldout` needs a finished synthesis; add `synth:` or `inputs: synth`")
             benchmarks.append(load_heldout(synth_folder))
-        elif name.startswith("file:"):
-            benchmarks.append(load_livecodebench(Path(name.removeprefix("file:")).expanduser()))
+        elif kind == "file" and rest:
+            benchmarks.append(load_livecodebench(Path(rest).expanduser()))
+        elif kind == "livecodebench":
+            benchmarks.append(load_window(rest, livecodebench_folder))
+        elif kind == "evalplus" and rest:
+            benchmarks.append(load_evalplus(Path(rest).expanduser()))
         else:
-            raise InputError(f"evaluation.benchmarks: {name!r} is neither `heldout` nor `file:PATH`")
+            raise InputError(f"evaluation.benchmarks: {name!r} is none of {BENCHMARK_FORMS}")
     return benchmarks
 
 
@@ -51,17 +65,22 @@ def evaluate_model(
     folder: Path,
     seed: int,
     prompt_style: PromptStyle,
+    decontamination: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> ModelResult:
     """Sample, judge and score one model; leaves the files of `ResultLayout` in `folder` and goes on from what is there.
 
-    Raises `InputError` where `folder` was begun for something else, `InfrastructureError` where too many samples have
-    no verdict.
+    `decontamination` maps a benchmark to what `decontamination_status` says of the model's training data. Raises
+    `InputError` where `folder` was begun for something else, `InfrastructureError` where too many samples have no
+    verdict.
     """
     if max(settings.k) > settings.samples:
         raise InputError(f"pass@{max(settings.k)} needs at least as many samples per problem, found {settings.samples}")
     layout = ResultLayout(folder)
-    problems = _all_problems(benchmarks)
-    _hold_to_plan(layout, settings, judge_settings, benchmarks, label, seed, prompt_style)
+    problems = all_problems(benchmarks)
+    policies = settings.policies or (judge_settings.policy,)
+    if "livecodebench" in policies and any(problem.style == STYLE for problem in problems.values()):
+        raise InputError("HumanEval+ and MBPP+ are judged by their test programs under the policy `faithful` alone")
+    hold_to_plan(layout, settings, policies, benchmarks, label, seed, prompt_style)
     if not layout.problems.exists():
         write_records(layout.problems, Problem, problems.values(), ("problem_id",))
     with _Stopwatch(layout.timings, "sampling"):
@@ -75,20 +94,47 @@ def evaluate_model(
             prompt_style,
             settings.maximum_invalid_share,
         )
+    return judge_and_score(settings, judge_settings, benchmarks, label, folder, seed, decontamination or {})
+
+
+def judge_and_score(
+    settings: EvaluationSettings,
+    judge_settings: JudgeSettings,
+    benchmarks: Sequence[Benchmark],
+    label: str,
+    folder: Path,
+    seed: int,
+    decontamination: Mapping[str, Mapping[str, Any]],
+) -> ModelResult:
+    """The half of `evaluate_model` that needs no model: verdicts on the samples in `folder`, scores, official files."""
+    layout = ResultLayout(folder)
+    policies = settings.policies or (judge_settings.policy,)
+    tables: dict[str, Path] = {policies[0]: layout.verdicts}
+    tables |= {policy: layout.verdicts_under(policy) for policy in policies[1:]}
+    extract = extractor(settings.extraction)
+    # Tests may lie in files of gigabytes: they are looked up, never gathered.
+    tests: Mapping[str, tuple[TestCase, ...]] = ChainMap(*(b.tests for b in benchmarks))  # type: ignore[arg-type]
     with _Stopwatch(layout.timings, "judging"):
-        tests = {problem_id: cases for benchmark in benchmarks for problem_id, cases in benchmark.tests.items()}
-        judge_samples(
-            layout.samples,
-            layout.verdicts,
-            layout.tiers,
-            problems,
-            tests,
-            judge_settings,
-            settings.maximum_invalid_share,
-        )
-    counts = _count(benchmarks, read_records(layout.verdicts, SampleVerdict))
+        for policy, table in tables.items():
+            judge_samples(
+                layout.samples,
+                table,
+                layout.tiers,
+                all_problems(benchmarks),
+                tests,
+                judge_settings.model_copy(update={"policy": policy}),
+                settings.maximum_invalid_share,
+                extract,
+            )
+    if len(policies) > 1:
+        first, second = tables.items()
+        write_differences(layout.samples, first, second, layout.policy_differences, extract)
+    counts = count_verdicts(benchmarks, read_records(layout.verdicts, SampleVerdict))
     write_records(layout.counts, ProblemCounts, counts, ("problem_id",))
-    write_json(layout.scores, _score(settings, benchmarks, label, counts, layout, seed))
+    for benchmark in benchmarks:
+        if benchmark.questions:
+            write_official_files(layout, benchmark, settings, extract)
+    write_json(layout.scores, make_scores(settings, benchmarks, label, tables, layout, seed, decontamination))
     return load_result(folder)
 
 
@@ -117,8 +163,8 @@ def compare(results: Mapping[str, ModelResult]) -> dict[str, Any]:
                     )
                     for group in (None, *benchmark["groups"])
                 }
-                entry = _difference(estimates.pop(None))
-                entry[f"by_{benchmark['grouping']}"] = {str(g): _difference(e) for g, e in estimates.items()}
+                entry = describe_difference(estimates.pop(None))
+                entry[f"by_{benchmark['grouping']}"] = {str(g): describe_difference(e) for g, e in estimates.items()}
                 per_benchmark[name][f"pass_at_{k}"] = entry
         differences[f"{after.label} - {before.label}"] = per_benchmark
     return differences
@@ -143,7 +189,7 @@ def summarise(results: Mapping[str, ModelResult]) -> dict[str, Any]:
     return summary
 
 
-def _all_problems(benchmarks: Sequence[Benchmark]) -> dict[str, Problem]:
+def all_problems(benchmarks: Sequence[Benchmark]) -> dict[str, Problem]:
     """The problems of all benchmarks by problem_id; what two of them share would be counted twice."""
     home: dict[str, str] = {}
     problems: dict[str, Problem] = {}
@@ -160,14 +206,14 @@ def _all_problems(benchmarks: Sequence[Benchmark]) -> dict[str, Problem]:
             home[problem.problem_id] = benchmark.name
             problems[problem.problem_id] = problem
     if not problems:
-        raise InputError("evaluation.benchmarks is empty; expected `heldout` or `file:PATH`")
+        raise InputError(f"evaluation.benchmarks is empty; expected {BENCHMARK_FORMS}")
     return problems
 
 
-def _hold_to_plan(
+def hold_to_plan(
     layout: ResultLayout,
     settings: EvaluationSettings,
-    judge_settings: JudgeSettings,
+    policies: Sequence[str],
     benchmarks: Sequence[Benchmark],
     label: str,
     seed: int,
@@ -180,7 +226,8 @@ def _hold_to_plan(
         "samples": settings.samples,
         "sampling": settings.sampling.model_dump(mode="json"),
         "prompt": prompt_style,
-        "judge_policy": judge_settings.policy,
+        "extraction": settings.extraction,
+        "policies": list(policies),
         "benchmarks": {benchmark.name: _fingerprint(benchmark) for benchmark in benchmarks},
     }
     if not layout.plan.exists():
@@ -201,106 +248,12 @@ def _fingerprint(benchmark: Benchmark) -> str:
     digest = hashlib.sha256()
     for problem in sorted(benchmark.problems, key=lambda problem: problem.problem_id):
         digest.update(repr(problem).encode())
+        if benchmark.test_digests is not None:
+            digest.update(benchmark.test_digests[problem.problem_id].encode())
+            continue
         for case in benchmark.tests[problem.problem_id]:
             digest.update(repr((case.input, case.expected)).encode())
     return digest.hexdigest()[:16]
-
-
-def _count(benchmarks: Sequence[Benchmark], verdicts: Any) -> list[ProblemCounts]:
-    """Valid, correct and invalid samples of each problem."""
-    failures: dict[str, Counter[str]] = {}
-    for verdict in verdicts:
-        failures.setdefault(verdict.problem_id, Counter())[verdict.failure] += 1
-    return [
-        ProblemCounts(
-            problem_id=problem.problem_id,
-            benchmark=benchmark.name,
-            group=benchmark.group[problem.problem_id],
-            samples=seen.total() - seen["invalid"],
-            correct=seen["none"],
-            invalid=seen["invalid"],
-        )
-        for benchmark in benchmarks
-        for problem in benchmark.problems
-        for seen in (failures[problem.problem_id],)
-    ]
-
-
-def _score(
-    settings: EvaluationSettings,
-    benchmarks: Sequence[Benchmark],
-    label: str,
-    counts: Sequence[ProblemCounts],
-    layout: ResultLayout,
-    seed: int,
-) -> dict[str, Any]:
-    """What scores.json holds."""
-    benchmark_of = {count.problem_id: count.benchmark for count in counts}
-    failures = {benchmark.name: Counter[str]() for benchmark in benchmarks}
-    prompt_tokens, completion_tokens, truncated = Counter[str](), Counter[str](), Counter[str]()
-    for verdict in read_records(layout.verdicts, SampleVerdict):
-        failures[benchmark_of[verdict.problem_id]][verdict.failure] += 1
-    for sample in read_records(layout.samples, Sample):
-        prompt_tokens[benchmark_of[sample.problem_id]] += sample.prompt_tokens
-        completion_tokens[benchmark_of[sample.problem_id]] += sample.completion_tokens
-        truncated[benchmark_of[sample.problem_id]] += sample.finish_reason == "length"
-    scores: dict[str, Any] = {
-        "label": label,
-        "seed": seed,
-        "samples_per_problem": settings.samples,
-        "k": list(settings.k),
-        "bootstrap": settings.bootstrap,
-        "sampling": settings.sampling.model_dump(mode="json"),
-        "benchmarks": {},
-    }
-    for benchmark in benchmarks:
-        mine = [count for count in counts if count.benchmark == benchmark.name]
-        entry: dict[str, Any] = {
-            "description": benchmark.description,
-            "grouping": benchmark.grouping,
-            "groups": benchmark.groups,
-            "failures": {name: failures[benchmark.name][name] for name in (*FAILURES.values(), "truncated")},
-            "invalid": sum(count.invalid for count in mine),
-            "prompt_tokens": prompt_tokens[benchmark.name],
-            "completion_tokens": completion_tokens[benchmark.name],
-            "truncated": truncated[benchmark.name],
-        }
-        for k in settings.k:
-            bootstrap_seed = derive_seed(seed, "bootstrap", benchmark.name, k)
-            estimates = {
-                group: estimate_pass_at_k(
-                    [count for count in mine if group in (None, count.group)], k, settings.bootstrap, bootstrap_seed
-                )
-                for group in (None, *benchmark.groups)
-            }
-            score = _mean(estimates.pop(None))
-            score[f"by_{benchmark.grouping}"] = {str(group): _mean(e) for group, e in estimates.items()}
-            entry[f"pass_at_{k}"] = score
-        scores["benchmarks"][benchmark.name] = entry
-    return scores
-
-
-def _mean(estimate: Estimate) -> dict[str, Any]:
-    return {
-        "mean": estimate.mean,
-        "ci95": _interval(estimate),
-        "problems": estimate.problems,
-        "samples": estimate.samples,
-        "left_out": estimate.left_out,
-    }
-
-
-def _difference(estimate: Estimate) -> dict[str, Any]:
-    return {
-        "difference": estimate.mean,
-        "ci95": _interval(estimate),
-        "problems": estimate.problems,
-        "left_out": estimate.left_out,
-    }
-
-
-def _interval(estimate: Estimate) -> list[float] | None:
-    return None if estimate.low is None or estimate.high is None else [estimate.low, estimate.high]
 
 
 class _Stopwatch:

@@ -1,12 +1,13 @@
 """Verdicts on a model's samples: each distinct program of a problem is judged once, and every failure has a name."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+from evaluation.evalplus import program_under_test
 from evaluation.samples import KEY, Sample
 from reward.checker import read_checker
 from reward.config import JudgeSettings
@@ -64,10 +65,12 @@ def judge_samples(
     tests: Mapping[str, tuple[TestCase, ...]],
     settings: JudgeSettings,
     maximum_invalid_share: float,
+    extract: Callable[[str], str | None] = extract_code,
 ) -> None:
     """Leave a verdict on every sample of the table `samples_path` in the table at `path`.
 
-    `tiers_path` is a JSON list of the isolation tiers that the judge had while it worked on this table.
+    `extract` gives the program of a completion, None where there is none. `tiers_path` is a JSON list of the isolation
+    tiers that the judge had while it worked on this table.
     Verdicts are kept one by one, so a killed run goes on. Raises `InfrastructureError` as soon as more than
     `maximum_invalid_share` of all samples are invalid; these are judged again by the next run, the others are kept.
     """
@@ -85,7 +88,8 @@ def judge_samples(
         before = json.loads(tiers_path.read_text(encoding="utf-8")) if tiers_path.exists() else []
         write_json(tiers_path, sorted({*before, judge.tier}))
         judgements = judge.judge(
-            _submissions(samples_path, problems, tests, store, done, asked, progress), stop_at_first_failure=True
+            _submissions(samples_path, problems, tests, store, done, asked, progress, extract),
+            stop_at_first_failure=True,
         )
         for judgement in judgements:
             rows = asked.pop(judgement.id).rows(judgement)
@@ -117,6 +121,7 @@ def _submissions(
     done: Mapping[tuple[str, int], SampleVerdict],
     asked: dict[str, _Program],
     progress: Progress,
+    extract: Callable[[str], str | None],
 ) -> Iterator[Submission]:
     """What has no verdict yet, one problem in memory at a time; `asked` learns which samples each submission is for.
 
@@ -131,7 +136,7 @@ def _submissions(
                     store.append(_verdict_row(sample, UNANSWERED, 0, len(cases)))
                     progress.advance()
             else:
-                programs.setdefault(extract_code(sample.completion), []).append(sample)
+                programs.setdefault(extract(sample.completion), []).append(sample)
         for code, samples in programs.items():
             left = tuple(sample for sample in samples if (problem_id, sample.sample_index) not in done)
             known = next((row for sample in samples if (row := done.get((problem_id, sample.sample_index)))), None)
@@ -148,7 +153,7 @@ def _submissions(
                 asked[submission_id] = _Program(left)
                 yield Submission(
                     id=submission_id,
-                    code=code,
+                    code=program_under_test(problems[problem_id], code),
                     inputs=tuple(case.input for case in cases),
                     expected=tuple(case.expected for case in cases),
                     function_name=problems[problem_id].function_name,

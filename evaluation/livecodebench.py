@@ -1,21 +1,26 @@
-"""Problems from a local file in LiveCodeBench's format (JSONL or Parquet), every row checked.
+"""Problems in LiveCodeBench's format (JSONL or Parquet): a local file, or a published window of the releases.
+
+Files are streamed, and the tests stay in them until a problem is judged (`FileTests`).
 
 Private tests may come as base64(zlib(pickle(JSON text))). Unpickling what a file holds would run what its author
 likes, so the unpickler here refuses everything but one string.
 """
 
 import base64
+import hashlib
 import io
 import json
 import pickle
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from evaluation.benchmark import Benchmark
+from evaluation.row_files import RowPlace, read_row, read_rows
+from evaluation.windows import Window, find_window, window_files
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.problem import IoKind, Limits, Origin, Problem, TestCase, problem_id
 
@@ -30,44 +35,134 @@ FIELDS = (
     "private_test_cases",
     "metadata",
 )
+QUESTION_FIELDS = (
+    "question_title",
+    "question_content",
+    "platform",
+    "question_id",
+    "contest_id",
+    "contest_date",
+    "starter_code",
+    "difficulty",
+)
+"""What official result files repeat of each problem, in their order."""
 DIFFICULTIES = ("easy", "medium", "hard")
 # The official checker allows six seconds per test and sets no memory limit; 2 GiB is above what honest programs need.
 LIMITS = Limits(seconds=6.0, memory_mib=2048)
 
 
 def load_livecodebench(path: Path) -> Benchmark:
-    """Every row of the file as one problem, tests public then private, grouped by difficulty.
+    """Every row of one file as a problem, tests public then private, grouped by difficulty.
 
     Raises InputError, with file, row (from 1) and field, for anything that is not LiveCodeBench's format.
     """
-    found: list[tuple[Problem, tuple[TestCase, ...], datetime]] = []
-    row_of: dict[str, int] = {}
-    for number, row in _rows(path):
-        problem, tests, date = _read_row(row, f"{path}, row {number}")
-        if problem.problem_id in row_of:
-            first = row_of[problem.problem_id]
-            raise InputError(f"{path}, row {number}: the same problem as row {first}; remove one of them")
-        row_of[problem.problem_id] = number
-        found.append((problem, tests, date))
+    return _benchmark(path.stem, [path], None, f"all of {path.name}")
+
+
+def load_window(name: str, folder: Path | None) -> Benchmark:
+    """The problems of a published window (`windows.WINDOWS`), from a local folder or the hub's cache.
+
+    Raises InputError for an unknown name, a missing file, or a count other than the known one.
+    """
+    window = find_window(name)
+    paths = window_files(window, folder)
+    benchmark = _benchmark(f"livecodebench:{name}", paths, window, window.described)
+    if len(benchmark.problems) != window.problems:
+        raise InputError(
+            f"livecodebench:{name} is known to hold {window.problems} problems, and {len(benchmark.problems)} were "
+            f"found in {', '.join(map(str, paths))}: another version of the files, whose scores could not be compared "
+            "with published ones. Get the files again, or name them as file:PATH."
+        )
+    return benchmark
+
+
+class FileTests(Mapping[str, tuple[TestCase, ...]]):
+    """The tests of each problem, read from its row whenever they are asked for; only the last ones are kept."""
+
+    def __init__(self, places: Mapping[str, RowPlace]) -> None:
+        self._places = places
+        self._last: tuple[str, tuple[TestCase, ...]] | None = None
+
+    def __getitem__(self, problem_id: str) -> tuple[TestCase, ...]:
+        if self._last is None or self._last[0] != problem_id:
+            place = self._places[problem_id]
+            problem, tests, _ = _read_row(read_row(place), str(place))
+            if problem.problem_id != problem_id:
+                raise InputError(f"{place} is another problem than before: the file was changed while it was in use")
+            self._last = problem_id, tests
+        return self._last[1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _benchmark(name: str, paths: Sequence[Path], window: Window | None, said: str) -> Benchmark:
+    found: list[tuple[Problem, datetime]] = []
+    places: dict[str, RowPlace] = {}
+    digests: dict[str, str] = {}
+    questions: dict[str, Mapping[str, str]] = {}
+    for path in paths:
+        for place, row in read_rows(path, "a JSONL or Parquet file in LiveCodeBench's format"):
+            if window is not None and not window.holds(_moment(row, str(place))):
+                continue
+            problem, tests, date = _read_row(row, str(place))
+            identity = problem.problem_id
+            if identity in places:
+                first = places[identity]
+                same = f"row {first.number}" if first.path == path else str(first)
+                raise InputError(f"{place}: the same problem as {same}; remove one of them")
+            places[identity], digests[identity] = place, _digest(tests)
+            questions[identity] = {field: _shown(row.get(field)) for field in QUESTION_FIELDS}
+            found.append((problem, date))
     if not found:
-        raise InputError(f"{path} holds no row; expected one problem per row in LiveCodeBench's format")
+        raise InputError(
+            f"{', '.join(map(str, paths))} holds no row that is asked for; expected one problem per row in "
+            "LiveCodeBench's format"
+        )
     found.sort(key=lambda item: (DIFFICULTIES.index(item[0].difficulty or ""), item[0].source))
-    problems = [problem for problem, _, _ in found]
-    dates = [date.date().isoformat() for _, _, date in found]
+    problems = [problem for problem, _ in found]
+    dates = [date.date().isoformat() for _, date in found]
     counts = Counter(problem.difficulty for problem in problems)
     return Benchmark(
-        name=path.stem,
+        name=name,
         problems=problems,
-        tests={problem.problem_id: tests for problem, tests, _ in found},
+        tests=FileTests(places),
         group={problem.problem_id: problem.difficulty or "" for problem in problems},
         grouping="difficulty",
         description=(
-            f"{len(problems)} problems of {path.name}, contests {min(dates)} to {max(dates)} "
-            f"({', '.join(f'{name}: {n}' for name, n in counts.items())}; "
-            f"{sum(problem.io == 'function' for problem in problems)} function problems); "
-            "not checked against any training data"
+            f"{name}: {len(problems)} problems ({said}), contests {min(dates)} to {max(dates)} "
+            f"({', '.join(f'{difficulty}: {n}' for difficulty, n in counts.items())}; "
+            f"{sum(problem.io == 'function' for problem in problems)} function problems)"
         ),
+        breakdowns={
+            "platform": {problem.problem_id: problem.style for problem in problems},
+            "month": {problem.problem_id: f"{date:%Y-%m}" for problem, date in found},
+        },
+        test_digests=digests,
+        questions=questions,
+        files=tuple(dict.fromkeys(place.path for place in places.values())),
+        days=(min(dates), max(dates)),
     )
+
+
+def _moment(row: dict[str, Any], where: str) -> datetime:
+    if "contest_date" not in row:
+        raise InputError(f"{where}: the field 'contest_date' is missing")
+    return _date(row["contest_date"], where)
+
+
+def _digest(tests: Sequence[TestCase]) -> str:
+    digest = hashlib.sha256()
+    for case in tests:
+        digest.update(repr((case.input, case.expected)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _shown(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value or "")
 
 
 class StringUnpickler(pickle.Unpickler):
@@ -78,37 +173,6 @@ class StringUnpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any, /) -> Any:
         raise pickle.UnpicklingError("it refers to an object outside itself")
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; expected a JSONL or Parquet file in LiveCodeBench's format")
-    if path.suffix == ".parquet":
-        yield from _parquet_rows(path)
-        return
-    with open(path, encoding="utf-8") as lines:
-        try:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield number, _json(line, f"{path}, row {number}", "the line", dict)
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path} is not UTF-8 text: {error}; expected JSONL or a .parquet file") from error
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file: {error}") from error
-    number = 0
-    with table:
-        for batch in table.iter_batches(batch_size=64):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
 
 
 def _read_row(row: dict[str, Any], where: str) -> tuple[Problem, tuple[TestCase, ...], datetime]:

@@ -41,6 +41,20 @@ class ResultLayout:
         """`SampleVerdict` records, by (problem_id, sample_index)."""
         return self.folder / "verdicts.parquet"
 
+    def verdicts_under(self, policy: str) -> Path:
+        """`SampleVerdict` records of a further policy, by (problem_id, sample_index)."""
+        return self.folder / f"verdicts-{policy}.parquet"
+
+    @property
+    def policy_differences(self) -> Path:
+        """`PolicyDifference` records by (problem_id, sample_index), where two policies were asked for."""
+        return self.folder / "policy_differences.parquet"
+
+    @property
+    def official(self) -> Path:
+        """Folder of LiveCodeBench's own result files, one folder per benchmark."""
+        return self.folder / "official"
+
     @property
     def counts(self) -> Path:
         """`ProblemCounts` records, by problem_id."""
@@ -95,6 +109,8 @@ def load_result(folder: Path) -> ModelResult:
     if not layout.scores.exists():
         raise InputError(f"{folder} holds no finished evaluation; {layout.scores.name} is missing. Run `xcoder eval`.")
     scores = json.loads(layout.scores.read_text(encoding="utf-8"))
+    if "policy" not in scores:
+        raise InputError(f"{folder} was evaluated by an earlier version, which kept less. Run `xcoder eval` again.")
     return ModelResult(scores["label"], folder, scores, tuple(read_records(layout.counts, ProblemCounts)))
 
 

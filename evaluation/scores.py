@@ -114,6 +114,28 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def ratio_interval(right: numpy.ndarray, samples: numpy.ndarray, resamples: int, seed: int) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of sum(right) / sum(samples), both of shape (problems,).
+
+    Problems are resampled with all of their samples. Problems without a sample say nothing and are left out first; a
+    ratio that no resample can move gets the exact bound of `bootstrap_interval`.
+    """
+    seen = samples > 0
+    right, samples = right[seen], samples[seen]
+    if numpy.ptp(right / samples) < 1e-12:
+        return bootstrap_interval(right / samples, (0.0, 1.0), resamples, seed)
+    generator = numpy.random.default_rng(seed)
+    at_once = max(1, CHUNK // len(samples))
+    ratios = numpy.empty(resamples)
+    for start in range(0, resamples, at_once):
+        size = min(at_once, resamples - start)
+        drawn = generator.integers(len(samples), size=(size, len(samples)))
+        ratios[start : start + size] = right[drawn].sum(1) / samples[drawn].sum(1)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = numpy.quantile(ratios, [tail, 1 - tail])
+    return float(low), float(high)
+
+
 def _estimate(
     values: numpy.ndarray,
     bounds: tuple[float, float],

@@ -53,8 +53,11 @@ def print_results(results: Mapping[str, ModelResult], differences: Mapping[str, 
     from rich.table import Table as RichTable
 
     console = Console()
-    for benchmark in next(iter(results.values())).scores["benchmarks"].values():
+    for name, benchmark in next(iter(results.values())).scores["benchmarks"].items():
         console.print(benchmark["description"], style="dim", markup=False)
+        for label, result in results.items():
+            for line, is_loud in remarks(label, result, name):
+                console.print(line, style="bold red" if is_loud else "dim", markup=False)
     scores = range(2, 2 + len(results))
     gains = range(2 + len(results), 2 + len(results) + len(differences))
     for table in score_tables(results, differences):
@@ -67,6 +70,26 @@ def print_results(results: Mapping[str, ModelResult], differences: Mapping[str, 
             for row in table.rows:
                 shown.add_row(*(row[place] for place in (0, 1, *columns)))
             console.print(shown)
+
+
+def remarks(label: str, result: ModelResult, benchmark: str) -> list[tuple[str, bool]]:
+    """What must be read beside a model's score on a benchmark, and whether it is a warning."""
+    entry = result.scores["benchmarks"][benchmark]
+    average, status = entry["average_over_runs"], entry["decontamination"]
+    said = []
+    if average["mean"] is not None:
+        spread = "one run" if average["std"] is None else f"± {100 * average['std']:.1f} (standard deviation over runs)"
+        said.append((f"{label}: avg@{average['n']} {100 * average['mean']:.1f} % {spread}", False))
+    told = f"{label}: policy {result.scores['policy']}, extraction {result.scores['extraction']}"
+    said.append((told, False))
+    differences = result.scores.get("policy_differences")
+    if differences is not None:
+        counted = ", ".join(f"{verdicts}: {n}" for verdicts, n in differences["verdicts"].items()) or "none"
+        count = f"{differences['programs']} programs ({differences['samples']} samples)"
+        said.append((f"{label}: the policies differ on {count} of all benchmarks; {counted}", False))
+    is_unknown = status["status"] == "unknown"
+    heading = "DECONTAMINATION UNKNOWN" if is_unknown else "decontamination"
+    return [*said, (f"{label}: {heading}: {status['said']}", is_unknown)]
 
 
 def to_markdown(table: Table) -> str:

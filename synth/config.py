@@ -267,7 +267,7 @@ class SynthSettings(Settings):
     """What `xcoder plan` reckons with; shapes nothing."""
 
     push_to: PushSettings | None = None
-    """Where `xcoder push` publishes the datasets; shapes nothing."""
+    """Where `xcoder push-data` publishes the datasets; shapes nothing."""
 
     executor: Literal["local", "ray"] | None = None
     """Where candidates are executed; as `judge.executor` says when left out. The datasets are the same bytes."""

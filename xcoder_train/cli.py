@@ -63,8 +63,8 @@ def synth(recipe: RecipePath, overrides: Overrides = None, break_lock: BreakLock
     _run(recipe, overrides, "synth", break_lock)
 
 
-@app.command()
-def push(recipe: RecipePath, overrides: Overrides = None) -> None:
+@app.command(name="push-data")
+def push_data(recipe: RecipePath, overrides: Overrides = None) -> None:
     """Publish the finished datasets on the hub that synth.push_to names."""
     from xcoder_train.push import push_recipe
 
@@ -94,14 +94,39 @@ def evaluate(
         str | None, typer.Option(help="Measure this model, a folder or a name, without a recipe.", show_default=False)
     ] = None,
     benchmark: Annotated[
-        list[str] | None, typer.Option(help="With --model, and as often as wanted: file:PATH.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            help="With --model, as often as wanted: livecodebench:v5-279, file:PATH or evalplus:PATH.",
+            show_default=False,
+        ),
     ] = None,
     server: Annotated[
         str | None, typer.Option(help="With --model: the URL of an OpenAI-compatible server.", show_default=False)
     ] = None,
+    rejudge: Annotated[
+        Path | None,
+        typer.Option(help="Judge an official LiveCodeBench file on one --benchmark again.", show_default=False),
+    ] = None,
+    compared: Annotated[
+        list[Path] | None,
+        typer.Option("--compare", help="Twice or more: folders of finished results, compared pair by pair."),
+    ] = None,
     break_lock: BreakLock = False,
 ) -> None:
-    """Measure pass@k of a recipe's models, or of one --model."""
+    """Measure pass@k of models or submissions, or compare results."""
+    given = [*([recipe] if recipe else []), *(overrides or [])]
+    if compared:
+        from xcoder_train.results_commands import compare_results
+
+        compare_results(compared)
+        return
+    if rejudge is not None:
+        if model or server or len(benchmark or []) != 1 or not all("=" in text for text in given):
+            raise typer.BadParameter("--rejudge FILE takes the place of a RECIPE and needs one --benchmark")
+        from xcoder_train.results_commands import rejudge_file
+
+        rejudge_file(rejudge, (benchmark or [""])[0], given)
+        return
     if model is None:
         if recipe is None or benchmark or server:
             raise typer.BadParameter("expected a RECIPE, or --model M --benchmark file:PATH [--server URL]")
@@ -112,7 +137,7 @@ def evaluate(
     from xcoder_train.evaluation_recipe import evaluation_recipe
 
     with evaluation_recipe(model, benchmark, server) as path:
-        _run(path, [*([recipe] if recipe else []), *(overrides or [])], "evaluation", break_lock)
+        _run(path, given, "evaluation", break_lock)
 
 
 @app.command()
@@ -154,8 +179,8 @@ def slurm(
     print(slurm_script(recipe, overrides or [], time=time, partition=partition, account=account), end="")
 
 
-@app.command()
-def push(
+@app.command(name="push-model")
+def push_model_of(
     recipe: RecipePath,
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository on the hub.", show_default=False)],
     overrides: Overrides = None,

@@ -6,17 +6,20 @@ Each model has a result of its own, so that a changed GRPO measures its model al
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from evaluation.benchmark import Benchmark
+from evaluation.breakdown_tables import breakdowns_markdown
 from evaluation.config import EvaluationSettings
+from evaluation.decontamination import decontamination_status
 from evaluation.evaluate import compare, evaluate_model, load_benchmarks, summarise
 from evaluation.results import ModelResult, load_result
 from evaluation.tables import print_results
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import write_json
+from xcoder_train.core.files import write_json, write_text
 from xcoder_train.core.generation.openai_backend import OpenAIGenerator
 from xcoder_train.core.generation.request import Generator
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
@@ -25,7 +28,7 @@ from xcoder_train.core.stage import RESULT_FILE, StageContext
 from xcoder_train.model import load_model, load_tokenizer
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
-from xcoder_train.results import EvaluationTarget, evaluation_targets
+from xcoder_train.results import EvaluationTarget, evaluation_targets, stage_folder
 from xcoder_train.run import run_stage
 from xcoder_train.run_folder import update_summary
 from xcoder_train.wandb_run import track_results
@@ -36,7 +39,8 @@ GENERATION_FILE = "generation.json"
 def work(recipe: Recipe, context: StageContext) -> None:
     """Measure every model of the recipe that is not measured yet, compare them, and write the run's headline."""
     quiet_libraries()
-    benchmarks = load_benchmarks(present(recipe.evaluation).benchmarks, context.inputs.get("synth"))
+    settings = present(recipe.evaluation)
+    benchmarks = load_benchmarks(settings.benchmarks, context.inputs.get("synth"), settings.livecodebench_folder)
     targets = evaluation_targets(recipe, recipe.run_folder)
     for target in targets:
         if not target.is_whole:
@@ -44,6 +48,7 @@ def work(recipe: Recipe, context: StageContext) -> None:
     results = {target.label: load_result(target.folder) for target in targets}
     differences = compare(results)
     write_json(context.folder / "differences.json", differences)
+    write_text(context.folder / "breakdowns.md", breakdowns_markdown(results))
     update_summary(recipe.run_folder, **summarise(results), differences=differences)
     print_results(results, differences)
     track_results(recipe.tracking, context, recipe.model_dump(mode="json"), results)
@@ -62,10 +67,22 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
             generator,
             target.folder,
             recipe.seed,
-            recipe.model.prompt,
+            settings.prompt or recipe.model.prompt,
+            {
+                benchmark.name: decontamination_status(_training_data(recipe, target), benchmark)
+                for benchmark in benchmarks
+            },
         )
         write_json(target.folder / GENERATION_FILE, describe_generation(settings, generator, result))
     write_json(target.folder / RESULT_FILE, {"stage": "evaluation", "key": target.key, "label": result.label})
+
+
+def _training_data(recipe: Recipe, target: EvaluationTarget) -> Path | None:
+    """The synthesis that the target was trained on, or None for a model from elsewhere."""
+    if target.label == "base" and recipe.model.init is None:
+        return None
+    has_synthesis = recipe.synth is not None or recipe.inputs.synth is not None
+    return stage_folder(recipe, "synth") if has_synthesis else None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`xcoder push`: a finished model with its card, to the Hugging Face hub. No stage uploads by itself."""
+"""`xcoder push-model`: a finished model with its card, to the Hugging Face hub. No stage uploads by itself."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`xcoder push RECIPE`: the datasets of the recipe's finished synthesis go to the hub that it names."""
+"""`xcoder push-data RECIPE`: the datasets of the recipe's finished synthesis go to the hub that it names."""
 
 from collections.abc import Sequence
 from pathlib import Path

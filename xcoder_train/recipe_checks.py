@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evaluation.windows import find_window, window_files
 from synth.config import uses_of
 from synth.features.config import feature_file
 from synth.published.files import local_files
@@ -185,12 +186,24 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
             "evaluation.generation.openai.model",
         )
     for index, benchmark in enumerate(settings.benchmarks):
-        if benchmark != "heldout" and not benchmark.startswith("file:"):
-            yield Conflict(
-                (("evaluation", "benchmarks", index),), "expected `heldout` or `file:PATH` of a LiveCodeBench file"
-            )
-        elif benchmark.startswith("file:") and not Path(benchmark.removeprefix("file:")).is_file():
-            yield Conflict((("evaluation", "benchmarks", index),), "there is no such file")
+        mistake = _benchmark_mistake(benchmark, settings.livecodebench_folder)
+        if mistake is not None:
+            yield Conflict((("evaluation", "benchmarks", index),), mistake)
+
+
+def _benchmark_mistake(benchmark: str, livecodebench_folder: Path | None) -> str | None:
+    kind, _, rest = benchmark.partition(":")
+    if benchmark == "heldout":
+        return None
+    if kind == "livecodebench":
+        try:
+            window_files(find_window(rest), livecodebench_folder)
+        except InputError as error:
+            return str(error)
+        return None
+    if kind not in ("file", "evalplus") or not rest:
+        return "expected `heldout`, `livecodebench:NAME`, `file:PATH` of a LiveCodeBench file, or `evalplus:PATH`"
+    return None if Path(rest).expanduser().is_file() else "there is no such file"
 
 
 def _batches(recipe: "Recipe") -> Iterator[Conflict]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluation.windows import find_window, window_files
 from synth.config import SynthSettings
 from synth.features.config import feature_file
 from synth.published.files import local_files
@@ -23,7 +24,7 @@ from xcoder_train.recipe import Recipe, StageName, present
 REPORT_FILE = "report.html"
 
 # Raised when a stage's code changes so that equal settings give another result.
-STAGE_VERSIONS: dict[StageName, int] = {"synth": 2, "sft": 1, "grpo": 2, "evaluation": 2, "report": 1}
+STAGE_VERSIONS: dict[StageName, int] = {"synth": 2, "sft": 1, "grpo": 2, "evaluation": 3, "report": 1}
 
 
 @dataclass(frozen=True)
@@ -141,14 +142,18 @@ def evaluation_targets(recipe: Recipe, run_folder: Path) -> list[EvaluationTarge
     settings = present(recipe.evaluation)
     speed = {"batch_size", "gpu_memory_utilization", "tensor_parallel"}
     manners = set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS
-    excluded: Any = {"models": True, "generation": {**dict.fromkeys(speed, True), "openai": manners}}
+    excluded: Any = {
+        "models": True,
+        "livecodebench_folder": True,
+        "generation": {**dict.fromkeys(speed, True), "openai": manners},
+    }
     measured = settings.model_dump(mode="json", exclude=excluded)
     common = {
         "version": STAGE_VERSIONS["evaluation"],
         "settings": measured,
         "benchmarks": [_benchmark_identity(recipe, name) for name in settings.benchmarks],
         "policy": recipe.judge.policy,
-        "prompt": recipe.model.prompt,
+        "prompt": settings.prompt or recipe.model.prompt,
         "seed": recipe.seed,
     }
     targets = []
@@ -222,11 +227,16 @@ def _model_identity(recipe: Recipe) -> Any:
     return [path, [[file.name, file.stat().st_size] for file in sorted(Path(path).glob("*")) if file.is_file()]]
 
 
-def _benchmark_identity(recipe: Recipe, benchmark: str) -> list[str]:
-    """`heldout` is its synthesis, any other benchmark its file."""
+def _benchmark_identity(recipe: Recipe, benchmark: str) -> list[Any]:
+    """`heldout` is its synthesis, any other benchmark its files and how they are read."""
     if benchmark == "heldout":
         return [benchmark, stage_key(recipe, "synth")]
-    return _file_identity(Path(benchmark.removeprefix("file:")))
+    kind, _, rest = benchmark.partition(":")
+    if kind == "livecodebench":
+        files = window_files(find_window(rest), present(recipe.evaluation).livecodebench_folder)
+        return [benchmark, *map(_file_identity, files)]
+    identity = _file_identity(Path(rest).expanduser())
+    return identity if kind == "file" else [kind, *identity]
 
 
 def _file_identity(path: Path) -> list[str]:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
+from evaluation.extraction import extractor
 from evaluation.judging import SampleVerdict
 from evaluation.results import ModelResult
 from evaluation.samples import Sample
 from evaluation.scores import ProblemCounts
-from reward.extract import extract_code
 from xcoder_train.core.problem import Problem
 
 STATEMENT_BYTES, STATEMENTS_BYTES = 6_000, 500_000  # of one, and of all together
@@ -118,15 +118,19 @@ def _answers(
         if name not in shown or (verdict.failure == "none" != shown[name].failure):
             shown[name] = verdict
     answers = {}
+    extract = extractor(result.scores["extraction"])
     for sample in result.samples():
         verdict = shown.get(sample.problem_id)  # type: ignore[assignment]
         if verdict is not None and sample.sample_index == verdict.sample_index:
-            answers[sample.problem_id] = _answer(label, sample, verdict, counts[sample.problem_id], limit)
+            answers[sample.problem_id] = _answer(
+                label, sample, extract(sample.completion), verdict, counts[sample.problem_id], limit
+            )
     return answers
 
 
-def _answer(label: str, sample: Sample, verdict: SampleVerdict, counts: ProblemCounts, limit: int) -> Answer:
-    code = extract_code(sample.completion)
+def _answer(
+    label: str, sample: Sample, code: str | None, verdict: SampleVerdict, counts: ProblemCounts, limit: int
+) -> Answer:
     says_more = code is None or len(sample.completion.strip()) > len(code.strip()) + len("```python\n\n```")
     return Answer(
         label=label,

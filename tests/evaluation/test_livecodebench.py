@@ -48,7 +48,7 @@ def test_both_kinds_load_with_public_tests_before_private_ones(rows: Rows, write
 
 def test_counts_and_contest_dates_are_said(rows: Rows, write_jsonl: Callable[..., Path]) -> None:
     said = load_livecodebench(write_jsonl(rows["stdin"](), rows["function"]())).description
-    for part in ("2 problems", "2025-02-01 to 2025-03-08", "easy: 1", "hard: 1", "not checked against any training"):
+    for part in ("2 problems", "2025-02-01 to 2025-03-08", "easy: 1", "hard: 1", "1 function problems"):
         assert part in said
 
 

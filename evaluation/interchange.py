@@ -1,0 +1,163 @@
+"""LiveCodeBench's own result files: reads submissions so that they can be judged again, writes ours as it would.
+
+Read are the input of its `custom_evaluator` (a list of lists of programs in the order of question_id, or objects with
+`question_id` and `code_list`) and what its runner leaves (`*.json` of generations, `*_eval_all.json`), whose rows have
+the same two fields. Written are the three files of its runner: generations, `_eval` and `_eval_all`.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from evaluation.benchmark import Benchmark
+from evaluation.config import EvaluationSettings
+from evaluation.judging import SampleVerdict
+from evaluation.results import ResultLayout
+from evaluation.samples import KEY, Sample
+from evaluation.scores import pass_at_k
+from reward.verdict import Verdict
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import write_text
+from xcoder_train.core.records import read_records, write_records
+
+OFFICIAL_K = (1, 5, 10, 20, 40, 50, 75, 100, 125, 150, 200, 500, 1000)
+CODES = {Verdict.WA: (-2, "Wrong Answer"), Verdict.TLE: (-3, "Time Limit Exceeded")}
+"""The official checker's code and words for a failed test; all others are its runtime error."""
+RUNTIME_ERROR = (-4, "Runtime Error")
+
+
+def read_submission(path: Path, benchmark: Benchmark) -> dict[str, list[str]]:
+    """The programs of an official file by problem_id, the same number for every problem of the benchmark.
+
+    Raises InputError where the file is not one, or is about other problems. Questions of a larger release that the
+    benchmark leaves out are left out here too, where the file names its questions.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(rows, list) or not rows:
+        raise InputError(f"{path} must hold a JSON list with one entry per problem")
+    identity = {question["question_id"]: name for name, question in benchmark.questions.items()}
+    if not identity:
+        raise InputError(f"{benchmark.name} has no LiveCodeBench questions, which {path} is about")
+    if all(isinstance(row, list) for row in rows):
+        if len(rows) != len(identity):
+            raise InputError(
+                f"{path} has programs for {len(rows)} problems and names none; {benchmark.name} has {len(identity)}. "
+                "Name the benchmark that it was made for."
+            )
+        programs = dict(zip(sorted(identity), rows, strict=True))
+    else:
+        programs = dict(_named(path, rows))
+        if len(programs) < len(rows):
+            raise InputError(f"{path} has two entries with one question_id")
+    missing = sorted(identity.keys() - programs.keys())
+    if missing:
+        raise InputError(f"{path} has no programs for {len(missing)} problems of {benchmark.name}, as {missing[0]!r}")
+    chosen = {name: _texts(path, question, programs[question]) for question, name in identity.items()}
+    numbers = sorted({len(codes) for codes in chosen.values()})
+    if len(numbers) > 1 or not numbers[0]:
+        raise InputError(
+            f"{path} has from {numbers[0]} to {numbers[-1]} programs per problem; expected the same number, at least 1"
+        )
+    return chosen
+
+
+def write_samples(layout: ResultLayout, programs: Mapping[str, Sequence[str]]) -> None:
+    """The programs of a submission as samples; how they were asked for and how long the answers were is not known."""
+    rows = (
+        Sample(name, index, 0, code, "stop", 0, 0, None)
+        for name, codes in programs.items()
+        for index, code in enumerate(codes)
+    )
+    write_records(layout.samples, Sample, rows, KEY)
+
+
+def write_official_files(
+    layout: ResultLayout, benchmark: Benchmark, settings: EvaluationSettings, extract: Callable[[str], str | None]
+) -> None:
+    """Leave the runner's three files in `layout.official`.
+
+    A sample without a verdict would count there as wrong: where there is one, a note stands in their place.
+    """
+    folder = layout.official / benchmark.name.replace(":", "-")
+    verdicts = _by_problem(read_records(layout.verdicts, SampleVerdict), benchmark)
+    invalid = sum(row.failure == "invalid" for rows in verdicts.values() for row in rows)
+    if invalid:
+        said = f"{invalid} samples have no verdict; official files would call them wrong, so none are written"
+        write_text(folder / "NOT_WRITTEN.txt", said + "\n")
+        return
+    samples = _by_problem(read_records(layout.samples, Sample), benchmark)
+    order = sorted(benchmark.questions, key=lambda name: benchmark.questions[name]["question_id"])
+    generations = [
+        {
+            **benchmark.questions[name],
+            "output_list": [sample.completion for sample in samples[name]],
+            "code_list": [extract(sample.completion) or "" for sample in samples[name]],
+        }
+        for name in order
+    ]
+    results = {str(place): [_results(row) for row in verdicts[name]] for place, name in enumerate(order)}
+    metadata = [[json.dumps(_metadata(row)) for row in verdicts[name]] for name in order]
+    right = [[row.failure == "none" for row in verdicts[name]] for name in order]
+    evaluated = [
+        {**row, "graded_list": graded, "pass@1": sum(graded) / len(graded), "metadata": said}
+        for row, graded, said in zip(generations, right, metadata, strict=True)
+    ]
+    name = f"Scenario.codegeneration_{settings.samples}_{settings.sampling.temperature:g}"
+    for suffix, value in (("", generations), ("_eval", [_metrics(right), results, metadata]), ("_eval_all", evaluated)):
+        write_text(folder / f"{name}{suffix}.json", json.dumps(value, indent=4))
+
+
+def _named(path: Path, rows: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or "question_id" not in row or "code_list" not in row:
+            raise InputError(
+                f"{path}, entry {number}: expected an object with `question_id` and `code_list`, as the official "
+                "custom_evaluator reads and the official runner writes them"
+            )
+        yield str(row["question_id"]), row["code_list"]
+
+
+def _texts(path: Path, question: str, codes: Any) -> list[str]:
+    if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
+        raise InputError(f"{path}, question {question!r}: expected a list of programs as texts")
+    return codes
+
+
+def _by_problem(rows: Any, benchmark: Benchmark) -> dict[str, list[Any]]:
+    ids = benchmark.by_id.keys()
+    grouped = groupby((row for row in rows if row.problem_id in ids), key=lambda row: row.problem_id)
+    return {name: list(group) for name, group in grouped}
+
+
+def _results(row: SampleVerdict) -> list[bool | int]:
+    """One entry per test that ran: True, and the code of the failure that ended it."""
+    return [True] * row.passed if row.failure == "none" else [True] * row.passed + [_code(row)[0]]
+
+
+def _metadata(row: SampleVerdict) -> dict[str, Any]:
+    if row.failure == "none":
+        return {}
+    code, said = _code(row)
+    return {"error_code": code, "error_message": said, "verdict": row.verdict}
+
+
+def _code(row: SampleVerdict) -> tuple[int, str]:
+    return next((code for verdict, code in CODES.items() if verdict == row.verdict), RUNTIME_ERROR)
+
+
+def _metrics(right: Sequence[Sequence[bool]]) -> dict[str, Any]:
+    samples, correct = [len(row) for row in right], [sum(row) for row in right]
+    metrics: dict[str, Any] = {"detail": {}}
+    for k in OFFICIAL_K:
+        if k <= min(samples):
+            values = pass_at_k(samples, correct, k)
+            metrics[f"pass@{k}"] = float(numpy.mean(values))
+            metrics["detail"][f"pass@{k}"] = {str(place): float(value) for place, value in enumerate(values)}
+    return metrics

@@ -1,0 +1,57 @@
+"""`xcoder eval --rejudge FILE` and `xcoder eval --compare A --compare B`: scores without a model."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from evaluation.breakdown_tables import breakdowns_markdown
+from evaluation.evaluate import compare, load_benchmarks
+from evaluation.rejudge import rejudge
+from evaluation.results import ModelResult, load_result
+from evaluation.tables import print_results
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import write_text
+from xcoder_train.evaluation_recipe import evaluation_recipe
+from xcoder_train.recipe import load_recipe, present
+
+NOWHERE = "http://127.0.0.1:9/v1"
+
+
+def rejudge_file(file: Path, benchmark: str, overrides: Sequence[str]) -> None:
+    """Judge an official submission again and show its scores; they lie in `runs/rejudge-<file>/`."""
+    name = "rejudge-" + re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-")[-80:]
+    # The recipe is only read, for its settings and its checks: a model that a server knows needs no folder.
+    with evaluation_recipe(name, [benchmark], NOWHERE) as path:
+        recipe = load_recipe(path, [f"name={name}", *overrides])
+    settings = present(recipe.evaluation)
+    (loaded,) = load_benchmarks(settings.benchmarks, None, settings.livecodebench_folder)
+    folder = recipe.run_folder / "evaluation" / loaded.name.replace(":", "-")
+    result = rejudge(file, loaded, settings, recipe.judge, file.stem, folder, recipe.seed)
+    write_text(folder / "breakdowns.md", breakdowns_markdown({result.label: result}))
+    print_results({result.label: result}, {})
+    print(f"Verdicts, scores and official files: {folder}")
+
+
+def compare_results(folders: Sequence[Path]) -> None:
+    """Show the scores of finished evaluations side by side, with paired differences of each and the one before it."""
+    if len(folders) < 2:
+        raise InputError("a comparison needs --compare at least twice, each with the folder of one model's result")
+    results: dict[str, ModelResult] = {}
+    for folder in folders:
+        result = load_result(folder)
+        label = f"{folder.resolve().parents[1].name}:{result.label}"
+        if label in results:
+            label = f"{label} {folder.name}"
+        results[label] = replace(result, label=label)
+    first, *others = results.values()
+    for other in others:
+        for what in ("k", "policy"):
+            if other.scores[what] != first.scores[what]:
+                raise InputError(
+                    f"{first.folder} has {what} {first.scores[what]}, {other.folder} has {other.scores[what]}; "
+                    "evaluate both the same way"
+                )
+        if other.scores["benchmarks"].keys() != first.scores["benchmarks"].keys():
+            raise InputError(f"{first.folder} and {other.folder} are about different benchmarks")
+    print_results(results, compare(results))
