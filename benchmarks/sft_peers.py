@@ -71,9 +71,9 @@ def train(
             rows = pack_dataset(dataset, settings.max_length, "bfd") if settings.packing else dataset
             batch = BatchPlan(settings.micro_batch, 1, 1, len(dataset) / len(rows))
             context = StageContext("benchmark", "sft", "key", Path(folder), recipe.seed, {})
-            trainer: SFTTrainer = sft_trainer(
-                recipe, context, sft_config(recipe, context, batch), model, tokenizer, rows
-            )
+            mean = sum(len(example["input_ids"]) for example in examples) / len(examples)
+            config = sft_config(recipe, context, batch, mean)
+            trainer: SFTTrainer = sft_trainer(recipe, context, config, model, tokenizer, rows)
         else:
             trainer = SFTTrainer(
                 model=model,

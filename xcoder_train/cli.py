@@ -166,6 +166,43 @@ def plan(
 
 
 @app.command()
+def ablate(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    commands: Annotated[
+        str | None,
+        typer.Option(help="Print the missing runs as commands of xcoder, accelerate or slurm.", show_default=False),
+    ] = None,
+    tables: Annotated[
+        bool,
+        typer.Option("--tables", help="Run nothing; write tables and plots of what is there (RECIPE or results.json)."),
+    ] = False,
+    break_lock: BreakLock = False,
+) -> None:
+    """Run the arms of an ablation that are missing; write its tables and plots."""
+    from xcoder_train.ablation import Ablation, missing_commands, run_ablation
+    from xcoder_train.ablation_results import read_results, to_markdown_page, write_results, write_tables
+
+    if tables and recipe.suffix == ".json":
+        found = read_results(recipe)
+        write_tables(found, recipe.parent)
+    else:
+        ablation = Ablation(recipe, overrides or [])
+        if commands is not None:
+            if commands not in ("xcoder", "accelerate", "slurm"):
+                raise typer.BadParameter(f"--commands is xcoder, accelerate or slurm, not {commands}")
+            form: Any = commands
+            print(*missing_commands(ablation, form), sep="\n")
+            return
+        if not tables:
+            status = run_ablation(ablation, break_lock)
+            if status != 0:
+                raise typer.Exit(status)
+        found = write_results(ablation)
+    print(to_markdown_page(found), end="")
+
+
+@app.command()
 def slurm(
     recipe: RecipePath,
     overrides: Overrides = None,

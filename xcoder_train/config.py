@@ -214,6 +214,9 @@ class SftDataSettings(Settings):
     solutions_per_task: int | None = Field(default=None, ge=1)
     """Most solutions of one task; all when left out."""
 
+    minimum_solutions: int | None = Field(default=None, ge=1)
+    """Only tasks with at least this many accepted solutions, whether those or raw candidates are trained on."""
+
     styles: tuple[Style, ...] | None = None
     """Only tasks of these styles."""
 
@@ -239,6 +242,9 @@ class SftSettings(Settings):
 
     packing: bool = True
     """Put several examples into one row, isolated from each other."""
+
+    tokens: int | None = Field(default=None, ge=1)
+    """Train until this many tokens have been seen, prompts included; in place of a length in `training`."""
 
     truncation_limit: float = Field(default=0.01, ge=0, le=1)
     """Refuse to train when a larger share of the examples than this is longer than `max_length`."""

@@ -103,7 +103,9 @@ def _sft(
 ) -> dict[str, Any]:
     count, is_measured = examples
     epochs, steps = settings.training.get("num_train_epochs", 3), settings.training.get("max_steps", -1)
-    if steps <= 0:
+    if settings.tokens is not None:
+        steps = None  # they follow from the length of the examples, which only their tokens tell
+    elif steps <= 0:
         steps = None if count is None else max(1, round(count * epochs / settings.batch))
     tokens = None if steps is None else steps * _rows_per_step(settings) * settings.max_length
     return {
@@ -116,6 +118,7 @@ def _sft(
         "tokens_per_row": settings.max_length,
         "steps": steps,
         "trained_examples": None if steps is None else steps * settings.batch,
+        "tokens": settings.tokens,
         "tokens_at_most": tokens,
         "hours": None if tokens is None else sft_hours(shape, settings, tokens),
         "trained_parameters": _trained(settings, shape),

@@ -77,6 +77,8 @@ def _sft(stage: dict[str, Any]) -> Iterator[str]:
             f"{stage['steps']:,}: {stage['trained_examples']:,} examples, at most "
             f"{_count(stage['tokens_at_most'])} tokens",
         )
+    elif stage["tokens"] is not None:
+        yield from _row("steps", f"as many as make {_count(stage['tokens'])} tokens")
     yield from _hours(stage["hours"])
     yield from _training(stage)
 

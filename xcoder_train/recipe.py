@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from evaluation.config import EvaluationSettings
 from reward.config import JudgeSettings
 from synth.config import SynthSettings
+from xcoder_train.ablation_settings import AblationSettings
 from xcoder_train.config import (
     GrpoSettings,
     InputSettings,
@@ -48,6 +49,9 @@ class Recipe(Settings):
     grpo: GrpoSettings | None = None
     evaluation: EvaluationSettings | None = None
     report: ReportSettings = ReportSettings()
+
+    ablation: AblationSettings | None = None
+    """Several variants of this recipe, for `xcoder ablate`. No stage reads it."""
 
     @property
     def run_folder(self) -> Path:

@@ -245,6 +245,14 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
                 f"{stage}.optimizer.name",
                 f"{stage}.lora",
             )
+        if stage == "sft" and isinstance(settings, SftSettings) and settings.tokens is not None:
+            for length in ("max_steps", "num_train_epochs"):
+                if length in training:
+                    yield _conflict(
+                        f"sft.tokens ({settings.tokens}) says how long to train; keep one of the two",
+                        f"sft.training.{length}",
+                        "sft.tokens",
+                    )
         schedule = schedule_mistake(training)
         if schedule is not None:
             yield _conflict(schedule, f"{stage}.training.lr_scheduler_type", f"{stage}.training.lr_scheduler_kwargs")

@@ -24,7 +24,7 @@ from xcoder_train.recipe import Recipe, StageName, present
 REPORT_FILE = "report.html"
 
 # Raised when a stage's code changes so that equal settings give another result.
-STAGE_VERSIONS: dict[StageName, int] = {"synth": 2, "sft": 1, "grpo": 2, "evaluation": 3, "report": 1}
+STAGE_VERSIONS: dict[StageName, int] = {"synth": 2, "sft": 2, "grpo": 2, "evaluation": 3, "report": 1}
 
 
 @dataclass(frozen=True)
@@ -173,9 +173,8 @@ def _model_to_measure(recipe: Recipe, label: str) -> tuple[Path | str, Any]:
         return present(recipe.model.path), _model_identity(recipe)
     if recipe.inputs.sft is not None:
         return stage_folder(recipe, "sft") / "base", ["base of", stage_key(recipe, "sft")]
-    # The initial model's tokenizer is trained on the SFT rows, so those belong to its identity.
-    rows = present(recipe.sft).data.model_dump(mode="json")
-    identity = [_model_identity(recipe), recipe.seed, stage_key(recipe, "synth"), rows]
+    # The initial model's tokenizer is trained on the synthesis, which therefore belongs to its identity.
+    identity = [_model_identity(recipe), recipe.seed, stage_key(recipe, "synth")]
     return stage_folder(recipe, "sft") / "base", identity
 
 

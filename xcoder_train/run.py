@@ -42,6 +42,11 @@ Work = Callable[[Recipe, StageContext], None]
 def run_recipe(recipe_path: Path, overrides: Sequence[str], only: StageName | None, break_lock: bool) -> int:
     """Run every stage that is not whole yet, or only one. Returns the exit code of the command."""
     recipe = load_recipe(recipe_path, overrides)
+    if recipe.ablation is not None:
+        raise InputError(
+            f"{recipe_path} describes several runs: xcoder ablate {recipe_path}, or add ablation=null to run only the "
+            "recipe that they vary"
+        )
     stages = recipe.stages if only is None else (only,)
     if only is not None and not recipe.has(only):
         raise InputError(f"{recipe_path} has no `{_section(only)}:` section; it has {', '.join(recipe.stages)}")

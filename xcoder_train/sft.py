@@ -3,6 +3,7 @@
 Prepare data and model, train, save, describe. What a row is and how it is cut stands in `sft_data.py`.
 """
 
+import math
 import shutil
 import sys
 import time
@@ -58,7 +59,8 @@ def train(recipe: Recipe, context: StageContext) -> None:
     if state.is_main_process:
         print(describe(statistics, batch), file=sys.stderr)
 
-    config = sft_config(recipe, context, batch)  # before the model, which ZeRO-3 partitions while it is loaded
+    # Before the model, which ZeRO-3 partitions while it is loaded.
+    config = sft_config(recipe, context, batch, statistics.tokens / statistics.examples)
     model = load_training_model(start, recipe.model, lora=settings.lora is not None, quantize=settings.quantize)
     trainer = sft_trainer(recipe, context, config, model, tokenizer, dataset)
     throughput = Throughput(trainer, flops_per_token(recipe, start, statistics), settings.launch.hardware.peak_tflops)
@@ -128,7 +130,7 @@ def flops_per_token(recipe: Recipe, start: Path | str, statistics: TokenStatisti
     return training_flops_per_token(shape, statistics.mean_attended, adapters)
 
 
-def sft_config(recipe: Recipe, context: StageContext, batch: BatchPlan) -> SFTConfig:
+def sft_config(recipe: Recipe, context: StageContext, batch: BatchPlan, tokens_per_example: float) -> SFTConfig:
     """TRL's arguments: ours where the recipe's own keys decide, the recipe's `sft.training` for everything else."""
     settings = present(recipe.sft)
     on_gpu = torch.cuda.is_available()
@@ -150,6 +152,8 @@ def sft_config(recipe: Recipe, context: StageContext, batch: BatchPlan) -> SFTCo
         "use_cpu": not on_gpu,
         "disable_tqdm": True,
     }
+    if settings.tokens is not None:
+        arguments["max_steps"] = math.ceil(settings.tokens / (batch.examples_per_step * tokens_per_example))
     return built(SFTConfig, "sft", arguments)
 
 

@@ -70,7 +70,7 @@ def select_rows(rows: list[dict[str, Any]], view: SftDataSettings, seed: int) ->
     if view.tasks is not None:
         if view.tasks > len(order):
             raise InputError(
-                f"sft.data.tasks asks for {view.tasks} tasks, but the dataset has {len(order)} with solutions. "
+                f"sft.data.tasks asks for {view.tasks} tasks, but the dataset has {len(order)} with {_wanted(view)}. "
                 "Lower it, or synthesise more tasks."
             )
         order = order[: view.tasks]
@@ -81,13 +81,41 @@ def select_rows(rows: list[dict[str, Any]], view: SftDataSettings, seed: int) ->
     return selected
 
 
+def _wanted(view: SftDataSettings) -> str:
+    of_style = "" if view.styles is None else f" of style {' or '.join(view.styles)}"
+    least = view.minimum_solutions
+    return (f"at least {least} accepted solutions" if least else "solutions") + of_style
+
+
+def read_pool(layout: SynthLayout, view: SftDataSettings, prompt_style: PromptStyle) -> list[dict[str, Any]]:
+    """The rows that a view is taken from: those of the tasks with at least `minimum_solutions` accepted solutions.
+
+    Tasks with many accepted solutions are easier, so views that differ in solutions per task compare only within one
+    such pool. What counts are the distinct accepted solutions in the dataset, for raw candidates too.
+    """
+    rows = read_rows(layout, verified=view.verified, prompt_style=prompt_style)
+    if view.minimum_solutions is None:
+        return rows
+    accepted = count_accepted(layout)
+    return [row for row in rows if accepted[row["problem_id"]] >= view.minimum_solutions]
+
+
+def count_pool(layout: SynthLayout, view: SftDataSettings) -> int:
+    """Tasks that a view can choose from; reads no text."""
+    table = read_table(_sft_table(layout), ["problem_id", "style"]).to_pylist()
+    accepted = Counter(row["problem_id"] for row in table if view.styles is None or row["style"] in view.styles)
+    return sum(count >= (view.minimum_solutions or 1) for count in accepted.values())
+
+
+def count_accepted(layout: SynthLayout) -> Counter[str]:
+    """Accepted solutions in the SFT dataset by problem_id."""
+    return Counter(read_table(_sft_table(layout), ["problem_id"])["problem_id"].to_pylist())
+
+
 def read_rows(layout: SynthLayout, *, verified: bool, prompt_style: PromptStyle) -> list[dict[str, Any]]:
     """The SFT rows of a finished synthesis: accepted solutions, or every candidate when `verified` is False."""
     if verified:
-        table = layout.dataset("sft") / "train.parquet"
-        if not table.exists():
-            raise InputError(f"{table} does not exist; SFT needs a synthesis with a split whose `use` is sft")
-        return read_table(table).to_pylist()
+        return read_table(_sft_table(layout)).to_pylist()
     members = {m.problem_id for m in read_records(layout.memberships, Membership) if m.use == "sft"}
     problems = {p.problem_id: p for p in read_records(layout.problems, Problem) if p.problem_id in members}
     return [
@@ -102,6 +130,13 @@ def read_rows(layout: SynthLayout, *, verified: bool, prompt_style: PromptStyle)
         for solution in read_records(layout.solutions, Solution)
         if solution.problem_id in members
     ]
+
+
+def _sft_table(layout: SynthLayout) -> Path:
+    table = layout.dataset("sft") / "train.parquet"
+    if not table.exists():
+        raise InputError(f"{table} does not exist; SFT needs a synthesis with a split whose `use` is sft")
+    return table
 
 
 def corpus(rows: list[dict[str, Any]]) -> Iterator[str]:

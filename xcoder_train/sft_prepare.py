@@ -8,18 +8,19 @@ from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.stage import StageContext
 from xcoder_train.model import initialise_model, load_tokenizer, save_model
 from xcoder_train.recipe import Recipe, present
-from xcoder_train.sft_data import corpus, read_rows, select_rows, tokenize
+from xcoder_train.sft_data import corpus, read_pool, read_rows, select_rows, tokenize
 
 
 def prepare(recipe: Recipe, context: StageContext, folder: Path) -> None:
     """Choose the rows, make a model that the recipe initialises, and write the token ids. Work of one process."""
     settings = present(recipe.sft)
     layout = SynthLayout(context.inputs["synth"])
-    rows = read_rows(layout, verified=settings.data.verified, prompt_style=recipe.model.prompt)
-    rows = select_rows(rows, settings.data, context.seed)
+    rows = select_rows(read_pool(layout, settings.data, recipe.model.prompt), settings.data, context.seed)
     start = starting_point(recipe, context)
     if recipe.model.init is not None and not Path(start).exists():
-        model, tokenizer = initialise_model(recipe.model.init, corpus(rows), context.seed)
+        # Every accepted solution shapes the tokenizer, so that runs on different choices of them start from one model.
+        texts = corpus(read_rows(layout, verified=True, prompt_style=recipe.model.prompt))
+        model, tokenizer = initialise_model(recipe.model.init, texts, context.seed)
         save_model(model, tokenizer, Path(start))
     tokenizer = load_tokenizer(start, recipe.model)
     with atomic_folder(folder) as temporary:

@@ -315,7 +315,8 @@ def test_every_recipe_that_is_shipped_is_sound(path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(Path(__file__).parents[2])  # recipes name files relative to the repository
     root, _, mistakes = examine_recipe(path, [])
     starts_from_a_run = [f"{name} = {json.dumps(item.value)}: there is no folder" for name, item in inputs_of(root)]
-    assert all(any(words in mistake for words in starts_from_a_run) for mistake in mistakes), mistakes
+    not_here = [*starts_from_a_run, "needs test4.jsonl, test5.jsonl of livecodebench/code_generation_lite"]
+    assert all(any(words in mistake for words in not_here) for mistake in mistakes), mistakes
 
 
 def inputs_of(root: Located) -> list[tuple[str, Located]]:
