@@ -42,9 +42,8 @@ def write_card(use: str, rows: int, settings: SynthSettings, seed: int, funnels:
     without: dict[str, Any] = (
         dict.fromkeys(LANGUAGE_MODEL_SECTIONS, True) if settings.teacher.kind == "procedural" else dict(_PRIVATE)
     )
-    without |= dict.fromkeys(
-        ("executor", "imports", "expected", "push_to"), True
-    )  # the data are the same with any of them
+    # The data are the same with any of these.
+    without |= dict.fromkeys(("executor", "imports", "expected", "push_to"), True)
     without["cleaning"] = {"decontaminate"}  # places of the one who made the data
     recipe = json.dumps({"seed": seed, "synth": settings.model_dump(mode="json", exclude=without)}, indent=2)
     sections += ["## Recipe", f"```json\n{recipe}\n```", "## Licence", _licence(settings)]

@@ -69,7 +69,7 @@ class Decontamination:
         return Match(self._compared[-negative], share)
 
     def report(self, checked: int, matched: Iterable[str]) -> dict[str, Any]:
-        """What `decontamination.json` holds: the check, and of each set its content, problems, dates and removals.
+        """What `decontamination.json` holds: the check, and of each set its hash, problems, dates and removals.
 
         `checked` is how many training tasks were compared, `matched` the name of the set for each removed one.
         """
@@ -87,7 +87,7 @@ class Decontamination:
             "sets": [
                 {
                     "name": item.name,
-                    "content": item.content,
+                    "sha256": item.sha256,
                     "problems": len(item.problems),
                     "compared": sum(map(self._is_in_window, item.problems)),
                     "dates": _dates(item),

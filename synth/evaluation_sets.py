@@ -1,5 +1,6 @@
 """Evaluation sets as decontamination sees them: the statements, their ids and dates. Tests and answers are not read."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -8,7 +9,6 @@ from typing import Any
 
 from synth.features.rows import BadRow, read_rows
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import fingerprint
 
 STATEMENTS = ("question_content", "statement", "problem", "question", "prompt")
 IDS = ("question_id", "problem_id", "task_id", "id")
@@ -27,10 +27,10 @@ class EvaluationProblem:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """One file. `content` is the fingerprint of its bytes, by which it is found again wherever it lies."""
+    """One file. By the hash of its bytes it is known again wherever it lies and whatever it is called."""
 
     name: str
-    content: str
+    sha256: str
     problems: tuple[EvaluationProblem, ...]
 
 
@@ -42,7 +42,9 @@ def read_evaluation_set(path: Path) -> EvaluationSet:
     problems = tuple(_problem(path, place, row) for place, row in _rows(path))
     if not problems:
         raise InputError(f"{path} holds no row; expected one problem of an evaluation set per row")
-    return EvaluationSet(path.stem, fingerprint(path), problems)
+    with open(path, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return EvaluationSet(path.stem, digest, problems)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -69,15 +69,19 @@ def fetch_files(settings: ImportSettings) -> list[Path]:
 
 def count_rows(files: list[Path], limit: int | None) -> int:
     """Rows of the files, blank lines of JSON lines counted too, and `limit` where that is less."""
+    import pyarrow
     from pyarrow.parquet import read_metadata
 
     rows = 0
     for file in files:
-        if file.suffix == ".parquet":
-            rows += read_metadata(file).num_rows
-        else:
-            with open(file, "rb") as lines:
-                rows += sum(1 for _ in lines)
+        try:
+            if file.suffix == ".parquet":
+                rows += read_metadata(file).num_rows
+            else:
+                with open(file, "rb") as lines:
+                    rows += sum(1 for _ in lines)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise InputError(f"{file} cannot be read: {error}") from error
     return rows if limit is None else min(rows, limit)
 
 

@@ -275,6 +275,14 @@ def test_the_bytes_do_not_depend_on_kills_or_on_how_much_is_held(
     assert {"problems.parquet", "tests.parquet", "datasets/sft/train.parquet", "quarantine.parquet"} <= whole.keys()
 
 
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "verified_90k.parquet"
+    path.write_bytes(b"PAR1 and nothing more")
+    settings = SynthSettings.model_validate({"import": [{"source": "x-coder-sft-376k", "path": str(path)}]})
+    with pytest.raises(InputError, match="verified_90k.parquet cannot be read"):
+        import_published(settings, "plain", context_in(tmp_path / "run"))
+
+
 def test_a_limit_takes_the_first_rows(sets: Path, tmp_path: Path) -> None:
     settings = only(sets, 0)
     item = {**settings.model_dump(mode="json")["import"][0], "limit": 2}

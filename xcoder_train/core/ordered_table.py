@@ -47,8 +47,12 @@ class OrderedTable(Generic[Record]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._flush()
+        try:
+            if kind is None:
+                self._flush()
+        except BaseException as failed:
+            self._stack.__exit__(type(failed), failed, failed.__traceback__)
+            raise
         self._stack.__exit__(kind, error, trace)
 
     def append(self, record: Record) -> None:
