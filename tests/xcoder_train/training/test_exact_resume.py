@@ -51,7 +51,13 @@ def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 CHANGED: dict[str, dict[str, Any]] = {
     # Both meet every row again before they end, and are stopped in their second epoch.
     "sft": {"batch": 4, "micro_batch": 1, "data": {"tasks": 3, "solutions_per_task": 2}},
-    "grpo": {"prompts_per_step": 3, "micro_batch": 2, "training": {"save_steps": 1}},
+    "grpo": {
+        "prompts_per_step": 3,
+        "micro_batch": 2,
+        "curriculum": {"samples": 2, "drop_unsolved": False, "mixing": 0.5},
+        "evaluation": {"every_steps": 2, "tasks": 3, "samples": 2},
+        "training": {"save_steps": 1},
+    },
 }
 
 
