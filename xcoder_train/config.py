@@ -117,7 +117,7 @@ class HardwareSettings(Settings):
     """Share of the peak that is expected of training, from a measurement or as an assumption."""
 
     tokens_per_second: float | None = Field(default=None, gt=0)
-    """Measured or stated training speed of one device; takes the place of `mfu`."""
+    """Measured or stated speed of one device: of SFT's tokens, in place of `mfu`, or of all of GRPO in new tokens."""
 
     price_per_hour: float | None = Field(default=None, gt=0)
     """Of one device, in whatever currency the reader pays in."""

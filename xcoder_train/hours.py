@@ -1,8 +1,8 @@
-"""How long SFT takes and what it costs, from a stated speed or a stated share of the hardware's peak. No torch."""
+"""How long training takes and what it costs, from a stated speed or a stated share of the hardware's peak. No torch."""
 
 from typing import Any
 
-from xcoder_train.config import SftSettings
+from xcoder_train.config import GrpoSettings, LaunchSettings, SftSettings
 from xcoder_train.memory import adapter_parameters
 from xcoder_train.model_flops import training_flops_per_token
 from xcoder_train.model_shape import ModelShape
@@ -13,22 +13,34 @@ def sft_hours(shape: ModelShape | None, settings: SftSettings, tokens: int) -> d
 
     From a share of the peak, examples are taken to be as long as a row, which is the most that attention can cost.
     """
-    hardware, devices = settings.launch.hardware, settings.launch.processes
+    hardware = settings.launch.hardware
     if hardware.tokens_per_second is not None:
-        rate, said = hardware.tokens_per_second, "as stated"
-    elif hardware.mfu is not None and hardware.peak_tflops is not None and shape is not None:
-        adapters = None if settings.lora is None else adapter_parameters(shape, settings.lora)
-        cost = training_flops_per_token(shape, settings.max_length, adapters)
-        rate = hardware.mfu * hardware.peak_tflops * 1e12 / cost
-        said = f"{hardware.mfu:.0%} of {hardware.peak_tflops:,.0f} TFLOP/s"
-    else:
+        return _hours(settings.launch, tokens, hardware.tokens_per_second, "as stated")
+    if hardware.mfu is None or hardware.peak_tflops is None or shape is None:
         return None
+    adapters = None if settings.lora is None else adapter_parameters(shape, settings.lora)
+    cost = training_flops_per_token(shape, settings.max_length, adapters)
+    rate = hardware.mfu * hardware.peak_tflops * 1e12 / cost
+    return _hours(settings.launch, tokens, rate, f"{hardware.mfu:.0%} of {hardware.peak_tflops:,.0f} TFLOP/s")
+
+
+def grpo_hours(settings: GrpoSettings, new_tokens: int) -> dict[str, Any] | None:
+    """Hours and price of a whole GRPO run; its speed is that of new tokens, with judging and training, as stated.
+
+    A share of a peak says nothing here, since generation is bound by memory.
+    """
+    rate = settings.launch.hardware.tokens_per_second
+    return None if rate is None else _hours(settings.launch, new_tokens, rate, "as stated")
+
+
+def _hours(launch: LaunchSettings, tokens: int, rate: float, said: str) -> dict[str, Any]:
     hours = tokens / rate / 3600
+    price = launch.hardware.price_per_hour
     return {
         "tokens_per_second": rate,
         "speed_is": said,
-        "devices": devices,
+        "devices": launch.processes,
         "device_hours": hours,
-        "wall_hours": hours / devices,
-        "price": None if hardware.price_per_hour is None else hours * hardware.price_per_hour,
+        "wall_hours": hours / launch.processes,
+        "price": None if price is None else hours * price,
     }

@@ -10,7 +10,7 @@ from synth.estimate import estimate
 from synth.features.stage import needs_model
 from xcoder_train.batching import plan_grpo_batch
 from xcoder_train.config import GrpoSettings, SftSettings
-from xcoder_train.hours import sft_hours
+from xcoder_train.hours import grpo_hours, sft_hours
 from xcoder_train.launch import has_gpu, launch_settings, shown_command, stage_command
 from xcoder_train.memory import MemoryEstimate, adapter_parameters, estimate_grpo, estimate_sft
 from xcoder_train.model_shape import ModelShape, model_shape
@@ -138,6 +138,7 @@ def _grpo(
         steps = None if count is None else max(1, int(count * epochs / settings.prompts_per_step))
     completions = settings.prompts_per_step * settings.rollouts
     longest = settings.max_prompt_length + settings.max_completion_length
+    new_tokens = None if steps is None else steps * completions * settings.max_completion_length
     return {
         "problems": count,
         "problems_are": "counted" if is_measured else "at most",
@@ -151,7 +152,8 @@ def _grpo(
         "context": None if shape is None else shape.context,
         "steps": steps,
         "completions": None if steps is None else steps * completions,
-        "new_tokens_at_most": None if steps is None else steps * completions * settings.max_completion_length,
+        "new_tokens_at_most": new_tokens,
+        "hours": None if new_tokens is None else grpo_hours(settings, new_tokens),
         "trained_parameters": _trained(settings, shape),
         "memory": None if shape is None else _memory(estimate_grpo(shape, settings, on_gpu=on_gpu)),
     }

@@ -68,7 +68,10 @@ def _sft(stage: dict[str, Any]) -> Iterator[str]:
     per_step = f"{stage['examples_per_step']:,} examples"
     if stage["rows_per_step"] is None:
         packed = stage["rows_per_step_at_the_papers_packing"]
-        per_step += f", packed: {packed:,} rows at the paper's 1.8 examples a row; measured when it starts"
+        per_step += (
+            f", packed: {packed:,} rows at the paper's {stage['papers_examples_per_row']} examples a row; measured "
+        )
+        per_step += "when it starts"
     yield from _row("step", per_step)
     yield from _row("row", f"{stage['tokens_per_row']:,} tokens at most")
     if stage["steps"] is not None:
@@ -100,6 +103,7 @@ def _grpo(stage: dict[str, Any]) -> Iterator[str]:
             f"{stage['steps']:,}: {stage['completions']:,} completions, at most "
             f"{_count(stage['new_tokens_at_most'])} new tokens",
         )
+    yield from _hours(stage["hours"])
     yield from _training(stage)
 
 

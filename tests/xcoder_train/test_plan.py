@@ -134,12 +134,14 @@ def test_hours_and_price_follow_from_a_stated_speed_or_share_of_the_peak(recipe:
     stated = make_plan(recipe, ["sft.launch.hardware={tokens_per_second: 5000, price_per_hour: 2.5}"])["stages"]["sft"]
     assert stated["hours"]["device_hours"] == stated["tokens_at_most"] / 5000 / 3600
     assert stated["hours"]["price"] == 2.5 * stated["hours"]["device_hours"]
+    rollouts = make_plan(recipe, ["grpo.launch.hardware.tokens_per_second=2000"])["stages"]["grpo"]
+    assert rollouts["hours"]["wall_hours"] == rollouts["new_tokens_at_most"] / 2000 / 3600 / 8
     share = ["sft.launch.hardware={peak_tflops: 989, mfu: 0.4}", "sft.launch.processes=8", "sft.max_length=8192"]
     hours = make_plan(recipe, share)["stages"]["sft"]["hours"]
     # 6 x 7.07e9 multiplied parameters, and 12 x 28 layers x 3584 channels x 8192 / 2 positions of attention
     assert hours["tokens_per_second"] == pytest.approx(0.4 * 989e12 / (6 * 7.0706e9 + 4.933e9), rel=1e-3)
     assert hours["wall_hours"] == hours["device_hours"] / 8
-    assert "at 40% of 989 TFLOP/s" in " ".join(show_plan(make_plan(recipe, share)).split()).replace("(40%", "at 40%")
+    assert "(40% of 989 TFLOP/s)" in " ".join(show_plan(make_plan(recipe, share)).split())
 
 
 def test_several_machines_are_left_to_the_scheduler(recipe: Path, tmp_path: Path) -> None:
