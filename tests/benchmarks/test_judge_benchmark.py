@@ -32,6 +32,7 @@ def run_benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_quick_run_measures_every_row_that_needs_no_checkout(tmp_path: Path) -> None:
     ended = run_benchmark("--quick", "--output", str(tmp_path / "judge.json"))
     assert ended.returncode == 0, ended.stderr

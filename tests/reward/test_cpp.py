@@ -67,7 +67,7 @@ def judge(request: pytest.FixtureRequest) -> Iterator[Judge]:
 
 
 def submission(code: str, language: str = "cpp") -> Submission:
-    return Submission("p", code, ("3 4\n", "3 4\n"), ("7\n", "7\n"), language=language, limits=Limits(0.5, 256))
+    return Submission("p", code, ("3 4\n", "3 4\n"), ("7\n", "7\n"), language=language, limits=Limits(1.0, 256))
 
 
 def judged(judge: Judge, *submissions: Submission) -> list[Judgement]:

@@ -161,14 +161,15 @@ def test_both_nodes_work(judge: Executor) -> None:
     assert len(actors) == 2, "an actor starts its first zygote with its first program"
 
 
-def test_submissions_are_consumed_as_results_are_taken(judge: Executor) -> None:
+def test_submissions_are_consumed_as_results_are_taken(judge: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reward.executor.FINISHED_PER_WORKER", 40)
     consumed = itertools.count()
     endless = (program("print(1)", ("", "1"), name=str(next(consumed))) for _ in itertools.count())
     judgements = judge.judge(endless, stop_at_first_failure=True)
     first = list(itertools.islice(judgements, 30))
     judgements.close()  # type: ignore[attr-defined]
     assert [judgement.id for judgement in first] == [str(index) for index in range(30)]
-    assert next(consumed) <= 30 + 2 * 8 * (judge.workers + 2) + 1
+    assert next(consumed) <= 30 + 40 * judge.workers + 1
 
 
 def test_what_a_deadline_cuts_off_is_an_infrastructure_failure_and_cancelling_ends_programs(judge: Executor) -> None:

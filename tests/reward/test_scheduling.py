@@ -108,7 +108,7 @@ def test_a_process_killed_once_changes_no_verdict_and_killed_twice_is_ie(role: s
     with Judge(JudgeSettings(), workers=1) as judge:
         for kills, verdict in ((1, Verdict.AC), (2, Verdict.IE)):
             killer = kill_each_new(lambda: chain(judge)[place : place + 1], kills)
-            hit, after = judged(judge, napping(0.3), napping(0))
+            hit, after = judged(judge, napping(1.0), napping(0))
             killer.join()
             assert (hit.verdict, hit.passed, after.verdict) == (verdict, int(kills == 1), Verdict.AC)
 

@@ -72,6 +72,7 @@ def result_folder(terminal: Any) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_of_a_served_model_goes_on_and_its_key_is_written_nowhere(served: Any) -> None:
     def misbehave(call: Call) -> Fault | None:
         if "Print x." in call.asked and call.body["seed"] == poisoned[0]:

@@ -268,6 +268,7 @@ def test_a_model_that_writes_no_task_at_all_is_named_as_the_fault(tmp_path: Path
     assert "no usable answer for any of the 22 tasks" in errors and "there is no fenced block" in errors
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_asks_nothing_twice_and_leaves_the_same_bytes(
     finished: Path, model: ProceduralModel, tmp_path: Path
 ) -> None:
