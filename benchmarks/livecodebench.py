@@ -12,8 +12,8 @@ from opening the file to the scores on disk; the official one (`codegen_metrics`
 
 `overhead` is CPU time beyond that of the programs themselves, each counted as its harness runs it (a module here, the
 body of a function there), on the part of the run that does not hang; imports are not counted. Wall time is of the
-whole run; other work on the machine makes ratios of wall time uncertain, which is why the load is written beside them,
-and makes the official checker, whose limit is wall time, refuse right programs.
+whole run; other work on the machine makes ratios of wall time uncertain, which is why the load is written beside them.
+It may also make the official checker, whose limit is wall time, refuse right programs: those are counted apart.
 """
 
 import argparse
