@@ -43,14 +43,21 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--steps", type=int, default=16, help="SFT steps of a turn, one of them to warm up")
     parser.add_argument("--grpo-steps", type=int, default=4)
     parser.add_argument("--sft-steps", type=int, default=400, help="SFT before GRPO (default: %(default)s)")
+    parser.add_argument("--part", choices=["sft", "grpo"], help="measure this alone and keep the output's other part")
     parser.add_argument("--output", type=Path, metavar="FILE")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    result = {
-        "machine": {"cores": len(os.sched_getaffinity(0)), "processor": platform.processor() or platform.machine()},
-        "sft": measure_sft(chosen.rounds, chosen.steps),
-        "grpo": measure_grpo(chosen.grpo_steps, chosen.sft_steps),
+    result: dict[str, Any] = {}
+    if chosen.part is not None and chosen.output is not None and chosen.output.exists():
+        result = json.loads(chosen.output.read_text())
+    result["machine"] = {
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": platform.processor() or platform.machine(),
     }
+    if chosen.part != "grpo":
+        result["sft"] = measure_sft(chosen.rounds, chosen.steps)
+    if chosen.part != "sft":
+        result["grpo"] = measure_grpo(chosen.grpo_steps, chosen.sft_steps)
     print(json.dumps(result, indent=2))
     if chosen.output is not None:
         write_json(chosen.output, result)
