@@ -53,7 +53,7 @@ app.add_typer(judge, name="judge")
 
 @app.command()
 def run(recipe: RecipePath, overrides: Overrides = None, break_lock: BreakLock = False) -> None:
-    """Run every stage that is not whole yet, each in its own process."""
+    """Run every missing stage, each in its own process."""
     _run(recipe, overrides, None, break_lock)
 
 
@@ -65,7 +65,7 @@ def synth(recipe: RecipePath, overrides: Overrides = None, break_lock: BreakLock
 
 @app.command(name="push-data")
 def push_data(recipe: RecipePath, overrides: Overrides = None) -> None:
-    """Publish the finished datasets on the hub that synth.push_to names."""
+    """Publish the finished datasets on a hub (synth.push_to)."""
     from xcoder_train.push import push_recipe
 
     for use, url in push_recipe(recipe, overrides or []).items():
@@ -179,7 +179,7 @@ def ablate(
     ] = False,
     break_lock: BreakLock = False,
 ) -> None:
-    """Run the arms of an ablation that are missing; write its tables and plots."""
+    """Run what is missing of an ablation; write tables and plots."""
     from xcoder_train.ablation import Ablation, missing_commands, run_ablation
     from xcoder_train.ablation_results import read_results, to_markdown_page, write_results, write_tables
 
@@ -210,7 +210,7 @@ def slurm(
     partition: Annotated[str | None, typer.Option(help="Partition of the cluster.", show_default=False)] = None,
     account: Annotated[str | None, typer.Option(help="Account that is charged.", show_default=False)] = None,
 ) -> None:
-    """Print a script that submits the stages to Slurm, each after the one before: xcoder slurm RECIPE | bash."""
+    """Print a script of the stages: xcoder slurm RECIPE | bash."""
     from xcoder_train.slurm import slurm_script
 
     print(slurm_script(recipe, overrides or [], time=time, partition=partition, account=account), end="")
@@ -224,7 +224,7 @@ def push_model_of(
     stage: Annotated[str | None, typer.Option(help="sft or grpo; the last one of the recipe when left out.")] = None,
     public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
 ) -> None:
-    """Upload a trained model and its card to the Hugging Face hub."""
+    """Upload a trained model and its card to the hub."""
     from xcoder_train.hub import push_model
     from xcoder_train.recipe import load_recipe
 

@@ -188,7 +188,7 @@ def test_function_problems_are_told_from_stdin_problems(sft_only: SynthLayout) -
 
 def test_tests_move_out_of_the_rows_into_the_store(rl_only: SynthLayout, tmp_path: Path) -> None:
     table = read_table(rl_only.dataset("rl") / "train.parquet")
-    assert table.column_names == ["problem_id", "style", "depth", "prompt", "pass_rate"]
+    assert table.column_names == ["problem_id", "style", "depth", "prompt", "pass_rate", "difficulty", "solvable"]
     lookup = TestTable(rl_only, tmp_path / "tests.arrow", at_most=None, seed=0)
     stdin = lookup[problem_id(SUM, "stdin", None, None)]
     assert dict(zip(stdin.inputs, stdin.expected, strict=True)) == {
