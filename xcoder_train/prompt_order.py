@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch.utils.data import Sampler
 
 from xcoder_train.core.seeds import derive_seed
@@ -24,14 +25,21 @@ class PromptOrder:
 
     def of_epoch(self, epoch: int) -> list[int]:
         """Indices of all prompts, in the order in which this epoch meets them."""
+        if self.pass_rates is None:
+            return self._shuffled(epoch)
         chance = random.Random(derive_seed(self.seed, "grpo", "order", epoch))
         drawn = [chance.random() for _ in range(self.prompts)]
-        if self.pass_rates is None:
-            return sorted(range(self.prompts), key=drawn.__getitem__)
         rates = self.pass_rates
         by_rate = sorted(range(self.prompts), key=lambda prompt: (-rates[prompt], drawn[prompt]))
         place = {prompt: rank / self.prompts for rank, prompt in enumerate(by_rate)}
         return sorted(by_rate, key=lambda prompt: (1 - self.mixing) * place[prompt] + self.mixing * drawn[prompt])
+
+    def _shuffled(self, epoch: int) -> list[int]:
+        """In the first epoch this is what TRL's own sampler draws from the trainer's seed."""
+        names = ("trainer",) if epoch == 0 else ("trainer", epoch)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "grpo", *names) % 2**31)
+        order: list[int] = torch.randperm(self.prompts, generator=generator).tolist()
+        return order
 
 
 class GroupSampler(Sampler[int]):

@@ -4,6 +4,7 @@ from collections import Counter
 
 from trl.trainer.utils import RepeatSampler
 
+from xcoder_train.core.seeds import derive_seed
 from xcoder_train.prompt_order import GroupSampler, PromptOrder
 
 RATES = [0.5, 0.1, 0.9, 0.3, 0.7, 0.2, 0.8, 0.4]
@@ -16,6 +17,11 @@ def test_an_epoch_holds_every_prompt_once_in_an_order_of_its_own() -> None:
     assert len({tuple(epoch) for epoch in epochs}) == 4
     assert order.of_epoch(2) == epochs[2]
     assert PromptOrder(50, seed=4).of_epoch(0) != epochs[0]
+
+
+def test_the_first_epoch_is_what_trl_draws_from_the_trainers_seed() -> None:
+    seed = derive_seed(3, "grpo", "trainer") % 2**31
+    assert PromptOrder(50, seed=3).of_epoch(0) == list(RepeatSampler(range(50), 1, batch_size=50, seed=seed))
 
 
 def test_without_mixing_the_easiest_comes_first_and_equals_are_shuffled() -> None:
