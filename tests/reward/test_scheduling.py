@@ -60,8 +60,17 @@ def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.005)
 
 
+OTHERS: set[int] = set()
+"""Processes that other modules of tests have left to end when pytest does."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leave_others_alone() -> None:
+    OTHERS.update(process.pid for process in psutil.Process().children(recursive=True))
+
+
 def below(pid: int | None = None) -> list[psutil.Process]:
-    return psutil.Process(pid).children(recursive=True)
+    return [process for process in psutil.Process(pid).children(recursive=True) if process.pid not in OTHERS]
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
