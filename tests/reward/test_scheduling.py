@@ -324,7 +324,14 @@ def test_a_supervisor_that_is_ended_leaves_no_process_and_no_file(number: signal
         """)
     environment = {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "PATH": os.environ["PATH"]}
     supervisor = subprocess.Popen(
-        [sys.executable, "-c", program], env=environment, start_new_session=True, stderr=subprocess.PIPE, cwd=ROOT
+        [sys.executable, "-c", program],
+        env=environment,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # deaf where tests run in background
     )
 
     def all_at_work() -> bool:

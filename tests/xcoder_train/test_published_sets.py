@@ -14,7 +14,7 @@ from xcoder_train.plan import make_plan
 from xcoder_train.plan_text import show_plan
 from xcoder_train.recipe import load_recipe, present
 from xcoder_train.results import stage_folder, stage_key
-from xcoder_train.sft_data import corpus, read_rows, select_rows, tokenize
+from xcoder_train.sft_data import corpus, read_rows, read_tokens, select_rows, tokenize
 from xcoder_train.synthesise import main
 from xcoder_train.tokenizer import train_tokenizer
 
@@ -64,7 +64,8 @@ def test_training_reads_an_import_as_it_reads_a_synthesis(recipe: Path, tmp_path
     view = select_rows(rows, settings.data.model_copy(update={"tasks": 1, "solutions_per_task": 2}), seed=0)
     assert len(view) == 2
     tokenizer = train_tokenizer(corpus(rows), 300)
-    dataset, statistics = tokenize(rows, tokenizer, max_length=512, truncation_limit=0.0, packing=False, seed=0)
+    tokenize(rows, tokenizer, tmp_path, max_length=512, truncation_limit=0.0, packing=False, seed=0)
+    dataset, statistics = read_tokens(tmp_path)
     assert (statistics.examples, len(dataset)) == (6, 6)
     supervised = [
         token for token, label in zip(dataset[0]["input_ids"], dataset[0]["labels"], strict=True) if label >= 0

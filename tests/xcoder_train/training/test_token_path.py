@@ -25,7 +25,7 @@ from xcoder_train.core.generation.chat import prompt_token_ids
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.model import initialise_model
 from xcoder_train.quiet import quiet_libraries
-from xcoder_train.sft_data import corpus, read_rows, tokenize
+from xcoder_train.sft_data import corpus, read_rows, read_tokens, tokenize
 
 Stage = Callable[..., tuple[Any, Any]]
 Weights = Callable[[Path], dict[str, torch.Tensor]]
@@ -58,7 +58,8 @@ def test_a_document_has_the_same_logits_in_a_packed_row_as_alone(synthesis: Path
     quiet_libraries()
     rows = read_rows(SynthLayout(synthesis), verified=True, prompt_style="plain")[:8]
     model, tokenizer = _tiny(corpus(rows), 400)
-    dataset, _ = tokenize(rows, tokenizer, max_length=512, truncation_limit=0, packing=True, seed=0)
+    tokenize(rows, tokenizer, tmp_path, max_length=512, truncation_limit=0, packing=True, seed=0)
+    dataset, _ = read_tokens(tmp_path)
     arguments = SFTConfig(
         output_dir=str(tmp_path),
         packing=True,
