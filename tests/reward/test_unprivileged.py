@@ -62,6 +62,7 @@ def test_every_tier_stops_what_it_says(python: str, tiers: list[str]) -> None:
     assert set(passed_by_tier(python, "test_tiers.py", tiers)) == set(tiers)
 
 
+@pytest.mark.slow
 def test_honest_programs_run_at_the_strongest_tier(python: str, tiers: list[str]) -> None:
     assert passed_by_tier(python, "test_honest_programs.py", tiers[:1]) == {tiers[0]: 1}
 
