@@ -14,6 +14,8 @@ def quiet_libraries() -> None:
     transformers.utils.logging.disable_progress_bar()
     # TRL sets an argument that transformers has renamed; both are pinned, and the values agree.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    # TRL calls a model by the name that an argument had before transformers 5.24; the old name works up to 5.40.
+    warnings.filterwarnings("ignore", message="`past_key_values` is deprecated", category=FutureWarning)
     # Checkpoints made within a second are put in order by their step, which is what we want.
     logging.getLogger("transformers.trainer_utils").addFilter(lambda record: "mtime" not in record.getMessage())
     # `rollout_func` is marked experimental; the pinned version has it, and tests hold it.
