@@ -180,18 +180,22 @@ class RayJudge(Executor):
             )
 
     async def _watch(self) -> None:
-        """Use nodes that join, and notice when the cluster as a whole is gone."""
+        """Use nodes that join; notice those that left with nothing in hand, and when the cluster as a whole is gone."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             found: Future[dict[str, NodeOffer]] = Future()
             # A daemon, since this process could not end while a call to a cluster without a head is waited for.
             threading.Thread(target=self._look, args=(found,), daemon=True).start()
             try:
-                self._start_nodes(await asyncio.wait_for(asyncio.wrap_future(found), CLUSTER_SECONDS))
+                living = await asyncio.wait_for(asyncio.wrap_future(found), CLUSTER_SECONDS)
             except Exception as error:
                 reason = str(error) or f"its head is silent for {CLUSTER_SECONDS:g} s"
                 self._give_up(f"the Ray cluster at {self.settings.ray_address} does not answer any more: {reason}")
                 return
+            for identity, node in self._nodes.items():
+                if node.is_up and identity not in living:
+                    self._doubt(node, "it has left the cluster")
+            self._start_nodes(living)
 
     def _look(self, found: Future[dict[str, NodeOffer]]) -> None:
         with contextlib.suppress(InvalidStateError):
@@ -281,10 +285,14 @@ class RayJudge(Executor):
             elif not order.future.done():
                 self._queue.appendleft(order)
         if node.is_up and not all(order.is_abandoned for order in orders):
-            logger.warning("node %s of the Ray cluster does not answer: %s", node.offer.name, reason)
-            node.is_up = False
-            self.workers -= node.offer.workers
-            self._spawn(self._bring_up(node, NODE_SECONDS))
+            self._doubt(node, reason)
+
+    def _doubt(self, node: "_Node", reason: str) -> None:
+        """Give a node no work until its actor answers again."""
+        logger.warning("node %s of the Ray cluster does not answer: %s", node.offer.name, reason)
+        node.is_up = False
+        self.workers -= node.offer.workers
+        self._spawn(self._bring_up(node, NODE_SECONDS))
 
     def _recall(self, order: Order[Any]) -> None:
         """End the programs of a batch once nobody waits for any of its orders."""

@@ -221,6 +221,14 @@ def test_a_node_that_joins_is_used_and_when_it_is_killed_in_mid_run_no_verdict_i
     assert soon(lambda: judge.workers == 2) and judge.is_alive
 
 
+@pytest.mark.slow
+def test_a_node_that_leaves_with_nothing_in_hand_is_not_counted_any_more(cluster: Any, judge: Executor) -> None:
+    third = cluster.add_node(**SMALL_NODE)
+    assert soon(lambda: judge.workers == 3)
+    cluster.remove_node(third, allow_graceful=False)
+    assert soon(lambda: judge.workers == 2) and judge.is_alive
+
+
 def test_close_ends_running_programs_and_leaves_no_process(judge: Executor) -> None:
     hanging = [program("while True: pass", ("", ""), seconds=60)] * 4
     failures: list[BaseException] = []
