@@ -30,10 +30,10 @@ GRPO = {
     "prompts_per_step": 2,
     "rollouts": 4,
     "max_prompt_length": 256,
-    "max_completion_length": 60,
+    "max_completion_length": 100,
     "micro_batch": 4,
     "reward": {"kind": "paper", "tests": 2, "truncated": -1.0},
-    "training": {"learning_rate": 1e-3, "max_steps": 4, "logging_steps": 1, "save_steps": 2, "loss_type": "dr_grpo"},
+    "training": {"learning_rate": 3e-4, "max_steps": 4, "logging_steps": 1, "save_steps": 2, "loss_type": "dr_grpo"},
 }
 
 
@@ -64,7 +64,7 @@ def by_heart(tmp_path_factory: pytest.TempPathFactory, synthesis: Path) -> Path:
         batch=4,
         data={"tasks": 2, "solutions_per_task": 1},
         optimizer={"name": "muon", "learning_rate_rest": 1e-2},
-        training={"max_steps": 120, "save_strategy": "no"},
+        training={"max_steps": 200, "save_strategy": "no"},
     )
     recipe = Recipe.model_validate(values)
     sft.train(recipe, StageContext("tiny", "sft", "sftkey", folder, recipe.seed, {"synth": synthesis}))
