@@ -17,7 +17,7 @@ quickstart: install
 	$(BIN)/xcoder run recipes/laptop/quickstart.yaml
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
