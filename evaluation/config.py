@@ -13,7 +13,7 @@ from xcoder_train.core.settings import Settings
 
 
 class EvaluationSettings(Settings):
-    """The `evaluation:` section of a recipe."""
+    """Which models are measured on which problems, and how their scores are reported."""
 
     models: tuple[Literal["base", "sft", "rl"], ...] = ("base", "sft", "rl")
     """Which stages' models are measured, all on the same problems."""

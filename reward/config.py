@@ -10,7 +10,7 @@ Policy = Literal["faithful", "livecodebench"]
 
 
 class JudgeSettings(Settings):
-    """The `judge:` section of a recipe."""
+    """What runs and judges programs, wherever a recipe needs that: labels, rewards and scores."""
 
     executor: Literal["local", "ray"] = "local"
     """Where programs run: `local` on this machine, `ray` on all nodes of a running Ray cluster."""
@@ -44,7 +44,7 @@ class JudgeSettings(Settings):
 
 
 class RewardSettings(Settings):
-    """What a rollout is worth once it is judged: the `grpo.reward:` section of a recipe."""
+    """What a rollout is worth once it is judged."""
 
     kind: Literal["paper", "fraction", "all"] = "paper"
     """`paper`: -2 without parsable code, else 5 x share of tests passed; `fraction`: that share; `all`: 1 or 0."""
@@ -56,7 +56,8 @@ class RewardSettings(Settings):
     """Added to the reward of a completion that reached its length limit without ending."""
 
     deadline_seconds: float = Field(default=900.0, gt=0)
-    """Judging one batch may take this long; what is not judged by then has no reward. Keep it below `ddp_timeout`."""
+    """Judging one batch may take this long; what is not judged by then has no reward. At most half of
+    `training.ddp_timeout`."""
 
     shuffle_within_batch: bool = False
     """A control that must not learn: rewards are dealt out at random within each batch."""

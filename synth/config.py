@@ -41,6 +41,7 @@ class ProceduralTeacherSettings(Settings):
     """The built-in teacher: composes typed operations into tasks whose truth is known. Needs no model."""
 
     kind: Literal["procedural"] = "procedural"
+    """Chooses this teacher, as no `kind` does."""
 
     features: tuple[str, ...] = ()
     """Branches of the feature tree to draw operations from, such as `list operation/map`; the whole tree when empty."""
@@ -209,7 +210,7 @@ NOT_FOR_IMPORTS = (
 
 
 class SynthSettings(Settings):
-    """The `synth:` section of a recipe: tasks that a teacher makes (`splits`), or published ones (`import`)."""
+    """Tasks that a teacher makes (`splits`), or published ones (`import`)."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 

@@ -15,7 +15,7 @@ from xcoder_train.core.settings import Settings
 
 
 class TrackingSettings(Settings):
-    """The `tracking:` section: where metrics go besides `metrics.jsonl`, which is always written."""
+    """Where metrics go besides `metrics.jsonl`, which is always written."""
 
     wandb: Literal["disabled", "offline", "online"] = "disabled"
     """Weights & Biases: off, into files below the run folder, or to its server."""
@@ -27,7 +27,7 @@ class TrackingSettings(Settings):
     """W&B tags."""
 
     group: str | None = None
-    """W&B group."""
+    """W&B group; the run's name when left out."""
 
 
 class InitSettings(Settings):
@@ -70,7 +70,7 @@ class InitSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """The `model:` section: the starting point of training, by `path` or by `init`."""
+    """The starting point of training, by `path` or by `init`, and how models are asked."""
 
     path: str | None = None
     """Local folder or hub name of a pretrained model."""
@@ -79,7 +79,8 @@ class ModelSettings(Settings):
     """Make the model from random weights instead."""
 
     prompt: PromptStyle = "plain"
-    """How a problem becomes a prompt, in SFT, GRPO and evaluation alike."""
+    """How a problem becomes a prompt, in SFT, GRPO and evaluation alike: `plain` is the statement and nothing else, the
+    others are LiveCodeBench's wording for a family of models."""
 
     trust_remote_code: bool = False
     """Run code that comes with the model."""
@@ -92,7 +93,7 @@ class ModelSettings(Settings):
 
 
 class InputSettings(Settings):
-    """The `inputs:` section: finished stages of other runs. Such a stage has no section in this recipe.
+    """Finished stages of other runs. Such a stage has no section in this recipe.
 
     Each is a run's folder (its newest result of that stage is taken) or the folder of one result.
     """
@@ -209,7 +210,7 @@ class SftDataSettings(Settings):
     """Which rows of the SFT dataset are trained on. A smaller choice is contained in a larger one of the same seed."""
 
     tasks: int | None = Field(default=None, ge=1)
-    """Tasks; all when left out."""
+    """Tasks to train on, drawn by seed; all when left out."""
 
     solutions_per_task: int | None = Field(default=None, ge=1)
     """Most solutions of one task; all when left out."""
@@ -225,7 +226,7 @@ class SftDataSettings(Settings):
 
 
 class SftSettings(Settings):
-    """The `sft:` section."""
+    """Supervised fine-tuning on the solutions of a synthesis; docs/training.md describes it."""
 
     launch: LaunchSettings = LaunchSettings()
 
@@ -238,7 +239,7 @@ class SftSettings(Settings):
     """Most rows (packed sequences, or examples without packing) per forward and backward on one device."""
 
     max_length: int = Field(default=32768, ge=1)
-    """Longest row in tokens."""
+    """Longest row in tokens. Examples that are longer are left out."""
 
     packing: bool = True
     """Put several examples into one row, isolated from each other."""
@@ -261,7 +262,8 @@ class SftSettings(Settings):
     """Continue from the newest whole checkpoint of an interrupted stage."""
 
     training: dict[str, Any] = {}
-    """Arguments of trl.SFTConfig, by their own names."""
+    """Arguments of trl.SFTConfig, by their own names, such as `learning_rate: 5e-5`; those that another key decides are
+    refused."""
 
 
 class CurriculumSettings(Settings):
@@ -320,7 +322,8 @@ class AlarmSettings(Settings):
 
 
 class GrpoSettings(Settings):
-    """The `grpo:` section. How long it trains is `training.max_steps` or `training.num_train_epochs`."""
+    """GRPO on judged rollouts; docs/grpo.md describes it. How long it trains is `training.max_steps` or
+    `training.num_train_epochs`."""
 
     launch: LaunchSettings = LaunchSettings()
 
@@ -377,11 +380,12 @@ class GrpoSettings(Settings):
     """Continue from the newest whole checkpoint of an interrupted stage."""
 
     training: dict[str, Any] = {}
-    """Arguments of trl.GRPOConfig, by their own names."""
+    """Arguments of trl.GRPOConfig, by their own names, such as `max_steps: 200`; those that another key decides are
+    refused."""
 
 
 class ReportSettings(Settings):
-    """The `report:` section."""
+    """What `report.html` shows."""
 
     samples: int = Field(default=12, ge=0)
     """Completions that the report shows in full."""

@@ -32,10 +32,11 @@ class Recipe(Settings):
     """Everything a run is told. A stage runs when its section is there; the report follows an evaluation."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-    """The run's name, and its folder below `runs_dir`; the recipe file's name when left out."""
+    """The run's name, and its folder below `runs_dir`: letters, digits, `.`, `_` and `-`. The recipe file's name when
+    left out."""
 
     runs_dir: Path = Field(default=Path("runs"), validate_default=False)
-    """Where runs lie."""
+    """The folder that holds a folder for each run."""
 
     seed: int = Field(default=0, ge=0, lt=2**63)
     """What every random choice of the run derives from."""

@@ -59,7 +59,7 @@ _DECIDED_BY_BOTH = {
     "fsdp": "`{section}.launch.accelerate`",
     "fsdp_config": "`{section}.launch.accelerate`",
 }
-_DECIDED = {
+DECIDED = {
     "sft": _DECIDED_BY_BOTH
     | {
         "gradient_accumulation_steps": "`sft.batch`",
@@ -143,13 +143,13 @@ def arguments(trainer: Trainer) -> Mapping[str, Argument]:
 
 def settable(trainer: Trainer) -> list[str]:
     """The arguments that a recipe may set under `training:`."""
-    return [name for name in arguments(trainer) if name not in _DECIDED[trainer] and name not in _RENAMED]
+    return [name for name in arguments(trainer) if name not in DECIDED[trainer] and name not in _RENAMED]
 
 
 def argument_mistake(trainer: Trainer, name: str, value: Any) -> str | None:
     """What is wrong with `training.<name>: <value>`, with the way out; None when it can be handed to TRL."""
-    if name in _DECIDED[trainer]:
-        return f"is decided by {_DECIDED[trainer][name].format(section=trainer)}"
+    if name in DECIDED[trainer]:
+        return f"is decided by {DECIDED[trainer][name].format(section=trainer)}"
     if name in _RENAMED:
         return f"is not an argument any more: {_RENAMED[name]}"
     known = arguments(trainer)

@@ -52,12 +52,14 @@ class BuiltinTree(Settings):
     """The tree that ships with the package."""
 
     kind: Literal["builtin"] = "builtin"
+    """Chooses this source."""
 
 
 class TreeFile(Settings):
     """A tree that an earlier run wrote, as `features/tree.json`."""
 
     kind: Literal["tree"]
+    """Chooses this source."""
 
     path: Path
     """The file."""
@@ -67,6 +69,7 @@ class XcoderTree(Settings):
     """X-Coder's merged tree, `feature_evoled.json`: JSON nested by category, leaves in lists."""
 
     kind: Literal["xcoder_tree"]
+    """Chooses this source."""
 
     path: Path
     """The file."""
@@ -76,6 +79,7 @@ class XcoderRows(Settings):
     """X-Coder's published feature rows: each row is a subtree as it is, and nothing is drawn or evolved."""
 
     kind: Literal["xcoder_rows"]
+    """Chooses this source."""
 
     path: Path
     """`.jsonl`, `.json` or `.parquet`."""
@@ -85,6 +89,7 @@ class Snippets(Settings):
     """Features are extracted by the language model from tasks with their solutions."""
 
     kind: Literal["snippets"]
+    """Chooses this source."""
 
     path: Path
     """`.jsonl`, `.json` or `.parquet`, one snippet a row."""

@@ -65,6 +65,7 @@ class OpenAITeacherSettings(Settings):
     """A model behind an OpenAI-compatible server: vLLM, SGLang, or a hosted one."""
 
     kind: Literal["openai"] = "openai"
+    """Chooses this teacher."""
 
     server: ServerSettings
     """Where the server is and how it is asked."""
@@ -82,6 +83,7 @@ class LocalTeacherSettings(Settings):
     """A model that this process loads: through vLLM (a GPU and the extra of that name), or transformers (anywhere)."""
 
     kind: Literal["vllm", "transformers"]
+    """Chooses this teacher, and what it runs on."""
 
     model: str
     """Hub name or folder."""

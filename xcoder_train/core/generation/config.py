@@ -9,7 +9,8 @@ from xcoder_train.core.settings import Settings
 
 
 class SamplingSettings(Settings):
-    """Every parameter is sent and recorded, because servers inherit defaults from a model's own files."""
+    """How completions are sampled. Every parameter is sent and recorded, because servers inherit defaults from a
+    model's own files."""
 
     temperature: float = Field(default=0.6, ge=0)
     """Softmax temperature; 0 is greedy."""
