@@ -213,7 +213,7 @@ def _key(recipe: Recipe, model: str) -> str:
 def _training(recipe: Recipe) -> dict[str, Any]:
     """How long the run really trained in SFT, in every measure that could be held equal."""
     blank = dict.fromkeys(("examples", "steps", "trained_tokens", "epochs", "training_seconds"))
-    if recipe.sft is None and recipe.inputs.sft is None:
+    if not recipe.has_result("sft"):
         return blank
     figures = read_result(stage_folder(recipe, "sft"))
     epochs = figures["steps"] * figures["examples_per_step"] / figures["examples"]

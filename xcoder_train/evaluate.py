@@ -81,8 +81,7 @@ def _training_data(recipe: Recipe, target: EvaluationTarget) -> Path | None:
     """The synthesis that the target was trained on, or None for a model from elsewhere."""
     if target.label == "base" and recipe.model.init is None:
         return None
-    has_synthesis = recipe.synth is not None or recipe.inputs.synth is not None
-    return stage_folder(recipe, "synth") if has_synthesis else None
+    return stage_folder(recipe, "synth") if recipe.has_result("synth") else None
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
         check_vllm(settings.generation, settings.training, has_gpu=torch.cuda.is_available(), model=str(start))
     tokenizer = load_tokenizer(start, recipe.model)
     layout = SynthLayout(context.inputs["synth"])
-    prompts, too_long = load_prompts(layout, tokenizer, settings)
+    prompts, too_long = load_prompts(layout, tokenizer, settings, recipe.model.prompt)
     refuse_too_few(prompts, settings, f"of at most {settings.max_prompt_length} tokens")
     with state.main_process_first():
         tests = TestTable(layout, context.folder / "tests.arrow", at_most=settings.reward.tests, seed=context.seed)
@@ -88,6 +88,9 @@ def train(recipe: Recipe, context: StageContext) -> None:
         held_out = None
         if settings.evaluation is not None:
             held_out = held_out_prompts(layout, settings.evaluation, recipe.model.prompt, context.seed)
+        rollouts = None
+        if settings.generation == "transformers":
+            rollouts = rollout_function(sampling_settings(settings), settings.rollout_batch, context.seed)
         alarms = Alarms(settings.alarms, context.folder)
         trainer = FrugalGrpoTrainer(
             model=model,
@@ -97,7 +100,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             eval_dataset=held_out,
             processing_class=tokenizer,
             peft_config=lora_config(settings.lora),
-            rollout_func=transformers_rollouts(settings, context) if settings.generation == "transformers" else None,
+            rollout_func=rollouts,
             optimizer_factory=optimizer_factory(settings.optimizer, settings.training),
             prompt_order=order,
             callbacks=[MetricsFile(context.folder / "metrics.jsonl"), alarms, TrainingProgress("GRPO", "reward")],
@@ -134,11 +137,6 @@ def steps_excluded(metrics: Path) -> float:
             total += line["judge/excluded"] * (line["step"] - before)
             before = line["step"]
     return total
-
-
-def transformers_rollouts(settings: GrpoSettings, context: StageContext) -> Any:
-    """The rollout function of a machine without vLLM."""
-    return rollout_function(sampling_settings(settings), settings.rollout_batch, context.seed)
 
 
 def grpo_config(recipe: Recipe, context: StageContext, state: PartialState) -> GRPOConfig:

@@ -15,7 +15,7 @@ from xcoder_train.core.generation.chat import prompt_token_ids
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
 from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.prompt import PromptStyle, render_prompt
+from xcoder_train.core.prompt import PromptStyle, render_prompt, render_prompts
 from xcoder_train.core.records import read_table
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.core.stage import StageContext
@@ -25,13 +25,15 @@ from xcoder_train.recipe import present
 
 
 def load_prompts(
-    layout: SynthLayout, tokenizer: PreTrainedTokenizerBase, settings: GrpoSettings
+    layout: SynthLayout, tokenizer: PreTrainedTokenizerBase, settings: GrpoSettings, style: PromptStyle
 ) -> tuple[Dataset, int]:
     """Columns `prompt` and `problem_id`, and how many prompts were longer than `max_prompt_length`."""
     table = layout.dataset("rl") / "train.parquet"
     if not table.exists():
         raise InputError(f"{table} does not exist; GRPO needs a synthesis with a split whose `use` is rl")
-    rows = read_table(table, columns=["problem_id", "prompt"]).to_pylist()
+    rows = read_table(table, columns=["problem_id"]).to_pylist()
+    prompts = render_prompts(layout, {row["problem_id"] for row in rows}, style)
+    rows = [{**row, "prompt": prompts[row["problem_id"]]} for row in rows]
     kept = [row for row in rows if len(prompt_token_ids(tokenizer, row["prompt"])) <= settings.max_prompt_length]
     if not kept:
         raise InputError(

@@ -60,7 +60,7 @@ def model_card(recipe: Recipe, stage: StageName, figures: dict[str, Any], summar
 
 
 def _start(recipe: Recipe, stage: StageName) -> str:
-    if stage == "grpo" and (recipe.sft is not None or recipe.inputs.sft is not None):
+    if stage == "grpo" and recipe.has_result("sft"):
         return f"the result of sft, {stage_key(recipe, 'sft')}"
     return recipe.model.path if recipe.model.init is None else "random weights"  # type: ignore[return-value]
 

@@ -48,11 +48,14 @@ def model_shape(model: ModelSettings) -> ModelShape | None:
     """The shape of the run's starting point; None for a hub model that is not at hand."""
     if model.init is not None:
         return _initial(model.init)
-    if model.path is None:
-        return None
-    if model.path in KNOWN:
-        return KNOWN[model.path]
-    config = Path(model.path) / "config.json"
+    return None if model.path is None else shape_at(model.path)
+
+
+def shape_at(path: Path | str) -> ModelShape | None:
+    """The shape of the model in a folder, or of a known name; None for a hub model that is not at hand."""
+    if str(path) in KNOWN:
+        return KNOWN[str(path)]
+    config = Path(path) / "config.json"
     return _read(config) if config.is_file() else None
 
 

@@ -218,7 +218,7 @@ def _problems(recipe: Recipe, use: str) -> tuple[int | None, bool]:
 
 
 def _synth_figures(recipe: Recipe) -> dict[str, Any] | None:
-    if recipe.synth is None and recipe.inputs.synth is None:
+    if not recipe.has_result("synth"):
         return None
     if recipe.synth is not None and not is_whole(recipe, "synth"):
         return None

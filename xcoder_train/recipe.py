@@ -68,6 +68,10 @@ class Recipe(Settings):
         """True when this recipe runs the stage."""
         return getattr(self, "evaluation" if stage == "report" else stage) is not None
 
+    def has_result(self, stage: StageName) -> bool:
+        """True when a later stage may read this one's result: the recipe runs it, or `inputs` names it."""
+        return self.has(stage) or getattr(self.inputs, stage, None) is not None
+
 
 def present(value: Value | None) -> Value:
     """A section or path that the caller knows to be there, because its stage would not run without it."""

@@ -62,7 +62,7 @@ def _stages(recipe: "Recipe") -> Iterator[Conflict]:
             )
     if not recipe.stages:
         yield _conflict("the recipe has no stage; give one of synth, sft, grpo, evaluation", "name")
-    has_data = recipe.synth is not None or recipe.inputs.synth is not None
+    has_data = recipe.has_result("synth")
     has_model = recipe.model.path is not None or recipe.model.init is not None
     trained: tuple[StageName, ...] = ("sft", "grpo")
     for stage in trained:
@@ -70,7 +70,7 @@ def _stages(recipe: "Recipe") -> Iterator[Conflict]:
             yield _conflict("needs tasks: give a `synth:` section or `inputs.synth`", stage, "synth", "inputs")
     if recipe.sft is not None and not has_model:
         yield _conflict("needs a model to start from: set model.path or model.init", "sft", "model")
-    if recipe.grpo is not None and not _has_result(recipe, "sft") and recipe.model.path is None:
+    if recipe.grpo is not None and not recipe.has_result("sft") and recipe.model.path is None:
         yield _conflict(
             "needs a model to start from: an `sft:` section, `inputs.sft`, or model.path",
             "grpo",
@@ -150,10 +150,10 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
             "evaluation.k",
             "evaluation.samples",
         )
-    sources = {"sft": "sft", "rl": "grpo"}
+    sources: dict[str, StageName] = {"sft": "sft", "rl": "grpo"}
     for model in settings.models:
         stage = sources.get(model)
-        if stage is not None and not _has_result(recipe, stage):
+        if stage is not None and not recipe.has_result(stage):
             yield _conflict(
                 f"`{model}` is what the stage `{stage}` trains: give a `{stage}:` section or `inputs.{stage}`, "
                 "or leave it out",
@@ -161,7 +161,7 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
                 stage,
                 "inputs",
             )
-    has_base = recipe.model.path is not None or (recipe.model.init is not None and _has_result(recipe, "sft"))
+    has_base = recipe.model.path is not None or (recipe.model.init is not None and recipe.has_result("sft"))
     if "base" in settings.models and not has_base:
         yield _conflict(
             "`base` is the model before training: set model.path, or model.init with an `sft:` section that makes it",
@@ -170,7 +170,7 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
             "sft",
             "inputs",
         )
-    if "heldout" in settings.benchmarks and recipe.synth is None and recipe.inputs.synth is None:
+    if "heldout" in settings.benchmarks and not recipe.has_result("synth"):
         yield _conflict(
             "`heldout` is made by synthesis: give a `synth:` section or `inputs.synth`",
             "evaluation.benchmarks",
@@ -239,6 +239,12 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
         training = settings.training
         if settings.optimizer.name == "muon" and "optim" in training:
             yield _conflict("is decided by optimizer.name: muon", f"{stage}.training.optim", f"{stage}.optimizer.name")
+        if settings.optimizer.name == "muon" and "learning_rate" not in training:
+            yield _conflict(
+                f"Muon has no rate that fits every model: set {stage}.training.learning_rate, such as 1e-2",
+                f"{stage}.optimizer.name",
+                f"{stage}.training",
+            )
         if settings.optimizer.name == "muon" and settings.lora is not None:
             yield _conflict(
                 "muon is for whole matrices, adapters are products of two; use optimizer.name: adamw with lora",
@@ -405,7 +411,3 @@ def _is_only_served(recipe: "Recipe") -> bool:
 
 def _rolls_out_by_transformers(recipe: "Recipe") -> bool:
     return recipe.grpo is not None and recipe.grpo.generation == "transformers"
-
-
-def _has_result(recipe: "Recipe", stage: str) -> bool:
-    return getattr(recipe, stage) is not None or getattr(recipe.inputs, stage) is not None

@@ -26,6 +26,29 @@ REPORT_FILE = "report.html"
 # Raised when a stage's code changes so that equal settings give another result.
 STAGE_VERSIONS: dict[StageName, int] = {"synth": 2, "sft": 2, "grpo": 2, "evaluation": 3, "report": 1}
 
+_HOW_A_SERVER_IS_ASKED = tuple(sorted(set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS))
+
+# What may change in a stage's section without another result: how it is started, told, asked and published.
+SHAPES_NOTHING: dict[StageName, tuple[str, ...]] = {
+    "synth": (
+        "executor",
+        "expected",
+        "push_to",
+        *(f"teacher.server.{name}" for name in _HOW_A_SERVER_IS_ASKED),
+    ),
+    "sft": ("launch", "resume"),
+    "grpo": ("launch", "resume", "alarms"),
+    "evaluation": (
+        "models",  # each has a key of its own
+        "livecodebench_folder",
+        "generation.batch_size",
+        "generation.gpu_memory_utilization",
+        "generation.tensor_parallel",
+        *(f"generation.openai.{name}" for name in _HOW_A_SERVER_IS_ASKED),
+    ),
+    "report": (),
+}
+
 
 @dataclass(frozen=True)
 class EvaluationTarget:
@@ -47,7 +70,7 @@ def needed_stages(recipe: Recipe, stage: StageName) -> tuple[StageName, ...]:
     if stage == "sft":
         return ("synth",)
     if stage == "grpo":
-        return ("synth", "sft") if _has_result(recipe, "sft") else ("synth",)
+        return ("synth", "sft") if recipe.has_result("sft") else ("synth",)
     if stage == "evaluation":
         settings = present(recipe.evaluation)
         sft = "sft" in settings.models or ("base" in settings.models and recipe.model.init is not None)
@@ -59,7 +82,7 @@ def needed_stages(recipe: Recipe, stage: StageName) -> tuple[StageName, ...]:
         return tuple(name for name, is_wanted in wanted.items() if is_wanted)
     if stage == "report":
         names: tuple[StageName, ...] = ("synth", "sft", "grpo", "evaluation")
-        return tuple(name for name in names if _has_result(recipe, name))
+        return tuple(name for name in names if recipe.has_result(name))
     return ()
 
 
@@ -140,17 +163,9 @@ def evaluation_targets(recipe: Recipe, run_folder: Path) -> list[EvaluationTarge
     A changed GRPO gives the `rl` model another key and folder, and leaves those of `base` and `sft` as they are.
     """
     settings = present(recipe.evaluation)
-    speed = {"batch_size", "gpu_memory_utilization", "tensor_parallel"}
-    manners = set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS
-    excluded: Any = {
-        "models": True,
-        "livecodebench_folder": True,
-        "generation": {**dict.fromkeys(speed, True), "openai": manners},
-    }
-    measured = settings.model_dump(mode="json", exclude=excluded)
     common = {
         "version": STAGE_VERSIONS["evaluation"],
-        "settings": measured,
+        "settings": _shaping_section(recipe, "evaluation"),
         "benchmarks": [_benchmark_identity(recipe, name) for name in settings.benchmarks],
         "policy": recipe.judge.policy,
         "prompt": settings.prompt or recipe.model.prompt,
@@ -182,26 +197,27 @@ def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
     """What a stage's result depends on, besides its inputs."""
     shaping: dict[str, Any] = {"seed": recipe.seed}
     if stage == "report":
-        return shaping | {"report": recipe.report.model_dump(mode="json")}
-    manners = set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS
-    excluded: Any = {
-        "launch": True,
-        "resume": True,
-        "alarms": True,
-        "executor": True,
-        "expected": True,
-        "push_to": True,
-        "teacher": {"server": manners},
-    }
-    section = present(getattr(recipe, stage)).model_dump(mode="json", exclude=excluded)
-    shaping |= {"section": section, "prompt": recipe.model.prompt}
+        return shaping | {"report": _shaping_section(recipe, stage)}
+    shaping |= {"section": _shaping_section(recipe, stage), "prompt": recipe.model.prompt}
     if stage == "synth":
         return shaping | {"policy": recipe.judge.policy} | _files_of_synthesis(present(recipe.synth))
-    if stage == "sft" or not _has_result(recipe, "sft"):
+    if stage == "sft" or not recipe.has_result("sft"):
         shaping["model"] = _model_identity(recipe)
     if stage == "grpo":
         shaping["policy"] = recipe.judge.policy
     return shaping
+
+
+def _shaping_section(recipe: Recipe, stage: StageName) -> dict[str, Any]:
+    """A stage's section without what shapes nothing."""
+    excluded: dict[str, Any] = {}
+    for path in SHAPES_NOTHING[stage]:
+        *above, last = path.split(".")
+        inner = excluded
+        for part in above:
+            inner = inner.setdefault(part, {})
+        inner[last] = True
+    return present(getattr(recipe, stage)).model_dump(mode="json", exclude=excluded)
 
 
 def _files_of_synthesis(settings: SynthSettings) -> dict[str, Any]:
@@ -256,10 +272,6 @@ def _key_of_result(folder: Path) -> str:
     if not isinstance(key, str):
         raise InputError(f"{folder / RESULT_FILE} names no key, so it cannot be an input")
     return key
-
-
-def _has_result(recipe: Recipe, stage: StageName) -> bool:
-    return recipe.has(stage) or getattr(recipe.inputs, stage, None) is not None
 
 
 def _hash(value: Mapping[str, Any]) -> str:

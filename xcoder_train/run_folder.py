@@ -14,7 +14,7 @@ from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import atomic_path, fingerprint, write_json
 from xcoder_train.core.stage import RESULT_FILE
 from xcoder_train.recipe import Recipe
-from xcoder_train.results import read_result
+from xcoder_train.results import SHAPES_NOTHING, read_result
 
 GIVEN_RECIPE = "recipe.yaml"
 RESOLVED_RECIPE = "recipe.resolved.json"
@@ -23,7 +23,7 @@ SUMMARY = "summary.json"
 
 # A run is one starting point. What comes after it may change: each result has a folder named after its own key.
 _STARTING_POINT = ("seed", "inputs", "model", "synth")
-_SHAPES_NOTHING = ("synth.executor", "synth.expected", "synth.push_to")
+_STAYS_THE_SAME_SYNTHESIS = tuple(f"synth.{path}" for path in SHAPES_NOTHING["synth"])
 _PACKAGES = (
     "torch",
     "transformers",
@@ -66,7 +66,7 @@ class RunFolder:
         elsewhere = [
             line
             for line, (path, _, _) in zip(shown, changes, strict=True)
-            if path.split(".")[0] in _STARTING_POINT and not _is_below(path, _SHAPES_NOTHING)
+            if path.split(".")[0] in _STARTING_POINT and not _is_below(path, _STAYS_THE_SAME_SYNTHESIS)
         ]
         if elsewhere and self.manifest().get("stages"):  # before that, there is nothing that a change could spoil
             raise InputError(

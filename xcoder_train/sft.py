@@ -18,7 +18,6 @@ from trl import SFTConfig, SFTTrainer
 
 from xcoder_train.batching import BatchPlan, plan_sft_batch
 from xcoder_train.checkpoints import CHECKPOINTS, newest_whole_checkpoint
-from xcoder_train.config import ModelSettings
 from xcoder_train.core.files import write_text
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.core.stage import StageContext
@@ -27,7 +26,7 @@ from xcoder_train.memory import adapter_parameters
 from xcoder_train.model import load_tokenizer, load_training_model, lora_config, save_trained
 from xcoder_train.model_card import CARD, model_card
 from xcoder_train.model_flops import training_flops_per_token
-from xcoder_train.model_shape import model_shape
+from xcoder_train.model_shape import shape_at
 from xcoder_train.optimizer import optimizer_factory
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
@@ -122,7 +121,7 @@ def sft_trainer(
 
 def flops_per_token(recipe: Recipe, start: Path | str, statistics: TokenStatistics) -> float | None:
     """Model FLOPs of training on one token of this data; None for a model whose shape is not known."""
-    shape = model_shape(ModelSettings(path=str(start)))
+    shape = shape_at(start)
     if shape is None:
         return None
     lora = present(recipe.sft).lora

@@ -18,12 +18,13 @@ from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json
 from xcoder_train.core.generation.chat import example_token_ids
 from xcoder_train.core.layout import Membership, SynthLayout
-from xcoder_train.core.problem import Problem, Solution
-from xcoder_train.core.prompt import PromptStyle, render_prompt
+from xcoder_train.core.problem import Solution
+from xcoder_train.core.prompt import PromptStyle, render_prompts
 from xcoder_train.core.records import read_records, read_table
 from xcoder_train.core.seeds import derive_seed
 
 IGNORED = -100  # the label of tokens that are read but not learned
+_COLUMNS = ["problem_id", "solution_index", "style", "is_golden", "completion"]
 _SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32())), ("labels", pa.list_(pa.int32()))])
 
 
@@ -113,23 +114,30 @@ def count_accepted(layout: SynthLayout) -> Counter[str]:
 
 
 def read_rows(layout: SynthLayout, *, verified: bool, prompt_style: PromptStyle) -> list[dict[str, Any]]:
-    """The SFT rows of a finished synthesis: accepted solutions, or every candidate when `verified` is False."""
+    """The SFT rows of a finished synthesis: accepted solutions, or every candidate when `verified` is False.
+
+    Prompts are in the style that is asked for, whichever the synthesis was published in.
+    """
     if verified:
-        return read_table(_sft_table(layout)).to_pylist()
-    members = {m.problem_id for m in read_records(layout.memberships, Membership) if m.use == "sft"}
-    problems = {p.problem_id: p for p in read_records(layout.problems, Problem) if p.problem_id in members}
-    return [
-        {
-            "problem_id": solution.problem_id,
-            "solution_index": solution.index,
-            "style": problems[solution.problem_id].style,
-            "is_golden": False,  # raw candidates are taken as they come, not best first
-            "prompt": render_prompt(problems[solution.problem_id], prompt_style),
-            "completion": [{"role": "assistant", "content": solution.response}],
+        rows = read_table(_sft_table(layout), _COLUMNS).to_pylist()
+    else:
+        styles = {
+            row["problem_id"]: row["style"] for row in read_table(layout.problems, ["problem_id", "style"]).to_pylist()
         }
-        for solution in read_records(layout.solutions, Solution)
-        if solution.problem_id in members
-    ]
+        members = {m.problem_id for m in read_records(layout.memberships, Membership) if m.use == "sft"}
+        rows = [
+            {
+                "problem_id": solution.problem_id,
+                "solution_index": solution.index,
+                "style": styles[solution.problem_id],
+                "is_golden": False,  # raw candidates are taken as they come, not best first
+                "completion": [{"role": "assistant", "content": solution.response}],
+            }
+            for solution in read_records(layout.solutions, Solution)
+            if solution.problem_id in members
+        ]
+    prompts = render_prompts(layout, {row["problem_id"] for row in rows}, prompt_style)
+    return [{**row, "prompt": prompts[row["problem_id"]]} for row in rows]
 
 
 def _sft_table(layout: SynthLayout) -> Path:

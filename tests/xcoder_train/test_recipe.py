@@ -175,6 +175,7 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         (["sft.training.weight_decay=.nan"], "expected a number of at least 0"),
         (["sft.training.lr_scheduler_type=cosine_with_min_lr"], "needs lr_scheduler_kwargs with min_lr or min_lr_rate"),
         (["sft.training.learning_rate=0"], "expected a number above 0"),
+        (["sft.optimizer={name: muon}", "sft.training.learning_rate=null"], "set sft.training.learning_rate, such as"),
         (["sft.optimizer={name: muon}", "sft.training.optim=adafactor"], "is decided by optimizer.name: muon"),
         (["sft.optimizer.learning_rate_rest=0.1"], "is the rate of what Muon leaves over"),
         (["sft.launch={processes: 2, gpus: [0]}"], "2 processes need as many GPUs"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import fingerprint
 from xcoder_train.core.lock import LOCK_FILE
 from xcoder_train.recipe import load_recipe
@@ -257,6 +258,25 @@ def test_a_change_redoes_what_it_touches_and_what_follows(
     assert {stage for stage in before.stages if stage_key(before, stage) != stage_key(after, stage)} == redone
     keys = [{target.label: target.key for target in evaluation_targets(r, r.run_folder)} for r in (before, after)]
     assert {label for label in keys[0] if keys[0][label] != keys[1][label]} == models
+
+
+def test_a_teacher_whose_server_has_moved_goes_on_with_the_same_run(tmp_path: Path) -> None:
+    path = tmp_path / "full.yaml"
+    path.write_text(FULL)
+
+    def asked(server: str) -> RunFolder:
+        overrides = [f"runs_dir={tmp_path}", f"synth.teacher={{kind: openai, server: {{{server}}}}}"]
+        return RunFolder(load_recipe(path, overrides))
+
+    begun = asked("base_url: 'http://one/v1', model: m")
+    begun.path.mkdir()
+    begun.write_recipe(path, ["xcoder", "run"])
+    begun.begin_stage("synth", stage_key(begun.recipe, "synth"), tmp_path, {})
+    moved = asked("base_url: 'http://two/v1', model: m, max_concurrency: 8")
+    assert stage_key(moved.recipe, "synth") == stage_key(begun.recipe, "synth")
+    assert len(moved.settings_that_changed()) == 2
+    with pytest.raises(InputError, match="another starting point"):
+        asked("base_url: 'http://one/v1', model: other").settings_that_changed()
 
 
 def test_other_content_in_the_file_of_features_is_another_synthesis(tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """The one place where a problem becomes what a model reads, the same in SFT, GRPO and evaluation."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Literal
 
+from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.problem import Problem
+from xcoder_train.core.records import read_records
 
 PromptStyle = Literal[
     "plain",
@@ -113,6 +116,14 @@ def render_prompt(problem: Problem, style: PromptStyle) -> list[Message]:
     content = wording.user.format(statement=problem.statement, form=form, code=code)
     system = [] if wording.system is None else [{"role": "system", "content": wording.system}]
     return [*system, {"role": "user", "content": content}]
+
+
+def render_prompts(layout: SynthLayout, problem_ids: Set[str], style: PromptStyle) -> dict[str, list[Message]]:
+    """The messages of these problems of a finished synthesis, by problem_id."""
+    problems = read_records(layout.problems, Problem)
+    return {
+        problem.problem_id: render_prompt(problem, style) for problem in problems if problem.problem_id in problem_ids
+    }
 
 
 def code_response(code: str) -> str:

@@ -18,6 +18,8 @@ import pytest
 from tests.xcoder_train.training.credit_run import train as train_grpo
 from xcoder_train import sft
 from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.problem import Problem
+from xcoder_train.core.records import write_records
 from xcoder_train.core.stage import StageContext
 from xcoder_train.recipe import Recipe
 
@@ -44,14 +46,18 @@ def _sft_curve(folder: Path) -> list[dict[str, float]]:
             "solution_index": 0,
             "style": "codeforces",
             "is_golden": True,
-            "prompt": [{"role": "user", "content": f"Please {word} {n} numbers."}],
             "completion": [{"role": "assistant", "content": f"```python\nprint({word}({n}))\n```" * (1 + n % 3)}],
         }
         for n, word in enumerate(words * 4)
     ]
-    table = SynthLayout(folder / "synth").dataset("sft") / "train.parquet"
+    layout = SynthLayout(folder / "synth")
+    table = layout.dataset("sft") / "train.parquet"
     table.parent.mkdir(parents=True)
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), table)
+    problems = (
+        Problem(f"p{n}", f"Please {word} {n} numbers.", "codeforces", "stdin") for n, word in enumerate(words * 4)
+    )
+    write_records(layout.problems, Problem, problems, ("problem_id",))
     stage = folder / "stage"
     stage.mkdir()
     recipe = Recipe.model_validate(SFT)

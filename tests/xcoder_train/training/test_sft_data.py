@@ -11,7 +11,8 @@ import pytest
 from xcoder_train.config import SftDataSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Solution
+from xcoder_train.core.problem import Problem, Solution
+from xcoder_train.core.prompt import render_prompt
 from xcoder_train.core.records import read_records
 from xcoder_train.sft_data import IGNORED, corpus, read_rows, read_tokens, select_rows, tokenize
 from xcoder_train.tokenizer import train_tokenizer
@@ -79,6 +80,14 @@ def test_unverified_rows_are_every_candidate_as_it_comes(synthesis: Path, rows: 
     assert [index for _, index in _keys(select_rows(raw, SftDataSettings(solutions_per_task=1), 0))] == [0] * len(tasks)
     prompts = {row["problem_id"]: row["prompt"] for row in rows}
     assert all(row["prompt"] == prompts[row["problem_id"]] for row in raw)
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_prompts_are_worded_as_the_model_is_asked_whatever_the_dataset_has(synthesis: Path, verified: bool) -> None:
+    layout = SynthLayout(synthesis)
+    problems = {problem.problem_id: problem for problem in read_records(layout.problems, Problem)}
+    for row in read_rows(layout, verified=verified, prompt_style="livecodebench"):
+        assert row["prompt"] == render_prompt(problems[row["problem_id"]], "livecodebench")
 
 
 def test_a_synthesis_without_sft_rows_is_refused(tmp_path: Path) -> None:
