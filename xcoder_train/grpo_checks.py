@@ -1,7 +1,10 @@
-"""Conflicts between the settings of GRPO's rollouts, its judge and its data; nothing here touches a device."""
+"""Conflicts between the settings of GRPO: its loss, its rollouts, its judge and its prompts."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from xcoder_train.config import GrpoSettings
+from xcoder_train.conflict import Conflict, conflict
 
 if TYPE_CHECKING:
     from xcoder_train.recipe import Recipe
@@ -24,11 +27,48 @@ _VLLM_OF_SERVER = (
 _NOT_OF_OUR_SAMPLER = ("min_p", "generation_kwargs", "cache_implementation", "use_transformers_continuous_batching")
 
 
-def rollout_conflicts(recipe: "Recipe") -> Iterator[tuple[str, ...]]:
-    """Conflicts of what makes rollouts and judges them: each a message and the dotted paths that it is about."""
-    grpo = recipe.grpo
-    if grpo is None:
-        return
+def grpo_conflicts(recipe: "Recipe") -> Iterator[Conflict]:
+    """Conflicts of GRPO: of its loss, of what makes rollouts, of what judges them, of its prompts."""
+    if recipe.grpo is not None:
+        yield from _loss(recipe.grpo)
+        yield from _rollouts(recipe.grpo)
+        yield from _prompts(recipe, recipe.grpo)
+
+
+def _loss(grpo: GrpoSettings) -> Iterator[Conflict]:
+    training = grpo.training
+    iterations, save_steps = training.get("num_iterations", 1), training.get("save_steps", 500)
+    if (
+        isinstance(iterations, int)
+        and iterations > 1
+        and isinstance(save_steps, int | float)
+        and save_steps % iterations
+    ):
+        yield conflict(
+            "a checkpoint inside a generation window cannot be resumed exactly: save_steps "
+            f"({save_steps}{'' if 'save_steps' in training else ', the default'}) must be divisible by num_iterations "
+            f"({iterations})",
+            "grpo.training.save_steps" if "save_steps" in training else "grpo.training.num_iterations",
+            "grpo.training.num_iterations",
+        )
+    loss, level = training.get("loss_type", "dapo"), training.get("importance_sampling_level", "token")
+    needed = {
+        "luspo": "sequence",
+        "vespo": "token",
+        "bnpo": "token",
+        "dr_grpo": "token",
+        "dapo": "token",
+        "cispo": "token",
+    }
+    if loss in needed and level != needed[loss]:
+        yield conflict(
+            f"loss_type {loss} needs importance_sampling_level {needed[loss]}, which is {level}",
+            "grpo.training.loss_type" if "loss_type" in training else "grpo.training.importance_sampling_level",
+            "grpo.training.importance_sampling_level",
+        )
+
+
+def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
     training, way = grpo.training, grpo.generation
     unread = {
         "transformers": [name for name in training if name.startswith("vllm_") or name in _NOT_OF_OUR_SAMPLER],
@@ -39,17 +79,17 @@ def rollout_conflicts(recipe: "Recipe") -> Iterator[tuple[str, ...]]:
         where = (
             "; give it to the server when you start it" if name in _VLLM_OF_COLOCATE and way == "vllm_server" else ""
         )
-        yield (f"has no effect with generation: {way}{where}", f"grpo.training.{name}", "grpo.generation")
+        yield conflict(f"has no effect with generation: {way}{where}", f"grpo.training.{name}", "grpo.generation")
     over = training.get("vllm_tensor_parallel_size", 1)
     if way == "vllm_colocate" and isinstance(over, int) and over > 0 and grpo.launch.processes % over:
-        yield (
+        yield conflict(
             f"vllm_tensor_parallel_size ({over}) must divide launch.processes ({grpo.launch.processes})",
             "grpo.training.vllm_tensor_parallel_size",
             "grpo.launch.processes",
         )
     longest, needed = training.get("vllm_max_model_length"), grpo.max_prompt_length + grpo.max_completion_length
     if way == "vllm_colocate" and isinstance(longest, int) and longest < needed:
-        yield (
+        yield conflict(
             f"vllm_max_model_length ({longest}) is less than max_prompt_length ({grpo.max_prompt_length}) + "
             f"max_completion_length ({grpo.max_completion_length}) = {needed}, so rollouts would be cut short",
             "grpo.training.vllm_max_model_length",
@@ -58,15 +98,18 @@ def rollout_conflicts(recipe: "Recipe") -> Iterator[tuple[str, ...]]:
         )
     patience = training.get("ddp_timeout", 1800)
     if isinstance(patience, int | float) and 2 * grpo.reward.deadline_seconds > patience:
-        yield (
+        yield conflict(
             f"deadline_seconds ({grpo.reward.deadline_seconds:g}) must be at most half of training.ddp_timeout "
             f"({patience:g} s), or the processes that wait for one judge are taken for dead",
             "grpo.reward.deadline_seconds",
             "grpo.training.ddp_timeout",
         )
+
+
+def _prompts(recipe: "Recipe", grpo: GrpoSettings) -> Iterator[Conflict]:
     splits = () if recipe.synth is None else recipe.synth.splits.values()
     if grpo.evaluation is not None and recipe.synth is not None and all(split.use != "evaluation" for split in splits):
-        yield ("needs a split with `use: evaluation`", "grpo.evaluation", "synth.splits")
+        yield conflict("needs a split with `use: evaluation`", "grpo.evaluation", "synth.splits")
     path = None if grpo.curriculum is None else grpo.curriculum.pass_rates
     if path is not None and not path.is_file():
-        yield ("there is no such file", "grpo.curriculum.pass_rates")
+        yield conflict("there is no such file", "grpo.curriculum.pass_rates")

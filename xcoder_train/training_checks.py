@@ -1,0 +1,145 @@
+"""Conflicts between the settings of training: batches, lengths, optimisers, and how processes share a model."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from xcoder_train.config import GrpoSettings, LaunchSettings, SftSettings
+from xcoder_train.conflict import Conflict, conflict
+from xcoder_train.core.errors import InputError
+from xcoder_train.launch import SHARDING, accelerate_settings
+from xcoder_train.trl_values import schedule_mistake
+
+if TYPE_CHECKING:
+    from xcoder_train.recipe import Recipe
+
+
+def training_conflicts(recipe: "Recipe") -> Iterator[Conflict]:
+    """Conflicts of SFT and of GRPO alike; what only GRPO can say wrong is in `grpo_checks.py`."""
+    yield from _batches(recipe)
+    yield from _training(recipe)
+    yield from _launches(recipe)
+
+
+def _batches(recipe: "Recipe") -> Iterator[Conflict]:
+    grpo = recipe.grpo
+    if grpo is not None:
+        completions, together = grpo.prompts_per_step * grpo.rollouts, grpo.micro_batch * grpo.launch.processes
+        if completions % together:
+            yield conflict(
+                f"prompts_per_step ({grpo.prompts_per_step}) x rollouts ({grpo.rollouts}) = {completions} completions "
+                f"per step must be divisible by micro_batch ({grpo.micro_batch}) x launch.processes "
+                f"({grpo.launch.processes}) = {together}",
+                "grpo.micro_batch",
+                "grpo.prompts_per_step",
+                "grpo.rollouts",
+                "grpo.launch.processes",
+            )
+    sft = recipe.sft
+    if sft is not None and not sft.packing and sft.batch % (sft.micro_batch * sft.launch.processes):
+        yield conflict(
+            f"batch ({sft.batch}) must be divisible by micro_batch ({sft.micro_batch}) x launch.processes "
+            f"({sft.launch.processes}) = {sft.micro_batch * sft.launch.processes}",
+            "sft.batch",
+            "sft.micro_batch",
+            "sft.launch.processes",
+        )
+
+
+def _training(recipe: "Recipe") -> Iterator[Conflict]:
+    sections: dict[str, SftSettings | GrpoSettings | None] = {"sft": recipe.sft, "grpo": recipe.grpo}
+    for stage, settings in sections.items():
+        if settings is None:
+            continue
+        training = settings.training
+        if settings.optimizer.name == "muon" and "optim" in training:
+            yield conflict("is decided by optimizer.name: muon", f"{stage}.training.optim", f"{stage}.optimizer.name")
+        if settings.optimizer.name == "muon" and "learning_rate" not in training:
+            yield conflict(
+                f"Muon has no rate that fits every model: set {stage}.training.learning_rate, such as 1e-2",
+                f"{stage}.optimizer.name",
+                f"{stage}.training",
+            )
+        if settings.optimizer.name == "muon" and settings.lora is not None:
+            yield conflict(
+                "muon is for whole matrices, adapters are products of two; use optimizer.name: adamw with lora",
+                f"{stage}.optimizer.name",
+                f"{stage}.lora",
+            )
+        if stage == "sft" and isinstance(settings, SftSettings) and settings.tokens is not None:
+            for length in ("max_steps", "num_train_epochs"):
+                if length in training:
+                    yield conflict(
+                        f"sft.tokens ({settings.tokens}) says how long to train; keep one of the two",
+                        f"sft.training.{length}",
+                        "sft.tokens",
+                    )
+        schedule = schedule_mistake(training)
+        if schedule is not None:
+            yield conflict(schedule, f"{stage}.training.lr_scheduler_type", f"{stage}.training.lr_scheduler_kwargs")
+        if training.get("bf16") is True and training.get("fp16") is True:
+            yield conflict("bf16 and fp16 exclude each other", f"{stage}.training.fp16", f"{stage}.training.bf16")
+    if recipe.sft is not None and recipe.sft.quantize is not None and recipe.sft.lora is None:
+        yield conflict("weights in 4 bits cannot be trained themselves: give sft.lora", "sft.quantize", "sft.lora")
+
+
+def _launches(recipe: "Recipe") -> Iterator[Conflict]:
+    launches: dict[str, LaunchSettings | None] = {
+        "sft": None if recipe.sft is None else recipe.sft.launch,
+        "grpo": None if recipe.grpo is None else recipe.grpo.launch,
+    }
+    for stage, launch in launches.items():
+        if launch is None:
+            continue
+        if launch.gpus is not None and launch.processes > len(launch.gpus):
+            yield conflict(
+                f"{launch.processes} processes need as many GPUs; launch.gpus names {len(launch.gpus)}",
+                f"{stage}.launch.processes",
+                f"{stage}.launch.gpus",
+            )
+        if launch.accelerate is None:
+            continue
+        try:
+            configured = accelerate_settings(launch.accelerate)
+        except InputError as error:
+            yield conflict(str(error), f"{stage}.launch.accelerate")
+            continue
+        yield from _sharding(recipe, stage, configured)
+        for theirs, ours in (("num_processes", "processes"), ("num_machines", "nodes")):
+            count, here = configured.get(theirs), getattr(launch, ours)
+            if isinstance(count, int) and count != here:
+                yield conflict(
+                    f"{theirs} there is {count}, launch.{ours} here is {here}; make them equal",
+                    f"{stage}.launch.accelerate",
+                    f"{stage}.launch.{ours}",
+                )
+
+
+def _sharding(recipe: "Recipe", stage: str, configured: dict[str, Any]) -> Iterator[Conflict]:
+    """What a sharded model or a split row rules out."""
+    kind = configured.get("distributed_type")
+    rolls_out_by_transformers = recipe.grpo is not None and recipe.grpo.generation == "transformers"
+    if stage == "grpo" and kind in SHARDING and rolls_out_by_transformers:
+        # A sharded model needs every process in every forward pass, and rollouts end at different tokens.
+        yield conflict(
+            f"rollouts by transformers would wait for each other forever under {kind}, which shards the model: "
+            "set grpo.generation: vllm_colocate or vllm_server, or launch without sharding",
+            "grpo.generation",
+            "grpo.launch.accelerate",
+        )
+    if stage == "sft" and kind in SHARDING and recipe.sft is not None and recipe.sft.quantize is not None:
+        yield conflict(
+            f"4-bit weights are not sharded, and {kind} shards: launch with recipes/accelerate/ddp.yaml, or train "
+            "adapters on weights that are not quantised",
+            "sft.quantize",
+            "sft.launch.accelerate",
+        )
+    split = configured.get("parallelism_config")
+    rows_are_split = isinstance(split, dict) and split.get("parallelism_config_cp_size", 1) > 1
+    if rows_are_split and stage == "grpo":
+        yield conflict("TRL's GRPO trains without context parallelism; launch it otherwise", "grpo.launch.accelerate")
+    if rows_are_split and stage == "sft" and recipe.sft is not None and recipe.sft.packing:
+        yield conflict(
+            "context parallelism drops the mask that keeps packed examples apart: set sft.packing: false",
+            "sft.packing",
+            "sft.launch.accelerate",
+        )
