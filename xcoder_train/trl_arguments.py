@@ -58,6 +58,8 @@ _DECIDED_BY_BOTH = {
     "deepspeed": "`{section}.launch.accelerate`",
     "fsdp": "`{section}.launch.accelerate`",
     "fsdp_config": "`{section}.launch.accelerate`",
+    "use_cpu": "the machine: a GPU is used where there is one",
+    "disable_tqdm": "the stage, which has a progress bar of its own",
 }
 DECIDED = {
     "sft": _DECIDED_BY_BOTH
@@ -66,6 +68,16 @@ DECIDED = {
         "max_length": "`sft.max_length`",
         "max_seq_length": "`sft.max_length`",
         "packing": "`sft.packing`",
+        "packing_strategy": "`sft.packing`, which keeps examples apart",
+        "eval_packing": "`sft.packing`",
+        "pad_to_multiple_of": "`sft.launch.accelerate`, where rows are split",
+        "truncation_mode": "`sft.truncation_limit`; examples are left out, never cut",
+        "completion_only_loss": "the stage: prompts are read and answers are learned",
+        "assistant_only_loss": "the stage: prompts are read and answers are learned",
+        "eos_token": "the tokenizer, whose end of turn every answer gets",
+        "chat_template_path": "the tokenizer's chat template, so that SFT, GRPO and evaluation read the same prompt",
+        "dataset_num_proc": "the stage, which tokenises in one process",
+        "dataset_kwargs": "the stage, which tokenises itself",
         "dataset_text_field": "the dataset that synthesis makes",
     },
     "grpo": _DECIDED_BY_BOTH
@@ -85,6 +97,7 @@ DECIDED = {
         "eval_steps": "`grpo.evaluation`",
         "num_generations_eval": "`grpo.evaluation`",
         "per_device_eval_batch_size": "`grpo.rollout_batch`",
+        "num_completions_to_print": "the stage: completions go to a table, none to the terminal",
         "vllm_mode": "`grpo.generation`",
         "reward_weights": "`grpo.reward`",
         "remove_unused_columns": "the reward, which reads the problem's identity from a column",
@@ -95,8 +108,6 @@ DECIDED = {
 _CHOICES = {
     "sft": {
         "loss_type": ["nll", "dft"],
-        "packing_strategy": ["bfd", "bfd_split", "wrapped"],
-        "truncation_mode": ["keep_start"],
     },
     "grpo": {
         "loss_type": ["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"],

@@ -1,6 +1,8 @@
 """The table of TRL's arguments is the installed TRL's."""
 
+import ast
 import json
+from typing import Any
 
 import pytest
 
@@ -54,6 +56,20 @@ def test_a_schedule_is_complete_with_what_it_needs() -> None:
     assert schedule_mistake({}) is None
     assert schedule_mistake({**kind, "lr_scheduler_kwargs": {"min_lr": 1e-6}}) is None
     assert schedule_mistake({**kind, "lr_scheduler_kwargs": {"min_lr": 1e-6, "min_lr_rate": 0.1}}) is not None
+
+
+@pytest.mark.parametrize("trainer", ["sft", "grpo"])
+def test_what_a_stage_decides_itself_is_refused_in_a_recipe(trainer: Any) -> None:
+    stage = ast.parse((TABLE.parent / f"{trainer}.py").read_text())
+    given = next(
+        node
+        for node in ast.walk(stage)
+        if isinstance(node, ast.Dict) and "settings.training" in map(ast.unparse, node.values)
+    )
+    own = given.keys[given.keys.index(None) + 1 :]  # what is laid over `training`
+    names = [key.value for key in own if isinstance(key, ast.Constant)]
+    assert len(names) > 10
+    assert [name for name in names if "is decided by" not in str(argument_mistake(trainer, str(name), None))] == []
 
 
 def test_what_only_trl_can_refuse_is_a_mistake_in_the_recipe() -> None:
