@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluation.windows import find_window, window_files
+from evaluation.benchmark_files import benchmark_files
 from synth.config import uses_of
 from synth.features.config import feature_file
 from synth.published.files import local_files
@@ -169,24 +169,10 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
             "evaluation.generation.openai.model",
         )
     for index, benchmark in enumerate(settings.benchmarks):
-        mistake = _benchmark_mistake(benchmark, settings.livecodebench_folder)
-        if mistake is not None:
-            yield Conflict((("evaluation", "benchmarks", index),), mistake)
-
-
-def _benchmark_mistake(benchmark: str, livecodebench_folder: Path | None) -> str | None:
-    kind, _, rest = benchmark.partition(":")
-    if benchmark == "heldout":
-        return None
-    if kind == "livecodebench":
         try:
-            window_files(find_window(rest), livecodebench_folder)
+            benchmark_files(benchmark, settings.livecodebench_folder)
         except InputError as error:
-            return str(error)
-        return None
-    if kind not in ("file", "evalplus") or not rest:
-        return "expected `heldout`, `livecodebench:NAME`, `file:PATH` of a LiveCodeBench file, or `evalplus:PATH`"
-    return None if Path(rest).expanduser().is_file() else "there is no such file"
+            yield Conflict((("evaluation", "benchmarks", index),), str(error))
 
 
 def _context(recipe: "Recipe") -> Iterator[Conflict]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.windows import find_window, window_files
+from evaluation.benchmark_files import benchmark_files
 from synth.config import SynthSettings
 from synth.features.config import feature_file
 from synth.published.files import local_files
@@ -246,12 +246,12 @@ def _benchmark_identity(recipe: Recipe, benchmark: str) -> list[Any]:
     """`heldout` is its synthesis, any other benchmark its files and how they are read."""
     if benchmark == "heldout":
         return [benchmark, stage_key(recipe, "synth")]
-    kind, _, rest = benchmark.partition(":")
+    kind = benchmark.partition(":")[0]
+    files = benchmark_files(benchmark, present(recipe.evaluation).livecodebench_folder)
+    identities = [_file_identity(file) for file in files]
     if kind == "livecodebench":
-        files = window_files(find_window(rest), present(recipe.evaluation).livecodebench_folder)
-        return [benchmark, *map(_file_identity, files)]
-    identity = _file_identity(Path(rest).expanduser())
-    return identity if kind == "file" else [kind, *identity]
+        return [benchmark, *identities]
+    return identities[0] if kind == "file" else [kind, *identities[0]]
 
 
 def _file_identity(path: Path) -> list[str]:
