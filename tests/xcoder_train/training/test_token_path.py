@@ -20,9 +20,13 @@ from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 from tests.core.generation.test_chat import PROMPT, WITH_SYSTEM, qwen_tokenizer
 from tests.xcoder_train.training.two_processes import run_on_two_processes
 from xcoder_train import sft
-from xcoder_train.config import InitSettings
+from xcoder_train.config import GrpoSettings, InitSettings
 from xcoder_train.core.generation.chat import prompt_token_ids
 from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.problem import Problem
+from xcoder_train.core.prompt import render_prompt
+from xcoder_train.core.records import read_records
+from xcoder_train.grpo_prompts import load_prompts
 from xcoder_train.model import initialise_model
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.sft_data import corpus, read_rows, read_tokens, tokenize
@@ -84,6 +88,16 @@ def test_a_document_has_the_same_logits_in_a_packed_row_as_alone(synthesis: Path
             assert torch.allclose(packed[start:end], alone, atol=1e-5)
         seen = model(input_ids=batch["input_ids"], use_cache=False).logits[0]  # one long document instead
     assert not torch.allclose(packed, seen, atol=1e-2)
+
+
+def test_rollouts_are_asked_as_the_recipe_words_it_whatever_the_dataset_has(synthesis: Path) -> None:
+    layout = SynthLayout(synthesis)
+    problems = {problem.problem_id: problem for problem in read_records(layout.problems, Problem)}
+    _, tokenizer = _tiny()
+    prompts, _ = load_prompts(layout, tokenizer, GrpoSettings(), "livecodebench")
+    assert len(prompts) > 0
+    for row in prompts:
+        assert row["prompt"] == render_prompt(problems[row["problem_id"]], "livecodebench")
 
 
 @pytest.mark.parametrize("messages", [PROMPT, WITH_SYSTEM], ids=["user", "system"])
