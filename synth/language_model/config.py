@@ -92,3 +92,13 @@ class LocalTeacherSettings(Settings):
     """Batches, GPU memory, parallelism; `backend` follows from `kind`."""
 
     sampling: TeacherSampling = TeacherSampling()
+
+    @model_validator(mode="after")
+    def _kind_decides_the_backend(self) -> "LocalTeacherSettings":
+        default = type(self).model_fields["generation"].default.backend
+        if self.generation.backend not in (default, self.kind) or self.generation.openai is not None:
+            raise ValueError(
+                f"`kind: {self.kind}` decides what the teacher runs on; leave `generation.backend` and "
+                "`generation.openai` out, or take `kind: openai` with a `server`"
+            )
+        return self

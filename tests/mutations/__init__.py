@@ -12,7 +12,7 @@ A table is a YAML file in this folder, `judge.yaml` for the judge, and holds a l
       old: "ATTEMPTS = 2"             # stands in the file exactly once, else the mutation is out of date: an error
       new: "ATTEMPTS = 1"
       tests:                          # files, tests, or tests with parameters, as pytest takes them
-        - tests/reward/test_judge.py::test_killed_zygotes_lose_and_double_no_verdict
+        - tests/reward/test_judge_processes.py::test_killed_zygotes_lose_and_double_no_verdict
       slow: true                      # where the named tests carry the marker `slow`; else left out
 
 Each mutation is made in a copy of the project, whose named tests then run in a process of their own. They must fail:

@@ -355,36 +355,6 @@ def test_a_supervisor_that_is_ended_leaves_no_process_and_no_file(number: signal
             assert os.getsid(process.pid) != supervisor.pid
 
 
-@pytest.mark.parametrize(("on_node", "ranks"), [(8, 3), (4, 4), (2, 3), (7, 1)])
-def test_ranks_of_a_node_divide_its_workers(on_node: int, ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks))
-    shares = []
-    for rank in range(ranks):
-        monkeypatch.setenv("LOCAL_RANK", str(rank))
-        with Judge(JudgeSettings(workers=on_node)) as judge:
-            shares.append(judge.workers)
-    assert sum(shares) == max(on_node, ranks)
-    assert max(shares) - min(shares) <= 1
-
-
-@pytest.mark.slow
-def test_two_ranks_of_torchrun_start_no_more_zygotes_than_there_are_cores(tmp_path: Path) -> None:
-    script = tmp_path / "rank.py"
-    script.write_text(
-        textwrap.dedent("""
-        from tests.reward.test_scheduling import *
-        with Judge(JudgeSettings(workers=3)) as judge:
-            assert {each.verdict for each in judged(judge, *[napping(0.2)] * 12)} == {Verdict.AC}
-            zygotes = len([p for p in psutil.Process().children()])
-            Path(os.environ["OUT"], os.environ["LOCAL_RANK"]).write_text(str(zygotes))
-        """)
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OUT": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, env=environment, check=True, timeout=200)
-    assert [(tmp_path / rank).read_text() for rank in ("0", "1")] == ["2", "1"]
-
-
 def test_the_supervisors_memory_is_bounded_by_workers_and_output_cap() -> None:
     """Every test prints or returns up to its cap, in the forms that take the most memory to read."""
     program = textwrap.dedent("""

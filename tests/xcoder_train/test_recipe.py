@@ -335,6 +335,7 @@ def inputs_of(root: Located) -> list[tuple[str, Located]]:
             "{kind: vllm, model: a, sampling: {task: {}}}",
             "synth.teacher.sampling.task: no such key; did you mean `tasks`?",
         ),
+        ("{kind: transformers, model: a, generation: {backend: vllm}}", "synth.teacher: `kind: transformers` decides"),
     ],
 )
 def test_a_mistake_in_a_teacher_of_any_kind_is_told_where_it_stands(tmp_path: Path, teacher: str, message: str) -> None:
