@@ -3,6 +3,7 @@
 `python -m xcoder_train.recipe_reference > docs/recipe-reference.md` writes it; a test compares the two.
 """
 
+import argparse
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -177,5 +178,14 @@ def _anchor(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the page."""
+    describe = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(
+        "python -m xcoder_train.recipe_reference", None, __doc__, formatter_class=describe
+    ).parse_args()
     print(Reference().text(), end="")
+
+
+if __name__ == "__main__":
+    main()
