@@ -23,6 +23,7 @@ from xcoder_train.alarms import Alarms
 from xcoder_train.batching import plan_grpo_batch
 from xcoder_train.checkpoints import CHECKPOINTS, newest_whole_checkpoint
 from xcoder_train.config import GrpoSettings
+from xcoder_train.core.files import write_text
 from xcoder_train.core.generation.chat import stop_token_ids
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.seeds import derive_seed
@@ -37,6 +38,7 @@ from xcoder_train.grpo_prompts import (
 )
 from xcoder_train.grpo_trainer import FrugalGrpoTrainer
 from xcoder_train.model import agree_on_stop_tokens, load_tokenizer, load_training_model, lora_config, save_trained
+from xcoder_train.model_card import CARD, model_card
 from xcoder_train.optimizer import optimizer_factory
 from xcoder_train.prompt_order import PromptOrder
 from xcoder_train.quiet import quiet_libraries
@@ -114,17 +116,20 @@ def train(recipe: Recipe, context: StageContext) -> None:
 
     rollouts_per_step = settings.prompts_per_step * settings.rollouts
     if state.is_main_process:
-        context.finish(
-            prompts=len(prompts),
-            prompts_too_long=too_long,
-            prompts_without_lesson=considered - len(prompts),
-            steps=result.global_step,
-            rollouts=result.global_step * rollouts_per_step,
-            excluded_rollouts=round(steps_excluded(context.folder / "metrics.jsonl") * rollouts_per_step),
-            alarms=alarms.counts,
-            judge_tier=judge.tier,
-            training_seconds=round(time.monotonic() - started, 1),
-        )
+        figures = {
+            "data": context.inputs["synth"].name,
+            "prompts": len(prompts),
+            "prompts_too_long": too_long,
+            "prompts_without_lesson": considered - len(prompts),
+            "steps": result.global_step,
+            "rollouts": result.global_step * rollouts_per_step,
+            "excluded_rollouts": round(steps_excluded(context.folder / "metrics.jsonl") * rollouts_per_step),
+            "alarms": alarms.counts,
+            "judge_tier": judge.tier,
+            "training_seconds": round(time.monotonic() - started, 1),
+        }
+        write_text(context.folder / "model" / CARD, model_card(recipe, "grpo", {"key": context.key, **figures}, {}))
+        context.finish(**figures)
     trainer.end()
 
 

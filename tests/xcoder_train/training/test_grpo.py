@@ -63,11 +63,15 @@ def finished(
     return folder
 
 
-def test_the_stage_leaves_a_trained_model_and_its_figures(finished: Path, by_heart: Path, weights: Weights) -> None:
+def test_the_stage_leaves_a_trained_model_its_card_and_its_figures(
+    finished: Path, synthesis: Path, by_heart: Path, weights: Weights
+) -> None:
     assert not _same(weights(finished / "model"), weights(by_heart / "model"))
     figures = json.loads((finished / "stage.json").read_text())
     assert (figures["steps"], figures["rollouts"], figures["excluded_rollouts"]) == (4, 4 * 2 * 4, 0)
     assert figures["judge_tier"] in ("A", "B")
+    card = (finished / "model" / "README.md").read_text()
+    assert synthesis.name in card and "| rollouts | 32 |" in card and "max_prompt_length: 256" in card
     assert [line["step"] for line in _metrics(finished)] == [1, 2, 3, 4]
 
 
