@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from xcoder_train.core.errors import InputError
 from xcoder_train.judge_commands import judge
 
 
@@ -41,7 +42,7 @@ app = typer.Typer(
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML file of the experiment.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[key.path=value]...", help="Settings laid over the recipe.", show_default=False),
+    typer.Argument(metavar="key.path=value", help="Settings laid over the recipe.", show_default=False),
 ]
 BreakLock = Annotated[
     bool, typer.Option("--break-lock", help="Take the run over from a dead process on another machine.")
@@ -91,25 +92,25 @@ def evaluate(
     ] = None,
     overrides: Overrides = None,
     model: Annotated[
-        str | None, typer.Option(help="Measure this model, a folder or a name, without a recipe.", show_default=False)
+        str | None,
+        typer.Option(metavar="MODEL", help="Measure this model, a folder or a name, without a recipe."),
     ] = None,
     benchmark: Annotated[
         list[str] | None,
         typer.Option(
-            help="With --model, as often as wanted: livecodebench:v5-279, file:PATH or evalplus:PATH.",
-            show_default=False,
+            metavar="NAME", help="With --model, as often as wanted: livecodebench:v5-279, file:PATH or evalplus:PATH."
         ),
     ] = None,
     server: Annotated[
-        str | None, typer.Option(help="With --model: the URL of an OpenAI-compatible server.", show_default=False)
+        str | None, typer.Option(metavar="URL", help="With --model: an OpenAI-compatible server that answers for it.")
     ] = None,
     rejudge: Annotated[
         Path | None,
-        typer.Option(help="Judge an official LiveCodeBench file on one --benchmark again.", show_default=False),
+        typer.Option(metavar="FILE", help="Judge an official LiveCodeBench file on one --benchmark again."),
     ] = None,
     compared: Annotated[
         list[Path] | None,
-        typer.Option("--compare", help="Twice or more: folders of finished results, compared pair by pair."),
+        typer.Option("--compare", metavar="FOLDER", help="Twice or more: finished results, compared pair by pair."),
     ] = None,
     break_lock: BreakLock = False,
 ) -> None:
@@ -171,11 +172,13 @@ def ablate(
     overrides: Overrides = None,
     commands: Annotated[
         str | None,
-        typer.Option(help="Print the missing runs as commands of xcoder, accelerate or slurm.", show_default=False),
+        typer.Option(metavar="xcoder|accelerate|slurm", help="Run nothing; print the missing runs as such commands."),
     ] = None,
     tables: Annotated[
         bool,
-        typer.Option("--tables", help="Run nothing; write tables and plots of what is there (RECIPE or results.json)."),
+        typer.Option(
+            "--tables", help="Run nothing; write tables and plots of what is there. RECIPE may be a results.json."
+        ),
     ] = False,
     break_lock: BreakLock = False,
 ) -> None:
@@ -183,14 +186,14 @@ def ablate(
     from xcoder_train.ablation import Ablation, missing_commands, run_ablation
     from xcoder_train.ablation_results import read_results, to_markdown_page, write_results, write_tables
 
+    if commands not in (None, "xcoder", "accelerate", "slurm"):
+        raise InputError(f"--commands {commands}: expected xcoder, accelerate or slurm")
     if tables and recipe.suffix == ".json":
         found = read_results(recipe)
         write_tables(found, recipe.parent)
     else:
         ablation = Ablation(recipe, overrides or [])
         if commands is not None:
-            if commands not in ("xcoder", "accelerate", "slurm"):
-                raise typer.BadParameter(f"--commands is xcoder, accelerate or slurm, not {commands}")
             form: Any = commands
             print(*missing_commands(ablation, form), sep="\n")
             return
@@ -206,11 +209,11 @@ def ablate(
 def slurm(
     recipe: RecipePath,
     overrides: Overrides = None,
-    time: Annotated[str, typer.Option(help="Limit of each job, as sbatch takes it.")] = "24:00:00",
-    partition: Annotated[str | None, typer.Option(help="Partition of the cluster.", show_default=False)] = None,
-    account: Annotated[str | None, typer.Option(help="Account that is charged.", show_default=False)] = None,
+    time: Annotated[str, typer.Option(metavar="TIME", help="Limit of each job, as sbatch takes it.")] = "24:00:00",
+    partition: Annotated[str | None, typer.Option(metavar="NAME", help="Partition of the cluster.")] = None,
+    account: Annotated[str | None, typer.Option(metavar="NAME", help="Account that is charged.")] = None,
 ) -> None:
-    """Print a script of the stages: xcoder slurm RECIPE | bash."""
+    """Print a script that submits every stage as a Slurm job."""
     from xcoder_train.slurm import slurm_script
 
     print(slurm_script(recipe, overrides or [], time=time, partition=partition, account=account), end="")
@@ -221,7 +224,9 @@ def push_model_of(
     recipe: RecipePath,
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository on the hub.", show_default=False)],
     overrides: Overrides = None,
-    stage: Annotated[str | None, typer.Option(help="sft or grpo; the last one of the recipe when left out.")] = None,
+    stage: Annotated[
+        str | None, typer.Option(metavar="sft|grpo", help="Whose model; the recipe's last one when left out.")
+    ] = None,
     public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
 ) -> None:
     """Upload a trained model and its card to the hub."""
@@ -229,7 +234,7 @@ def push_model_of(
     from xcoder_train.recipe import load_recipe
 
     if stage not in (None, "sft", "grpo"):
-        raise typer.BadParameter(f"--stage is sft or grpo, not {stage}")
+        raise InputError(f"--stage {stage}: expected sft or grpo")
     loaded = load_recipe(recipe, overrides or [])
     chosen: Any = stage or ("grpo" if loaded.grpo is not None else "sft")
     print(push_model(loaded, chosen, repository, public=public))
@@ -237,21 +242,32 @@ def push_model_of(
 
 @app.command()
 def doctor() -> None:
-    """Show what this machine can do: isolation, GPUs, versions."""
-    from xcoder_train.doctor import examine, show
+    """Show what works here, what does not, and what to install."""
+    from xcoder_train.doctor import examine, exit_code, show
 
-    print(show(examine()))
+    findings = examine()
+    print(show(findings))
+    raise typer.Exit(exit_code(findings))
 
 
 def main() -> None:
     """The console script: one message and the right exit code for every error."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        sys.exit(app(standalone_mode=False, prog_name="xcoder") or 0)
     except Exception as error:
         if hasattr(error, "format_message"):  # a mistake in the command line itself
-            print(f"error: {error.format_message()}", file=sys.stderr)
+            print(_usage_error(error), file=sys.stderr)
             sys.exit(2)
         sys.exit(_told(error))
+
+
+def _usage_error(error: Any) -> str:
+    """What is wrong and where to read on; only the help where a command was called without anything."""
+    said = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return said
+    more = "" if error.ctx is None else f" See: {error.ctx.command_path} --help"
+    return f"error: {said.rstrip('.')}.{more}"
 
 
 def _told(error: Exception | KeyboardInterrupt) -> int:

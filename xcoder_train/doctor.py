@@ -1,49 +1,73 @@
-"""What this machine can do: isolation of programs, Python, GPUs, packages, and whether their versions fit."""
+"""What works on this machine, what does not, and what to install: isolation, compilers, GPUs, packages."""
 
 import importlib.metadata
 import os
 import shutil
 import subprocess
 import sys
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from reward.language import compiled_languages
 from reward.tiers import MADE_OF, NOT_STOPPED, TIERS, why_not
+from xcoder_train.core.errors import EnvironmentLacks
+
+DISTRIBUTION = "xcoder-train"
+EXTRAS = {
+    "vllm": "vLLM, on GPUs",
+    "ray": "several nodes",
+    "serve": "judge serve",
+    "qlora": "4-bit weights",
+    "deepspeed": "ZeRO-3",
+    "cyaron": "CYaRon inputs",
+}
+"""What each extra of pyproject.toml is for. The packages and versions that it asks for stand there alone."""
+
+_COLUMNS = 80
+_SUBJECT = 27  # where what was found begins
+_QUICKSTART_MEMORY = 6 << 30
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the examination. `is_fine` is None where a lack only rules something out."""
+    """One subject of the examination. `is_fine` is None where a lack only rules something out."""
 
     subject: str
     found: str
     is_fine: bool | None = True
 
 
-# Package, lowest version that works, first one that does not, and whether training needs it.
-_PACKAGES = (
-    ("torch", (2, 10), (2, 14), True),
-    ("transformers", (5, 17), (6,), True),
-    ("trl", (1, 16), (1, 17), True),
-    ("accelerate", (1, 15), (2,), True),
-    ("peft", (0, 21), (1,), True),
-    ("datasets", (5,), (6,), True),
-    ("pyarrow", (21,), None, True),
-    ("vllm", (0, 22), (0, 32), False),
-    ("ray", (2, 50), None, False),
-    ("wandb", (0, 28), None, False),
-)
-
-
 def examine() -> list[Finding]:
     """Look at the machine; loads no model and no torch."""
-    return [_python(), *_isolation(), _processors(), _disk(), *_gpus(), *(_package(*row) for row in _PACKAGES)]
+    return [_python(), _processors(), _memory(), _disk(), *_gpus(), *_isolation(), *_packages()]
+
+
+def exit_code(findings: list[Finding]) -> int:
+    """0, or that of `EnvironmentLacks` where something that every run needs does not work."""
+    return EnvironmentLacks.exit_code if any(finding.is_fine is False for finding in findings) else 0
 
 
 def show(findings: list[Finding]) -> str:
-    """The findings as text, one a line."""
+    """The findings as text of at most 80 columns, and what they come to."""
     marks = {True: "ok", False: "PROBLEM", None: "-"}
-    return "\n".join(f"{marks[finding.is_fine]:8}{finding.subject:22}{finding.found}" for finding in findings)
+    lines = []
+    for finding in findings:
+        head = f"{marks[finding.is_fine]:9}{finding.subject:{_SUBJECT - 9}}"
+        lines += textwrap.wrap(
+            finding.found, _COLUMNS, initial_indent=head, subsequent_indent=" " * _SUBJECT, break_on_hyphens=False
+        )
+    problems = sum(finding.is_fine is False for finding in findings)
+    if problems:
+        what = "1 problem has" if problems == 1 else f"{problems} problems have"
+        end = f"{what} to be mended before anything runs."
+    elif any(finding.is_fine is None for finding in findings):
+        end = "Ready. What is marked with - is not needed by recipes/laptop."
+    else:
+        end = "Ready."
+    return "\n".join([*lines, "", end])
 
 
 def _python() -> Finding:
@@ -52,52 +76,99 @@ def _python() -> Finding:
     return Finding("Python", version if fits else f"{version}; 3.11 or newer is needed", fits)
 
 
-def _isolation() -> list[Finding]:
-    reasons = {tier: why_not(tier) for tier in TIERS}
-    used = next((tier for tier, reason in reasons.items() if reason is None), None)
-    findings = [
-        Finding(
-            f"isolation tier {tier}", f"works: {MADE_OF[tier]}" if reason is None else reason, reason is None or None
-        )
-        for tier, reason in reasons.items()
-    ]
-    if used is None:
-        lacking = "cannot be isolated, so the judge refuses to run; docs/judge.md says what the tiers need"
-        return [*findings, Finding("programs", lacking, False)]
-    confined = f"run in tier {used}, which does not stop: {NOT_STOPPED[used]} (docs/judge.md)"
-    return [*findings, Finding("programs", confined)]
-
-
 def _processors() -> Finding:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Finding("processors", f"{usable} usable")
+    return Finding("processor cores", f"{usable} usable")
+
+
+def _memory() -> Finding:
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    enough = whole >= _QUICKSTART_MEMORY
+    return Finding(
+        "memory", f"{whole / (1 << 30):.1f} GiB" + ("" if enough else "; the quickstart wants 6 GiB"), enough or None
+    )
 
 
 def _disk() -> Finding:
-    free = shutil.disk_usage(Path.cwd()).free / (1 << 30)
-    return Finding("free disk here", f"{free:.1f} GiB", free >= 1)
+    here = Path.cwd()
+    free = shutil.disk_usage(here).free / (1 << 30)
+    if not os.access(here, os.W_OK):
+        return Finding("disk", f"{here} cannot be written to; give runs_dir=FOLDER to a run", None)
+    return Finding("disk", f"{free:.1f} GiB free here" + ("" if free >= 1 else "; a run needs 1 GiB"), free >= 1)
 
 
 def _gpus() -> list[Finding]:
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     if shutil.which(query[0]) is None:
-        return [Finding("GPU", "none (no NVIDIA driver): small models train on the CPU", None)]
+        return [Finding("GPU", "no NVIDIA driver; small models train on the CPU", None)]
     done = subprocess.run(query, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         return [Finding("GPU", f"nvidia-smi fails: {(done.stderr or done.stdout).strip()}", False)]
-    return [Finding(f"GPU {index}", line) for index, line in enumerate(done.stdout.splitlines())]
+    return [Finding("GPU", f"{count} x {line}") for line, count in Counter(done.stdout.splitlines()).items()]
 
 
-def _package(name: str, lowest: tuple[int, ...], beyond: tuple[int, ...] | None, is_needed: bool) -> Finding:
-    wanted = f">={_dotted(lowest)}" + (f",<{_dotted(beyond)}" if beyond else "")
+def _isolation() -> Iterator[Finding]:
+    reasons = {tier: why_not(tier) for tier in TIERS}
+    for tier, reason in reasons.items():
+        yield Finding(
+            f"isolation tier {tier}", MADE_OF[tier] if reason is None else f"not here: {reason}", reason is None or None
+        )
+    used = next((tier for tier, reason in reasons.items() if reason is None), None)
+    if used is None:
+        yield Finding("judging Python", "no tier holds, so the judge refuses to run; see docs/judge.md", False)
+        return
+    yield Finding("judging Python", f"in tier {used}, which does not stop: {NOT_STOPPED[used]} (docs/judge.md)")
+    compilers = {language.compiler for language in compiled_languages().values()}
+    missing = sorted(compiler for compiler in compilers if shutil.which(compiler) is None)
+    if used == "D":
+        yield Finding("judging C++", "not in tier D: a compiler has to read files", None)
+    elif missing:
+        yield Finding("judging C++", f"no compiler; apt-get install {' '.join(missing)}", None)
+    else:
+        yield Finding("judging C++", f"by {' and '.join(sorted(compilers))}")
+
+
+def _packages() -> Iterator[Finding]:
+    """Held against what the installed project itself asks for."""
+    from packaging.requirements import Requirement
+
     try:
-        version = importlib.metadata.version(name)
+        asked = [Requirement(text) for text in importlib.metadata.requires(DISTRIBUTION) or []]
     except importlib.metadata.PackageNotFoundError:
-        return Finding(name, f"not installed (wanted: {wanted})", False if is_needed else None)
-    parts = tuple(int(part) for part in version.split("+")[0].split(".")[:2] if part.isdigit())
-    fits = parts >= lowest and (beyond is None or parts < beyond)
-    return Finding(name, version if fits else f"{version} does not fit {wanted}", fits)
+        yield Finding("packages", f"{DISTRIBUTION} is not installed here; make install, or pip install -e .", False)
+        return
+    needed = [each for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
+    mistaken = {each.name: mistake for each in needed if (mistake := _mistake(each)) is not None}
+    if not mistaken:
+        shown = ", ".join(f"{name} {_version(name)}" for name in ("torch", "trl"))
+        yield Finding("packages", f"{len(needed)} fit, among them {shown}")
+    for each in needed:
+        if each.name in mistaken:
+            yield Finding(each.name, f"{mistaken[each.name]}; pip install '{each.name}{each.specifier}'", False)
+    for extra, purpose in EXTRAS.items():
+        wanted = [each for each in asked if each.marker is not None and each.marker.evaluate({"extra": extra})]
+        wanted = [each for each in wanted if each not in needed]
+        mistakes = [mistake for each in wanted if (mistake := _mistake(each)) is not None]
+        if mistakes:
+            unfit = [mistake for mistake in mistakes if not mistake.endswith("not installed")]
+            told = "; ".join([f"pip install '{DISTRIBUTION}[{extra}]'", *unfit])
+            yield Finding(f"extra {extra}", f"{told} (for {purpose})", None)
+        else:
+            yield Finding(f"extra {extra}", f"{wanted[0].name} {_version(wanted[0].name)} (for {purpose})")
 
 
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))
+def _mistake(requirement) -> str | None:  # type: ignore[no-untyped-def]  # packaging is imported only where it is used
+    """What is wrong with the installed package; None where it fits."""
+    version = _version(requirement.name)
+    if version is None:
+        return f"{requirement.name} is not installed"
+    if not requirement.specifier.contains(version, prereleases=True):
+        return f"{requirement.name} {version} does not fit {requirement.specifier}"
+    return None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

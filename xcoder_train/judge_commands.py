@@ -24,24 +24,36 @@ judge = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Workers = Annotated[int | None, typer.Option(min=1, help="Sandbox workers; one per core when left out.")]
-Policy = Annotated[str, typer.Option(help="What decides a verdict.")]
-Tier = Annotated[str | None, typer.Option(help="Isolation tier to insist on.")]
-Executor = Annotated[str, typer.Option(help="Where programs run: local, or ray for the nodes of a Ray cluster.")]
-RayAddress = Annotated[str, typer.Option(help="HOST:PORT of the cluster's head, or auto on one of its nodes.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, metavar="NUMBER", help="Sandbox workers; one per core when left out.")
+]
+Policy = Annotated[str, typer.Option(metavar="faithful|livecodebench", help="What decides a verdict.")]
+Tier = Annotated[str | None, typer.Option(metavar="A|B|C|D", help="Isolation tier to insist on.")]
+Executor = Annotated[
+    str, typer.Option(metavar="local|ray", help="Where programs run: here, or on the nodes of a Ray cluster.")
+]
+RayAddress = Annotated[
+    str, typer.Option(metavar="HOST:PORT", help="Head of the Ray cluster; auto where this machine is one of its nodes.")
+]
+
+
+def _number(what: str) -> Any:
+    return typer.Option(metavar="NUMBER", help=what)
 
 
 @judge.command("file")
 def judge_file_command(
     file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="Programs with their tests, one JSON per line.")],
-    output: Annotated[Path | None, typer.Option(help="Where verdicts go; standard output when left out.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where verdicts go; standard output when left out.")
+    ] = None,
     workers: Workers = None,
     policy: Policy = "faithful",
     tier: Tier = None,
     executor: Executor = "local",
     ray_address: RayAddress = "auto",
     stop_at_first_failure: Annotated[
-        bool, typer.Option(help="Leave out a program's tests after a failed one.")
+        bool, typer.Option("--stop-at-first-failure", help="Leave out a program's tests after a failed one.")
     ] = False,
 ) -> None:
     """Judge the programs of a file; `file` may be left out."""
@@ -53,27 +65,31 @@ def judge_file_command(
 
 @judge.command("serve")
 def judge_serve_command(
-    host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on (8080); 0 takes a free one.")] = None,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, _number("Port to listen on; 0 takes a free one.")] = 8080,
     token_file: Annotated[
-        Path | None, typer.Option(help="File with the token that clients must send; else XCODER_JUDGE_TOKEN.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Holds the token that clients must send; else XCODER_JUDGE_TOKEN."),
     ] = None,
     workers: Workers = None,
     policy: Policy = "faithful",
     tier: Tier = None,
     executor: Executor = "local",
     ray_address: RayAddress = "auto",
-    queue_tests: Annotated[int | None, typer.Option(help="Tests that may wait or run at once (20000).")] = None,
-    queue_mib: Annotated[int | None, typer.Option(help="MiB of requests held at once (512).")] = None,
-    request_mib: Annotated[int | None, typer.Option(help="Largest request in MiB (64).")] = None,
-    body_seconds: Annotated[float | None, typer.Option(help="Seconds a request may take to arrive (60).")] = None,
-    deadline_seconds: Annotated[float | None, typer.Option(help="Seconds a request may take (600).")] = None,
-    long_deadline_seconds: Annotated[float | None, typer.Option(help="The same for long batches (3600).")] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Most CPU seconds per test (120).")] = None,
-    max_memory_mib: Annotated[int | None, typer.Option(help="Most MiB per test (4096).")] = None,
-    shutdown_seconds: Annotated[int | None, typer.Option(help="Seconds that requests get at the end (10).")] = None,
+    queue_tests: Annotated[int, _number("Tests that may wait or run at once.")] = 20000,
+    queue_mib: Annotated[int, _number("MiB of requests held at once.")] = 512,
+    request_mib: Annotated[int, _number("Largest request in MiB.")] = 64,
+    body_seconds: Annotated[float, _number("Seconds a request may take to arrive.")] = 60,
+    deadline_seconds: Annotated[float, _number("Seconds a request may take.")] = 600,
+    long_deadline_seconds: Annotated[float, _number("The same for long batches.")] = 3600,
+    max_seconds: Annotated[float, _number("Most CPU seconds per test.")] = 120,
+    max_memory_mib: Annotated[int, _number("Most MiB per test.")] = 4096,
+    shutdown_seconds: Annotated[int, _number("Seconds that requests get at the end.")] = 10,
 ) -> None:
-    """Judge over HTTP: our own endpoint, and those of SandboxFusion, code-judge and Piston."""
+    """Judge over HTTP.
+
+    Besides our own endpoint there are those of SandboxFusion, code-judge and Piston: docs/service.md.
+    """
     from pydantic import ValidationError
 
     from reward.service.config import ServiceSettings
@@ -93,12 +109,12 @@ def judge_serve_command(
         "shutdown_seconds": shutdown_seconds,
     }
     try:
-        settings = ServiceSettings.model_validate({name: value for name, value in given.items() if value is not None})
+        settings = ServiceSettings.model_validate(given)
     except ValidationError as error:
-        wrong = [
-            "".join(f"--{str(name).replace('_', '-')} {each['input']}: " for name in each["loc"]) + each["msg"]
-            for each in error.errors()
-        ]
+        wrong = []
+        for each in error.errors():
+            options = "".join(f"--{str(name).replace('_', '-')} {each['input']}: " for name in each["loc"])
+            wrong.append(options + each["msg"].removeprefix("Value error, "))
         raise InputError("; ".join(wrong)) from error
     serve(
         settings,

@@ -1,13 +1,21 @@
 """The command: quick to start, one message per mistake, the promised exit codes."""
 
+import importlib.metadata
 import json
+import re
 import resource
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
+
+from xcoder_train import doctor
+from xcoder_train.cli import app, main
 
 HEAVY = (
     "torch",
@@ -22,6 +30,32 @@ HEAVY = (
     "accelerate",
     "ray",
 )
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def here(terminal: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Runs the console script in this process, in the terminal's folder: a process each would cost half a second."""
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.chdir(terminal.folder)
+        monkeypatch.setattr(sys, "argv", ["xcoder", *arguments])
+        monkeypatch.setenv("COLUMNS", "80")
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capfd.readouterr()
+        return Ended(end.value.code if isinstance(end.value.code, int) else 0, said.out, said.err)
+
+    return run
 
 
 def cpu_seconds_of(terminal: Any, *arguments: str) -> float:
@@ -73,21 +107,82 @@ def test_help_and_plan_import_nothing_heavy(terminal: Any, arguments: list[str])
         (["judge", "missing.jsonl", "--ray-address", "ray://x"], "--ray-address ray://x: expected auto or HOST:PORT"),
         (["judge", "missing.jsonl", "--executor", "ray"], "give --output"),
         (["judge", "missing.jsonl", "--workers", "0"], "Invalid value for '--workers'"),
-        (["nonsense"], "No such command"),
+        (["judge", "serve", "--queue-mib", "3"], "error: queue_mib (3) must be at least request_mib (64)"),
+        (["nonsense"], "No such command 'nonsense'. See: xcoder --help"),
+        (["plan"], "Missing argument 'RECIPE'. See: xcoder plan --help"),
+        (["plan", "recipes.yaml"], "No such file or directory; did you mean recipe.yaml?"),
+        (["ablate", "recipe.yaml", "--commands", "bash"], "--commands bash: expected xcoder, accelerate or slurm"),
+        (["push-model", "recipe.yaml", "me/it", "--stage", "rl"], "--stage rl: expected sft or grpo"),
     ],
 )
-def test_a_mistake_is_one_message_and_exit_code_2(terminal: Any, arguments: list[str], said: str) -> None:
-    done = terminal.xcoder(*arguments)
+def test_a_mistake_is_one_message_and_exit_code_2(
+    terminal: Any, here: Callable[..., Ended], arguments: list[str], said: str
+) -> None:
+    done = here(*arguments)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr and done.stderr.count("error:") == 1
     assert "Traceback" not in done.stderr and done.stdout == ""
     assert not (terminal.folder / "runs").exists()
 
 
-def test_the_list_of_commands_fits_80_columns(terminal: Any) -> None:
-    listed = terminal.xcoder("--help").stdout
+def test_the_list_of_commands_fits_80_columns(here: Callable[..., Ended]) -> None:
+    listed = here("--help").stdout
     assert "..." not in listed.partition("Commands:")[2] and "each in its own process" in listed
-    assert max(map(len, listed.splitlines())) <= 80
+    assert max(map(len, listed.splitlines())) <= 80 and listed.startswith("Usage: xcoder [OPTIONS]")
+
+
+def commands_of(group: Any, name: str) -> Iterator[tuple[str, Any]]:
+    for word, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, f"{name} {word}")
+        else:
+            yield f"{name} {word}", command
+
+
+@pytest.mark.parametrize(("name", "command"), [*commands_of(get_command(app), "xcoder")])
+def test_every_help_says_what_it_does_and_takes_in_plain_words(name: str, command: Any) -> None:
+    context = command.make_context(name, [], resilient_parsing=True)
+    context.terminal_width = 80
+    text = command.get_help(context)
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.match(r"[A-Z].*\.$", command.help.splitlines()[0]) and "\x1b" not in text
+    for parameter in command.params:
+        assert parameter.help is None or re.match(r".+\.$", parameter.help), f"{parameter.name}: {parameter.help}"
+        if parameter.param_type_name == "option" and not parameter.is_flag and parameter.name != "help":
+            assert parameter.metavar and parameter.metavar in text, parameter.name
+
+
+def test_the_services_defaults_are_those_of_its_settings() -> None:
+    from reward.service.config import ServiceSettings
+
+    serve = get_command(app).commands["judge"].commands["serve"]  # type: ignore[attr-defined]
+    defaults = {parameter.name: parameter.default for parameter in serve.params}
+    for name, field in ServiceSettings.model_fields.items():
+        assert defaults[name] == field.default, name
+
+
+@pytest.mark.parametrize("arguments", [[], ["judge"]])
+def test_a_command_without_anything_shows_its_help_and_no_error(
+    here: Callable[..., Ended], arguments: list[str]
+) -> None:
+    done = here(*arguments)
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.startswith("Usage: xcoder")
+    assert "error" not in done.stderr
+
+
+def test_an_evaluation_without_a_recipe_names_the_options_that_are_wrong(here: Callable[..., Ended]) -> None:
+    options = ["--model", "nowhere", "--benchmark", "file:no.jsonl", "--benchmark", "xyz", "--server", "htp:/x"]
+    done = here("eval", *options, "evaluation.samples=x")
+    assert done.returncode == 2 and ".yaml" not in done.stderr and done.stdout == ""
+    first, *others = done.stderr.splitlines()
+    assert first == "error: 5 mistakes in the options"
+    assert [line.split(": ")[0].strip() for line in others] == [
+        "--model nowhere",
+        "--benchmark file:no.jsonl",
+        "--benchmark xyz",
+        "--server",
+        "override 'evaluation.samples=x'",
+    ]
 
 
 def test_a_stage_module_by_hand_speaks_alike(terminal: Any) -> None:
@@ -97,13 +192,47 @@ def test_a_stage_module_by_hand_speaks_alike(terminal: Any) -> None:
     assert terminal.module("xcoder_train.synthesise", "--help").returncode == 0
 
 
-def test_doctor_finds_what_this_machine_has(terminal: Any) -> None:
-    done = terminal.xcoder("doctor")
+def test_doctor_finds_what_this_machine_has(here: Callable[..., Ended]) -> None:
+    done = here("doctor")
     assert done.returncode == 0, done.stderr
-    subjects = {line[8:30].strip(): line[:8].strip() for line in done.stdout.splitlines()}
-    assert subjects["Python"] == "ok" and subjects["torch"] == "ok" and "isolation tier A" in subjects
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 30 and max(map(len, lines)) <= 80 and "\x1b" not in done.stdout
+    subjects = {line[9:27].strip(): line[:9].strip() for line in lines}
+    assert subjects["Python"] == "ok" and subjects["packages"] == "ok" and "isolation tier A" in subjects
     strongest = next(tier for tier in "ABCD" if subjects[f"isolation tier {tier}"] == "ok")
-    assert subjects["programs"] == "ok" and f"run in tier {strongest}, which does not stop: " in done.stdout
+    assert subjects["judging Python"] == "ok" and f"in tier {strongest}, which does not stop: " in done.stdout
+    assert done.stderr == "" and lines[-1].startswith("Ready.")
+
+
+def test_doctor_says_what_to_install() -> None:
+    findings = {finding.subject: finding for finding in doctor.examine()}
+    asked = importlib.metadata.requires(doctor.DISTRIBUTION) or []
+    extras = set(importlib.metadata.metadata(doctor.DISTRIBUTION).get_all("Provides-Extra") or [])
+    assert set(doctor.EXTRAS) == extras - {"dev"} and asked
+    for extra in doctor.EXTRAS:
+        found = findings[f"extra {extra}"]
+        assert found.is_fine or f"pip install 'xcoder-train[{extra}]'" in found.found
+    text = doctor.show([doctor.Finding("trl", "trl 1.15.0 does not fit; pip install 'trl>=1.16'", False)])
+    assert text.startswith("PROBLEM  trl") and text.endswith("1 problem has to be mended before anything runs.")
+    assert doctor.exit_code([doctor.Finding("trl", "", False)]) == 3
+    assert doctor.exit_code([doctor.Finding("GPU", "", None)]) == 0
+
+
+def test_doctor_works_without_a_compiler_a_driver_and_any_installed_package(tmp_path: Path) -> None:
+    """As where the project lies in a folder only, on a machine with nothing on its path."""
+    code = (
+        "import importlib.metadata\n"
+        "def missing(name): raise importlib.metadata.PackageNotFoundError(name)\n"
+        "importlib.metadata.requires = importlib.metadata.version = missing\n"
+        "from xcoder_train.cli import main\nimport sys\nsys.argv = ['xcoder', 'doctor']\nmain()\n"
+    )
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3 and done.stderr == "", done.stderr
+    assert "no compiler; apt-get install g++" in done.stdout
+    assert "PROBLEM  packages" in done.stdout and "pip install -e ." in done.stdout
 
 
 def test_a_ray_cluster_that_is_not_there_is_said_in_one_line(terminal: Any) -> None:

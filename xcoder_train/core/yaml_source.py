@@ -6,6 +6,7 @@ Scalars have the meaning of the 1.2 core schema: `1e-5` is a number, `off`, `no`
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,14 @@ def read_yaml_file(path: Path, flaws: list[Flaw] | None = None) -> Located:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: cannot be read: {reason}") from error
+        raise InputError(f"{path}: cannot be read: {reason}{_meant(path)}") from error
     return read_yaml(text, str(path), flaws=flaws)
+
+
+def _meant(path: Path) -> str:
+    """The file of the same folder whose name is nearest, where one is near."""
+    near = get_close_matches(path.name, sorted(other.name for other in path.parent.glob("*.yaml")), 1)
+    return f"; did you mean {path.parent / near[0]}?" if near and not path.exists() else ""
 
 
 def merge(below: Located, above: Located) -> Located:
