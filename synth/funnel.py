@@ -104,10 +104,11 @@ def count_funnel(settings: SynthSettings, tables: WorkTables) -> dict[str, Split
 
 def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
     """One table on standard error: a column per split, a row per step."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("", *funnels, title="Synthesis", title_justify="left")
+    table = Table("", *funnels, title="Synthesis", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
 

@@ -148,6 +148,8 @@ def run_in(folder: Path, command: str) -> str:
     assert done.returncode == 0, (
         f"{command}\nends with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     )
+    for said in (done.stdout, done.stderr):  # no bars and no colours where nobody watches
+        assert not set("\x1b\r\b") & set(said), said[-2000:]
     return done.stdout
 
 

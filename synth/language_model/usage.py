@@ -27,12 +27,12 @@ def count_usage(teacher: OpenAITeacherSettings | LocalTeacherSettings, tables: W
 
 def print_usage(usage: dict[str, Usage]) -> None:
     """One table on standard error: a row per stage, and their sum."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        "stage", "answers", "prompt tokens", "completion tokens", "cost", title="Teacher", title_justify="left"
-    )
+    table = Table("stage", "answers", "prompt tokens", "completion tokens", "cost", title="Teacher", title_justify="left")
+    table.box, table.pad_edge = SIMPLE_HEAD, False
     for column in table.columns[1:]:
         column.justify = "right"
     for stage, used in {**usage, "all": sum(usage.values(), Usage())}.items():
