@@ -71,6 +71,18 @@ def test_every_command_is_one_that_its_program_takes(place: Path) -> None:
     assert not refused, "mend these commands where they stand:\n" + "\n".join(refused)
 
 
+def test_the_smaller_form_of_a_longer_command_is_taken_too(place: Path) -> None:
+    refused = []
+    for found in different(How.SLOWLY):
+        row = treatment_of(found.text)
+        assert row is not None
+        try:
+            check(f"{found.text} {row.because}", found.page)
+        except NotAccepted as error:
+            refused.append(f"{found.text} {row.because}\n    {error}")
+    assert not refused, "mend what tests/documented/treatment.py adds to these commands:\n" + "\n".join(refused)
+
+
 def test_no_link_between_pages_is_dead() -> None:
     dead = [told for link in gather_project().links if (told := dead_link(link)) is not None]
     assert not dead, "\n".join(dead)

@@ -301,6 +301,7 @@ def _pytest(words: list[str]) -> None:
     from _pytest.mark.expression import Expression
 
     parser = argparse.ArgumentParser(prog="pytest")
+    parser.add_argument("--collect-only", action="store_true")
     parser.add_argument("-k", default="")
     parser.add_argument("-m", default="not slow and not vllm_server")
     parser.add_argument("paths", nargs="+")
