@@ -33,6 +33,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("place")
     make_place(folder)
     with contextlib.chdir(folder):
+        for found in different(How.RUN):
+            if found.text.startswith("echo "):
+                subprocess.run(["bash", "-ec", found.text], check=True)
         yield folder
 
 

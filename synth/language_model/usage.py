@@ -31,8 +31,8 @@ def print_usage(usage: dict[str, Usage]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("stage", "answers", "prompt tokens", "completion tokens", "cost", title="Teacher", title_justify="left")
-    table.box, table.pad_edge = SIMPLE_HEAD, False
+    columns = ("stage", "answers", "prompt tokens", "completion tokens", "cost")
+    table = Table(*columns, title="Teacher", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
     for stage, used in {**usage, "all": sum(usage.values(), Usage())}.items():
