@@ -60,12 +60,16 @@ def run_submission(
 def _run_as_livecodebench(
     worker: Worker, job: Job, take: Callable[[RawRun, Job], bool], deadline: float | None
 ) -> str | None:
-    """All tests in one process, as the official checker runs them; where it dies, the tests after that do not run."""
+    """All tests in one process, as the official checker runs them; where it dies, the tests after that do not run.
+
+    Where the caller stops at the first failure, so does the process at the first error or alarm, as the official one;
+    not at the first wrong answer, of which it does not know.
+    """
     calls = len(job.inputs)
     whole = replace(
         job,
         mode=protocol.LIVECODEBENCH_FUNCTION if job.function_name else protocol.LIVECODEBENCH_PROGRAM,
-        inputs=(json.dumps(job.inputs),),
+        inputs=(json.dumps({"inputs": job.inputs, "stop_at_failure": job.report_first}),),
         wall=(job.seconds + LIVECODEBENCH_EXTRA_PER_TEST) * calls + LIVECODEBENCH_EXTRA,
         calls=calls,
     )
