@@ -1,14 +1,14 @@
 """Settings of evaluation: which models on which problems, how often, and how scores are reported."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from evaluation.extraction import Extraction
+from evaluation.few_shot import FEW_SHOT, EvaluationPrompt
 from reward.config import Policy
 from xcoder_train.core.generation.config import GenerationSettings, SamplingSettings
-from xcoder_train.core.prompt import PromptStyle
 from xcoder_train.core.settings import Settings
 
 
@@ -27,12 +27,17 @@ class EvaluationSettings(Settings):
     """Where `test.jsonl`, `test2.jsonl`, … of LiveCodeBench lie; the hub's cache when left out. Where files lie does
     not make a result another one."""
 
-    prompt: PromptStyle | None = None
-    """How problems are asked, where that differs from `model.prompt`."""
+    prompt: EvaluationPrompt | None = None
+    """How problems are asked, where that differs from `model.prompt`. `livecodebench-base` is the few-shot prompt for
+    base models, a text without a chat template."""
+
+    few_shot_folder: Path | None = None
+    """LiveCodeBench's examples for the prompt `livecodebench-base`: the folder
+    `lcb_runner/prompts/few_shot_examples/generation` of a checkout."""
 
     extraction: Extraction = "last_block"
     """Which part of a completion is the program: `last_block` is the rule of the rewards, `livecodebench` the official
-    one, `given` the whole text."""
+    one, `livecodebench-base` the official one for base models, `given` the whole text."""
 
     policies: tuple[Policy, ...] = ()
     """Verdict policies that are judged side by side, the first one for the scores; `judge.policy` alone when left
@@ -59,3 +64,18 @@ class EvaluationSettings(Settings):
         if len(set(policies)) < len(policies):
             raise ValueError("expected each policy once")
         return policies
+
+    @model_validator(mode="after")
+    def _base_models_continue_a_text(self) -> Self:
+        if self.prompt != FEW_SHOT:
+            return self
+        if self.few_shot_folder is None:
+            raise ValueError(f"the prompt {FEW_SHOT} needs few_shot_folder, where LiveCodeBench's examples are")
+        if self.extraction != FEW_SHOT:
+            raise ValueError(f"the prompt {FEW_SHOT} shows programs without fences: set extraction to {FEW_SHOT} too")
+        if self.generation.backend == "openai":
+            raise ValueError(
+                f"the prompt {FEW_SHOT} is a text, and a server of chat completions would put it into its template: "
+                "set generation.backend to vllm or transformers"
+            )
+        return self

@@ -13,6 +13,7 @@ from evaluation.benchmark import Benchmark
 from evaluation.config import EvaluationSettings
 from evaluation.evalplus import STYLE, load_evalplus
 from evaluation.extraction import extractor
+from evaluation.few_shot import EvaluationPrompt, load_examples
 from evaluation.heldout import load_heldout
 from evaluation.interchange import write_official_files
 from evaluation.judging import SampleVerdict, judge_samples
@@ -27,7 +28,6 @@ from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json
 from xcoder_train.core.generation.request import Generator
 from xcoder_train.core.problem import Problem, TestCase
-from xcoder_train.core.prompt import PromptStyle
 from xcoder_train.core.records import read_records, write_records
 from xcoder_train.core.seeds import derive_seed
 
@@ -64,7 +64,7 @@ def evaluate_model(
     generator: Generator,
     folder: Path,
     seed: int,
-    prompt_style: PromptStyle,
+    prompt_style: EvaluationPrompt,
     decontamination: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> ModelResult:
     """Sample, judge and score one model; leaves the files of `ResultLayout` in `folder` and goes on from what is there.
@@ -93,6 +93,7 @@ def evaluate_model(
             seed,
             prompt_style,
             settings.maximum_invalid_share,
+            None if settings.few_shot_folder is None else load_examples(settings.few_shot_folder),
         )
     return judge_and_score(settings, judge_settings, benchmarks, label, folder, seed, decontamination or {})
 
@@ -217,7 +218,7 @@ def hold_to_plan(
     benchmarks: Sequence[Benchmark],
     label: str,
     seed: int,
-    prompt_style: PromptStyle,
+    prompt_style: EvaluationPrompt,
 ) -> None:
     """Write down what this folder is for, or refuse it where it was begun for something else."""
     plan = {

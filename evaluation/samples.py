@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from evaluation.few_shot import EvaluationPrompt, FewShotExamples, evaluation_prompt
 from xcoder_train.core.errors import InfrastructureError
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.request import Completion, Generator, Request, Unanswered
 from xcoder_train.core.problem import Problem
 from xcoder_train.core.progress import Progress
-from xcoder_train.core.prompt import PromptStyle, render_prompt
 from xcoder_train.core.records import RecordStore
 from xcoder_train.core.seeds import derive_seed
 
@@ -41,8 +41,9 @@ def sample_completions(
     generator: Generator,
     path: Path,
     seed: int,
-    prompt_style: PromptStyle,
+    prompt_style: EvaluationPrompt,
     maximum_invalid_share: float,
+    examples: FewShotExamples | None = None,
 ) -> None:
     """Leave `samples` completions of every problem in the table at `path`; what is there already is not asked again.
 
@@ -56,13 +57,13 @@ def sample_completions(
     asked: dict[str, tuple[str, int, int]] = {}
     requests: list[Request] = []
     for problem in problems:
-        messages = render_prompt(problem, prompt_style)
+        messages, stop = evaluation_prompt(problem, prompt_style, examples)
         for index in range(samples):
             if (problem.problem_id, index) not in store.keys:
                 request_id = f"{problem.problem_id}/{index}"
                 sample_seed = derive_seed(seed, "evaluation", problem.problem_id, index)
                 asked[request_id] = (problem.problem_id, index, sample_seed)
-                requests.append(Request(request_id, messages, sample_seed))
+                requests.append(Request(request_id, messages, sample_seed, stop=stop))
     total = len(problems) * samples
     unanswered: list[Sample] = []
     with Progress("sampling", total, "completions", done=total - len(requests)) as progress:

@@ -16,6 +16,7 @@ from evaluation.breakdown_tables import breakdowns_markdown
 from evaluation.config import EvaluationSettings
 from evaluation.decontamination import decontamination_status
 from evaluation.evaluate import compare, evaluate_model, load_benchmarks, summarise
+from evaluation.few_shot import FEW_SHOT
 from evaluation.results import ModelResult, load_result
 from evaluation.tables import print_results
 from xcoder_train.core.errors import InputError
@@ -87,14 +88,15 @@ def _training_data(recipe: Recipe, target: EvaluationTarget) -> Path | None:
 @contextmanager
 def open_generator(recipe: Recipe, target: EvaluationTarget) -> Iterator[Generator]:
     """What samples the target's completions, as `evaluation.generation` says."""
-    settings = present(recipe.evaluation).generation
+    evaluation = present(recipe.evaluation)
+    settings = evaluation.generation
     if settings.backend == "openai":
         with OpenAIGenerator(present(settings.openai), str(target.model_path)) as generator:
             yield generator
         return
     if not (isinstance(target.model_path, str) or target.model_path.is_dir()):
         raise InputError(f"there is no model in {target.model_path} to evaluate as `{target.label}`")
-    tokenizer = load_tokenizer(target.model_path, recipe.model)
+    tokenizer = load_tokenizer(target.model_path, recipe.model, needs_template=evaluation.prompt != FEW_SHOT)
     if settings.backend == "vllm":
         yield VllmGenerator(
             target.model_path,

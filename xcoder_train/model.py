@@ -104,15 +104,17 @@ def lora_config(settings: LoraSettings | None) -> Any:
     )
 
 
-def load_tokenizer(path: Path | str, settings: ModelSettings) -> PreTrainedTokenizerBase:
-    """Load the tokenizer that stands beside the weights; it must have a chat template."""
+def load_tokenizer(
+    path: Path | str, settings: ModelSettings, *, needs_template: bool = True
+) -> PreTrainedTokenizerBase:
+    """Load the tokenizer that stands beside the weights; it must have a chat template where prompts are messages."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             path, padding_side="left", trust_remote_code=settings.trust_remote_code
         )
     except Exception as error:  # of a damaged file, tokenizers raises that class itself
         raise InputError(_unreadable("tokenizer", path, error)) from error
-    if tokenizer.chat_template is None:
+    if needs_template and tokenizer.chat_template is None:
         raise InputError(
             f"the tokenizer of {path} has no chat template, so prompts cannot be rendered. Use an instruct model, or "
             "save a chat_template.jinja beside the tokenizer."

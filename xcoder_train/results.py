@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.benchmark_files import benchmark_files
+from evaluation.few_shot import examples_identity
 from synth.config import SynthSettings
 from synth.features.config import feature_file
 from synth.published.files import local_files
@@ -41,6 +42,7 @@ SHAPES_NOTHING: dict[StageName, tuple[str, ...]] = {
     "evaluation": (
         "models",  # each has a key of its own
         "livecodebench_folder",
+        "few_shot_folder",
         "generation.batch_size",
         "generation.gpu_memory_utilization",
         "generation.tensor_parallel",
@@ -171,6 +173,8 @@ def evaluation_targets(recipe: Recipe, run_folder: Path) -> list[EvaluationTarge
         "prompt": settings.prompt or recipe.model.prompt,
         "seed": recipe.seed,
     }
+    if settings.few_shot_folder is not None:
+        common["examples"] = examples_identity(settings.few_shot_folder)
     targets = []
     for label in settings.models:
         path, identity = _model_to_measure(recipe, label)

@@ -4,12 +4,15 @@ import importlib.util
 import os
 import sys
 import types
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evaluation.extraction import between_last_fences, extractor
+from evaluation.few_shot import FEW_SHOT, WHERE, evaluation_prompt, load_examples
 from xcoder_train.core.problem import Problem
 from xcoder_train.core.prompt import PromptStyle, render_prompt
 
@@ -32,6 +35,7 @@ STYLES: dict[str, str] = {
     "livecodebench-user": "OpenAIReasonPreview",
     "livecodebench-main": "OpenAIReason",
     "livecodebench-claude": "Claude3",
+    "livecodebench-claude-2": "Claude",
     "livecodebench-gemini": "Gemini",
     "livecodebench-gemini-thinking": "GeminiThinking",
     "livecodebench-deepseek-coder": "DeepSeekCodeInstruct",
@@ -39,6 +43,7 @@ STYLES: dict[str, str] = {
     "livecodebench-qwq": "QwQ",
     "livecodebench-r1": "DeepSeekR1",
 }
+STARTERS = ("", "class Solution:\n    def f(self, x: int) -> int:\n        ")
 CHECKOUT = os.environ.get("XCODER_LIVECODEBENCH_CHECKOUT")
 needs_checkout = pytest.mark.skipif(CHECKOUT is None, reason="XCODER_LIVECODEBENCH_CHECKOUT names no checkout")
 
@@ -73,10 +78,8 @@ def test_the_official_code_extracts_the_same(monkeypatch: pytest.MonkeyPatch) ->
         assert (between_last_fences(completion) or "") == official(completion, styles.LMStyle.OpenAIChat)
 
 
-@pytest.mark.slow
-@needs_checkout
-@pytest.mark.parametrize("style", STYLES)
-def test_the_official_code_asks_in_the_same_words(style: PromptStyle, monkeypatch: pytest.MonkeyPatch) -> None:
+def official_prompt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], Any]:
+    """The official function from a question and the name of a family to its prompt."""
     assert CHECKOUT is not None
     monkeypatch.chdir(CHECKOUT)  # it reads its examples from there
     for name in ("lcb_runner", "lcb_runner.benchmarks"):
@@ -86,15 +89,57 @@ def test_the_official_code_asks_in_the_same_words(style: PromptStyle, monkeypatc
     stand_in.CodeGenerationProblem = object
     monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
     ask = load("lcb_runner.prompts.code_generation").format_prompt_generation
-    for starter in ("", "class Solution:\n    def f(self, x: int) -> int:\n        "):
+    return lambda question, family: ask(question, styles.LMStyle[family])
+
+
+@pytest.mark.slow
+@needs_checkout
+@pytest.mark.parametrize("starter", STARTERS)
+def test_the_official_code_shows_base_models_the_same_text(starter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert CHECKOUT is not None
+    question = types.SimpleNamespace(question_content="Add {a} and b.", starter_code=starter)
+    problem = Problem("0", question.question_content, "x", "stdin", None, starter or None)
+    ((message,), stop) = evaluation_prompt(problem, FEW_SHOT, load_examples(Path(CHECKOUT, WHERE)))
+    assert message["content"] == official_prompt(monkeypatch)(question, "GenericBase")
+    assert stop == ("###",)
+    base = load("lcb_runner.lm_styles").LMStyle.GenericBase
+    official = load("lcb_runner.utils.extraction_utils").extract_code
+    for completion, _, _ in ANSWERS.values():
+        assert (extractor(FEW_SHOT)(completion) or "") == official(completion, base)
+
+
+@pytest.mark.slow
+@needs_checkout
+def test_every_official_family_that_has_a_prompt_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = official_prompt(monkeypatch)
+    question = types.SimpleNamespace(question_content="Q", starter_code="")
+    asked, needing_downloads = set(), {"LLaMa3"}
+    for family in load("lcb_runner.lm_styles").LMStyle.__members__.keys() - needing_downloads:
+        with suppress(NotImplementedError):
+            ask(question, family)
+            asked.add(family)
+    same_as_chat = {"DeepSeekAPI", "TogetherAI", "CohereCommand", "MistralWeb"}
+    same_as_another = {"Grok", "Claude3Thinking"}
+    assert asked - same_as_chat - same_as_another == {*STYLES.values(), "GenericBase"}
+    assert all(ask(question, family) == ask(question, "OpenAIChat") for family in same_as_chat)
+
+
+@pytest.mark.slow
+@needs_checkout
+@pytest.mark.parametrize("style", STYLES)
+def test_the_official_code_asks_in_the_same_words(style: PromptStyle, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = official_prompt(monkeypatch)
+    for starter in STARTERS:
         question = types.SimpleNamespace(question_content="Add {a} and b.", starter_code=starter)
         problem = Problem("0", question.question_content, "x", "stdin", None, starter or None)
         messages = render_prompt(problem, style)
-        theirs = ask(question, styles.LMStyle[STYLES[style]])
+        theirs = ask(question, STYLES[style])
         system = messages[0]["content"] if len(messages) == 2 else None
         user = messages[-1]["content"]
         if style == "livecodebench-claude":
             assert theirs == (system, [{"role": "user", "content": user}])
+        elif style == "livecodebench-claude-2":
+            assert theirs.partition("\n")[2].rpartition("\n")[0] == user  # between its client's marks of the turns
         elif isinstance(theirs, list):
             assert theirs == messages
         elif style in ("livecodebench-codeqwen", "livecodebench-qwq"):

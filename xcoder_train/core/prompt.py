@@ -14,6 +14,7 @@ PromptStyle = Literal[
     "livecodebench-user",
     "livecodebench-main",
     "livecodebench-claude",
+    "livecodebench-claude-2",
     "livecodebench-gemini",
     "livecodebench-gemini-thinking",
     "livecodebench-deepseek-coder",
@@ -28,6 +29,8 @@ A family's official prompt is a text with the marks of its own chat template in 
 there, so it is the same text where the template is the one that LiveCodeBench had in mind.
 """
 Message = dict[str, str]
+CONTINUATION = "continuation"
+"""The role of a text that a base model continues. It is a prompt's only message, and no chat template surrounds it."""
 
 _TASK = (
     "You will be given a question (problem specification) and will generate a correct Python program that matches the "
@@ -84,6 +87,7 @@ _WORDINGS: dict[str, _Wording] = {
     "livecodebench-user": _Wording(f"{_EXPERT}\n\n{_GENERIC}"),
     "livecodebench-main": _Wording(f"{_EXPERT}\n\n{_GENERIC}", without_starter=_WITH_MAIN),
     "livecodebench-claude": _Wording(_GENERIC.rstrip(), _EXPERT),
+    "livecodebench-claude-2": _Wording(f"{_EXPERT}\n\n{_GENERIC.rstrip()}"),
     "livecodebench-gemini": _Wording(f"{_GEMINI}\n{_GENERIC}"),
     "livecodebench-gemini-thinking": _Wording(f"{_EXPERT}\n{_GENERIC}"),
     "livecodebench-deepseek-coder": _Wording(

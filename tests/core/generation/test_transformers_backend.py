@@ -1,6 +1,7 @@
 """The generator that runs anywhere: every request is answered once, and what cannot fit is refused before sampling."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from transformers import PreTrainedModel
@@ -10,6 +11,7 @@ from xcoder_train.core.generation.chat import prompt_token_ids
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.request import Request
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
+from xcoder_train.core.prompt import CONTINUATION
 from xcoder_train.tokenizer import train_tokenizer
 
 MakeModel = Callable[..., PreTrainedModel]
@@ -72,3 +74,27 @@ def test_a_model_in_training_is_put_back_into_training(generator: TransformersGe
     generator.model.train()
     list(generator.generate(requests(1), SAMPLING))
     assert generator.model.training
+
+
+def test_a_stop_text_ends_the_answer_it_is_in_and_no_other(generator: TransformersGenerator) -> None:
+    plain = {answer.request_id: answer for answer in generator.generate(requests(12), SAMPLING)}
+    stop = next(text[3:5] for number in range(1, 12, 2) if len(text := plain[f"task-{number}"].text) > 6)
+    asked = [replace(request, stop=(stop,) if number % 2 else ()) for number, request in enumerate(requests(12))]
+    stopped = 0
+    for answer in generator.generate(asked, SAMPLING):
+        before = plain[answer.request_id]
+        if int(answer.request_id.removeprefix("task-")) % 2 and stop in before.text:
+            stopped += 1
+            assert answer.text == before.text[: before.text.index(stop)] and answer.finish_reason == "stop"
+            assert before.token_ids[: len(answer.token_ids)] == answer.token_ids
+            assert stop in generator.tokenizer.decode(answer.token_ids)
+            assert stop not in generator.tokenizer.decode(answer.token_ids[:-1])
+        else:
+            assert answer == before
+    assert stopped
+
+
+def test_a_continuation_is_read_as_it_is(generator: TransformersGenerator) -> None:
+    text = "print(1)\n### Answer\n\n"
+    token_ids = prompt_token_ids(generator.tokenizer, [{"role": CONTINUATION, "content": text}])
+    assert generator.tokenizer.decode(token_ids) == text

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.prompt import Message
+from xcoder_train.core.prompt import CONTINUATION, Message
 
 
 def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
-    """What the model reads before it answers: the chat template with the opening of the answer."""
+    """What the model reads before it answers: the chat template with the opening of the answer, or the bare text."""
+    if messages[0]["role"] == CONTINUATION:
+        return list(tokenizer(messages[0]["content"])["input_ids"])
     return list(tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=False))
 
 

@@ -5,7 +5,7 @@ token. Here a completion's randomness depends on its own seed alone, prompts tha
 once, finished rows leave the batch, and keys and values are written in place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,8 +80,11 @@ def sample_batch(
     sampling: SamplingSettings,
     stop_tokens: frozenset[int],
     pad_token: int,
+    ends: Callable[[int, list[int]], bool] | None = None,
 ) -> list[Sampled]:
     """Sample one completion per prompt (token ids); equal prompts share one reading. Order is kept.
+
+    A completion ends with a stop token, or where `ends` says so of its place among the prompts and its tokens so far.
 
     Sampling inverts the cumulative distribution at a uniform number of the completion's own stream, so a completion
     does not depend on what it is batched with, rounding in the forward pass aside.
@@ -106,7 +109,6 @@ def sample_batch(
     tokens: list[list[int]] = [[] for _ in prompts]
     truncated = [True] * len(prompts)
     seen = _SeenTokens(ids[spread], mask, model.vocab_size) if sampling.repetition_penalty != 1 else None
-    stop = torch.tensor(sorted(stop_tokens), device=device)
 
     running = torch.ones(len(rows), dtype=torch.bool, device=device)
     for step in range(sampling.max_new_tokens):
@@ -118,8 +120,8 @@ def sample_batch(
         for row, token, alive in zip(rows.tolist(), chosen.tolist(), still, strict=True):
             if alive:
                 tokens[row].append(token)
-                truncated[row] = token not in stop_tokens
-        running = running & ~torch.isin(chosen, stop)
+                truncated[row] = token not in stop_tokens and not (ends is not None and ends(row, tokens[row]))
+        running = torch.tensor([truncated[row] for row in rows.tolist()], device=device)
         alive_rows = int(running.sum())
         if alive_rows == 0 or step + 1 == sampling.max_new_tokens:
             break

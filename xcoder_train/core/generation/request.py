@@ -15,12 +15,15 @@ class Request:
     """One completion to sample. `seed` decides every random choice of it, whatever else is in its batch.
 
     `purpose` names what the completion is for, such as "solutions"; usage and cost are counted for each purpose.
+    Each text in `stop` ends the completion as a stop token does, and is not part of its text; servers that are asked
+    over the network are not sent any.
     """
 
     id: str
     messages: list[Message]
     seed: int
     purpose: str = "completions"
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Completions from a model in this process through transformers: the backend that runs anywhere."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -48,6 +48,7 @@ class TransformersGenerator:
                 sampling,
                 self.stop_tokens,
                 self.tokenizer.pad_token_id,
+                self._ends(batch) if any(request.stop for _, request in batch) else None,
             )
         finally:
             self.model.train(was_training)
@@ -55,12 +56,24 @@ class TransformersGenerator:
         for (prompt, request), one, text in zip(batch, sampled, texts, strict=True):
             yield Completion(
                 request.id,
-                text,
+                _before_first(text, request.stop),
                 tuple(one.token_ids),
                 "length" if one.truncated else "stop",
                 prompt_tokens=len(prompt),
                 completion_tokens=len(one.token_ids),
             )
+
+    def _ends(self, batch: list[tuple[list[int], Request]]) -> Callable[[int, list[int]], bool]:
+        """Whether the newest token of a row of the batch has completed one of its stop texts."""
+        stops = [request.stop for _, request in batch]
+
+        def ends(row: int, token_ids: list[int]) -> bool:
+            # A text may be spread over tokens, at most one for each of its bytes, and end within one.
+            reach = 1 + max((len(stop.encode()) for stop in stops[row]), default=0)
+            tail = self.tokenizer.decode(token_ids[-reach:], skip_special_tokens=True)
+            return any(stop in tail for stop in stops[row])
+
+        return ends
 
     def _check_context(self, prompts: list[list[int]], sampling: SamplingSettings) -> None:
         context = self.model.config.get_text_config().max_position_embeddings
@@ -71,3 +84,7 @@ class TransformersGenerator:
                 f"{longest + sampling.max_new_tokens} positions, but the model has {context}. Lower max_new_tokens to "
                 f"{context - longest} or less, or use a model with a longer context."
             )
+
+
+def _before_first(text: str, stops: tuple[str, ...]) -> str:
+    return text[: min((place for stop in stops if (place := text.find(stop)) >= 0), default=None)]

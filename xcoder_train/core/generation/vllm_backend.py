@@ -84,5 +84,6 @@ class VllmGenerator:
             repetition_penalty=sampling.repetition_penalty,
             max_tokens=sampling.max_new_tokens,
             stop_token_ids=self.stop_tokens,
+            stop=list(request.stop),
             seed=request.seed % 2**31,
         )

@@ -1,0 +1,79 @@
+"""LiveCodeBench's prompt for base models: a solved example and then the problem, as one text that the model continues.
+
+The examples are LiveCodeBench's own and come from its files `func.json` and `stdin.json`, of which the first entry is
+shown. A completion ends where the model begins another question, and all of it is the program.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.problem import Problem
+from xcoder_train.core.prompt import CONTINUATION, Message, PromptStyle, render_prompt
+
+FEW_SHOT = "livecodebench-base"
+STOP = ("###",)
+EvaluationPrompt = PromptStyle | Literal["livecodebench-base"]
+FUNCTION_FILE, STDIN_FILE = "func.json", "stdin.json"
+WHERE = "lcb_runner/prompts/few_shot_examples/generation"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A question and its program. A function problem's `starter_code` stands between them."""
+
+    question: str
+    starter_code: str | None
+    answer: str
+
+
+@dataclass(frozen=True)
+class FewShotExamples:
+    """The example before function problems, and the one before those that read standard input."""
+
+    function: Example
+    stdin: Example
+
+
+def load_examples(folder: Path) -> FewShotExamples:
+    """The examples in LiveCodeBench's folder. Raises InputError where they are not there."""
+    return FewShotExamples(_example(folder / FUNCTION_FILE, has_starter=True), _example(folder / STDIN_FILE))
+
+
+def examples_identity(folder: Path) -> str:
+    """What tells these examples from others."""
+    return hashlib.sha256(repr(load_examples(folder)).encode()).hexdigest()[:16]
+
+
+def evaluation_prompt(
+    problem: Problem, style: EvaluationPrompt, examples: FewShotExamples | None
+) -> tuple[list[Message], tuple[str, ...]]:
+    """What a model is asked, and the texts that end its answer. Only the few-shot prompt needs the examples."""
+    if style != FEW_SHOT:
+        return render_prompt(problem, style), ()
+    assert examples is not None, "the settings ask for the examples' folder"
+    shown = examples.stdin if problem.starter_code is None else examples.function
+    asked = Example(problem.statement, problem.starter_code, "")
+    return [{"role": CONTINUATION, "content": _text(shown) + _text(asked)}], STOP
+
+
+def _text(example: Example) -> str:
+    starter = "" if example.starter_code is None else f"### Starter Code\n{example.starter_code}\n\n"
+    answer = example.answer and f"{example.answer}\n\n"
+    return f"### Question\n{example.question}\n\n{starter}### Answer\n\n{answer}"
+
+
+def _example(path: Path, has_starter: bool = False) -> Example:
+    names = ["question", *(["sample_code"] if has_starter else []), "answer"]
+    try:
+        first = json.loads(path.read_text(encoding="utf-8"))[0]
+        texts = {name: first[name] for name in names}
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise InputError(
+            f"{path} holds no example for the prompt {FEW_SHOT} ({error!r}); expected a list of objects with "
+            f"{', '.join(names)}. Set evaluation.few_shot_folder to {WHERE} of a checkout of LiveCodeBench."
+        ) from error
+    return Example(texts["question"], texts.get("sample_code"), texts["answer"])
