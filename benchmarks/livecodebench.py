@@ -23,6 +23,7 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -134,19 +135,21 @@ def compare(found: dict[str, dict[str, Any]], scale: Scale) -> dict[str, Any]:
             }
             for name in ("faithful", "livecodebench")
         }
-        theirs = found["official"][part]["graded"]
-        result["samples_graded_otherwise"] = {
-            name: {
-                "refused by the official checker alone": _only(found[name][part]["graded"], theirs),
-                "refused here alone": _only(theirs, found[name][part]["graded"]),
+        theirs, reasons = found["official"][part]["graded"], found["official"][part]["reasons"]
+        result["samples_graded_otherwise"] = {}
+        for name in ("faithful", "livecodebench"):
+            ours = found[name][part]["graded"]
+            result["samples_graded_otherwise"][name] = {
+                "refused by the official checker alone, by its reason": _only(ours, theirs, reasons),
+                "refused here alone": sum(_only(theirs, ours, reasons).values()),
             }
-            for name in ("faithful", "livecodebench")
-        }
     return result
 
 
-def _only(accepted: list[bool], refused: list[bool]) -> int:
-    return sum(one and not other for one, other in zip(accepted, refused, strict=True))
+def _only(accepted: list[bool], refused: list[bool], reasons: list[str]) -> dict[str, int]:
+    """How many samples one harness accepts and the other refuses, by the official checker's reason."""
+    compared = zip(accepted, refused, reasons, strict=True)
+    return dict(Counter(reason for one, other, reason in compared if one and not other))
 
 
 def write_run(work: Path, scale: Scale) -> dict[str, Any]:
@@ -264,13 +267,16 @@ def _official(work: Path, checkout: Path | None, scale: Scale) -> dict[str, Any]
         samples.append({"input_output": json.dumps(parts)})
         programs.append(codes)
 
+    reasons: list[str] = []
+
     def judged() -> list[bool]:
-        _, results, _ = module.codegen_metrics(
+        _, results, metadata = module.codegen_metrics(
             samples, programs, num_process_evaluate=os.cpu_count(), timeout=scale.seconds
         )
+        reasons.extend(json.loads(said).get("error_message", "") for listed in metadata for said in listed)
         return [is_pass(result) for index in range(len(samples)) for result in results[index]]
 
-    return _clocked(judged)
+    return {**_clocked(judged), "reasons": reasons}
 
 
 def _bodies(work: Path, checkout: Path | None, scale: Scale) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
+from evaluation.breakdown_tables import outcome_name
 from evaluation.extraction import extractor
 from evaluation.judging import SampleVerdict
 from evaluation.results import ModelResult
@@ -135,7 +136,7 @@ def _answer(
     return Answer(
         label=label,
         verdict=verdict.verdict,
-        failure=verdict.failure.replace("_", " "),
+        failure="none" if verdict.failure == "none" else outcome_name(verdict.failure),
         passed=verdict.passed,
         total=verdict.total,
         correct=counts.correct,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 WIDTH_INCHES, HEIGHT_INCHES = 4.6, 2.7  # readable on a phone without zooming, where it is shown at about this size
 FEWEST_BARS = 4
+MOST_LEVEL_LABELS = 6  # of groups beside each other; more are slanted, so that they do not meet
 POINTS = 400  # of a curve; longer ones are averaged in equal bins, so that the page stays small
 INK, GRID = "#24292f", "#d8dee4"
 MODEL_COLOURS = {"base": "#8c959f", "sft": "#6aa9e0", "rl": "#0b5cad"}
@@ -66,11 +67,43 @@ def group_plot(
                 linewidth=1.4,
                 label=label,
             )
-        axes.set_xticks(range(len(groups)), groups)
+        slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len(groups) > MOST_LEVEL_LABELS else {}
+        axes.set_xticks(range(len(groups)), groups, **slanted)
         axes.set_xlim(-0.6, len(groups) - 0.4)
         axes.set_ylim(-2, 102)
         axes.set_ylabel(ylabel)
         _legend(axes, len(scores))
+
+    return _figure(draw, description, caption)
+
+
+def every_k_plot(
+    curves: Mapping[str, Sequence[tuple[int, float, float, float]]], description: str, caption: str
+) -> Figure:
+    """pass@k over k: each model's (k, mean, low, high) in percent, the interval as a band."""
+
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    def draw(axes: "Axes") -> None:
+        largest = 1
+        for label, points in curves.items():
+            if not points:
+                continue
+            k, mean, low, high = numpy.array(points).T
+            largest = max(largest, int(k[-1]))
+            colour = MODEL_COLOURS.get(label, INK)
+            axes.fill_between(k, low, high, color=colour, alpha=0.18, linewidth=0)
+            mark = MODEL_MARKS.get(label, "^")
+            axes.plot(k, mean, color=colour, marker=mark, markersize=4, linewidth=1.4, label=label)
+        axes.set_xscale("log", base=2)
+        ticks = [2**power for power in range(largest.bit_length())]
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xticklabels([str(tick) for tick in ticks])
+        axes.set_xlabel("k")
+        axes.set_ylabel("pass@k, %")
+        axes.set_ylim(-2, 102)
+        _legend(axes, len(curves))
 
     return _figure(draw, description, caption)
 

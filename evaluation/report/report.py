@@ -1,6 +1,7 @@
 """One self-contained HTML page of a run: everything that it has, and a line on what it has not."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 
 from evaluation.evaluate import compare
 from evaluation.report.examples import Example, choose_examples
-from evaluation.report.plots import Figure, group_plot
+from evaluation.report.plots import Figure
+from evaluation.report.scores import MODEL_NAMES, BenchmarkPart, Headline, benchmark_parts, headlines
 from evaluation.report.synthesis import (
     agreement_figure,
     coverage_figure,
@@ -19,23 +21,14 @@ from evaluation.report.synthesis import (
     length_figure,
 )
 from evaluation.report.training import grpo_figures, sft_figures
-from evaluation.results import ModelResult, load_results
-from evaluation.tables import Table, score_tables
+from evaluation.results import ModelResult, ResultLayout, load_results
+from evaluation.tables import Table
 from xcoder_train.core.files import write_text
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.stage import RESULT_FILE
 
-MODEL_NAMES = {"base": "Base model", "sft": "After SFT", "rl": "After RL"}
+PHONE_CHARACTERS, CELL_PADDING = 48, 1  # what a line of a table holds on a phone, and what lies between its cells
 STAGE_NAMES = {"synth": "Synthesis", "sft": "SFT", "grpo": "GRPO", "evaluation": "Evaluation", "report": "Report"}
-
-
-@dataclass(frozen=True)
-class Headline:
-    """One model's figure at the top of the page."""
-
-    name: str
-    score: str
-    interval: str
 
 
 @dataclass
@@ -43,20 +36,16 @@ class Page:
     """What the template shows; a part that is empty is left out and `missing` says so."""
 
     run: str
-    benchmark: str = ""
     headlines: list[Headline] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    benchmarks: list[str] = field(default_factory=list)
-    score_figures: list[Figure] = field(default_factory=list)
-    score_tables: list[Table] = field(default_factory=list)
-    failures: list[Table] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
+    benchmarks: list[BenchmarkPart] = field(default_factory=list)
     sft: list[Figure] = field(default_factory=list)
     grpo: list[Figure] = field(default_factory=list)
     synthesis_tables: list[Table] = field(default_factory=list)
     synthesis_figures: list[Figure] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
     recipe: str = ""
-    stages: list[Table] = field(default_factory=list)
+    costs: list[Table] = field(default_factory=list)
     origin: list[Table] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
@@ -95,98 +84,34 @@ def _add_evaluation(page: Page, folder: Path | None, samples: int) -> None:
     for label in MODEL_NAMES:
         if label not in results:
             page.missing.append(f"{MODEL_NAMES[label]}: not evaluated.")
-    differences = compare(results)
-    scores = {label: result.scores["benchmarks"] for label, result in results.items()}
-    settings = next(iter(results.values())).scores
-    first = next(iter(settings["benchmarks"]))
-    page.benchmark = settings["benchmarks"][first]["description"]
-    page.benchmarks = [f"{name}: {benchmark['description']}" for name, benchmark in settings["benchmarks"].items()]
-    main_key = f"pass_at_{settings['k'][0]}"
-    for label in results:
-        score = scores[label][first][main_key]
-        page.headlines.append(
-            Headline(
-                f"{MODEL_NAMES.get(label, label)}, {_pass_name(main_key)}", _percent(score["mean"]), _interval(score)
-            )
-        )
-    page.remarks = _remarks(results, differences, settings)
-    for name, benchmark in settings["benchmarks"].items():
-        for k in settings["k"]:
-            page.score_figures.append(_group_figure(name, benchmark, k, scores))
-        page.failures.append(_failure_table(name, {label: score[name] for label, score in scores.items()}))
-    page.remarks += [
+    page.headlines = headlines(results)
+    page.benchmarks = benchmark_parts(results, compare(results))
+    page.alarms = [
         f"Programs of {label} were judged without isolation: a program may have tampered with its verdict."
         for label, result in results.items()
         if "none" in result.judge_tiers
     ]
-    page.score_tables = score_tables(results, differences)
     page.examples = choose_examples(results, samples)
+    page.costs.append(_evaluation_costs(results))
 
 
-def _group_figure(name: str, benchmark: dict[str, Any], k: int, scores: Mapping[str, Any]) -> Figure:
-    groups, by = benchmark["groups"], f"by_{benchmark['grouping']}"
-
-    def point(part: dict[str, Any]) -> tuple[float, float, float] | None:
-        if part["mean"] is None:
-            return None
-        return 100 * part["mean"], 100 * part["ci95"][0], 100 * part["ci95"][1]
-
-    entries = {label: score[name][f"pass_at_{k}"] for label, score in scores.items()}
-    points = {label: [point(entry), *(point(entry[by][group]) for group in groups)] for label, entry in entries.items()}
-    said = "; ".join(f"{label} {_percent(entry['mean'])}" for label, entry in entries.items())
-    return group_plot(
-        ["all", *groups],
-        points,
-        f"pass@{k}, %",
-        f"pass@{k} on {name}, all problems and by {benchmark['grouping']}, with 95 % intervals. Overall: {said}",
-        f"pass@{k} on {name} with 95 % intervals.",
-    )
-
-
-def _remarks(results: Mapping[str, ModelResult], differences: Mapping[str, Any], settings: dict[str, Any]) -> list[str]:
-    """In words: each stage's gain, and wherever pass@k with k above 1 falls."""
-    labels, remarks = list(results), []
-    for (before, after), (pair, per_benchmark) in zip(
-        zip(labels, labels[1:], strict=False), differences.items(), strict=True
-    ):
-        for name, difference in per_benchmark.items():
-            for k in settings["k"]:
-                benchmark = settings["benchmarks"][name]
-                whole = difference[f"pass_at_{k}"]
-                parts = {"all problems": whole, **whole[f"by_{benchmark['grouping']}"]}
-                for group, part in parts.items():
-                    change = part["difference"]
-                    if change is None or (group != "all problems" and (k == 1 or change >= 0)):
-                        continue
-                    scores = [
-                        score if group == "all problems" else score[f"by_{benchmark['grouping']}"][group]
-                        for score in (results[x].scores["benchmarks"][name][f"pass_at_{k}"] for x in (before, after))
-                    ]
-                    old, new = _percent(scores[0]["mean"]), _percent(scores[1]["mean"])
-                    moved = f"{'falls' if change < 0 else 'rises'} from {old} to {new}" if change else f"stays at {new}"
-                    remarks.append(
-                        f"{pair}: pass@{k} on {name}, {group}, {moved} (difference {100 * change:+.1f} points, 95 % "
-                        f"interval {_interval(part, signed=True)}, which {_certainty(part['ci95'])})."
-                    )
-    return remarks
-
-
-def _failure_table(name: str, scores: Mapping[str, Any]) -> Table:
-    """What became of the samples of each model, in percent of all."""
-    kinds = [
-        kind for kind in next(iter(scores.values()))["failures"] if any(s["failures"][kind] for s in scores.values())
-    ]
-    totals = {label: sum(score["failures"].values()) for label, score in scores.items()}
-    rows = [
-        [
-            "right" if kind == "none" else kind.replace("_", " "),
-            *(f"{100 * score['failures'][kind] / totals[label]:.1f} %" for label, score in scores.items()),
-        ]
-        for kind in kinds
-    ]
-    rows.append(["samples", *(f"{total:,}" for total in totals.values())])
-    rows.append(["tokens per sample", *(f"{s['completion_tokens'] / totals[x]:,.0f}" for x, s in scores.items())])
-    return Table(f"What became of the samples on {name}", ["outcome", *scores], rows)
+def _evaluation_costs(results: Mapping[str, ModelResult]) -> Table:
+    """What each model's evaluation took. A server's price is known where the settings have one."""
+    rows = []
+    for label, result in results.items():
+        seconds = _read_json(ResultLayout(result.folder).timings)
+        benchmarks = result.scores["benchmarks"].values()
+        cost = _read_json(result.folder / "generation.json").get("cost")
+        rows.append(
+            [
+                label,
+                *(_duration(seconds[part]) if part in seconds else "–" for part in ("sampling", "judging")),
+                *(f"{sum(entry[key] for entry in benchmarks):,}" for key in ("prompt_tokens", "completion_tokens")),
+                "–" if cost is None else f"{cost:,.2f}",
+            ]
+        )
+    header = ["model", "sampling", "judging", "prompt tokens", "completion tokens", "price"]
+    return Table("What the evaluation took", header, rows)
 
 
 def _add_synthesis(page: Page, folder: Path | None) -> None:
@@ -217,19 +142,26 @@ def _add_origin(page: Page, manifest: dict[str, Any], stage_folders: Mapping[str
         said = "; ".join(f"{key.replace('_', ' ')}: {_figure(value)}" for key, value in figures.items())
         rows.append([name, "–" if seconds is None else _duration(seconds), said or "–"])
     if rows:
-        page.stages.append(Table("Stages", ["stage", "time", "figures"], rows, ends_in_prose=True))
+        rows.append(["all", _duration(sum(noted.get(stage, {}).get("seconds") or 0 for stage in STAGE_NAMES)), "–"])
+        page.costs.insert(0, Table("Stages", ["stage", "time", "figures"], rows, ends_in_prose=True))
     if not manifest:
         page.missing.append("Time per stage, versions and seed: the run's folder holds no manifest.json.")
         return
     facts = [["seed", str(manifest.get("seed", "–"))], ["git commit", manifest.get("git_commit") or "–"]]
+    if len(manifest.get("command", ())) > 1:
+        facts.append(["command", shlex.join(["xcoder", *manifest["command"][1:]])])
     facts += [[name, str(version or "–")] for name, version in manifest.get("versions", {}).items()]
-    page.origin.append(Table("Versions and seed", ["what", "value"], facts))
+    page.origin.append(Table("Versions, seed and command", ["what", "value"], facts, ends_in_prose=True))
 
 
 def _stage_figures(folder: Path) -> dict[str, Any]:
     """The plain numbers and words that a stage left of itself."""
     result = _read_json(folder / RESULT_FILE)
-    return {k: v for k, v in result.items() if k not in ("stage", "key") and isinstance(v, int | float | str)}
+    return {
+        k: v
+        for k, v in result.items()
+        if k not in ("stage", "key", "data", "fingerprint") and isinstance(v, int | float | str)
+    }
 
 
 def _render(page: Page) -> str:
@@ -241,31 +173,19 @@ def _render(page: Page) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.tests["wide"] = _is_wide
     template = environment.from_string(package.joinpath("template.html.j2").read_text(encoding="utf-8"))
     return template.render(page=page, style=package.joinpath("style.css").read_text(encoding="utf-8"))
 
 
+def _is_wide(table: Table) -> bool:
+    """Whether a phone shows a row of it as a list, because it would not fit beside each other."""
+    columns = zip(table.header, *table.rows, strict=True)
+    return table.ends_in_prose or sum(max(map(len, cells)) + CELL_PADDING for cells in columns) > PHONE_CHARACTERS
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _pass_name(key: str) -> str:
-    return f"pass@{key.removeprefix('pass_at_')}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def _interval(part: dict[str, Any], signed: bool = False) -> str:
-    if part["ci95"] is None:
-        return "no interval"
-    form = "{:+.1f}" if signed else "{:.1f}"
-    return f"[{form.format(100 * part['ci95'][0])}, {form.format(100 * part['ci95'][1])}]"
-
-
-def _certainty(interval: list[float]) -> str:
-    return "includes 0" if interval[0] <= 0 <= interval[1] else "excludes 0"
 
 
 def _duration(seconds: float) -> str:

@@ -62,8 +62,9 @@ def test_the_first_policy_gives_the_scores_and_both_stand_side_by_side(result: M
         "avg@n",
         "pass@1 by month",
         "pass@1 by platform",
-        "response length",
-        "under the policy livecodebench",
+        "right samples by tokens of the response",
+        "pass@1 under each verdict policy",
+        "| livecodebench | 40.0",
     ):
         assert title in said
     json.dumps(result.scores, allow_nan=False)

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from reward.config import JudgeSettings
 from synth.config import SplitSettings, SynthSettings, VerificationSettings
 from synth.pipeline import synthesise
 from synth.publication import SftRow
+from tests.evaluation.page import Outline
 from xcoder_train.core.files import write_json, write_text
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.request import Completion, Request
@@ -112,22 +112,6 @@ def page(run: tuple[Path, dict[str, Path]]) -> str:
     output = folder / "report.html"
     build_report(folder, stages, output, samples=12)
     return output.read_text(encoding="utf-8")
-
-
-class Outline(HTMLParser):
-    """What a browser would see of a page: elements with their attributes, and the text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def test_the_page_stands_alone_and_is_small(page: str) -> None:
