@@ -8,13 +8,13 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.problem import Problem
 from xcoder_train.core.prompt import CONTINUATION, Message, PromptStyle, render_prompt
 
-FEW_SHOT = "livecodebench-base"
+FEW_SHOT: Final = "livecodebench-base"
 STOP = ("###",)
 EvaluationPrompt = PromptStyle | Literal["livecodebench-base"]
 FUNCTION_FILE, STDIN_FILE = "func.json", "stdin.json"

@@ -67,7 +67,9 @@ def group_plot(
                 linewidth=1.4,
                 label=label,
             )
-        slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len(groups) > MOST_LEVEL_LABELS else {}
+        slanted: dict[str, Any] = (
+            {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len(groups) > MOST_LEVEL_LABELS else {}
+        )
         axes.set_xticks(range(len(groups)), groups, **slanted)
         axes.set_xlim(-0.6, len(groups) - 0.4)
         axes.set_ylim(-2, 102)
