@@ -16,7 +16,7 @@ from xcoder_train.core.prompt import CONTINUATION, Message, PromptStyle, render_
 
 FEW_SHOT: Final = "livecodebench-base"
 STOP = ("###",)
-EvaluationPrompt = PromptStyle | Literal["livecodebench-base"]
+EvaluationPrompt = Literal[PromptStyle, "livecodebench-base"]
 FUNCTION_FILE, STDIN_FILE = "func.json", "stdin.json"
 WHERE = "lcb_runner/prompts/few_shot_examples/generation"
 
