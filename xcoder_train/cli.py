@@ -241,6 +241,33 @@ def push_model_of(
 
 
 @app.command()
+def trace(
+    problem: Annotated[
+        str,
+        typer.Argument(metavar="PROBLEM_ID", help="Id of a problem or task, or its beginning.", show_default=False),
+    ],
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RUN]", help="Folder of a run or of several, or a RECIPE.", show_default="runs"),
+    ] = None,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Show where a problem came from and where it went, from features to scores."""
+    from xcoder_train.trace.find import find
+    from xcoder_train.trace.text import show_trace
+    from xcoder_train.trace.trace import trace
+
+    told = trace(find(problem, run, overrides or []))
+    if as_json:
+        import json
+
+        print(json.dumps(told, indent=2))
+    else:
+        print(show_trace(told))
+
+
+@app.command()
 def doctor() -> None:
     """Show what works here, what does not, and what to install."""
     from xcoder_train.doctor import examine, exit_code, show

@@ -7,21 +7,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 
 from xcoder_train.config import SftDataSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json
-from xcoder_train.core.generation.chat import example_token_ids
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.problem import Solution
 from xcoder_train.core.prompt import PromptStyle, render_prompts
 from xcoder_train.core.records import read_records, read_table
 from xcoder_train.core.seeds import derive_seed
+
+if TYPE_CHECKING:  # which rows are trained on is asked where no model is, and these take seconds
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100  # the label of tokens that are read but not learned
 _COLUMNS = ["problem_id", "solution_index", "style", "is_golden", "completion"]
@@ -156,7 +157,7 @@ def corpus(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def tokenize(
     rows: list[dict[str, Any]],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: "PreTrainedTokenizerBase",
     folder: Path,
     *,
     max_length: int,
@@ -170,6 +171,10 @@ def tokenize(
     Prompts carry the label -100. An example longer than `max_length` cannot teach the model to stop, so it is left
     out; more than `truncation_limit` of them is an error.
     """
+    from datasets import Dataset
+
+    from xcoder_train.core.generation.chat import example_token_ids
+
     order = list(range(len(rows)))
     random.Random(derive_seed(seed, "sft", "order")).shuffle(order)
     lengths: list[int] = []
@@ -219,8 +224,10 @@ def tokenize(
     return statistics
 
 
-def read_tokens(folder: Path) -> tuple[Dataset, TokenStatistics]:
+def read_tokens(folder: Path) -> "tuple[Dataset, TokenStatistics]":
     """What `tokenize` wrote: columns `input_ids` and `labels` (and `seq_lengths` when packed), mapped from disk."""
+    from datasets import Dataset
+
     statistics = json.loads((folder / "statistics.json").read_text(encoding="utf-8"))
     return Dataset.load_from_disk(folder / "rows"), TokenStatistics(**statistics)
 

@@ -138,6 +138,29 @@ def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
                     yield from_row(record_type, row)
 
 
+def read_matching(
+    path: Path, record_type: type[Record], column: str, lowest: str, highest: str | None = None
+) -> Iterator[Record]:
+    """The records of a sealed table whose text `column` is `lowest`, or lies from it up to `highest`, both included.
+
+    Row groups that hold none of them are not read, so a few rows of a table sorted by that column cost little.
+    """
+    import pyarrow.parquet
+
+    highest = lowest if highest is None else highest
+    names = [field.name for field in dataclasses.fields(record_type)]  # type: ignore[arg-type]
+    with _readable(path), pyarrow.parquet.ParquetFile(path) as table:
+        for number in range(table.num_row_groups):
+            chunks = map(table.metadata.row_group(number).column, range(table.metadata.num_columns))
+            known = next(chunk for chunk in chunks if chunk.path_in_schema == column).statistics
+            if known is not None and known.has_min_max and (known.max < lowest or known.min > highest):
+                continue
+            group = table.read_row_group(number, columns=names)
+            for place, value in enumerate(group[column].to_pylist()):  # pyarrow.compute would import pandas
+                if lowest <= value <= highest:
+                    yield from_row(record_type, group.slice(place, 1).to_pylist()[0])
+
+
 def read_table(path: Path, columns: Sequence[str] | None = None) -> Any:
     """The whole of a Parquet file as an Arrow table; a damaged one is an InputError."""
     import pyarrow.parquet
