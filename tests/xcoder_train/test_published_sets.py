@@ -17,6 +17,9 @@ from xcoder_train.results import stage_folder, stage_key
 from xcoder_train.sft_data import corpus, read_rows, read_tokens, select_rows, tokenize
 from xcoder_train.synthesise import main
 from xcoder_train.tokenizer import train_tokenizer
+from xcoder_train.trace.find import find
+from xcoder_train.trace.text import show_trace
+from xcoder_train.trace.trace import trace
 
 RECIPE = """
 name: published
@@ -117,3 +120,22 @@ def test_what_is_imported_and_compared_shapes_the_result(recipe: Path, tmp_path:
 def test_the_plan_names_what_is_imported(recipe: Path) -> None:
     shown = show_plan(make_plan(recipe, []))
     assert "x-coder-sft-376k-hybrid_376k: all rows of" in " ".join(shown.split())
+
+
+def test_a_trace_leads_from_an_imported_row_to_the_dataset(recipe: Path, tmp_path: Path) -> None:
+    rows = pyarrow.parquet.read_table(tmp_path / "hybrid_376k.parquet").to_pylist()
+    rows.append({"query": "a task without a program", "response": "I do not know."})
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "hybrid_376k.parquet")
+    assert main([str(recipe)]) == 0
+    run = tmp_path / "runs" / "published"
+    told = trace(find("000-x-coder-sft-376k-hybrid_376k-00000003", run, []))
+    assert told["synthesis"]["task"]["statement"] == TASKS[1]
+    assert {one["sft_row"] for one in told["synthesis"]["solutions"]} == {
+        row["row"] for row in told["synthesis"]["datasets"]["sft"]
+    }
+    assert "imported as x-coder-sft-376k" in " ".join(show_trace(told).split())
+    lost = trace(find("000-x-coder-sft-376k-hybrid_376k-00000006", run, []))
+    assert lost["problem_id"] is None
+    assert "dropped at tasks: no code block after the reasoning" in " ".join(show_trace(lost).split())
+    (prompt,) = pyarrow.parquet.read_table(next(run.glob("synth/*/datasets/rl/train.parquet"))).to_pylist()
+    assert trace(find(prompt["problem_id"][:8], run, []))["synthesis"]["datasets"]["rl"] == [0]

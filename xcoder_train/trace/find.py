@@ -76,7 +76,6 @@ class Known:
         named = self.source.partition(":")[2] if self.source else None
         return tuple(name for name in (self.problem_id, self.task_id, named) if name)
 
-
     @property
     def target(self) -> Target:
         """What is traced when one of its names is asked for."""

@@ -29,7 +29,7 @@ def trace_synthesis(found: Found, folder: Path) -> dict[str, Any] | None:
         return None
     removals = {one.task_id: one for name in found.task_ids for one in _of_task(tables.removals, Removal, name)}
     kept = [name for name in found.task_ids if name not in removals]
-    task_id = (kept or list(found.task_ids) or [None])[0]
+    task_id = next(iter(kept or found.task_ids), None)
     told: dict[str, Any] = {"folder": str(folder), "key": folder.name, "task_id": task_id}
     told["other_tasks"] = [
         {"task_id": name, "cleaning": _removed(removals.get(name))} for name in found.task_ids if name != task_id
@@ -145,7 +145,10 @@ def _solutions(
         return [{"index": s.index, "model": s.model, "fault": None, "sft_row": rows.get(s.index)} for s in published]
     runs = {one.program: one for one in _of_task(tables.executions, Execution, task_id)}
     verdict = verdicts[0] if verdicts else None
-    judged = {} if verdict is None else dict(zip(verdict.candidates, zip(verdict.passed, verdict.scores), strict=False))
+    judged = {}
+    if verdict is not None:
+        outcomes = zip(verdict.candidates, verdict.passed, verdict.scores, strict=True)
+        judged = {index: (passed, score) for index, passed, score in outcomes}
     first: dict[str, int] = {}
     told = []
     for candidate in candidates:

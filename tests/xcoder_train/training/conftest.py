@@ -81,6 +81,18 @@ def _recipe(stage: str, **changed: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def finished_grpo(tmp_path_factory: pytest.TempPathFactory, by_heart: Path, synthesis: Path) -> Path:
+    """An uninterrupted GRPO of four steps with checkpoints at 2 and 4. Read it, never write to it."""
+    from xcoder_train import grpo
+
+    folder = tmp_path_factory.mktemp("grpo")
+    recipe = Recipe.model_validate(_recipe("grpo"))
+    inputs = {"synth": synthesis, "sft": by_heart}
+    grpo.train(recipe, StageContext("tiny", "grpo", "stagekey", folder, recipe.seed, inputs))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def recipe_values() -> Callable[..., dict[str, Any]]:
     """Makes the values of a recipe with one stage, as YAML would hold them."""
     return _recipe

@@ -25,9 +25,7 @@ from reward.trl import JudgedReward
 from xcoder_train import grpo
 from xcoder_train.core.errors import InfrastructureError, InputError
 from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.stage import StageContext
 from xcoder_train.model import load_model
-from xcoder_train.recipe import Recipe
 
 Stage = Callable[..., tuple[Any, Any]]
 Weights = Callable[[Path], dict[str, torch.Tensor]]
@@ -51,16 +49,9 @@ def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-@pytest.fixture(scope="module")
-def finished(
-    tmp_path_factory: pytest.TempPathFactory, by_heart: Path, synthesis: Path, recipe_values: Callable[..., Any]
-) -> Path:
-    """An uninterrupted stage of four steps with checkpoints at 2 and 4. Read it, never write to it."""
-    folder = tmp_path_factory.mktemp("grpo")
-    recipe = Recipe.model_validate(recipe_values("grpo"))
-    inputs = {"synth": synthesis, "sft": by_heart}
-    grpo.train(recipe, StageContext("tiny", "grpo", "stagekey", folder, recipe.seed, inputs))
-    return folder
+@pytest.fixture
+def finished(finished_grpo: Path) -> Path:
+    return finished_grpo
 
 
 def test_the_stage_leaves_a_trained_model_its_card_and_its_figures(

@@ -1,0 +1,91 @@
+"""`xcoder trace` over real results of SFT and GRPO: which rows were trained on, and which steps met a prompt."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+
+from xcoder_train.core.files import write_text
+from xcoder_train.core.layout import Membership, SynthLayout
+from xcoder_train.core.records import read_records
+from xcoder_train.recipe import Recipe
+from xcoder_train.run_folder import RunFolder
+from xcoder_train.sft_data import read_pool, select_rows
+from xcoder_train.trace.find import find
+from xcoder_train.trace.text import show_trace
+from xcoder_train.trace.trace import trace
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, synthesis: Path, by_heart: Path, finished_grpo: Path, recipe_values: Callable[..., Any]
+) -> Path:
+    """A run whose manifest names results that lie elsewhere, as `inputs:` makes it."""
+    recipe = Recipe.model_validate(
+        {
+            **recipe_values("sft", data={"tasks": 2, "solutions_per_task": 1}),
+            "runs_dir": tmp_path,
+            "synth": {"splits": {"solved": {"use": "sft", "tasks": 14}}},
+        }
+    )
+    made = RunFolder(recipe)
+    write_text(tmp_path / "given.yaml", "name: tiny\n")
+    made.write_recipe(tmp_path / "given.yaml", [])
+    inputs = {"synth": synthesis}
+    for stage, key, folder in (("sft", "sftkey", by_heart), ("grpo", "stagekey", finished_grpo)):
+        made.begin_stage(stage, key, folder, inputs)
+        made.end_stage(stage, 1.0, 0, folder)
+        inputs = {**inputs, "sft": by_heart}
+    return recipe.run_folder
+
+
+def ids(synthesis: Path, use: str) -> list[str]:
+    rows = read_records(SynthLayout(synthesis).memberships, Membership)
+    return [row.problem_id for row in rows if row.use == use]
+
+
+def test_the_solutions_that_sft_chose_are_named(run: Path, synthesis: Path, recipe_values: Callable[..., Any]) -> None:
+    view = Recipe.model_validate(recipe_values("sft", data={"tasks": 2, "solutions_per_task": 1})).sft
+    assert view is not None
+    rows = select_rows(read_pool(SynthLayout(synthesis), view.data, "plain"), view.data, seed=5)
+    chosen = {(row["problem_id"], row["solution_index"]) for row in rows}
+    assert len(chosen) == 2
+    told = {name: trace(find(name, run, []))["sft"]["solutions"] for name in ids(synthesis, "sft")}
+    assert {(name, index) for name, indices in told.items() for index in indices} == chosen
+
+
+def test_a_result_of_other_settings_than_the_recipe_has_now_is_not_guessed_at(
+    run: Path, synthesis: Path, recipe_values: Callable[..., Any], tmp_path: Path
+) -> None:
+    name = ids(synthesis, "sft")[0]
+    recipe = Recipe.model_validate({**recipe_values("sft", data={"tasks": 1}), "runs_dir": tmp_path})
+    RunFolder(recipe).write_recipe(tmp_path / "given.yaml", [])
+    told = trace(find(name, run, []))
+    assert told["sft"]["solutions"] is None
+    assert "not known: the recipe was changed" in " ".join(show_trace(told).split())
+
+
+def test_every_rollout_of_the_stored_steps_is_told_at_its_prompt(
+    run: Path, synthesis: Path, finished_grpo: Path
+) -> None:
+    tables = sorted(finished_grpo.glob("checkpoints/completions/*.parquet"))
+    stored = [row for table in tables for row in pyarrow.parquet.read_table(table).to_pylist()]
+    prompts = {
+        row["prompt"][-1]["content"]: row["problem_id"]
+        for row in pyarrow.parquet.read_table(SynthLayout(synthesis).dataset("rl") / "train.parquet").to_pylist()
+    }
+    expected: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in stored:
+        expected.setdefault((prompts[row["prompt"][-1]["content"]], row["step"]), []).append(row)
+    told: dict[tuple[str, int], dict[str, Any]] = {}
+    for name in ids(synthesis, "rl"):
+        for step in trace(find(name, run, []))["grpo"]["met"]:
+            told[name, step["step"]] = step
+    assert told.keys() == expected.keys() and len(tables) == 4
+    for key, rows in expected.items():
+        assert told[key]["rollouts"] == len(rows)
+        assert told[key]["mean_reward"] == pytest.approx(sum(row["judged"] for row in rows) / len(rows))
+    (name, step), _ = next(iter(told.items()))
+    assert f"step {step}" in show_trace(trace(find(name, run, [])))
