@@ -253,7 +253,7 @@ def trace(
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Show where a problem came from and where it went, from features to scores."""
+    """Show one problem's way from features to scores."""
     from xcoder_train.trace.find import find
     from xcoder_train.trace.text import show_trace
     from xcoder_train.trace.trace import trace

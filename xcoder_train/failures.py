@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xcoder_train.core.errors import Terminated, XcoderError
+from xcoder_train.core.secrets import hide_forms
 
 INTERRUPTED, TERMINATED = 130, 143
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -35,10 +36,11 @@ def failure_of(error: BaseException, run_folder: Path | None) -> Failure:
     if full is not None:
         return Failure(full, 3)
     if isinstance(error, XcoderError):
-        return Failure(f"error: {error}", error.exit_code)
+        return Failure(hide_forms(f"error: {error}"), error.exit_code)
     if isinstance(error, OSError) and error.errno in _REFUSED and error.filename is not None:
         return Failure(f"error: {error.filename}: {error.strerror}; the machine refuses this place", 3)
-    return Failure(f"error: {type(error).__name__}: {error} (a fault of ours; the traceback is above)", 1, is_ours=True)
+    said = hide_forms(f"{type(error).__name__}: {error}")
+    return Failure(f"error: {said} (a fault of ours; the traceback is above)", 1, is_ours=True)
 
 
 def _full_disk(error: BaseException, run_folder: Path | None) -> str | None:

@@ -96,7 +96,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
 def examine_recipe(path: Path, overrides: Sequence[str]) -> tuple[Located, Recipe | None, list[str]]:
     """The merged source, the recipe when it is free of mistakes, and the mistakes otherwise."""
     from xcoder_train.recipe_checks import find_conflicts
-    from xcoder_train.recipe_mistakes import Mistake, mistakes_of, training_mistakes, without
+    from xcoder_train.recipe_mistakes import Mistake, mistakes_of, secret_mistakes, training_mistakes, without
 
     flaws: list[Flaw] = []
     root = read_source(path, overrides, flaws)
@@ -117,6 +117,8 @@ def examine_recipe(path: Path, overrides: Sequence[str]) -> tuple[Located, Recip
     for conflict in find_conflicts(recipe):
         if not any(mistake.touches(conflict.paths) for mistake in mistakes):
             mistakes.append(Mistake(conflict.paths[0], conflict.message, root))
+    said = {mistake.path for mistake in mistakes}
+    mistakes += [mistake for mistake in secret_mistakes(root) if mistake.path not in said]
     told = [(mistake.order(), str(mistake)) for mistake in mistakes]
     told += [((flaw.place.source, flaw.place.line or 0), str(flaw)) for flaw in flaws]
     return root, None if told else recipe, [text for _, text in sorted(told)]
@@ -145,6 +147,10 @@ def _read_extended(path: Path, above: tuple[Path, ...], flaws: list[Flaw]) -> Lo
     root = read_yaml_file(path, flaws)
     if not isinstance(root.value, dict):
         raise InputError(f"{root.place}: expected a recipe, a mapping of sections such as `synth:` and `sft:`")
+    if not above:  # of the files, this one is kept as it is, comments and all
+        from xcoder_train.recipe_mistakes import secrets_in_comments
+
+        flaws += secrets_in_comments(path)
     extends = root.value.pop("extends", None)
     if extends is None:
         return root

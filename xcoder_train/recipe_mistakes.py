@@ -4,19 +4,25 @@ import json
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from xcoder_train.core.secrets import hide_forms, names_a_secret, secret_form
 from xcoder_train.core.settings import Settings
-from xcoder_train.core.yaml_source import Located, Part
+from xcoder_train.core.yaml_source import Flaw, Located, Part, Place, entries
 from xcoder_train.trl_arguments import Trainer, argument_mistake, arguments
 
 _LONGEST_VALUE = 80
 # What people put a key into by mistake; a message may end up in a log.
-_NOT_SHOWN = {"api_key", "api_key_env", "base_url"}
+_NOT_SHOWN = {"api_key", "api_key_env", "base_url", "token_env"}
+_KEEP_OUT = (
+    "a recipe is copied into its run and the report, so it holds no secret. Export it as an environment variable "
+    "before the command: every stage sees those, and servers and hubs have a setting for the variable's NAME"
+)
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,12 @@ class Mistake:
 
     def _written(self) -> str:
         """` = value` as the author wrote it; nothing for a whole section, a possible secret or where there is none."""
-        if _NOT_SHOWN.intersection(self.path):
+        if _NOT_SHOWN.intersection(self.path) or names_a_secret(str(self.path[-1])):
             return ""
         above, found = self.root.nearest(self.path[:-1]), self.root.nearest(self.path)
         if found is above or isinstance(found.value, dict):
             return ""
-        text = json.dumps(found.plain(), ensure_ascii=False)
+        text = hide_forms(json.dumps(found.plain(), ensure_ascii=False))
         return f" = {text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + '…'}"
 
 
@@ -85,6 +91,27 @@ def training_mistakes(root: Located) -> list[Mistake]:
             if message is not None:
                 found.append(Mistake((trainer, "training", name), message, root))
     return found
+
+
+def secret_mistakes(root: Located) -> list[Mistake]:
+    """What looks like a secret: a recipe is copied into its run, the report and W&B, overrides into the manifest."""
+    found = []
+    for path, item in entries(root):
+        if path and isinstance(item.value, str) and item.value:
+            form = secret_form(item.value) or ("a secret" if names_a_secret(str(path[-1])) else None)
+            if form is not None:
+                found.append(Mistake(path, f"looks like {form}; {_KEEP_OUT}", root))
+    return found
+
+
+def secrets_in_comments(path: Path) -> list[Flaw]:
+    """As `secret_mistakes`, in the comments of a recipe, which is kept in its run as it is."""
+    flaws = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        form = secret_form(line.partition("#")[2])
+        if form is not None:
+            flaws.append(Flaw(Place(str(path), number), f"the comment holds what looks like {form}; {_KEEP_OUT}"))
+    return flaws
 
 
 def without(values: dict[str, Any], paths: list[tuple[Part, ...]]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from xcoder_train.core.errors import InputError
 from xcoder_train.core.interrupts import allow_interrupts, end_at_first_interrupt
 from xcoder_train.core.lock import RunLock, recorded_owner
 from xcoder_train.core.parent_death import die_with_parent, is_alive
+from xcoder_train.core.secrets import hide_forms
 from xcoder_train.core.stage import RESULT_FILE, StageContext
 from xcoder_train.failures import INTERRUPTED, TERMINATED, Failure, failure_of
 from xcoder_train.launch import (
@@ -244,7 +245,7 @@ def report_failure(error: Exception | KeyboardInterrupt, run_folder: Path | None
     """Tell of an error and return its exit code. Of several processes, the first leaves it for `xcoder run` to tell."""
     failure = failure_of(error, run_folder)
     if failure.is_ours:
-        traceback.print_exception(error)
+        print(hide_forms("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     if "RANK" not in os.environ:
         if not (isinstance(error, KeyboardInterrupt) and _HELD_BY in os.environ):  # the run above tells of those
             _say(failure.message)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.secrets import hide_given
 
 Part = str | int
 
@@ -147,12 +148,11 @@ def merge(below: Located, above: Located) -> Located:
 def read_override(text: str) -> Located:
     """`key.path=value`, the value in YAML, as a tree that holds nothing else."""
     keys, equals, written = text.partition("=")
-    path = keys.split(".")
+    path, source = keys.split("."), f"override '{hide_given(text)}'"
     if not equals or not all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in path):
-        raise InputError(f"override '{text}': expected key.path=value, such as sft.training.learning_rate=1e-5")
+        raise InputError(f"{source}: expected key.path=value, such as sft.training.learning_rate=1e-5")
     if not written.strip():
-        raise InputError(f"override '{text}': there is no value; to take the setting away, write {keys}=null")
-    source = f"override '{text}'"
+        raise InputError(f"{source}: there is no value; to take the setting away, write {keys}=null")
     tree = read_yaml(written, source, lines=False)
     for part in reversed(path):
         tree = Located({part: tree}, Place(source))
