@@ -56,6 +56,7 @@ def load_model(
             path,
             dtype=dtype,
             trust_remote_code=settings.trust_remote_code,
+            use_safetensors=True,  # the other form is a pickle
             attn_implementation=_attention(),
             quantization_config=quantization,
         )
@@ -177,6 +178,10 @@ def _attention() -> str:
 
 def _unreadable(what: str, path: Path | str, error: Exception) -> str:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    if "trust_remote_code" in str(error):
+        return (
+            f"cannot load the {what} from {path}: {reason}. If you trust that code, set model.trust_remote_code: true"
+        )
     return (
         f"cannot load the {what} from {path}: {reason}. Expected a folder with config.json, weights and tokenizer "
         "files, or the name of a model on the hub that this machine can reach."

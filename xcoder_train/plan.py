@@ -46,6 +46,7 @@ def _model(recipe: Recipe, shape: ModelShape | None) -> dict[str, Any]:
     return {
         "start": recipe.model.path if init is None else f"random {init.architecture}",
         "prompt": recipe.model.prompt,
+        "trust_remote_code": recipe.model.trust_remote_code,
         "parameters": None if shape is None else shape.parameters,
         "context": None if shape is None else shape.context,
         "layers": None if shape is None else shape.layers,

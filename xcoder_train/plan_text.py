@@ -20,6 +20,8 @@ def _lines(plan: dict[str, Any]) -> Iterator[str]:
         size = "size unknown here" if model["parameters"] is None else f"{_count(model['parameters'])} parameters"
         context = "" if model["context"] is None else f", context {model['context']:,}"
         yield from _row("model", f"{model['start']}: {size}{context}, {model['prompt']} prompt")
+        if model["trust_remote_code"]:
+            yield from _row("", "code that comes with the model will run, with all rights of this user")
     for change in plan["changed_since_last_start"]:
         yield from _row("changed", change)
     describe = {"synth": _synth, "sft": _sft, "grpo": _grpo, "evaluation": _evaluation}

@@ -18,13 +18,15 @@ def load_model(settings: OpenAITeacherSettings | LocalTeacherSettings, seed: int
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(settings.model)
+    tokenizer = AutoTokenizer.from_pretrained(settings.model, trust_remote_code=False)
     if settings.kind == "vllm":
         from xcoder_train.core.generation.vllm_backend import VllmGenerator
 
         return VllmGenerator(settings.model, tokenizer, settings.generation, trust_remote_code=False, seed=seed)
     from xcoder_train.core.generation.transformers_backend import TransformersGenerator
 
-    model = AutoModelForCausalLM.from_pretrained(settings.model, dtype="auto")
+    model = AutoModelForCausalLM.from_pretrained(
+        settings.model, dtype="auto", trust_remote_code=False, use_safetensors=True
+    )
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]  # it is wrapped untyped
     return TransformersGenerator(model, tokenizer, settings.generation.batch_size)
