@@ -165,7 +165,8 @@ def _problems_of(folder: Path, use: str) -> dict[str, list[float]]:
     columns = ["problem_id", "difficulty", "pass_rate"]
     if not set(columns) <= set(pyarrow.parquet.read_schema(path).names):
         return {}
-    problems = {row["problem_id"]: row for row in read_table(path, columns).to_pylist()}
+    rows = read_table(path, columns).to_pylist()
+    problems = {row["problem_id"]: row for row in rows if row["pass_rate"] is not None}  # an import has none
     bins: defaultdict[str, list[float]] = defaultdict(list)
     for row in sorted(problems.values(), key=lambda row: -row["pass_rate"]):
         bins[row["difficulty"]].append(row["pass_rate"])

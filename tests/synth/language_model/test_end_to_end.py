@@ -33,6 +33,13 @@ from xcoder_train.trace.find import find
 from xcoder_train.trace.text import show_trace
 from xcoder_train.trace.trace import trace
 
+SECRETS = {
+    "OPENAI_API_KEY": "sk-loopback-0123456789-openai",
+    "HF_TOKEN": "hf_loopback0123456789hub",
+    "WANDB_API_KEY": "0123456789abcdef0123456789abcdef0123wandb",
+    "XCODER_JUDGE_TOKEN": "a-token-of-the-judge-0123456789",
+}
+
 
 @pytest.fixture(scope="module")
 def model() -> ProceduralModel:
@@ -47,11 +54,17 @@ def server(model: ProceduralModel) -> Iterator[OpenAIServer]:
 
 @pytest.fixture(scope="module")
 def finished(server: OpenAIServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The result folder of an uninterrupted `xcoder synth`."""
+    """The result folder of an uninterrupted `xcoder synth`, whose environment is full of secrets."""
     folder = tmp_path_factory.mktemp("loopback")
-    process = start(write_recipe(folder, server.base_url))
-    _, errors = process.communicate()
+    recipe = write_recipe(folder, server.base_url)
+    recipe.write_text(recipe.read_text().replace("model: model,", "model: model, api_key_env: OPENAI_API_KEY,"))
+    with pytest.MonkeyPatch.context() as environment:
+        for name, secret in SECRETS.items():
+            environment.setenv(name, secret)
+        process = start(recipe)
+        _, errors = process.communicate()
     assert process.returncode == 0, errors
+    (folder / "stderr").write_text(errors)
     return result_folder(folder)
 
 
@@ -318,3 +331,12 @@ def test_a_trace_tells_everything_that_the_model_was_asked_about_a_task(finished
     lost = next(iter(read_records(WorkTables(finished).set_aside("tasks"), Quarantined)))
     outcome = trace(find(lost.task_id, finished.parents[1], []))["synthesis"]["outcome"]
     assert outcome == {"kept": False, "stage": "tasks", "reason": lost.reason}
+
+
+def test_no_secret_of_the_environment_is_in_any_file_or_message(finished: Path, server: OpenAIServer) -> None:
+    assert server.calls[0].headers["authorization"] == f"Bearer {SECRETS['OPENAI_API_KEY']}"  # it was used
+    files = [path for path in finished.parents[3].rglob("*") if path.is_file()]
+    assert len(files) > 20 and finished.parents[3] / "stderr" in files
+    for path in files:
+        for secret in SECRETS.values():
+            assert secret.encode() not in path.read_bytes(), path
