@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,8 +95,17 @@ def test_the_beginning_of_an_id_suffices_and_a_slip_is_answered_with_what_is_nea
     run: Path, verdicts: dict[str, Verdict], terminal: Any
 ) -> None:
     name = next(iter(verdicts.values())).problem_id
-    told = terminal.xcoder("trace", name[:9], str(run), "--json")
-    assert told.returncode == 0 and json.loads(told.stdout)["problem_id"] == name
+    heavy = ("torch", "transformers", "datasets", "pandas", "matplotlib")
+    code = (
+        "import sys\nfrom xcoder_train.cli import main\n"
+        f"sys.argv = ['xcoder', 'trace', {name[:9]!r}, {str(run)!r}, '--json']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"print(sorted(set(sys.modules) & set({heavy!r})), file=sys.stderr)\n"
+    )
+    here = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    told = subprocess.run([sys.executable, "-c", code], env=here, capture_output=True, text=True, check=True)
+    assert json.loads(told.stdout)["problem_id"] == name
+    assert told.stderr.strip() == "[]"  # nothing that takes seconds to import
     slip = name[:-1] + ("0" if name[-1] != "0" else "1")
     refused = terminal.xcoder("trace", slip, str(run))
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1

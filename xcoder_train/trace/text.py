@@ -49,7 +49,8 @@ def _synthesis(told: dict[str, Any]) -> Iterator[str]:
         yield from _row("chosen from", f"a subtree of {len(task['subtree'])} features")
 
     yield from _head("task", told["task_id"] or "")
-    yield from _row("split", f"{task['split']}, for {task['use'] or 'nothing'}; synthesis {told['key']}")
+    use = f", for {task['use']}" if task["use"] else ""
+    yield from _row("split", f"{task['split']}{use}; synthesis {told['key']}")
     if "style" in task:
         limits = f"{task['limits']['seconds']:g} s, {task['limits']['memory_mib']} MiB"
         yield from _row("form", f"{task['style']}, {_io(task)}; checker {task['checker']}; {limits}")
@@ -88,13 +89,16 @@ def _teacher(teacher: dict[str, Any], source: str | None) -> Iterator[str]:
 
 
 def _tests(tests: dict[str, Any]) -> Iterator[str]:
+    if not tests["inputs"] and not tests["refused"]:
+        yield from _row("", "none")
+        return
     yield from _row("inputs", f"{tests['inputs']:,}{_counts(tests['categories'], ': ')}")
     if tests["programs"]:
         yield from _row("made by", ", ".join(name.replace("_", " ") for name in tests["programs"]))
     if tests["refused"]:
         yield from _row("refused", f"{len(tests['refused'])}: {_some(tests['refused'], 3)}")
     right = tests["labels_right"]
-    told = "" if right is None else f"; {right} right, as the teacher knows the truth"
+    told = "" if right is None or not tests["labelled"] else f"; {right} right, as the teacher knows the truth"
     yield from _row("labelled", f"{tests['labelled']:,}{_counts(tests['origins'], ': ')}{told}")
     if tests["labelled"]:
         yield from _row("weights", ", ".join(f"{count} of weight {w}" for w, count in tests["weights"].items()))
@@ -125,7 +129,7 @@ def _of_solution(one: dict[str, Any], tests: int) -> Iterator[str]:
         yield f"the same program as #{one['same_program_as']}"
     elif one.get("runs"):
         yield f"runs {_counts(one['runs'])}"
-    if one.get("passed") is not None:
+    if one.get("passed") is not None and tests:
         passed = f"passed {one['passed']} of {tests}, score {one['score']:.2f}"
         yield passed + (", accepted" if one["accepted"] else "")
     if one.get("golden"):
