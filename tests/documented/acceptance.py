@@ -104,6 +104,9 @@ def _check_program(words: list[str], page: str) -> None:
                 _make(rest, page)
             elif program == "pip" and rest[:1] == ["install"]:
                 _pip(rest[1:])
+            elif program == "pip":
+                if rest != ["freeze"]:
+                    raise NotAccepted(f"pip is called to install or to freeze, not {' '.join(rest)}")
             elif program == "git" and rest[:1] == ["clone"]:
                 _git_clone(rest[1:])
             elif program in ("ray", "hf"):
@@ -160,7 +163,9 @@ def _check_values(command: str, given: dict[str, Any], page: str) -> None:
     elif command == "eval" and (given["model"] or given["rejudge"]):
         overrides = [text for text in (given["recipe"], *(given["overrides"] or [])) if text]
         with evaluation_recipe(
-            given["model"] or "rejudged", given["benchmark"] or [], given["server"] or NOWHERE
+            given["model"] or "rejudged",
+            given["benchmark"] or [],
+            given["server"] or (NOWHERE if given["rejudge"] else None),
         ) as recipe:
             _sound(str(recipe), overrides, None)
     elif given.get("recipe") is not None:
