@@ -86,28 +86,23 @@ def find_removals(
 def find_duplicates(tasks: Iterator[Stated], settings: CleaningSettings) -> Iterator[Removal]:
     """A removal for each task that duplicates an earlier one that stays; the most similar one is its partner."""
     import numpy
-    from datasketch import MinHash, MinHashLSH
 
-    index = MinHashLSH(threshold=LSH_MARGIN * settings.similarity, num_perm=settings.permutations)
-    shingles: dict[tuple[str, str], Any] = {}
-    first_of: dict[str, str] = {}
-    empty = MinHash(num_perm=settings.permutations, hashfunc=int)
-    for task in tasks:
-        identity = (task.task_id, task.problem_id)
-        if task.problem_id in first_of:
-            yield _removal(task, EXACT, (first_of[task.problem_id], task.problem_id), 1.0)
-            continue
-        found = statement_shingles(task.statement, settings.shingle_words)
-        ours = numpy.fromiter(found, numpy.uint32, len(found))  # a set of Python numbers would take ten times as much
-        sketch = empty.copy()
-        sketch.update_batch(found)
-        similar = max(((_jaccard(ours, shingles[other]), other) for other in index.query(sketch)), default=None)
-        if similar is not None and similar[0] >= settings.similarity:
-            yield _removal(task, NEAR, similar[1], similar[0])
-            continue
-        index.insert(identity, sketch, check_duplication=False)
-        shingles[identity] = ours
-        first_of[task.problem_id] = task.task_id
+    from synth.statement_index import StatementIndex
+
+    with StatementIndex(LSH_MARGIN * settings.similarity, settings.permutations) as index:
+        for task in tasks:
+            same = index.first_of(task.problem_id)
+            if same is not None:
+                yield _removal(task, EXACT, (same, task.problem_id), 1.0)
+                continue
+            found = statement_shingles(task.statement, settings.shingle_words)
+            ours = numpy.fromiter(found, numpy.uint32, len(found))
+            bands = index.bands(found)
+            similar = max(((_jaccard(ours, theirs), other) for other, theirs in index.like(bands)), default=None)
+            if similar is not None and similar[0] >= settings.similarity:
+                yield _removal(task, NEAR, similar[1], similar[0])
+                continue
+            index.add((task.task_id, task.problem_id), bands, ours)
 
 
 def _jaccard(ours: Any, theirs: Any) -> float:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,23 @@ def test_what_was_removed_removes_nothing_itself() -> None:
     """Each is like the one before it; the third is not like the first."""
     chain = [verdict(f"000-a-{n}", changed(5 * n)) for n in range(3)]
     assert [removal.task_id for removal in removals(*chain, similarity=0.8)] == ["000-a-1"]
+
+
+def test_memory_does_not_grow_with_the_tasks_that_stay() -> None:
+    """Python's own is traced; what SQLite holds is bounded by its cache."""
+    most_traced: list[int] = []
+
+    def different(count: int) -> Iterator[Verdict]:
+        for number in range(count):
+            yield verdict(f"000-a-{number}", " ".join(f"word{number}x{place}" for place in range(40)))
+            most_traced.append(tracemalloc.get_traced_memory()[0])
+
+    tracemalloc.start()
+    try:
+        assert list(find_duplicates(different(900), CleaningSettings())) == []
+    finally:
+        tracemalloc.stop()
+    assert max(most_traced[600:]) - max(most_traced[:300]) < 60_000  # bytes, for some 600 further tasks
 
 
 def test_shingles_ignore_case_punctuation_and_line_breaks() -> None:
