@@ -1,7 +1,7 @@
 """The statements that stay, on disk: which of them may be like another one, and what their shingles are.
 
-MinHash LSH as datasketch has it, but its buckets are rows of a private SQLite file in the folder for temporary files, so
-that memory stays the same for any number of statements. The file has no name once it is open: a kill leaves nothing.
+MinHash LSH as datasketch has it, but its buckets are rows of a private SQLite file in the folder for temporary files,
+so that memory stays the same for any number of statements. Once open it has no name: a kill leaves nothing of it.
 """
 
 import errno

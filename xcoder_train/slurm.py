@@ -13,6 +13,10 @@ from xcoder_train.recipe import Recipe, StageName, load_recipe
 _COMMANDS: dict[StageName, str] = {"evaluation": "eval"}
 
 
+GRACE_SECONDS = 120
+"""Before a job's time is up, its stage is told to end; more than a stage is given for it (`SECONDS_TO_STOP`)."""
+
+
 @dataclass(frozen=True)
 class _Job:
     stage: StageName
@@ -38,6 +42,7 @@ def slurm_script(
         recipe=recipe_path,
         name=recipe.name,
         time=time,
+        grace=GRACE_SECONDS,
         partition=partition,
         account=account,
         jobs=[_job(recipe, stage, arguments) for stage in recipe.stages],

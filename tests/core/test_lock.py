@@ -1,5 +1,6 @@
 """One process at a time holds a run; the lock lives as long as its holders, however they die."""
 
+import fcntl
 import json
 import os
 import signal
@@ -23,8 +24,9 @@ HOLD = (
 )
 
 
-def holder(folder: Path, child_seconds: float) -> "subprocess.Popen[str]":
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder), str(child_seconds)], stdout=-1, text=True)
+def holder(folder: Path, child_seconds: float, *wrapped_by: str) -> "subprocess.Popen[str]":
+    command = [*wrapped_by, sys.executable, "-c", HOLD, str(folder), str(child_seconds)]
+    process = subprocess.Popen(command, stdout=-1, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     return process
@@ -61,6 +63,42 @@ def test_an_owner_on_another_host_is_named_and_can_be_broken_by_hand(tmp_path: P
     assert found is not None and found.pid == os.getpid()
     lock.release()
     RunLock(tmp_path).release()
+
+
+def test_a_machine_of_another_name_is_refused_while_it_holds_the_run_and_after_it_was_killed(tmp_path: Path) -> None:
+    """The other name is real: the holder has a host name space of its own, and the kernel's locks in common with us."""
+    renamed = ["unshare", "--map-root-user", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh"]
+    if subprocess.run([*renamed, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine gives no process a host name of its own")
+    process = holder(tmp_path, 0, *renamed)
+    try:
+        with pytest.raises(InputError, match=f"in use by process {process.pid} on elsewhere"):
+            RunLock(tmp_path, break_stale=True)
+    finally:
+        process.kill()
+        process.wait()
+    with open(tmp_path / LOCK_FILE, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until its child has ended, too
+    with pytest.raises(InputError, match=f"marked as held by process {process.pid} on elsewhere.*--break-lock"):
+        RunLock(tmp_path)
+    RunLock(tmp_path, break_stale=True).release()
+
+
+def test_a_job_that_was_put_back_into_the_queue_takes_over_from_its_own_earlier_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm starts it on another machine as it may be, once every process of the earlier start has ended."""
+    owner = {"pid": 7, "host": "elsewhere", "started": "then", "command": "xcoder sft r.yaml", "job": "41"}
+    (tmp_path / LOCK_FILE).write_text(json.dumps(owner))
+    for other in (None, "42"):
+        monkeypatch.setenv("SLURM_JOB_ID", other) if other else monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+        with pytest.raises(InputError, match="process 7 on elsewhere"):
+            RunLock(tmp_path)
+    monkeypatch.setenv("SLURM_JOB_ID", "41")
+    lock = RunLock(tmp_path)
+    found = recorded_owner(tmp_path)
+    assert found is not None and (found.pid, found.job) == (os.getpid(), "41")
+    lock.release()
 
 
 def test_a_lock_that_is_really_held_cannot_be_broken(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from xcoder_train.core.errors import InputError
 from xcoder_train.core.parent_death import is_alive
 
 LOCK_FILE = ".lock"
+_JOB = "SLURM_JOB_ID"
 _SECONDS_FOR_A_DEAD_OWNERS_CHILDREN = 10.0
 
 
@@ -29,6 +30,8 @@ class Owner:
     host: str
     started: str
     command: str
+    job: str | None = None
+    """Of Slurm. A job that is put back into the queue keeps its number and starts anew once all of it has ended."""
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.started} ({self.command})"
@@ -44,10 +47,10 @@ class RunLock:
         try:
             self._take()
             left_by = recorded_owner(folder)
-            if left_by is not None and left_by.host != socket.gethostname() and not break_stale:
+            if left_by is not None and not _has_ended(left_by) and not break_stale:
                 raise InputError(
                     f"{folder} is marked as held by {left_by}. That machine cannot be asked from here. If the process "
-                    "is dead, the lock is stale: run the same command with --break-lock."
+                    f"is dead, the lock is stale: run the same command with --break-lock, or delete {self.path}."
                 )
             self._record(json.dumps(asdict(_this_process())))
         except BaseException:
@@ -93,6 +96,11 @@ def recorded_owner(folder: Path) -> Owner | None:
         return None  # written to this instant, or damaged: the kernel's lock decides
 
 
+def _has_ended(owner: Owner) -> bool:
+    """Of an owner whose lock we could take: known of this machine's processes, and of an earlier start of this job."""
+    return owner.host == socket.gethostname() or (owner.job is not None and owner.job == os.environ.get(_JOB))
+
+
 def _this_process() -> Owner:
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    return Owner(os.getpid(), socket.gethostname(), started, " ".join(sys.argv)[:500])
+    return Owner(os.getpid(), socket.gethostname(), started, " ".join(sys.argv)[:500], os.environ.get(_JOB))
