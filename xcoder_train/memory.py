@@ -85,7 +85,7 @@ def _estimate(
     return MemoryEstimate(
         weights=weights // shards,
         gradients=trained * _FLOAT32 // shards,
-        optimizer=_optimizer_numbers(shape, settings, trained) * _FLOAT32 // shards,
+        optimizer=optimizer_numbers(shape, settings, trained) * _FLOAT32 // shards,
         activations=_activations(shape, tokens, checkpointed, computed, stream) + copies,
         key_value_cache=cached_tokens * 2 * shape.layers * shape.kv_heads * shape.head_size * computed,
     )
@@ -97,7 +97,7 @@ def _quantized_bytes(shape: ModelShape) -> int:
     return round((shape.parameters - kept) * _NF4) + kept * _BFLOAT16
 
 
-def _optimizer_numbers(shape: ModelShape, settings: SftSettings | GrpoSettings, trained: int) -> int:
+def optimizer_numbers(shape: ModelShape, settings: SftSettings | GrpoSettings, trained: int) -> int:
     """Adam keeps two moments; Muon keeps one momentum for the matrices of the blocks."""
     if settings.optimizer.name == "adamw" or settings.lora is not None:
         return 2 * trained

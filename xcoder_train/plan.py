@@ -1,5 +1,6 @@
 """What a run would do: checks of everything that can be checked, and the arithmetic of every stage. No torch."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 from synth.config import SynthSettings, questions_per_task
 from synth.estimate import estimate
+from synth.expected import ExpectedSettings
 from synth.features.stage import needs_model
 from xcoder_train.batching import plan_grpo_batch
 from xcoder_train.config import GrpoSettings, SftSettings
+from xcoder_train.disk import CHARACTERS_PER_TOKEN, grpo_disk, sft_disk, synthesis_disk
 from xcoder_train.hours import grpo_hours, sft_hours
 from xcoder_train.launch import has_gpu, launch_settings, shown_command, stage_command
 from xcoder_train.memory import MemoryEstimate, adapter_parameters, estimate_grpo, estimate_sft
@@ -21,6 +24,8 @@ from xcoder_train.run_folder import RunFolder
 
 # Examples in one row of 32k tokens in the paper's SFT data.
 _PAPERS_EXAMPLES_PER_ROW = 1.8
+# Of a GRPO step, what the judge may take before it is worth more cores.
+_JUDGE_SHARE = 0.05
 
 
 def make_plan(recipe_path: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -78,6 +83,7 @@ def _stage(
         planned |= _sft(recipe.sft, _sft_examples(recipe), shape, gpus)
     if stage == "grpo" and recipe.grpo is not None:
         planned |= _grpo(recipe.grpo, _rl_problems(recipe), shape, gpus)
+        planned["judge"] = _judge_of_rollouts(recipe, recipe.grpo, planned)
     if stage == "evaluation":
         planned |= _evaluation(recipe)
     return planned
@@ -95,6 +101,8 @@ def _synth(settings: SynthSettings, seed: int) -> dict[str, Any]:
         "programs": programs,
         "executions": programs * settings.inputs_per_task,
         "estimate": {**asdict(estimated), "cost": estimated.cost},
+        "judge_cores_for_a_day": math.ceil(estimated.judge_core_hours / 24),
+        "disk": synthesis_disk(settings, estimated, sum(tasks.values())),
         "features_are_asked_for": bool(estimated.stages) and needs_model(settings.features),
     }
 
@@ -124,6 +132,7 @@ def _sft(
         "hours": None if tokens is None else sft_hours(shape, settings, tokens),
         "trained_parameters": _trained(settings, shape),
         "memory": None if shape is None else _memory(estimate_sft(shape, settings, on_gpu=on_gpu)),
+        "disk": sft_disk(shape, settings, count, on_gpu),
     }
 
 
@@ -157,6 +166,30 @@ def _grpo(
         "hours": None if new_tokens is None else grpo_hours(settings, new_tokens),
         "trained_parameters": _trained(settings, shape),
         "memory": None if shape is None else _memory(estimate_grpo(shape, settings, on_gpu=on_gpu)),
+        "disk": grpo_disk(shape, settings, new_tokens, on_gpu),
+    }
+
+
+def _judge_of_rollouts(recipe: Recipe, settings: GrpoSettings, planned: dict[str, Any]) -> dict[str, Any] | None:
+    """Executions, core-hours, and the cores that keep the judge's part of a step at `_JUDGE_SHARE`; None while unknown.
+
+    Every rollout is taken to run on all of its tests.
+    """
+    synth = recipe.synth
+    tests = settings.reward.tests or (None if synth is None or synth.imports else synth.inputs_per_task)
+    if tests is None or planned["completions"] is None:
+        return None
+    seconds = (ExpectedSettings() if synth is None else synth.expected).execution_cpu_seconds
+    hours, per_step = planned["hours"], planned["completions_per_step"] * tests * seconds
+    step = None if hours is None else hours["wall_hours"] * 3600 / planned["steps"]
+    return {
+        "tests": tests,
+        "executions": planned["completions"] * tests,
+        "core_hours": planned["completions"] * tests * seconds / 3600,
+        "core_seconds_per_step": per_step,
+        "seconds_per_step": step,
+        "cores": None if step is None else math.ceil(per_step / (_JUDGE_SHARE * step)),
+        "share_of_step": _JUDGE_SHARE,
     }
 
 
@@ -166,6 +199,8 @@ def _evaluation(recipe: Recipe) -> dict[str, Any]:
         return {}
     targets = evaluation_targets(recipe, recipe.run_folder)
     problems, _ = _problems(recipe, "evaluation") if "heldout" in settings.benchmarks else (None, False)
+    to_do = sum(1 for target in targets if not target.is_whole)
+    completions = None if problems is None else problems * settings.samples * to_do
     return {
         "benchmarks": list(settings.benchmarks),
         "models": {target.label: {"key": target.key, "whole": target.is_whole} for target in targets},
@@ -173,10 +208,9 @@ def _evaluation(recipe: Recipe) -> dict[str, Any]:
         "k": list(settings.k),
         "max_new_tokens": settings.sampling.max_new_tokens,
         "heldout_problems": problems,
-        "completions": (
-            None
-            if problems is None
-            else problems * settings.samples * sum(1 for target in targets if not target.is_whole)
+        "completions": completions,
+        "disk": (
+            None if completions is None else completions * settings.sampling.max_new_tokens * CHARACTERS_PER_TOKEN
         ),
     }
 

@@ -57,7 +57,10 @@ def _synth(stage: dict[str, Any]) -> Iterator[str]:
     runs = f"about {estimated['executions']:,}"
     if estimated["helper_runs"]:
         runs += f", and {estimated['helper_runs']:,} of generators, validators and brute force"
-    yield from _row("judge", f"{estimated['judge_core_hours']:,.1f} core-hours: {runs}")
+    cores = f"{estimated['judge_core_hours']:,.1f} core-hours, {stage['judge_cores_for_a_day']:,} cores for a day"
+    yield from _row("judge", f"{cores}: {runs}")
+    without = ", without inputs and outputs" if estimated["stages"] else ""
+    yield from _row("disk", f"at most {_bytes(stage['disk'])} before compression{without}")
 
 
 def _sum(stages: dict[str, Any]) -> dict[str, Any]:
@@ -106,6 +109,16 @@ def _grpo(stage: dict[str, Any]) -> Iterator[str]:
             f"{_count(stage['new_tokens_at_most'])} new tokens",
         )
     yield from _hours(stage["hours"])
+    judge = stage["judge"]
+    if judge is not None:
+        step = f"{judge['core_seconds_per_step']:,.0f} core-seconds a step"
+        if judge["cores"] is not None:
+            step += (
+                f" of {judge['seconds_per_step']:,.0f} s; {judge['cores']:,} cores or more keep it to "
+                f"{judge['share_of_step']:.0%} of the time"
+            )
+        runs = f"{judge['executions']:,} runs, {judge['tests']} for each completion"
+        yield from _row("judge", f"{judge['core_hours']:,.1f} core-hours: {runs}; {step}")
     yield from _training(stage)
 
 
@@ -119,7 +132,9 @@ def _evaluation(stage: dict[str, Any]) -> Iterator[str]:
     yield from _row("samples", f"{stage['samples']} of at most {stage['max_new_tokens']:,} tokens each, for {ks}")
     if stage["completions"] is not None:
         yield from _row(
-            "completions", f"at most {stage['completions']:,}, {stage['heldout_problems']:,} held-out tasks"
+            "completions",
+            f"at most {stage['completions']:,}, {stage['heldout_problems']:,} held-out tasks; at most "
+            f"{_bytes(stage['disk'])} before compression",
         )
 
 
@@ -143,6 +158,9 @@ def _training(stage: dict[str, Any]) -> Iterator[str]:
             f"{name.replace('_', ' ')} {_bytes(size)}" for name, size in memory.items() if name != "total" and size
         )
         yield from _row("memory", f"about {_bytes(memory['total'])} per device: {parts}")
+    if stage["disk"]:
+        parts = ", ".join(f"{name} {_bytes(size)}" for name, size in stage["disk"].items())
+        yield from _row("disk", f"at most {_bytes(sum(stage['disk'].values()))}: {parts}")
 
 
 def _row(label: str, text: str) -> list[str]:

@@ -144,6 +144,23 @@ def test_hours_and_price_follow_from_a_stated_speed_or_share_of_the_peak(recipe:
     assert "(40% of 989 TFLOP/s)" in " ".join(show_plan(make_plan(recipe, share)).split())
 
 
+def test_judge_and_disk_follow_from_executions_and_states(recipe: Path) -> None:
+    stages = make_plan(recipe, ["grpo.launch.hardware.tokens_per_second=2000", "grpo.reward.tests=5"])["stages"]
+    assert stages["synth"]["judge_cores_for_a_day"] == 1  # 202,800 executions of 0.1 s are 5.6 core-hours
+    judge = stages["grpo"]["judge"]
+    assert judge["executions"] == 10 * 1024 * 5 and judge["core_hours"] == pytest.approx(51200 * 0.1 / 3600)
+    assert judge["seconds_per_step"] == pytest.approx(1024 * 30196 / 2000 / 8)
+    assert judge["cores"] == 6  # 512 core-seconds in a twentieth of 1,932.5 s
+    assert make_plan(recipe, [])["stages"]["grpo"]["judge"]["tests"] == 15
+    parameters = KNOWN["Qwen/Qwen2.5-Coder-7B-Instruct"].parameters
+    assert stages["sft"]["disk"] == {
+        "token ids": 8000 * 32768 * 8 * 3, "3 checkpoints": 3 * 12 * parameters, "model": 4 * parameters
+    }  # fmt: skip
+    adapted = make_plan(recipe, ["grpo.lora={}", "grpo.training.save_strategy=no"])["stages"]["grpo"]["disk"]
+    assert adapted.keys() == {"rollouts", "model"} and adapted["rollouts"] == 10 * 1024 * 30196 * 4
+    assert stages["evaluation"]["disk"] == 50 * 4 * 3 * 30000 * 4
+
+
 def test_several_machines_are_left_to_the_scheduler(recipe: Path, tmp_path: Path) -> None:
     config = tmp_path / "two.yaml"
     config.write_text("distributed_type: FSDP\nnum_processes: 16\nnum_machines: 2\n")

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,21 @@ def test_a_job_of_two_machines_starts_accelerate_on_each_with_its_rank(jobs: lis
 def test_other_stages_are_the_command_itself(jobs: list[str]) -> None:
     assert "srun --ntasks=1 xcoder eval recipes/xcoder-qwen2.5-7b.yaml" in jobs[3]
     assert "gpus-per-node" not in jobs[0] and "#SBATCH --gpus-per-node=8" in jobs[2]
+
+
+def test_the_scripts_are_clean_in_the_eyes_of_shellcheck(
+    jobs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What submits, and each of the jobs: with several machines and GPUs, and with neither."""
+    monkeypatch.chdir(ROOT)
+    laptop = slurm_script(Path("recipes/laptop/quickstart.yaml"), [], time="1:00:00", partition=None, account="us")
+    bodies = [part.partition("\nJOB\n")[0] for part in laptop.split("<<'JOB'\n")[1:]]
+    assert len(bodies) == 5
+    scripts = [tmp_path / f"{number}.sh" for number in range(1 + len(bodies) + len(jobs))]
+    texts = [laptop, *bodies, *(job.split("\n", 1)[1] for job in jobs)]
+    for path, text in zip(scripts, texts, strict=True):
+        path.write_text(text + "\n")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("shellcheck"), *scripts], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
