@@ -20,7 +20,7 @@ from evaluation.judging import SampleVerdict, judge_samples
 from evaluation.livecodebench import load_livecodebench, load_window
 from evaluation.policies import write_differences
 from evaluation.results import ModelResult, ResultLayout, load_result
-from evaluation.samples import sample_completions
+from evaluation.sampling import sample_together
 from evaluation.score_file import count_verdicts, describe_difference, make_scores
 from evaluation.scores import ProblemCounts, estimate_difference
 from reward.config import JudgeSettings
@@ -30,6 +30,7 @@ from xcoder_train.core.generation.request import Generator
 from xcoder_train.core.problem import Problem, TestCase
 from xcoder_train.core.records import read_records, write_records
 from xcoder_train.core.seeds import derive_seed
+from xcoder_train.core.share import WHOLE, Share
 
 BENCHMARK_FORMS = "`heldout`, `livecodebench:NAME`, `file:PATH` (LiveCodeBench's format), `evalplus:PATH`"
 
@@ -66,9 +67,11 @@ def evaluate_model(
     seed: int,
     prompt_style: EvaluationPrompt,
     decontamination: Mapping[str, Mapping[str, Any]] | None = None,
+    share: Share = WHOLE,
 ) -> ModelResult:
     """Sample, judge and score one model; leaves the files of `ResultLayout` in `folder` and goes on from what is there.
 
+    Of several processes the first one calls this, with its `share`, and the others `sample_share`.
     `decontamination` maps a benchmark to what `decontamination_status` says of the model's training data. Raises
     `InputError` where `folder` was begun for something else, `InfrastructureError` where too many samples have no
     verdict.
@@ -84,18 +87,32 @@ def evaluate_model(
     if not layout.problems.exists():
         write_records(layout.problems, Problem, problems.values(), ("problem_id",))
     with _Stopwatch(layout.timings, "sampling"):
-        sample_completions(
-            list(problems.values()),
-            settings.samples,
-            settings.sampling,
-            generator,
-            layout.samples,
-            seed,
-            prompt_style,
-            settings.maximum_invalid_share,
-            None if settings.few_shot_folder is None else load_examples(settings.few_shot_folder),
-        )
+        sample_share(settings, benchmarks, generator, folder, seed, prompt_style, share)
     return judge_and_score(settings, judge_settings, benchmarks, label, folder, seed, decontamination or {})
+
+
+def sample_share(
+    settings: EvaluationSettings,
+    benchmarks: Sequence[Benchmark],
+    generator: Generator,
+    folder: Path,
+    seed: int,
+    prompt_style: EvaluationPrompt,
+    share: Share,
+) -> None:
+    """What a process does of an evaluation by several: complete its share of the problems."""
+    sample_together(
+        list(all_problems(benchmarks).values()),
+        settings.samples,
+        settings.sampling,
+        generator,
+        ResultLayout(folder).samples,
+        seed,
+        prompt_style,
+        settings.maximum_invalid_share,
+        share,
+        None if settings.few_shot_folder is None else load_examples(settings.few_shot_folder),
+    )
 
 
 def judge_and_score(

@@ -83,7 +83,7 @@ def judge_samples(
         unanswered += sample.finish_reason == "unanswered"
     done = {(row.problem_id, row.sample_index): row for row in store.pending()}
     invalid: list[SampleVerdict] = []
-    with open_judge(settings) as judge, Progress("judging", total, "samples", done=len(done)) as progress:
+    with open_judge(settings, alone=True) as judge, Progress("judging", total, "samples", done=len(done)) as progress:
         asked: dict[str, _Program] = {}
         before = json.loads(tiers_path.read_text(encoding="utf-8")) if tiers_path.exists() else []
         write_json(tiers_path, sorted({*before, judge.tier}))

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from evaluation.config import EvaluationSettings
 from reward.config import RewardSettings
 from synth.config import Style
 from xcoder_train.core.prompt import PromptStyle
@@ -161,6 +162,14 @@ class LaunchSettings(Settings):
         if self.nodes > 1 and self.accelerate is None:
             raise ValueError(f"nodes ({self.nodes}) need an accelerate configuration, such as fsdp2-multinode.yaml")
         return self
+
+
+class EvaluationStageSettings(EvaluationSettings):
+    """The `evaluation:` section: what is measured, and how the processes that sample are started."""
+
+    launch: LaunchSettings = LaunchSettings()
+    """Each process samples its share of the problems with a whole model of its own, on `generation.tensor_parallel`
+    GPUs; the first one judges. The samples are the same for any number of processes."""
 
 
 class LoraSettings(Settings):

@@ -15,7 +15,7 @@ from evaluation.benchmark import Benchmark
 from evaluation.breakdown_tables import breakdowns_markdown
 from evaluation.config import EvaluationSettings
 from evaluation.decontamination import decontamination_status
-from evaluation.evaluate import compare, evaluate_model, load_benchmarks, summarise
+from evaluation.evaluate import compare, evaluate_model, load_benchmarks, sample_share, summarise
 from evaluation.few_shot import FEW_SHOT
 from evaluation.results import ModelResult, load_result
 from evaluation.tables import print_results
@@ -25,7 +25,9 @@ from xcoder_train.core.generation.openai_backend import OpenAIGenerator
 from xcoder_train.core.generation.request import Generator
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
 from xcoder_train.core.generation.vllm_backend import VllmGenerator
+from xcoder_train.core.share import Share, share_of_this_process
 from xcoder_train.core.stage import RESULT_FILE, StageContext
+from xcoder_train.launch import take_own_gpus
 from xcoder_train.model import load_model, load_tokenizer
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
@@ -39,13 +41,17 @@ GENERATION_FILE = "generation.json"
 
 def work(recipe: Recipe, context: StageContext) -> None:
     """Measure every model of the recipe that is not measured yet, compare them, and write the run's headline."""
-    quiet_libraries()
     settings = present(recipe.evaluation)
+    take_own_gpus(settings.generation.tensor_parallel)
+    quiet_libraries()
+    share = share_of_this_process()
     benchmarks = load_benchmarks(settings.benchmarks, context.inputs.get("synth"), settings.livecodebench_folder)
     targets = evaluation_targets(recipe, recipe.run_folder)
     for target in targets:
         if not target.is_whole:
-            measure(recipe, target, benchmarks)
+            measure(recipe, target, benchmarks, share)
+    if share.index > 0:
+        return
     results = {target.label: load_result(target.folder) for target in targets}
     differences = compare(results)
     write_json(context.folder / "differences.json", differences)
@@ -56,10 +62,14 @@ def work(recipe: Recipe, context: StageContext) -> None:
     context.finish(models={target.label: target.folder.name for target in targets})
 
 
-def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark]) -> None:
-    """Sample, judge and score one model."""
+def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark], share: Share) -> None:
+    """Sample, judge and score one model; of several processes, all sample and the first one does the rest."""
     settings = present(recipe.evaluation)
+    prompt_style = settings.prompt or recipe.model.prompt
     with open_generator(recipe, target) as generator:
+        if share.index > 0:
+            sample_share(settings, benchmarks, generator, target.folder, recipe.seed, prompt_style, share)
+            return
         result = evaluate_model(
             settings,
             recipe.judge,
@@ -68,11 +78,12 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
             generator,
             target.folder,
             recipe.seed,
-            settings.prompt or recipe.model.prompt,
+            prompt_style,
             {
                 benchmark.name: decontamination_status(_training_data(recipe, target), benchmark)
                 for benchmark in benchmarks
             },
+            share,
         )
         write_json(target.folder / GENERATION_FILE, describe_generation(settings, generator, result))
     write_json(target.folder / RESULT_FILE, {"stage": "evaluation", "key": target.key, "label": result.label})

@@ -18,8 +18,9 @@ from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.prompt import PromptStyle, render_prompt, render_prompts
 from xcoder_train.core.records import read_table
 from xcoder_train.core.seeds import derive_seed
+from xcoder_train.core.share import Share
 from xcoder_train.core.stage import StageContext
-from xcoder_train.pass_rates import Share, kept_by, measure_pass_rates, read_given, read_measured
+from xcoder_train.pass_rates import kept_by, measure_pass_rates, read_given, read_measured
 from xcoder_train.prompt_order import PromptOrder
 from xcoder_train.recipe import present
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xcoder_train.config import LaunchSettings
-from xcoder_train.core.errors import EnvironmentLacks
+from xcoder_train.core.errors import EnvironmentLacks, InputError
 from xcoder_train.core.interrupts import block_interrupts, interrupt_stage
 from xcoder_train.core.parent_death import die_with_parent
 from xcoder_train.core.yaml_source import read_yaml_file
@@ -104,6 +104,25 @@ def has_gpu(launch: LaunchSettings) -> bool:
     """True when the stage's processes would see an NVIDIA GPU; asks the driver's files, not torch."""
     hidden = stage_environment(launch).get("CUDA_VISIBLE_DEVICES")
     return hidden not in ("", "-1") and any(Path("/dev").glob("nvidia[0-9]*"))
+
+
+def take_own_gpus(each: int) -> None:
+    """Hide all GPUs from this process but its own `each`, where a launcher started several on this node.
+
+    For libraries that know nothing of each other's processes; CUDA must not have been initialised yet. Raises
+    InputError where there are too few.
+    """
+    here, processes = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    devices = shown.split(",") if shown is not None else [str(number) for number in range(count)]
+    if processes == 1 or not count or shown in ("", "-1"):
+        return
+    if len(devices) < processes * each:
+        raise InputError(
+            f"{processes} processes of {each} GPU(s) each need {processes * each}; this machine shows {len(devices)}"
+        )
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices[here * each : (here + 1) * each])
 
 
 def run_process(

@@ -23,6 +23,7 @@ from xcoder_train.core.generation.request import Request
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
 from xcoder_train.core.records import RecordStore, read_records, read_table
 from xcoder_train.core.seeds import derive_seed
+from xcoder_train.core.share import Share
 
 PROMPTS_AT_ONCE = 64
 
@@ -41,16 +42,9 @@ class PassRate:
         return self.solved / self.samples
 
 
-@dataclass(frozen=True)
-class Share:
-    """What one of several processes measures."""
-
-    index: int
-    of: int
-
-    def table(self, folder: Path) -> Path:
-        """Where its pass rates stand; another division has other tables."""
-        return folder / f"pass_rates-{self.index}-of-{self.of}.parquet"
+def pass_rate_table(folder: Path, share: Share) -> Path:
+    """Where a process's pass rates stand."""
+    return share.file(folder / "pass_rates.parquet")
 
 
 def measure_pass_rates(
@@ -70,10 +64,10 @@ def measure_pass_rates(
 
     `deadline_seconds` bounds the judging of each batch; what it leaves unjudged is not among a prompt's samples.
     """
-    store = RecordStore(share.table(folder), PassRate, ("problem_id",))
+    store = RecordStore(pass_rate_table(folder, share), PassRate, ("problem_id",))
     if store.is_sealed:
         return
-    mine = sorted((row["problem_id"], row["prompt"]) for row in rows)[share.index :: share.of]
+    mine = share.items(sorted((row["problem_id"], row["prompt"]) for row in rows))
     pending = iter([(name, prompt) for name, prompt in mine if (name,) not in store.keys])
     while some := list(islice(pending, PROMPTS_AT_ONCE)):
         requests = [
@@ -103,11 +97,12 @@ def read_measured(folder: Path, processes: int) -> dict[str, float]:
     """Pass rates that all processes measured. Raises `InfrastructureError` where a prompt was never judged."""
     rates: dict[str, float] = {}
     for index in range(processes):
-        for rate in read_records(Share(index, processes).table(folder), PassRate):
+        for rate in read_records(pass_rate_table(folder, Share(index, processes)), PassRate):
             if not rate.samples:
+                table = pass_rate_table(folder, Share(index, processes))
                 raise InfrastructureError(
                     f"no sample of problem {rate.problem_id} could be judged, so its pass rate is not known. Look at "
-                    f"the judge (`xcoder doctor`), delete {Share(index, processes).table(folder)}, and run the same "
+                    f"the judge (`xcoder doctor`), delete {table}, and run the same "
                     "command: it measures that share again."
                 )
             rates[rate.problem_id] = rate.share

@@ -6,11 +6,11 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from evaluation.config import EvaluationSettings
 from reward.config import JudgeSettings
 from synth.config import SynthSettings
 from xcoder_train.ablation_settings import AblationSettings
 from xcoder_train.config import (
+    EvaluationStageSettings,
     GrpoSettings,
     InputSettings,
     ModelSettings,
@@ -48,7 +48,7 @@ class Recipe(Settings):
     synth: SynthSettings | None = None
     sft: SftSettings | None = None
     grpo: GrpoSettings | None = None
-    evaluation: EvaluationSettings | None = None
+    evaluation: EvaluationStageSettings | None = None
     report: ReportSettings = ReportSettings()
 
     ablation: AblationSettings | None = None

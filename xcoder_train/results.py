@@ -40,6 +40,7 @@ SHAPES_NOTHING: dict[StageName, tuple[str, ...]] = {
     "sft": ("launch", "resume"),
     "grpo": ("launch", "resume", "alarms"),
     "evaluation": (
+        "launch",
         "models",  # each has a key of its own
         "livecodebench_folder",
         "few_shot_folder",

@@ -17,10 +17,10 @@ def rollout_function(
 ) -> Callable[[list[list[Message]], GRPOTrainer], dict[str, Any]]:
     """What GRPOTrainer takes as `rollout_func`.
 
-    A rollout's seed is derived from the step, the process and its place in the batch, so rollouts of a group and of
-    different processes differ, and a resumed run draws what an uninterrupted one would have drawn. One of an
-    evaluation is derived from its prompt and its place: every evaluation draws alike, so their difference is the
-    policy's.
+    A rollout's seed is derived from the step and its place among those of all processes, so rollouts of a group and of
+    different processes differ, a resumed run draws what an uninterrupted one would have drawn, and several processes
+    draw what one would have drawn. One of an evaluation is derived from its prompt and its place: every evaluation
+    draws alike, so their difference is the policy's.
     """
 
     def roll_out(prompts: list[list[Message]], trainer: GRPOTrainer) -> dict[str, Any]:
@@ -30,7 +30,8 @@ def rollout_function(
         place = trainer.accelerator.process_index
         if model.training:
             step = trainer.state.global_step
-            seeds = [derive_seed(seed, "rollout", step, place, row) for row in range(len(prompts))]
+            first = place * len(prompts)  # every process has as many, and they follow each other
+            seeds = [derive_seed(seed, "rollout", step, 0, first + row) for row in range(len(prompts))]
         else:
             names = [str(ids) for ids in prompt_ids]
             seeds = [derive_seed(seed, "held out", name, place, row) for row, name in enumerate(names)]

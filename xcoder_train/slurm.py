@@ -58,12 +58,14 @@ def _job(recipe: Recipe, stage: StageName, arguments: list[str]) -> _Job:
     words = ["python", *launcher_command(launch, stage, arguments, machine)[1:]]
     # The two variables are filled in on each node, so they stay outside the quotes of their words.
     command = " ".join(word if word in ("$SLURM_NODEID", "$MASTER") else shlex.quote(word) for word in words)
-    return _Job(stage, launch.nodes, launch.processes // launch.nodes, shlex.quote(command))
+    return _Job(stage, launch.nodes, _gpus(recipe, stage), shlex.quote(command))
 
 
 def _gpus(recipe: Recipe, stage: StageName) -> int:
-    """GPUs of the stage's machine; none for synthesis and reports, which take its cores."""
+    """GPUs of each of the stage's machines; none for synthesis and reports, which take its cores."""
+    launch = launch_settings(recipe, stage)
+    on_machine = launch.processes // launch.nodes
     if stage == "evaluation" and recipe.evaluation is not None:
         generation = recipe.evaluation.generation
-        return 0 if generation.backend == "openai" else generation.tensor_parallel
-    return launch_settings(recipe, stage).processes if stage in ("sft", "grpo") else 0
+        return 0 if generation.backend == "openai" else on_machine * generation.tensor_parallel
+    return on_machine if stage in ("sft", "grpo") else 0

@@ -86,6 +86,7 @@ def _launches(recipe: "Recipe") -> Iterator[Conflict]:
     launches: dict[str, LaunchSettings | None] = {
         "sft": None if recipe.sft is None else recipe.sft.launch,
         "grpo": None if recipe.grpo is None else recipe.grpo.launch,
+        "evaluation": None if recipe.evaluation is None else recipe.evaluation.launch,
     }
     for stage, launch in launches.items():
         if launch is None:

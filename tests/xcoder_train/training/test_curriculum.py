@@ -23,9 +23,10 @@ from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.records import read_table, write_records
+from xcoder_train.core.share import Share
 from xcoder_train.core.stage import StageContext
 from xcoder_train.grpo_prompts import curriculum
-from xcoder_train.pass_rates import PassRate, Share, measure_pass_rates, read_given, read_measured
+from xcoder_train.pass_rates import PassRate, measure_pass_rates, pass_rate_table, read_given, read_measured
 from xcoder_train.recipe import Recipe
 
 SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=60)
@@ -77,7 +78,9 @@ def test_pass_rates_do_not_depend_on_how_many_processes_measure_them(
 
 
 def test_a_prompt_that_was_never_judged_has_no_pass_rate(tmp_path: Path) -> None:
-    write_records(Share(0, 1).table(tmp_path), PassRate, [PassRate("a", 4, 1), PassRate("b", 0, 0)], ("problem_id",))
+    write_records(
+        pass_rate_table(tmp_path, Share(0, 1)), PassRate, [PassRate("a", 4, 1), PassRate("b", 0, 0)], ("problem_id",)
+    )
     with pytest.raises(InfrastructureError, match="no sample of problem b could be judged"):
         read_measured(tmp_path, 1)
 

@@ -25,7 +25,7 @@ from xcoder_train.core.records import read_table
 
 STAND_IN = Path(__file__).with_name("slurm_stand_in")
 STAGES = ("synth", "sft", "grpo", "evaluation", "report")
-SECONDS = 400
+SECONDS = 1500
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _recipe(values: Callable[..., dict[str, Any]]) -> dict[str, Any]:
         "grpo": values("grpo", **grpo, launch=launch)["grpo"],
         "judge": {"workers": 2},
         "synth": {**synth, "splits": splits},
-        "evaluation": {"samples": 2, "k": [1, 2], "sampling": {"max_new_tokens": 120}},
+        "evaluation": {"models": ["rl"], "samples": 2, "k": [1, 2], "sampling": {"max_new_tokens": 120}},
     }
 
 
@@ -142,5 +142,5 @@ def test_a_chain_of_jobs_goes_on_after_a_time_limit_and_a_lost_node_to_the_resul
 def _samples(cluster: Cluster) -> dict[str, list[dict[str, Any]]]:
     """Of every model, and the verdict on each; without what they took."""
     folders = sorted((cluster.folder / "runs" / "tiny" / "evaluation").glob("*-*"))
-    assert len(folders) == 3
+    assert len(folders) == 1
     return {folder.name: read_table(folder / "samples.parquet").to_pylist() for folder in folders}
