@@ -11,7 +11,7 @@ from synth.estimate import estimate
 from synth.expected import ExpectedSettings
 from synth.features.stage import needs_model
 from xcoder_train.batching import plan_grpo_batch
-from xcoder_train.config import GrpoSettings, SftSettings
+from xcoder_train.config import GrpoSettings, HardwareSettings, LaunchSettings, SftSettings
 from xcoder_train.disk import CHARACTERS_PER_TOKEN, grpo_disk, sft_disk, synthesis_disk
 from xcoder_train.hours import grpo_hours, sft_hours
 from xcoder_train.launch import has_gpu, launch_settings, shown_command, stage_command
@@ -64,8 +64,7 @@ def _stage(
     recipe: Recipe, stage: StageName, recipe_path: Path, overrides: Sequence[str], shape: ModelShape | None
 ) -> dict[str, Any]:
     launch = launch_settings(recipe, stage)
-    # A login node has no GPU; a recipe that names an accelerate configuration is meant for machines that have.
-    gpus = has_gpu(launch) or launch.accelerate is not None
+    gpus = has_gpu(launch) or _is_meant_for_gpus(recipe, stage, launch)
     arguments = [str(recipe_path), *overrides]
     if launch.nodes > 1:
         command = f"{shown_command(['xcoder', 'slurm', *arguments])} | bash"
@@ -87,6 +86,13 @@ def _stage(
     if stage == "evaluation":
         planned |= _evaluation(recipe)
     return planned
+
+
+def _is_meant_for_gpus(recipe: Recipe, stage: StageName, launch: LaunchSettings) -> bool:
+    """A login node has no GPU; such a recipe names an accelerate configuration, a device's speed, or vLLM."""
+    says_how_fast = launch.hardware != HardwareSettings()
+    uses_vllm = stage == "grpo" and recipe.grpo is not None and recipe.grpo.generation != "transformers"
+    return launch.accelerate is not None or says_how_fast or uses_vllm
 
 
 def _synth(settings: SynthSettings, seed: int) -> dict[str, Any]:

@@ -112,6 +112,7 @@ def test_a_chain_of_jobs_goes_on_after_a_time_limit_and_a_lost_node_to_the_resul
     recipe = _recipe(recipe_values)
     whole, shaken = Cluster(tmp_path / "whole"), Cluster(tmp_path / "shaken")
     assert whole.submit(recipe).wait(timeout=SECONDS) == 0
+    assert (whole.job("report") / "status").read_text() == "0\n", whole.log("synth") + whole.log("sft")
 
     script = shaken.submit(recipe)
     shaken.await_steps("sft", 8).send_signal(signal.SIGUSR1)  # `--signal=B:USR1@120`: two minutes are left
