@@ -1,12 +1,12 @@
 """Whether a model's training data was checked against a benchmark: a part of every score, and loud when unknown."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from evaluation.benchmark import Benchmark
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import fingerprint
 
 DECONTAMINATION_FILE = "decontamination.json"
 
@@ -16,7 +16,7 @@ def decontamination_status(synth_folder: Path | None, benchmark: Benchmark) -> d
 
     `synth_folder` is the finished synthesis that the model was trained on, or None where this project did not train
     it. Its `decontamination.json` holds the `check` and the `sets` that were compared, each with its name, the
-    fingerprint of its file (`content`) and the training tasks that it removed. "checked" is a benchmark all of whose
+    hash of its file (`sha256`) and the training tasks that it removed. "checked" is a benchmark all of whose
     files are among the sets, by content, and all of whose contests lie within the days that were compared.
     """
     if synth_folder is None:
@@ -29,13 +29,11 @@ def decontamination_status(synth_folder: Path | None, benchmark: Benchmark) -> d
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         check, days = found["check"], found["check"]["window"]
-        sets = {str(item["name"]): (str(item["content"]), int(item["tasks_removed"])) for item in found["sets"]}
+        sets = {str(item["name"]): (str(item["sha256"]), int(item["tasks_removed"])) for item in found["sets"]}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not what synthesis writes of its decontamination: {error!r}") from error
     # A file is only hashed where its name is among those that were compared.
-    missing = [
-        file.name for file in benchmark.files if file.stem not in sets or sets[file.stem][0] != fingerprint(file)
-    ]
+    missing = [file.name for file in benchmark.files if file.stem not in sets or sets[file.stem][0] != _sha256(file)]
     if missing or not benchmark.files:
         return _unknown(
             f"the training data was checked against {', '.join(sets) or 'nothing'}, not against these files "
@@ -47,6 +45,11 @@ def decontamination_status(synth_folder: Path | None, benchmark: Benchmark) -> d
     described = ", ".join(f"{name}: {value}" for name, value in check.items())
     said = f"the training data was checked ({described}); {removed} tasks like these problems were removed"
     return {"status": "checked", "said": said, "sets": list(sets), "check": check, "removed": removed}
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _covers(days: list[str | None], contests: tuple[str, str]) -> bool:

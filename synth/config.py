@@ -179,7 +179,8 @@ class CleaningSettings(Settings):
 
     window: tuple[date | None, date | None] = (None, None)
     """First and last day of the evaluation problems that are compared, such as [2024-08-01, null] for those from
-    August 2024 on; problems without a date are always compared."""
+    August 2024 on; problems without a date are always compared. Training tasks have no date: whatever the window, all
+    of them are compared with the problems in it, and none is chosen or left out by its age."""
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> "CleaningSettings":

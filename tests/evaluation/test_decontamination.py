@@ -3,16 +3,17 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from evaluation.benchmark import Benchmark
 from evaluation.decontamination import decontamination_status
 from evaluation.livecodebench import load_livecodebench
+from synth.config import CleaningSettings
+from synth.decontamination import Decontamination
+from synth.evaluation_sets import read_evaluation_set
 from tests.evaluation.releases import write_release
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +22,11 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
 
 
 def report(folder: Path, *files: Path, window: tuple[str | None, str | None] = (None, None)) -> None:
-    """`decontamination.json` as synthesis writes it."""
-    sets = [{"name": file.stem, "content": fingerprint(file), "problems": 175, "tasks_removed": 4} for file in files]
-    check: dict[str, Any] = {"kind": "word n-grams", "words": 5, "share": 0.2, "boilerplate": 3, "window": window}
-    text = json.dumps({"check": check, "tasks_checked": 100, "tasks_removed": 4, "sets": sets})
-    (folder / "decontamination.json").write_text(text)
+    """`decontamination.json` by synthesis itself, of which four tasks are like each file's problems."""
+    settings = CleaningSettings.model_validate({"window": window})
+    check = Decontamination(map(read_evaluation_set, files), settings)
+    found = check.report(100, [file.stem for file in files for _ in range(4)])
+    (folder / "decontamination.json").write_text(json.dumps(found))
 
 
 def test_a_model_from_elsewhere_is_unknown(benchmark: Benchmark) -> None:
