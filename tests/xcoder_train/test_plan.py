@@ -1,13 +1,14 @@
 """The plan's arithmetic, its text, and the estimates behind it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from xcoder_train.config import GrpoSettings, InitSettings, LaunchSettings, LoraSettings, ModelSettings, SftSettings
-from xcoder_train.core.errors import EnvironmentLacks
-from xcoder_train.launch import stage_command
+from xcoder_train.core.errors import EnvironmentLacks, InputError
+from xcoder_train.launch import stage_command, take_own_gpus
 from xcoder_train.memory import adapter_parameters, estimate_grpo, estimate_sft
 from xcoder_train.model_flops import peak_flops
 from xcoder_train.model_shape import KNOWN, model_shape
@@ -195,3 +196,19 @@ def test_stages_are_started_as_their_launch_says() -> None:
     assert "launch --multi_gpu --num_processes 2 -m xcoder_train.sft" in started(True, processes=2)
     with_config = started(True, processes=8, accelerate="fsdp2.yaml")
     assert "launch --config_file fsdp2.yaml --num_processes 8 -m xcoder_train.sft r.yaml" in with_config
+
+
+@pytest.mark.parametrize(("rank", "shown", "own"), [(0, "4,5,6,7", "4,5"), (1, "4,5,6,7", "6,7")])
+def test_each_process_of_a_node_sees_its_own_gpus(
+    monkeypatch: pytest.MonkeyPatch, rank: int, shown: str, own: str
+) -> None:
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([self / f"nvidia{number}" for number in range(8)]))
+    for name, value in {"CUDA_VISIBLE_DEVICES": shown, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(InputError, match=r"2 processes of 3 GPU\(s\) each need 6; this machine shows 4"):
+        take_own_gpus(3)
+    take_own_gpus(2)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == own
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    take_own_gpus(8)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == own
