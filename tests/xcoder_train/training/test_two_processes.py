@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +85,26 @@ class Run:
         while not begun(self.folder / "runs" / "tiny"):
             assert process.poll() is None and time.monotonic() < deadline, (self.folder / "said").read_text()[-5000:]
             time.sleep(0.01)
-        nodes = sum("NodeJudge" in " ".join(other.info["cmdline"] or ()) for other in psutil.process_iter(["cmdline"]))
+        nodes = _judging_nodes()
         below = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGKILL)
         for each in below:
             each.kill()
         process.wait()
         psutil.wait_procs(below, timeout=10)
+        while _judging_nodes():  # Ray takes half a minute to end the actors of a process that was killed
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
         return nodes
+
+
+def _judging_nodes() -> int:
+    """Actors that judge on the nodes of our cluster, which are processes below this one."""
+    count = 0
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            count += "NodeJudge" in " ".join(process.cmdline())
+    return count
 
 
 def _has_bytes(pattern: str) -> Callable[[Path], bool]:
@@ -183,7 +196,8 @@ def _rollouts(result: Path) -> list[tuple[Any, ...]]:
     tables = [read_table(path).to_pylist() for path in sorted((result / "checkpoints").rglob("completions*.parquet"))]
     rows = [row for table in tables for row in table]
     assert rows
-    return sorted((row["step"], row["completion"], *(row[name] for name in row if "reward" in name)) for row in rows)
+    rewards = [name for name in rows[0] if "reward" in name.lower()]
+    return sorted((row["step"], str(row["completion"]), *(row[name] for name in rewards)) for row in rows)
 
 
 def test_evaluation_on_two_processes_and_two_judging_nodes_has_the_samples_and_scores_of_one(
