@@ -192,12 +192,11 @@ def test_grpo_on_two_processes_and_two_judging_nodes_draws_and_learns_what_one_p
 
 
 def _rollouts(result: Path) -> list[tuple[Any, ...]]:
-    """Step, text and reward of every rollout."""
+    """Step, text, reward and verdict of every rollout."""
     tables = [read_table(path).to_pylist() for path in sorted((result / "checkpoints").rglob("completions*.parquet"))]
     rows = [row for table in tables for row in table]
     assert rows
-    rewards = [name for name in rows[0] if "reward" in name.lower()]
-    return sorted((row["step"], str(row["completion"]), *(row[name] for name in rewards)) for row in rows)
+    return sorted((row["step"], str(row["completion"]), row["judged"], row["verdict"]) for row in rows)
 
 
 def test_evaluation_on_two_processes_and_two_judging_nodes_has_the_samples_and_scores_of_one(
