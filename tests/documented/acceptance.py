@@ -36,7 +36,7 @@ STAND_INS = {
 _LACKING = ("there is no folder runs/", "holds no finished ", "of livecodebench/code_generation_lite")
 
 # The shell's own, and programs that this project neither brings nor needs: there is no parser of theirs to ask.
-_NOT_ASKED = {".", "cd", "echo", "export", "chmod", "bash", "openssl", "curl", "perf", "vllm"}
+_NOT_ASKED = {".", "cd", "echo", "export", "chmod", "bash", "openssl", "curl", "perf", "srun", "vllm"}
 
 
 class NotAccepted(Exception):

@@ -108,13 +108,14 @@ TREATMENTS = (
     Treatment(How.READ, r"(HF_TOKEN=TOKEN )?xcoder push-(data|model) .*", "needs a hub and a token"),
     Treatment(How.READ, r"xcoder eval --(model|compare|rejudge) .*", "needs a model, or results of one"),
     Treatment(How.READ, r"accelerate launch .+", "needs GPUs, or RECIPE stands for any recipe"),
+    Treatment(How.READ, r"srun .*", "needs Slurm; tests/xcoder_train/training/test_slurm_jobs.py"),
     Treatment(How.READ, r"ray (start|stop).*", "starts and ends a cluster that outlives the test"),
     Treatment(How.READ, r"pip freeze > requirements\.txt", "says what is installed on the reader's machine"),
     Treatment(How.READ, r"hf auth login", "asks for a token"),
     Treatment(
         How.READ, r"xcoder trace PROBLEM_ID.*", "PROBLEM_ID is one of a finished run; tests/xcoder_train/test_trace.py"
     ),
-    Treatment(How.READ, r"hf download .*", "fetches gigabytes from the hub"),
+    Treatment(How.READ, r"(HF_HOME=\S+ )?hf download .*", "fetches gigabytes from the hub"),
     Treatment(How.READ, r"vllm serve .*", "needs a GPU, and vLLM"),
     Treatment(How.READ, r"perf (record|report) .*", "perf is part of no test machine"),
     Treatment(How.READ, r"export PISTON_ENDPOINTS=\S+", "sets a variable for another project's trainer"),
