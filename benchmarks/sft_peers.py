@@ -1,10 +1,12 @@
 """One model and one set of documents, trained by this project's SFT path and by TRL's SFTTrainer in two set-ups.
 
-`own` is `xcoder_train.sft` as the recipe says. `packed` is SFTTrainer as someone who knows it would set it up: the same
-packing, precision, checkpointing and micro-batch. `plain` is SFTTrainer on the same documents with its own defaults
-where those decide about speed: no packing, padding to the longest of a batch.
+`own` is `xcoder_train.sft` as the recipe says. `tuned` is SFTTrainer as someone who knows it would set it up: every
+choice of the recipe that is an argument of TRL's. `plain` is SFTTrainer on the same documents with its own defaults
+where those decide about speed: no packing, batches in random order, padded to the longest of a batch.
 """
 
+import copy
+import math
 import random
 import tempfile
 import time
@@ -19,14 +21,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer, pack_dataset
 
 from xcoder_train.batching import BatchPlan
+from xcoder_train.core.seeds import derive_seed
 from xcoder_train.core.stage import StageContext
+from xcoder_train.model import lora_config
+from xcoder_train.optimizer import optimizer_factory
 from xcoder_train.recipe import Recipe
 from xcoder_train.sft import sft_config, sft_trainer
 
-# What a recipe of this project sets to be fast, and a plain SFTTrainer does not have by itself.
-_OWN_CHOICES = ("train_sampling_strategy",)
+# What a recipe sets to be fast, and SFTTrainer does not do by itself.
+_FAST_CHOICES = ("train_sampling_strategy",)
 
-SETUPS = ("own", "packed", "plain")
+SETUPS = ("own", "tuned", "plain")
 
 
 @dataclass(frozen=True)
@@ -63,55 +68,90 @@ def train(
     recipe: Recipe,
 ) -> Trained:
     """Train `training.max_steps` steps of `sft.micro_batch` rows on one device; the first one is not counted."""
-    settings = recipe.sft
-    assert settings is not None
-    dataset = Dataset.from_list(list(examples))
     with tempfile.TemporaryDirectory() as folder:
-        if setup == "own":
-            rows = pack_dataset(dataset, settings.max_length, "bfd") if settings.packing else dataset
-            batch = BatchPlan(settings.micro_batch, 1, 1, len(dataset) / len(rows))
-            context = StageContext("benchmark", "sft", "key", Path(folder), recipe.seed, {})
-            mean = sum(len(example["input_ids"]) for example in examples) / len(examples)
-            config = sft_config(recipe, context, batch, mean)
-            trainer: SFTTrainer = sft_trainer(recipe, context, config, model, tokenizer, rows)
-        else:
-            trainer = SFTTrainer(
-                model=model,
-                args=_arguments(recipe, Path(folder), packing=setup == "packed"),
-                train_dataset=dataset,
-                processing_class=tokenizer,
-                peft_config=_adapters(recipe),
-            )
+        trainer = _trainer(setup, model, tokenizer, examples, recipe, Path(folder))
         clock = _Clock(trainer)
         trainer.add_callback(clock.callback())
         trainer.train()
         return clock.read(float(trainer.state.log_history[-1]["train_loss"]))
 
 
-def _arguments(recipe: Recipe, folder: Path, *, packing: bool) -> SFTConfig:
-    """TRL's own arguments; what decides about speed is what the recipe gives its own path, but for `packing`."""
+def apart_on_one_batch(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[dict[str, list[int]]],
+    recipe: Recipe,
+) -> dict[str, float]:
+    """How far this project's loss and gradient are from SFTTrainer's on one batch, over the size of SFTTrainer's.
+
+    Raises AssertionError where rounding cannot explain it: a path that computes something else is not a faster one.
+    """
+    settings = recipe.sft
+    assert settings is not None
+    losses, gradients = {}, {}
+    for setup in ("own", "tuned"):
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = _trainer(setup, copy.deepcopy(model), tokenizer, examples, recipe, Path(folder))
+            rows = [trainer.train_dataset[index] for index in range(min(settings.micro_batch, len(examples)))]
+            batch = trainer._prepare_inputs(trainer.data_collator(rows))
+            loss = trainer.compute_loss(trainer.model.train(), batch)
+            loss.backward()
+            losses[setup] = loss.item()
+            gradients[setup] = [own.grad.float() for own in trainer.model.parameters() if own.grad is not None]
+    difference = sum(float((a - b).square().sum()) for a, b in zip(gradients["own"], gradients["tuned"], strict=True))
+    size = sum(float(gradient.square().sum()) for gradient in gradients["tuned"])
+    apart = {"loss": abs(losses["own"] / losses["tuned"] - 1), "gradient": math.sqrt(difference / size)}
+    assert max(apart.values()) < (1e-5 if model.dtype == torch.float32 else 1e-2), apart
+    return apart
+
+
+def _trainer(
+    setup: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[dict[str, list[int]]],
+    recipe: Recipe,
+    folder: Path,
+) -> SFTTrainer:
+    settings = recipe.sft
+    assert settings is not None
+    dataset = Dataset.from_list(list(examples))
+    if setup != "own":
+        return SFTTrainer(
+            model=model,
+            args=_arguments(recipe, folder, plain=setup == "plain"),
+            train_dataset=dataset,
+            processing_class=tokenizer,
+            peft_config=lora_config(settings.lora),
+            optimizer_cls_and_kwargs=optimizer_factory(settings.optimizer, settings.training),
+        )
+    rows = pack_dataset(dataset, settings.max_length, "bfd") if settings.packing else dataset
+    batch = BatchPlan(settings.micro_batch, 1, 1, len(dataset) / len(rows))
+    context = StageContext("benchmark", "sft", "key", folder, recipe.seed, {})
+    mean = sum(len(example["input_ids"]) for example in examples) / len(examples)
+    return sft_trainer(recipe, context, sft_config(recipe, context, batch, mean), model, tokenizer, rows)
+
+
+def _arguments(recipe: Recipe, folder: Path, *, plain: bool) -> SFTConfig:
+    """TRL's own arguments: those of the recipe, but for what makes it fast where `plain`."""
     settings = recipe.sft
     assert settings is not None
     on_gpu = torch.cuda.is_available()
+    left_out = _FAST_CHOICES if plain else ()
     values: dict[str, Any] = {
         "bf16": on_gpu,
         "activation_checkpointing": on_gpu,
-        **{name: value for name, value in settings.training.items() if name not in _OWN_CHOICES},
+        **{name: value for name, value in settings.training.items() if name not in left_out},
         "output_dir": str(folder),
+        "seed": derive_seed(recipe.seed, "sft", "trainer") % 2**31,  # the same order of rows as in `own`
         "max_length": settings.max_length,
-        "packing": packing,
+        "packing": settings.packing and not plain,
         "per_device_train_batch_size": settings.micro_batch,
         "use_cpu": not on_gpu,
         "report_to": "none",
         "disable_tqdm": True,
     }
     return SFTConfig(**values)
-
-
-def _adapters(recipe: Recipe) -> Any:
-    from xcoder_train.model import lora_config
-
-    return None if recipe.sft is None else lora_config(recipe.sft.lora)
 
 
 class _Clock:

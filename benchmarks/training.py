@@ -2,11 +2,13 @@
 
     python -m benchmarks.training --output benchmarks/results/training.json
 
-The model is the laptop recipe's. SFT set-ups (`benchmarks/sft_peers.py`) take turns, and their speed is tokens per
-second of CPU time, so that ratios stand a busy machine. The GRPO part makes a small synthesis and a short SFT first.
+Model, optimiser and data are the laptop recipe's, of a smaller synthesis. SFT set-ups (`benchmarks/sft_peers.py`) take
+turns, and their speed is tokens per second of CPU time, so that ratios stand a busy machine; before that, the loss and
+the gradient of one batch are held against SFTTrainer's. The GRPO part makes its own synthesis and a short SFT first.
 """
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -19,15 +21,16 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.sft import random_model
 from benchmarks.grpo_split import measure_steps
-from benchmarks.sft_peers import SETUPS, Trained, documents, train
+from benchmarks.sft_peers import SETUPS, Trained, apart_on_one_batch, train
+from synth.pipeline import synthesise
 from xcoder_train.core.files import write_json
 from xcoder_train.core.stage import StageContext
-from xcoder_train.model_shape import model_shape
-from xcoder_train.recipe import load_recipe
+from xcoder_train.model import load_tokenizer, load_training_model
+from xcoder_train.recipe import Recipe, load_recipe
 from xcoder_train.results import stage_folder
-from xcoder_train.tokenizer import train_tokenizer
+from xcoder_train.sft_data import IGNORED, read_tokens
+from xcoder_train.sft_prepare import prepare, starting_point
 
 QUICKSTART = Path("recipes/laptop/quickstart.yaml")
 
@@ -40,7 +43,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rounds", type=int, default=5, help="turns of every SFT set-up (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=16, help="SFT steps of a turn, one of them to warm up")
+    parser.add_argument("--steps", type=int, default=31, help="SFT steps of a turn, one of them to warm up")
     parser.add_argument("--grpo-steps", type=int, default=4)
     parser.add_argument("--sft-steps", type=int, default=400, help="SFT before GRPO (default: %(default)s)")
     parser.add_argument("--part", choices=["sft", "grpo"], help="measure this alone and keep the output's other part")
@@ -65,22 +68,22 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 
 def measure_sft(rounds: int, steps: int) -> dict[str, Any]:
-    """Tokens per second of CPU time of each set-up, and this project's over each, by round."""
-    training = [
-        f"sft.training.max_steps={steps}",
-        "sft.training.save_strategy=no",
-        f"sft.training.logging_steps={steps}",
-    ]
-    recipe = load_recipe(QUICKSTART, [*training, "sft.optimizer.name=adamw", "sft.optimizer.learning_rate_rest=null"])
-    shape = model_shape(recipe.model)
-    assert shape is not None and recipe.sft is not None
-    # Documents of the laptop's own lengths: a third of the row.
-    examples = documents(recipe.sft.micro_batch * steps, recipe.sft.max_length // 2, shape.vocabulary, 0)
-    tokenizer = train_tokenizer(["print(input())"] * 4, 300)
+    """Tokens per second of CPU time of each set-up, and this project's over each by round, on the recipe's own data."""
+    recipe = load_recipe(QUICKSTART, [f"sft.training.max_steps={steps}", f"sft.training.logging_steps={steps}"])
+    settings = recipe.sft
+    assert settings is not None
+    settings = settings.model_copy(update={"training": {**settings.training, "save_strategy": "no"}})
+    recipe = recipe.model_copy(update={"sft": settings})
+    with tempfile.TemporaryDirectory() as folder:
+        start, examples = _prepared(recipe, Path(folder))
+    tokens = sum(len(example["input_ids"]) for example in examples)
+    unsupervised = sum(example["labels"].count(IGNORED) for example in examples)
+    model, tokenizer = start
+    apart = apart_on_one_batch(model, tokenizer, examples, recipe)
     taken: dict[str, list[Trained]] = {setup: [] for setup in SETUPS}
     for _ in range(rounds):
         for setup in SETUPS:
-            taken[setup].append(train(setup, random_model(shape, torch.float32, recipe), tokenizer, examples, recipe))
+            taken[setup].append(train(setup, copy.deepcopy(model), tokenizer, examples, recipe))
     speed = {setup: [run.tokens / run.cpu_seconds for run in runs] for setup, runs in taken.items()}
     ratios = {
         setup: [own / other for own, other in zip(speed["own"], speed[setup], strict=True)]
@@ -88,15 +91,37 @@ def measure_sft(rounds: int, steps: int) -> dict[str, Any]:
         if setup != "own"
     }
     return {
-        "parameters": shape.parameters,
-        "rows_per_step": recipe.sft.micro_batch,
+        "parameters": model.num_parameters(),
+        "rows_per_step": settings.micro_batch,
+        "tokens_per_row": tokens / len(examples),
+        "share_of_prompts": unsupervised / tokens,
+        "steps": steps - 1,
+        "rounds": rounds,
         "tokens_per_cpu_second": {setup: statistics.median(rates) for setup, rates in speed.items()},
         "own_over": {
             setup: {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
             for setup, values in ratios.items()
         },
-        "rounds": rounds,
+        "apart_on_one_batch": apart,
+        "mean_loss": {setup: statistics.median(run.final_loss for run in runs) for setup, runs in taken.items()},
     }
+
+
+def _prepared(recipe: Recipe, folder: Path) -> tuple[tuple[Any, Any], list[dict[str, list[int]]]]:
+    """A small synthesis of the recipe's kind; its first model with the tokenizer, and its rows as token ids."""
+    assert recipe.synth is not None
+    splits = {"solved": {"use": "sft", "tasks": 400, "depth": [1, 2]}}
+    settings = type(recipe.synth).model_validate({**recipe.synth.model_dump(mode="json"), "splits": splits})
+    for stage in ("synth", "sft"):
+        (folder / stage).mkdir()
+    made = StageContext(recipe.name, "synth", "key", folder / "synth", recipe.seed, {})
+    synthesise(settings, recipe.judge, recipe.model.prompt, made)
+    context = StageContext(recipe.name, "sft", "key", folder / "sft", recipe.seed, {"synth": folder / "synth"})
+    prepare(recipe, context, folder / "rows")
+    start = starting_point(recipe, context)
+    examples = [dict(row) for row in read_tokens(folder / "rows")[0]]
+    model = load_training_model(start, recipe.model, lora=False, quantize=None)
+    return (model, load_tokenizer(start, recipe.model)), examples
 
 
 def measure_grpo(steps: int, sft_steps: int) -> dict[str, Any]:

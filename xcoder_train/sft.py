@@ -33,6 +33,7 @@ from xcoder_train.recipe import Recipe, present
 from xcoder_train.run import run_stage
 from xcoder_train.sft_data import TokenStatistics, read_tokens
 from xcoder_train.sft_prepare import await_folder, prepare, starting_point
+from xcoder_train.supervised_tokens import score_supervised_tokens
 from xcoder_train.throughput import Throughput
 from xcoder_train.tracking import MetricsFile, TokenCount, TrainingProgress
 from xcoder_train.trl_arguments import built
@@ -114,6 +115,8 @@ def sft_trainer(
         optimizer_cls_and_kwargs=optimizer_factory(settings.optimizer, settings.training),
         callbacks=[MetricsFile(context.folder / "metrics.jsonl"), TrainingProgress("SFT", "loss")],
     )
+    if config.use_cpu:
+        score_supervised_tokens(model)  # under the adapters, where there are any
     trainer.add_callback(TokenCount(trainer))
     trainer.remove_callback(PrinterCallback)
     return trainer

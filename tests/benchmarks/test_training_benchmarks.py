@@ -14,7 +14,7 @@ def test_sft_on_a_gpu_runs_on_a_cpu_at_tiny_size(tmp_path: Path) -> None:
     small = ["--model", "tiny", "--length", "128", "--micro-batch", "2", "--steps", "3", "--rounds", "1"]
     result = sft.main([*small, "--output", str(tmp_path / "r.json")])
     assert json.loads((tmp_path / "r.json").read_text()) == result
-    assert set(result["setups"]) == {"own", "packed", "plain"} and result["out_of_memory"] == {}
+    assert set(result["setups"]) == {"own", "tuned", "plain"} and result["out_of_memory"] == {}
     for figures in result["setups"].values():
         (run,) = figures["rounds"]
         assert 0 < run["tokens"] <= 2 * 2 * 128  # two counted steps of two rows
@@ -22,6 +22,8 @@ def test_sft_on_a_gpu_runs_on_a_cpu_at_tiny_size(tmp_path: Path) -> None:
         assert run["final_loss"] == pytest.approx(6.87, abs=0.3)  # ln 960: random tokens teach nothing
     rates = {name: figures["tokens_per_second"] for name, figures in result["setups"].items()}
     assert result["own_over"]["plain"] == pytest.approx(rates["own"] / rates["plain"])
+    losses = {name: figures["rounds"][0]["final_loss"] for name, figures in result["setups"].items()}
+    assert losses["own"] == pytest.approx(losses["tuned"], rel=1e-4)  # the same rows in the same order
 
 
 def test_grpo_on_a_gpu_runs_on_a_cpu_at_tiny_size() -> None:
