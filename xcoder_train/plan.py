@@ -11,13 +11,14 @@ from synth.estimate import estimate
 from synth.expected import ExpectedSettings
 from synth.features.stage import needs_model
 from xcoder_train.batching import plan_grpo_batch
-from xcoder_train.config import GrpoSettings, HardwareSettings, LaunchSettings, SftSettings
+from xcoder_train.config import GrpoSettings, HardwareSettings, LaunchSettings, SftDataSettings, SftSettings
+from xcoder_train.core.layout import SynthLayout
 from xcoder_train.disk import CHARACTERS_PER_TOKEN, grpo_disk, sft_disk, synthesis_disk
 from xcoder_train.hours import grpo_hours, sft_hours
 from xcoder_train.launch import has_gpu, launch_settings, shown_command, stage_command
 from xcoder_train.memory import MemoryEstimate, adapter_parameters, estimate_grpo, estimate_sft
 from xcoder_train.model_shape import ModelShape, model_shape
-from xcoder_train.recipe import Recipe, StageName, load_recipe
+from xcoder_train.recipe import Recipe, StageName, load_recipe, present
 from xcoder_train.results import evaluation_targets, is_whole, read_result, stage_folder, stage_key
 from xcoder_train.run import stage_stands
 from xcoder_train.run_folder import RunFolder
@@ -226,20 +227,27 @@ def _rows_per_step(settings: SftSettings) -> int:
 
 
 def _sft_examples(recipe: Recipe) -> tuple[int | None, bool]:
-    """Examples of the SFT dataset: counted once synthesis is whole, else the most that its settings allow."""
+    """Examples of the view that SFT trains on: counted once synthesis is whole, else the most that settings allow.
+
+    Raw candidates are in no table whose rows could be counted without reading their text, so for them it is the most.
+    """
+    view = present(recipe.sft).data
     figures = _synth_figures(recipe)
-    if figures is not None:
+    if figures is not None and view.verified:
         rows = figures.get("dataset_rows", {}).get("sft")
-        return (rows, True) if isinstance(rows, int) else (None, False)
+        if not isinstance(rows, int):
+            return None, False
+        if view == SftDataSettings():
+            return rows, True
+        from xcoder_train.sft_data import count_rows
+
+        return count_rows(SynthLayout(stage_folder(recipe, "synth")), view, recipe.seed), True
     tasks, _ = _problems(recipe, "sft")
-    if tasks is None or recipe.synth is None or recipe.sft is None or recipe.synth.imports:
+    if tasks is None or recipe.synth is None:
         return None, False
-    view = recipe.sft.data
-    per_task = min(
-        recipe.synth.candidates_per_task,
-        recipe.synth.solutions_per_task or recipe.synth.candidates_per_task,
-        view.solutions_per_task or recipe.synth.candidates_per_task,
-    )
+    candidates = recipe.synth.candidates_per_task
+    accepted = recipe.synth.solutions_per_task if view.verified else None
+    per_task = min(candidates, accepted or candidates, view.solutions_per_task or candidates)
     return min(tasks, view.tasks or tasks) * per_task, False
 
 

@@ -95,11 +95,20 @@ def read_pool(layout: SynthLayout, view: SftDataSettings, prompt_style: PromptSt
     Tasks with many accepted solutions are easier, so views that differ in solutions per task compare only within one
     such pool. What counts are the distinct accepted solutions in the dataset, for raw candidates too.
     """
-    rows = read_rows(layout, verified=view.verified, prompt_style=prompt_style)
+    return _with_minimum(read_rows(layout, verified=view.verified, prompt_style=prompt_style), layout, view)
+
+
+def _with_minimum(rows: list[dict[str, Any]], layout: SynthLayout, view: SftDataSettings) -> list[dict[str, Any]]:
     if view.minimum_solutions is None:
         return rows
     accepted = count_accepted(layout)
     return [row for row in rows if accepted[row["problem_id"]] >= view.minimum_solutions]
+
+
+def count_rows(layout: SynthLayout, view: SftDataSettings, seed: int) -> int:
+    """Rows of a view of accepted solutions; reads no text. Raises InputError where it asks for more than there is."""
+    rows = read_table(_sft_table(layout), ["problem_id", "solution_index", "style", "is_golden"]).to_pylist()
+    return len(select_rows(_with_minimum(rows, layout, view), view, seed))
 
 
 def count_pool(layout: SynthLayout, view: SftDataSettings) -> int:

@@ -9,6 +9,7 @@ from trl import SFTTrainer
 
 from xcoder_train.core.files import write_text
 from xcoder_train.core.progress import Progress
+from xcoder_train.wandb_run import repeat_history
 
 
 class MetricsFile(TrainerCallback):
@@ -25,6 +26,8 @@ class MetricsFile(TrainerCallback):
             lines = self.path.read_text().splitlines() if self.path.exists() else []
             kept = [line for line in lines if _step_of(line) <= state.global_step]
             write_text(self.path, "".join(line + "\n" for line in kept))
+            if "wandb" in args.report_to:
+                repeat_history(self.path.parent, [json.loads(line) for line in kept])
 
     def on_log(
         self,

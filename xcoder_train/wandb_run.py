@@ -1,6 +1,7 @@
 """Weights & Biases, when a recipe asks for it: one run per stage, with the recipe and the manifest. Never needed."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ _RECORDS = ("recipe.resolved.json", "manifest.json")
 def start_tracking(settings: TrackingSettings, context: StageContext, config: dict[str, Any]) -> list[str]:
     """Begin (or take up again) the stage's W&B run on the main process; return what `report_to` should name.
 
-    The recipe is its config, and with the manifest an artefact of it.
+    The recipe is its config, and with the manifest an artefact of it. Offline, W&B cannot go on with a file: a start
+    that resumes begins a new one, which `repeat_history` gives the steps before it, in place of the one that stopped.
     """
     if settings.wandb == "disabled":
         return []
@@ -25,12 +27,15 @@ def start_tracking(settings: TrackingSettings, context: StageContext, config: di
         import wandb
 
         run_id = f"{context.run}-{context.name}-{context.key}"
+        offline = settings.wandb == "offline"
+        if offline:
+            _remove_replaced(context.folder, run_id)
         run = wandb.init(
             project=settings.project,
             group=settings.group or context.run,
             name=f"{context.run}/{context.name}",
             id=run_id,
-            resume="allow",
+            resume=None if offline else "allow",  # without a server there is nothing that it could take up
             mode=settings.wandb,
             tags=list(settings.tags),
             config=config,
@@ -42,6 +47,35 @@ def start_tracking(settings: TrackingSettings, context: StageContext, config: di
             records.add_file(str(file))
         run.log_artifact(records)
     return ["wandb"]
+
+
+def repeat_history(folder: Path, lines: list[dict[str, Any]]) -> None:
+    """Log the steps that a resumed training does not make again; does nothing but in the main process and offline.
+
+    With them, one file holds the run from its first step to its last, each once. `lines` are those of `metrics.jsonl`.
+    """
+    import wandb
+    from transformers.integrations import rewrite_logs
+
+    run = wandb.run
+    if run is None or not run.offline or _offline_folders(folder, run.id)[:-1]:
+        return
+    for line in lines:
+        step = line.pop("step")
+        run.log({**rewrite_logs(line), "train/global_step": step})  # as transformers' callback logs them
+
+
+def _remove_replaced(folder: Path, run_id: str) -> None:
+    """Remove the files of earlier starts. One that was sent to a server stays, and with it all that follow it."""
+    earlier = _offline_folders(folder, run_id)
+    if not any(list(place.glob("*.wandb.synced")) for place in earlier):
+        for place in earlier:
+            shutil.rmtree(place)
+
+
+def _offline_folders(folder: Path, run_id: str) -> list[Path]:
+    """What offline starts of this run have left, in their order."""
+    return sorted((folder / "wandb").glob(f"offline-run-*-{run_id}"))
 
 
 def track_results(

@@ -1,23 +1,27 @@
-"""A stage that is stopped goes on to the last bit: over two processes, and through ten kills at random moments."""
+"""A stage that is stopped goes on to the last bit: over two processes, and through ten kills at random instants."""
 
+import importlib
 import json
+import multiprocessing
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import yaml
 
-from tests.xcoder_train.training.two_processes import PROJECT, run_on_two_processes
+from tests.xcoder_train.training.two_processes import run_on_two_processes
 from xcoder_train.core.records import read_table
+from xcoder_train.launch import MODULES
 
 Weights = Callable[[Path], dict[str, torch.Tensor]]
 KILLS = 10
@@ -90,53 +94,82 @@ def test_two_processes_go_on_to_the_last_bit(
     assert again | {"training_seconds": 0} == figures | {"training_seconds": 0}
 
 
-def _start(stage: str, recipe: Path, errors: Path) -> "subprocess.Popen[bytes]":
-    module = "xcoder_train.evaluate" if stage == "evaluation" else f"xcoder_train.{stage}"
+def _work(stage: str, recipe: Path, errors: Path) -> None:
+    """What a process of the stage does; it leads its process group, so that a kill takes its judge along."""
+    os.setsid()
     with errors.open("wb") as file:
-        return subprocess.Popen(
-            [sys.executable, "-m", module, str(recipe)],
-            env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.DEVNULL,
-            stderr=file,
-            start_new_session=True,
-        )
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.exit(importlib.import_module(MODULES[stage]).main([str(recipe)]))
 
 
-def _bytes_written(folder: Path) -> int:
-    """All that a stage has left so far; a file that goes while it is looked at counts for nothing."""
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:
-            continue
-    return total
+class Stage:
+    """Starts a stage again and again as processes of their own, forked from one that has imported what it needs.
 
+    Clocks are the processor time of the stage's first process, so that a busy machine moves no instant.
+    """
 
-def _kill_at_random(stage: str, recipe: Path, chance: random.Random) -> bool:
-    """Start the stage and kill it a while after it went on writing. False where it ended before."""
-    folder, errors = recipe.parent / "runs", recipe.parent / "errors"
-    process = _start(stage, recipe, errors)
-    try:
-        before = _bytes_written(folder)
-        while process.poll() is None and _bytes_written(folder) == before:
-            time.sleep(0.02)
-        until = time.monotonic() + chance.uniform(0, 3)
-        while process.poll() is None and time.monotonic() < until:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload([MODULES[name], "trl", "peft", "accelerate.state"])
+
+    def start(self, recipe: Path) -> Any:
+        """A process that works on the recipe."""
+        process = self.context.Process(target=_work, args=(self.name, recipe, recipe.parent / "errors"))
+        process.start()
+        return process
+
+    def run(self, recipe: Path) -> tuple[float, float]:
+        """To the end. Returns the seconds until its work first showed in its folder, and in all."""
+        process, first, spent = self.start(recipe), 0.0, 0.0
+        while process.is_alive():
+            spent = _processor_seconds(process.pid) or spent
+            first = first or (spent if self._last_work(recipe) else 0.0)
+            time.sleep(0.01)
+        assert process.exitcode == 0, (recipe.parent / "errors").read_text()
+        return first, spent
+
+    def kill(self, recipe: Path, seconds: float, *, at_work: bool) -> bool:
+        """Start it and kill it after so long, at work or since its start. False where it ended before."""
+        before, begun = self._last_work(recipe), None if at_work else 0.0
+        process, spent = self.start(recipe), 0.0
+        while process.is_alive() and (begun is None or spent < begun + seconds):
+            spent = _processor_seconds(process.pid) or spent
+            if begun is None and self._last_work(recipe) != before:
+                begun = spent
             time.sleep(0.005)
-        was_running = process.poll() is None
-    finally:
-        if process.poll() is None:
+        was_running = process.is_alive()
+        if was_running:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert was_running or process.returncode == 0, errors.read_text()
-    return was_running
+        process.join()
+        assert was_running or process.exitcode == 0, (recipe.parent / "errors").read_text()
+        return was_running
+
+    def _last_work(self, recipe: Path) -> int:
+        """When it last wrote down work that is done; 0 where there is none yet."""
+        files = (path.stat() for path in recipe.parent.glob(FIRST_WORK[self.name]))
+        return max((file.st_mtime_ns for file in files if file.st_size), default=0)
+
+
+def _processor_seconds(pid: int) -> float | None:
+    """None for a process that is gone."""
+    with suppress(psutil.NoSuchProcess):
+        times = psutil.Process(pid).cpu_times()
+        return times.user + times.system
+    return None
 
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "sft": {"training": {"max_steps": 150, "save_steps": 2}},
-    "grpo": {"training": {"max_steps": 40, "save_steps": 1}},
+    "sft": {"training": {"max_steps": 96, "save_steps": 2}},
+    "grpo": {"training": {"max_steps": 24, "save_steps": 1}},
 }
+FIRST_WORK = {
+    "sft": "runs/tiny/sft/*/metrics.jsonl",
+    "grpo": "runs/tiny/grpo/*/metrics.jsonl",
+    "evaluation": "runs/tiny/evaluation/**/*.jsonl",
+}
+"""Files in which a stage writes down the work that it has done, once it has got through its start."""
 EVALUATION = {
     "benchmarks": ["heldout"],
     "models": ["sft"],
@@ -163,11 +196,16 @@ def test_ten_kills_at_random_moments_change_nothing(
         values = recipe_values(stage, **RECIPES[stage])
     inputs = {"synth": synthesis, **({} if stage == "sft" else {"sft": by_heart})}
     whole, killed = (_recipe_file(tmp_path / name, values, **inputs) for name in ("whole", "killed"))
-    assert _start(stage, whole, tmp_path / "errors").wait(timeout=280) == 0, (tmp_path / "errors").read_text()
+    started = Stage(stage)
+    first, spent = started.run(whole)
+    assert 0 < first < spent
     chance = random.Random(stage)
-    kills = sum(_kill_at_random(stage, killed, chance) for _ in range(KILLS))
-    assert _start(stage, killed, tmp_path / "errors").wait(timeout=280) == 0, (tmp_path / "errors").read_text()
-    assert kills == KILLS, "the stage ended before ten kills: make it longer"
+    for _ in range(KILLS):
+        # One in five while it starts. At a sixteenth of the work on average, it is not through after ten kills.
+        at_work = chance.random() > 0.2
+        seconds = chance.uniform(0, (spent - first) / 8 if at_work else first)
+        assert started.kill(killed, seconds, at_work=at_work), "it ended before ten kills: make it longer"
+    started.run(killed)
 
     if stage == "evaluation":
         left = [sorted((path / "runs").rglob("*.parquet")) for path in (tmp_path / "whole", tmp_path / "killed")]

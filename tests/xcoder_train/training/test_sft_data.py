@@ -1,5 +1,6 @@
 """Which rows SFT trains on, and what becomes of them as tokens."""
 
+import json
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -14,7 +15,8 @@ from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.problem import Problem, Solution
 from xcoder_train.core.prompt import render_prompt
 from xcoder_train.core.records import read_records
-from xcoder_train.sft_data import IGNORED, corpus, read_rows, read_tokens, select_rows, tokenize
+from xcoder_train.plan import make_plan
+from xcoder_train.sft_data import IGNORED, corpus, read_pool, read_rows, read_tokens, select_rows, tokenize
 from xcoder_train.tokenizer import train_tokenizer
 
 Row = dict[str, Any]
@@ -88,6 +90,43 @@ def test_prompts_are_worded_as_the_model_is_asked_whatever_the_dataset_has(synth
     problems = {problem.problem_id: problem for problem in read_records(layout.problems, Problem)}
     for row in read_rows(layout, verified=verified, prompt_style="livecodebench"):
         assert row["prompt"] == render_prompt(problems[row["problem_id"]], "livecodebench")
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        {},
+        {"tasks": 5},
+        {"tasks": 5, "solutions_per_task": 2},
+        {"minimum_solutions": 4, "solutions_per_task": 1},
+        {"styles": ["codeforces"]},
+    ],
+    ids=str,
+)
+def test_the_plan_counts_the_rows_of_the_view(view: Row, synthesis: Path, tmp_path: Path) -> None:
+    planned = _planned(view, synthesis, tmp_path)
+    settings = SftDataSettings.model_validate(view)
+    trained = select_rows(read_pool(SynthLayout(synthesis), settings, "plain"), settings, 0)
+    assert 0 < planned["examples"] == len(trained) and planned["examples_are"] == "counted"
+    assert planned["steps"] == round(len(trained) * 4 / 2)
+    assert planned["tokens_at_most"] == planned["steps"] * 2 * 512
+
+
+def test_the_plan_refuses_a_view_that_the_run_would_refuse(synthesis: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="asks for 1000 tasks"):
+        _planned({"tasks": 1000}, synthesis, tmp_path)
+
+
+def _planned(view: Row, synthesis: Path, folder: Path) -> Row:
+    values = {
+        "name": "planned",
+        "runs_dir": str(folder),
+        "inputs": {"synth": str(synthesis)},
+        "model": {"init": {"hidden_size": 32, "layers": 2}},
+        "sft": {"batch": 2, "packing": False, "max_length": 512, "data": view, "training": {"num_train_epochs": 4}},
+    }
+    (folder / "recipe.yaml").write_text(json.dumps(values))
+    return make_plan(folder / "recipe.yaml", [])["stages"]["sft"]
 
 
 def test_a_synthesis_without_sft_rows_is_refused(tmp_path: Path) -> None:
