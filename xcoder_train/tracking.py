@@ -26,7 +26,7 @@ class MetricsFile(TrainerCallback):
             lines = self.path.read_text().splitlines() if self.path.exists() else []
             kept = [line for line in lines if _step_of(line) <= state.global_step]
             write_text(self.path, "".join(line + "\n" for line in kept))
-            if "wandb" in args.report_to:
+            if "wandb" in (args.report_to or []):
                 repeat_history(self.path.parent, [json.loads(line) for line in kept])
 
     def on_log(

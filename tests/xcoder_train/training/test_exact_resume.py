@@ -118,6 +118,8 @@ class Stage:
         """A process that works on the recipe."""
         process = self.context.Process(target=_work, args=(self.name, recipe, recipe.parent / "errors"))
         process.start()
+        while process.is_alive() and os.getpgid(process.pid) != process.pid:
+            time.sleep(0.001)  # it cannot be killed with its judge before
         return process
 
     def run(self, recipe: Path) -> tuple[float, float]:
@@ -161,13 +163,13 @@ def _processor_seconds(pid: int) -> float | None:
 
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "sft": {"training": {"max_steps": 96, "save_steps": 2}},
+    "sft": {"training": {"max_steps": 64, "save_steps": 2}},
     "grpo": {"training": {"max_steps": 24, "save_steps": 1}},
 }
 FIRST_WORK = {
     "sft": "runs/tiny/sft/*/metrics.jsonl",
     "grpo": "runs/tiny/grpo/*/metrics.jsonl",
-    "evaluation": "runs/tiny/evaluation/**/*.jsonl",
+    "evaluation": "runs/tiny/evaluation/**/*.journal",
 }
 """Files in which a stage writes down the work that it has done, once it has got through its start."""
 EVALUATION = {
@@ -186,15 +188,15 @@ def test_ten_kills_at_random_moments_change_nothing(
     stage: str,
     tmp_path: Path,
     synthesis: Path,
-    by_heart: Path,
     recipe_values: Callable[..., Any],
     weights: Weights,
+    request: pytest.FixtureRequest,
 ) -> None:
     if stage == "evaluation":
         values: dict[str, Any] = {"name": "tiny", "seed": 5, "evaluation": EVALUATION}
     else:
         values = recipe_values(stage, **RECIPES[stage])
-    inputs = {"synth": synthesis, **({} if stage == "sft" else {"sft": by_heart})}
+    inputs = {"synth": synthesis, **({} if stage == "sft" else {"sft": request.getfixturevalue("by_heart")})}
     whole, killed = (_recipe_file(tmp_path / name, values, **inputs) for name in ("whole", "killed"))
     started = Stage(stage)
     first, spent = started.run(whole)
