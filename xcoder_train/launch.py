@@ -69,9 +69,18 @@ def launcher_command(
     return [*launcher, *config, *several, *processes, *machine, "-m", MODULES[stage], *arguments]
 
 
+def is_sharded(launch: LaunchSettings) -> bool:
+    """True where no process of the stage holds the whole model."""
+    return _kind(launch) in SHARDING
+
+
+def _kind(launch: LaunchSettings) -> str | None:
+    return None if launch.accelerate is None else accelerate_settings(launch.accelerate).get("distributed_type")
+
+
 def _refuse_to_shard(launch: LaunchSettings, stage: StageName) -> None:
     """accelerate shards over devices only: on a CPU it would quietly keep a whole model in every process."""
-    kind = None if launch.accelerate is None else accelerate_settings(launch.accelerate).get("distributed_type")
+    kind = _kind(launch)
     if kind in SHARDING:
         raise EnvironmentLacks(
             f"{stage}.launch.accelerate = {launch.accelerate} shards the model over GPUs ({kind}), and this machine "

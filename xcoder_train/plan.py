@@ -15,7 +15,7 @@ from xcoder_train.config import GrpoSettings, HardwareSettings, LaunchSettings, 
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.disk import CHARACTERS_PER_TOKEN, grpo_disk, sft_disk, synthesis_disk
 from xcoder_train.hours import grpo_hours, sft_hours
-from xcoder_train.launch import has_gpu, launch_settings, shown_command, stage_command
+from xcoder_train.launch import has_gpu, is_sharded, launch_settings, shown_command, stage_command
 from xcoder_train.memory import MemoryEstimate, adapter_parameters, estimate_grpo, estimate_sft
 from xcoder_train.model_shape import ModelShape, model_shape
 from xcoder_train.recipe import Recipe, StageName, load_recipe, present
@@ -86,6 +86,12 @@ def _stage(
         planned["judge"] = _judge_of_rollouts(recipe, recipe.grpo, planned)
     if stage == "evaluation":
         planned |= _evaluation(recipe)
+    section = recipe.sft if stage == "sft" else recipe.grpo if stage == "grpo" else None
+    if section is not None and section.optimizer.name == "muon" and is_sharded(launch):
+        planned["warning"] = (
+            "Muon orthogonalises in bfloat16 (torch.optim.Muon), and over shards its products are summed in another "
+            "order: weights come within about 1e-3 of an unsharded run's, not to float32's rounding"
+        )
     return planned
 
 

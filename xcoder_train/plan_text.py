@@ -30,6 +30,8 @@ def _lines(plan: dict[str, Any]) -> Iterator[str]:
         yield f"{name}  {stage['key']}  {'whole already, kept' if stage['whole'] else 'to do'}"
         if name in describe:
             yield from describe[name](stage)
+        if "warning" in stage:
+            yield from _row("warning", stage["warning"])
         if not stage["whole"]:
             yield from _row("command", stage["command"])
 

@@ -171,6 +171,16 @@ def test_several_machines_are_left_to_the_scheduler(recipe: Path, tmp_path: Path
         stage_command(LaunchSettings(nodes=2, processes=16, accelerate=config), "sft", [], True)
 
 
+def test_muon_over_shards_is_warned_of(recipe: Path) -> None:
+    fsdp2 = Path(__file__).parents[2] / "recipes" / "accelerate" / "fsdp2.yaml"
+    sharded = [f"sft.launch={{accelerate: {fsdp2}, processes: 8}}"]
+    muon = ["sft.optimizer.name=muon", "sft.training.learning_rate=1e-2"]
+    plan = make_plan(recipe, [*muon, *sharded])
+    assert "bfloat16" in plan["stages"]["sft"]["warning"] and "warning" in show_plan(plan)
+    for one in (muon, sharded):
+        assert "warning" not in make_plan(recipe, one)["stages"]["sft"]
+
+
 def test_a_model_is_not_sharded_over_a_cpu(tmp_path: Path) -> None:
     config = tmp_path / "fsdp.yaml"
     config.write_text("distributed_type: FSDP\nnum_processes: 2\n")

@@ -175,7 +175,7 @@ FIRST_WORK = {
 EVALUATION = {
     "benchmarks": ["heldout"],
     "models": ["sft"],
-    "samples": 24,
+    "samples": 16,
     "k": [1, 4],
     "sampling": {"max_new_tokens": 120, "temperature": 1.0},
     "generation": {"batch_size": 2},
