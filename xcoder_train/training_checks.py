@@ -127,6 +127,15 @@ def _sharding(recipe: "Recipe", stage: str, configured: dict[str, Any]) -> Itera
             "grpo.generation",
             "grpo.launch.accelerate",
         )
+    section = recipe.sft if stage == "sft" else recipe.grpo
+    if kind == "DEEPSPEED" and section is not None and section.optimizer.name == "muon":
+        # ZeRO-3 hands the optimiser flat shards, and with offload accelerate puts DeepSpeed's Adam in its place.
+        yield conflict(
+            "muon is for whole matrices, and DeepSpeed steps flat shards of them: use optimizer.name: adamw, or launch "
+            "with recipes/accelerate/fsdp2.yaml",
+            f"{stage}.optimizer.name",
+            f"{stage}.launch.accelerate",
+        )
     if stage == "sft" and kind in SHARDING and recipe.sft is not None and recipe.sft.quantize is not None:
         yield conflict(
             f"4-bit weights are not sharded, and {kind} shards: launch with recipes/accelerate/ddp.yaml, or train "

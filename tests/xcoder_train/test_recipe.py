@@ -248,6 +248,15 @@ def test_a_split_row_or_a_sharded_4_bit_model_is_refused(recipe: Path, tmp_path:
     assert "without context parallelism" in refusal(recipe, [f"grpo.launch.accelerate={config}"])
 
 
+def test_muon_is_refused_where_deepspeed_would_step_flat_shards(recipe: Path, tmp_path: Path) -> None:
+    config = tmp_path / "zero.yaml"
+    config.write_text("distributed_type: DEEPSPEED\nnum_processes: 1\n")
+    muon = [f"sft.launch.accelerate={config}", "sft.optimizer.name=muon", "sft.training.learning_rate=1e-2"]
+    assert "DeepSpeed steps flat shards" in refusal(recipe, muon)
+    config.write_text("distributed_type: FSDP\nnum_processes: 1\n")
+    assert load_recipe(recipe, muon).sft is not None
+
+
 ACCELERATE = sorted((Path(__file__).parents[2] / "recipes" / "accelerate").glob("*.yaml"))
 
 

@@ -62,17 +62,32 @@ def test_two_data_parallel_processes_train_what_one_trains(
     assert _apart(weights(alone), weights(alone.parent / "base")) > 1e-2
 
 
+def test_a_model_sharded_by_zero3_is_saved_whole_and_loads_in_one_process(
+    alone: Path, tmp_path: Path, synthesis: Path, recipe_values: Callable[..., Any], weights: Weights
+) -> None:
+    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: pip install 'xcoder-train[deepspeed]'")
+    recipe = _write(tmp_path / "sharded", synthesis, recipe_values("sft", training=TRAINING))
+    script = str(Path(__file__).with_name("zero_on_cpu.py"))
+    started = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", script)
+    said = _run(*started, str(ACCELERATE / "zero3.yaml"), str(recipe))
+    assert "on 2 process(es)" in said and "sharded on 0" in said and "sharded on 1" in said
+    _is_the_model_of_one_process(_model(tmp_path / "sharded"), alone, weights)
+
+
 def test_a_model_sharded_by_fsdp2_is_saved_whole_and_loads_in_one_process(
     alone: Path, tmp_path: Path, synthesis: Path, recipe_values: Callable[..., Any], weights: Weights
 ) -> None:
-    from transformers import AutoModelForCausalLM
-
     recipe = _write(tmp_path / "sharded", synthesis, recipe_values("sft", training=TRAINING))
     script = str(Path(__file__).with_name("sharded_on_cpu.py"))
     started = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", script)
     said = _run(*started, str(ACCELERATE / "fsdp2.yaml"), str(recipe))
     assert "on 2 process(es)" in said and "sharded on 0" in said and "sharded on 1" in said
-    saved = _model(tmp_path / "sharded")
+    _is_the_model_of_one_process(_model(tmp_path / "sharded"), alone, weights)
+
+
+def _is_the_model_of_one_process(saved: Path, alone: Path, weights: Weights) -> None:
+    from transformers import AutoModelForCausalLM
+
     assert _apart(weights(alone), weights(saved)) < 1e-5
     one, other = (AutoModelForCausalLM.from_pretrained(folder).eval() for folder in (alone, saved))
     assert one.dtype == other.dtype == torch.float32
