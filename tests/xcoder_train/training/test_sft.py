@@ -16,6 +16,7 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.xcoder_train.training.wandb_file import history
 from xcoder_train import model, sft
 from xcoder_train.core.errors import EnvironmentLacks
 from xcoder_train.core.generation.chat import stop_token_ids
@@ -308,6 +309,9 @@ def test_a_killed_stage_goes_on_to_the_same_model_and_the_same_offline_wandb_run
     assert _same(weights(folder / "model"), weights(finished / "model"))
     assert _metrics(folder) == _metrics(finished)
     assert (folder / "wandb_run_id").read_text() == run_id
-    offline = list(folder.glob("wandb/offline-run-*/run-*.wandb"))
-    assert len(offline) == 2  # the files of both starts, for one run
-    assert {path.stem for path in offline} == {f"run-{run_id.strip()}"}
+    (offline,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    assert offline.stem == f"run-{run_id.strip()}"
+    logged = [line for line in history(offline) if "train/loss" in line]
+    assert [line["train/global_step"] for line in logged] == [line["step"] for line in _metrics(folder)]
+    assert [line["train/loss"] for line in logged] == [line["loss"] for line in _metrics(folder)]
+    assert "resume" not in errors.read_text()  # W&B has nothing to complain of

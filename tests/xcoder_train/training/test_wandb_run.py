@@ -1,10 +1,6 @@
 """What a run leaves in Weights & Biases, offline, and that nothing of it is needed."""
 
 import json
-import os
-import signal
-import struct
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from evaluation.results import ModelResult
-from tests.xcoder_train.training.two_processes import PROJECT
+from tests.xcoder_train.training.wandb_file import history
 from xcoder_train.config import TrackingSettings
 from xcoder_train.core.stage import StageContext
 from xcoder_train.wandb_run import repeat_history, start_tracking, track_results
@@ -43,58 +38,6 @@ def test_without_tracking_the_package_is_not_needed(context: StageContext, monke
     assert list(context.folder.iterdir()) == []
 
 
-def _history(file: Path) -> list[dict[str, Any]]:
-    """The logged steps in a `.wandb` file: blocks of 32 KiB with pieces of records, as in LevelDB's log."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    data, place, held, lines = file.read_bytes(), 7, b"", []
-    while place + 7 <= len(data):
-        left = 32768 - place % 32768
-        if left < 7:  # too few bytes for the head of a piece: padding
-            place += left
-            continue
-        size, kind = struct.unpack_from("<HB", data, place + 4)
-        held = data[place + 7 : place + 7 + size] if kind in (1, 2) else held + data[place + 7 : place + 7 + size]
-        place += 7 + size
-        if kind in (1, 4):  # whole, or the last piece
-            record = Record.FromString(held)
-            if record.HasField("history"):
-                items = record.history.item
-                lines.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
-    return lines
-
-
-@pytest.mark.slow
-def test_an_offline_run_that_was_killed_is_one_file_with_every_step_once(
-    tmp_path: Path, synthesis: Path, recipe_values: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    training = {"max_steps": 60, "save_steps": 4}
-    values = recipe_values("sft", training=training, tracking={"wandb": "offline"})
-    recipe = tmp_path / "recipe.yaml"
-    given = {"runs_dir": str(tmp_path / "runs"), "inputs": {"synth": str(synthesis)}}
-    recipe.write_text(yaml.safe_dump({**values, **given}))
-    command = [sys.executable, "-m", "xcoder_train.sft", str(recipe)]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    for steps in (8, 24):  # killed two steps or so after the checkpoint, and once more after going on
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, start_new_session=True)
-        while not list(tmp_path.glob(f"runs/tiny/sft/*/checkpoints/checkpoint-{steps}/trainer_state.json")):
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert "resume" not in done.stderr  # nothing to complain of
-    (stage,) = tmp_path.glob("runs/tiny/sft/*")
-    (file,) = stage.glob("wandb/offline-run-*/run-*.wandb")
-    logged = [line for line in _history(file) if "train/loss" in line]
-    assert [line["train/global_step"] for line in logged] == list(range(1, 61))
-    steps = [line["_step"] for line in logged]
-    assert steps == sorted(set(steps))
-    metrics = [json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines()]
-    assert [line["train/loss"] for line in logged] == [line["loss"] for line in metrics]
-
-
 @pytest.mark.slow
 def test_what_a_server_has_already_is_neither_removed_nor_said_again(
     context: StageContext, monkeypatch: pytest.MonkeyPatch
@@ -107,7 +50,7 @@ def test_what_a_server_has_already_is_neither_removed_nor_said_again(
         wandb.finish()
         wandb.teardown()  # the file is whole once W&B's own process has ended
         (file,) = context.folder.glob("wandb/offline-run-*/run-*.wandb")
-        assert [line["train/loss"] for line in _history(file)] == [2.5]
+        assert [line["train/loss"] for line in history(file)] == [2.5]
         if synced:
             file.with_name(file.name + ".synced").touch()
     time.sleep(1.1)  # the folder's name has the second in it
@@ -116,7 +59,7 @@ def test_what_a_server_has_already_is_neither_removed_nor_said_again(
     wandb.finish()
     wandb.teardown()
     one, other = sorted(context.folder.glob("wandb/offline-run-*/run-*.wandb"))
-    assert one == file and _history(other) == []
+    assert one == file and history(other) == []
 
 
 @pytest.mark.slow
