@@ -35,8 +35,9 @@ STAND_INS = {
 # What an earlier command or a download gives, and no test machine has.
 _LACKING = ("there is no folder runs/", "holds no finished ", "of livecodebench/code_generation_lite")
 
-# The shell's own, and programs that this project neither brings nor needs: there is no parser of theirs to ask.
-_NOT_ASKED = {".", "cd", "echo", "export", "chmod", "bash", "openssl", "curl", "perf", "srun", "vllm"}
+# The shell's own, and programs that this project neither brings nor needs: there is no parser of theirs to ask;
+# wandb's wants its files to be there.
+_NOT_ASKED = {".", "cd", "echo", "export", "chmod", "bash", "openssl", "curl", "perf", "srun", "vllm", "wandb"}
 
 
 class NotAccepted(Exception):

@@ -116,11 +116,19 @@ TREATMENTS = (
         How.READ, r"xcoder trace PROBLEM_ID.*", "PROBLEM_ID is one of a finished run; tests/xcoder_train/test_trace.py"
     ),
     Treatment(How.READ, r"(HF_HOME=\S+ )?hf download .*", "fetches gigabytes from the hub"),
+    Treatment(
+        How.READ, r"wandb sync .*", "needs an account; tests/xcoder_train/training/test_sft.py reads what it would send"
+    ),
     Treatment(How.READ, r"vllm serve .*", "needs a GPU, and vLLM"),
     Treatment(How.READ, r"perf (record|report) .*", "perf is part of no test machine"),
     Treatment(How.READ, r"export PISTON_ENDPOINTS=\S+", "sets a variable for another project's trainer"),
     Treatment(How.READ, r"python -m benchmarks\.gpu\.\w+ .*", "needs a GPU; tests/benchmarks runs it tiny on a CPU"),
     Treatment(How.READ, r"python -m benchmarks\.(judge|livecodebench) .*CHECKOUT.*", "needs LiveCodeBench's code"),
+    Treatment(
+        How.READ,
+        r"python -m benchmarks\.training .*",
+        "a quarter of an hour; tests/benchmarks/test_training_benchmarks.py runs it tiny",
+    ),
     Treatment(
         How.READ,
         r"python -m benchmarks\.quickstart .*",
