@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from reward.config import JudgeSettings
@@ -38,10 +39,7 @@ def test_expected_outputs_are_nowhere_below_the_supervisor() -> None:
 
 
 def descendants(pid: int) -> list[int]:
-    children = [
-        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
-    return children + [below for child in children for below in descendants(child)]
+    return [process.pid for process in psutil.Process(pid).children(recursive=True)]
 
 
 def contains(pid: int, text: bytes) -> bool:

@@ -7,10 +7,10 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from reward.config import JudgeSettings, RewardSettings
@@ -229,5 +229,4 @@ def test_it_is_called_on_the_event_loop_of_another_thread_as_trl_does(judge: Jud
 
 
 def _children(parent: int) -> list[int]:
-    listed = (Path("/proc") / str(parent) / "task").glob("*/children")
-    return [int(child) for file in listed for child in file.read_text().split()]
+    return [process.pid for process in psutil.Process(parent).children()]

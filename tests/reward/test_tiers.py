@@ -1,5 +1,6 @@
 """The tier is chosen by what holds on this machine, stands in every result, and stops what docs/judge.md says."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from reward.config import JudgeSettings
@@ -126,13 +128,20 @@ def deepest_descendant(pid: int) -> int:
     while time.monotonic() < deadline and generations < 3:
         time.sleep(0.05)
         at, generations = pid, 0
-        while children := Path(f"/proc/{at}/task").glob("*/children"):
-            below = [int(child) for file in children for child in file.read_text().split()]
-            zygotes = [child for child in below if b"zygote" in Path(f"/proc/{child}/cmdline").read_bytes()]
-            if not zygotes:
-                break
+        while zygotes := zygotes_below(at):
             at, generations = zygotes[-1], generations + 1
     return at
+
+
+def zygotes_below(pid: int) -> list[int]:
+    """The children of `pid` that are zygotes, templates or tests; one that ends meanwhile is left out."""
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "zygote" in " ".join(child.cmdline()):
+                    found.append(child.pid)
+    return found
 
 
 REFUSED_ON_PURPOSE = """
