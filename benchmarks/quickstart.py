@@ -111,7 +111,8 @@ def to_markdown(table: dict[str, Any]) -> str:
                 gain = shown["rl - sft"][f"pass_at_{k}"]["by_depth"][depth]
                 gained = percent(gain["difference"], gain["ci95"], signed=True)
                 lines.append(f"| {seed} | {depth.removeprefix('depth_')} | {k} | {' | '.join(cells)} | {gained} |")
-    lines += ["", "| seed | " + " | ".join(next(iter(table["seeds"].values()))["seconds"]) + " | total seconds |"]
+    lines += ["", "Wall time of each stage: what else the machine does is in it, so read it as an upper bound.", ""]
+    lines += ["| seed | " + " | ".join(next(iter(table["seeds"].values()))["seconds"]) + " | total seconds |"]
     lines.append("|---|" + "---:|" * (len(next(iter(table["seeds"].values()))["seconds"]) + 1))
     for seed, shown in table["seeds"].items():
         seconds = shown["seconds"].values()
