@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
@@ -28,6 +27,7 @@ from xcoder_train.model_card import CARD, model_card
 from xcoder_train.model_flops import training_flops_per_token
 from xcoder_train.model_shape import shape_at
 from xcoder_train.optimizer import optimizer_factory
+from xcoder_train.processes import join_processes
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
 from xcoder_train.run import run_stage
@@ -45,7 +45,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
     settings = present(recipe.sft)
     started = time.monotonic()
     quiet_libraries()
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = join_processes(settings.training)
 
     prepared = context.folder / "prepared"
     if state.is_main_process and not prepared.exists():
