@@ -24,6 +24,20 @@ _VLLM_OF_SERVER = (
     "vllm_group_port",
 )
 
+# What vLLM's `generation_kwargs` would set past the trainer, which computes log-probabilities by the recipe's own keys.
+_SAMPLING = {
+    "temperature": "`grpo.temperature`",
+    "top_p": "`grpo.top_p`",
+    "top_k": "`grpo.top_k`",
+    "max_tokens": "`grpo.max_completion_length`",
+    "n": "`grpo.rollouts`",
+    "min_p": "`grpo.training.min_p`",
+    "repetition_penalty": "`grpo.training.repetition_penalty`",
+    "logprobs": "the trainer, which corrects by the sampled tokens' log-probabilities",
+    "seed": "the seed of vLLM's process: one for every request would make the rollouts of a group alike",
+}
+_VESPO_CORRECTS_BY = ("token_truncate", "token_mask")
+
 _NOT_OF_OUR_SAMPLER = ("min_p", "generation_kwargs", "cache_implementation", "use_transformers_continuous_batching")
 
 
@@ -66,6 +80,26 @@ def _loss(grpo: GrpoSettings) -> Iterator[Conflict]:
             "grpo.training.loss_type" if "loss_type" in training else "grpo.training.importance_sampling_level",
             "grpo.training.importance_sampling_level",
         )
+    if loss == "cispo" and not (training.get("epsilon_high") or 0) > 1:
+        yield conflict(
+            "cispo cuts the ratio itself off at epsilon_high, and ratios are about 1: set grpo.training.epsilon_high "
+            "above 1, such as 5 (TRL's advice)",
+            "grpo.training.epsilon_high" if "epsilon_high" in training else "grpo.training.loss_type",
+            "grpo.training.loss_type",
+        )
+    corrects_by = training.get("vllm_importance_sampling_mode", _VESPO_CORRECTS_BY[0])
+    if loss == "vespo" and corrects_by not in _VESPO_CORRECTS_BY:
+        yield conflict(
+            f"loss_type vespo needs one of {', '.join(_VESPO_CORRECTS_BY)}",
+            "grpo.training.vllm_importance_sampling_mode",
+            "grpo.training.loss_type",
+        )
+    if grpo.lora is not None and "lm_head" in grpo.lora.targets:
+        yield conflict(
+            "TRL's GRPO reads the output layer's weights past an adapter, which would never be trained: leave lm_head "
+            "out",
+            "grpo.lora.targets",
+        )
 
 
 def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
@@ -80,6 +114,10 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
             "; give it to the server when you start it" if name in _VLLM_OF_COLOCATE and way == "vllm_server" else ""
         )
         yield conflict(f"has no effect with generation: {way}{where}", f"grpo.training.{name}", "grpo.generation")
+    given = training.get("generation_kwargs")
+    for name in given if way != "transformers" and isinstance(given, dict) else ():
+        if name in _SAMPLING:
+            yield conflict(f"`{name}` is decided by {_SAMPLING[name]}", "grpo.training.generation_kwargs")
     over = training.get("vllm_tensor_parallel_size", 1)
     if way == "vllm_colocate" and isinstance(over, int) and over > 0 and grpo.launch.processes % over:
         yield conflict(

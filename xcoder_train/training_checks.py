@@ -127,6 +127,17 @@ def _sharding(recipe: "Recipe", stage: str, configured: dict[str, Any]) -> Itera
             "grpo.generation",
             "grpo.launch.accelerate",
         )
+    measures = (
+        recipe.grpo is not None and recipe.grpo.curriculum is not None and recipe.grpo.curriculum.pass_rates is None
+    )
+    if stage == "grpo" and kind == "FSDP" and measures:
+        # With fsdp_cpu_ram_efficient_loading the others hold no weights until the model is sharded.
+        yield conflict(
+            "pass rates are sampled from a whole model in every process, and FSDP loads it in the first one of a "
+            "machine: measure them without sharding and name the file in curriculum.pass_rates",
+            "grpo.curriculum",
+            "grpo.launch.accelerate",
+        )
     section = recipe.sft if stage == "sft" else recipe.grpo
     if kind == "DEEPSPEED" and section is not None and section.optimizer.name == "muon":
         # ZeRO-3 hands the optimiser flat shards, and with offload accelerate puts DeepSpeed's Adam in its place.

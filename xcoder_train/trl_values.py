@@ -56,6 +56,7 @@ _RANGES: dict[str, _Range] = {
 
 _NO_EVALUATION = "training has no evaluation data; the recipe's `evaluation:` section measures its result. Leave it out"
 _EXACT_RESUME = "an interrupted run could not go on exactly where it was. Leave it out"
+_NO_REFERENCE_KEPT = f"a checkpoint does not hold a reference model that moves, so {_EXACT_RESUME}"
 _NO_UPLOAD = "a run uploads nothing; take the finished model from the stage's folder. Leave it out"
 
 # The only value that each may have, and why.
@@ -66,6 +67,7 @@ _OFF: dict[str, tuple[Any, str]] = {
     "load_best_model_at_end": (False, _NO_EVALUATION),
     "ignore_data_skip": (False, _EXACT_RESUME),
     "save_only_model": (False, _EXACT_RESUME),
+    "sync_ref_model": (False, _NO_REFERENCE_KEPT),
     "push_to_hub": (False, _NO_UPLOAD),
     "log_completions_hub_repo": (None, _NO_UPLOAD),
 }

@@ -1,6 +1,7 @@
 """Whether rollouts by vLLM can work on this machine, told before a model is loaded."""
 
 import importlib.metadata
+import json
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from typing import Any
 
 from packaging.version import Version
 
+from xcoder_train.config import GrpoSettings
 from xcoder_train.core.errors import EnvironmentLacks
 
 LOWEST, HIGHEST = Version("0.22.0"), Version("0.31.0")
@@ -17,15 +19,18 @@ SERVER_SECONDS = 240.0
 """How long a server may take to come up where `training.vllm_server_timeout` says nothing; TRL's own default."""
 
 
-def check_vllm(generation: str, training: Mapping[str, Any], *, has_gpu: bool, model: str) -> None:
+def check_vllm(settings: GrpoSettings, *, has_gpu: bool, model: str) -> None:
     """Raise `EnvironmentLacks` where the package, the GPU or the server for `generation: vllm_…` is missing."""
     check_version(_installed())
-    if generation == "vllm_colocate" and not has_gpu:
+    if not has_gpu:  # a server gets the trained weights from GPU to GPU
         raise EnvironmentLacks(
-            "grpo.generation is vllm_colocate, which needs a GPU, and there is none. Set grpo.generation: transformers"
+            f"grpo.generation is {settings.generation}, which needs a GPU, and there is none. Set grpo.generation: "
+            "transformers"
         )
-    if generation == "vllm_server":
-        wait_for_server(server_url(training), float(training.get("vllm_server_timeout", SERVER_SECONDS)), model)
+    if settings.generation == "vllm_server":
+        url = server_url(settings.training)
+        wait_for_server(url, float(settings.training.get("vllm_server_timeout", SERVER_SECONDS)), model)
+        check_server(url, settings, model)
 
 
 def check_version(installed: str | None) -> None:
@@ -59,10 +64,45 @@ def wait_for_server(url: str, seconds: float, model: str) -> None:
         except (OSError, ValueError) as error:
             if time.monotonic() >= deadline:
                 raise EnvironmentLacks(
-                    f"no vLLM server answered at {url}/health within {seconds:g} seconds ({error}). Start one on GPUs "
-                    f"that the training does not use: CUDA_VISIBLE_DEVICES=0 trl vllm-serve --model {model}"
+                    f"no vLLM server answered at {url}/health within {seconds:g} seconds ({error}). {_start(model)}"
                 ) from error
         time.sleep(min(1.0, seconds))
+
+
+def check_server(url: str, settings: GrpoSettings, model: str) -> None:
+    """Raise `EnvironmentLacks` where the server could not take the policy's weights, or not make its rollouts.
+
+    TRL asks for less of it, and after the model is loaded (`trl.generation.vllm_client.VLLMClient`).
+    """
+    try:
+        with urllib.request.urlopen(f"{url}/server_info?config_format=json", timeout=60) as answer:
+            served = json.load(answer)["vllm_config"]
+            length, kind = served["model_config"]["max_model_len"], served["model_config"]["logprobs_mode"]
+            takes_weights = served["weight_transfer_config"] is not None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EnvironmentLacks(
+            f"the vLLM server at {url} does not say how it is set up ({error!r} at /server_info), so it was started "
+            f"without VLLM_SERVER_DEV_MODE=1 and cannot take weights. {_start(model)}"
+        ) from error
+    needed = settings.max_prompt_length + settings.max_completion_length
+    corrects = settings.training.get("vllm_importance_sampling_correction", True)
+    for holds, lack in (
+        (takes_weights, "was started without --weight-transfer-config, so it cannot take weights"),
+        (length >= needed, f"has a context of {length}; max_prompt_length + max_completion_length are {needed}"),
+        (
+            kind == "processed_logprobs" or not corrects,
+            f"was started with --logprobs-mode {kind}, so the importance correction would be wrong",
+        ),
+    ):
+        if not holds:
+            raise EnvironmentLacks(f"the vLLM server at {url} {lack}. {_start(model)}")
+
+
+def _start(model: str) -> str:
+    return (
+        "Start one on GPUs that the training does not use: CUDA_VISIBLE_DEVICES=0 trl vllm-serve --model "
+        f"{model} --max_model_len TOKENS"
+    )
 
 
 def _installed() -> str | None:

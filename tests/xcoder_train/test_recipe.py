@@ -206,6 +206,25 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
             "vllm_max_model_length (300) is less than max_prompt_length (200) + max_completion_length (200) = 400",
         ),
         (["grpo.training.min_p=0.1"], "has no effect with generation: transformers"),
+        (["grpo.training.loss_type=cispo"], "set grpo.training.epsilon_high above 1"),
+        (["grpo.training={loss_type: cispo, epsilon_high: 0.28}"], "set grpo.training.epsilon_high above 1"),
+        (
+            [
+                "grpo.generation=vllm_colocate",
+                "grpo.training={loss_type: vespo, vllm_importance_sampling_mode: sequence_mask}",
+            ],
+            "loss_type vespo needs one of token_truncate, token_mask",
+        ),
+        (["grpo.lora.targets=[q_proj, lm_head]"], "leave lm_head out"),
+        (["grpo.training={sync_ref_model: true, beta: 0.1}"], "does not hold a reference model that moves"),
+        (
+            ["grpo.generation=vllm_colocate", "grpo.training.generation_kwargs={seed: 1}"],
+            "`seed` is decided by the seed of vLLM's process",
+        ),
+        (
+            ["grpo.generation=vllm_server", "grpo.training.generation_kwargs={temperature: 0.6}"],
+            "`temperature` is decided by `grpo.temperature`",
+        ),
         (
             ["grpo.training.chat_template_kwargs={enable_thinking: false}"],
             "is decided by the tokenizer's chat template",
@@ -235,6 +254,9 @@ def test_rollouts_by_transformers_are_refused_where_the_model_is_sharded(recipe:
     config = tmp_path / "fsdp.yaml"
     config.write_text("distributed_type: FSDP\nnum_processes: 1\n")
     assert "rollouts by transformers would wait" in refusal(recipe, [f"grpo.launch.accelerate={config}"])
+    measured = [f"grpo.launch.accelerate={config}", "grpo.generation=vllm_colocate"]
+    assert load_recipe(recipe, measured).grpo is not None
+    assert "name the file in curriculum.pass_rates" in refusal(recipe, [*measured, "grpo.curriculum={}"])
     config.write_text("distributed_type: MULTI_GPU\nnum_processes: 1\n")
     assert load_recipe(recipe, [f"grpo.launch.accelerate={config}"]).grpo is not None
 

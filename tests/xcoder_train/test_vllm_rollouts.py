@@ -1,21 +1,34 @@
 """What vLLM's rollouts need is asked for before a model is loaded, and told with the way out."""
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import pytest
 
+from xcoder_train.config import GrpoSettings
 from xcoder_train.core.errors import EnvironmentLacks
-from xcoder_train.vllm_rollouts import check_version, check_vllm, server_url, wait_for_server
+from xcoder_train.vllm_rollouts import check_server, check_version, check_vllm, server_url, wait_for_server
+
+SERVED = {
+    "model_config": {"max_model_len": 32768, "logprobs_mode": "processed_logprobs"},
+    "weight_transfer_config": {"backend": "nccl"},
+}
 
 
 class Healthy(BaseHTTPRequestHandler):
-    """Answers as a vLLM server does that is up."""
+    """Answers as a vLLM server does that is up; `served` is what it says of itself, None without development mode."""
+
+    served: dict[str, Any] | None = None
 
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/health" else 404)
+        shown = self.path == "/server_info?config_format=json" and self.served is not None
+        self.send_response(200 if shown or self.path == "/health" else 404)
         self.end_headers()
+        if shown:
+            self.wfile.write(json.dumps({"vllm_config": self.served}).encode())
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""
@@ -47,7 +60,7 @@ def test_a_machine_without_vllm_is_told_before_anything_loads() -> None:
     with pytest.raises(EnvironmentLacks, match=r"pip install 'xcoder-train\[vllm\]'"):
         check_version(None)
     with pytest.raises(EnvironmentLacks):  # for the package here, or for the GPU where it is installed
-        check_vllm("vllm_colocate", {}, has_gpu=False, model="m")
+        check_vllm(GrpoSettings(generation="vllm_colocate"), has_gpu=False, model="m")
 
 
 def test_a_server_that_is_up_is_waited_for_and_one_that_is_not_is_told_how_to_start(server: str) -> None:
@@ -56,6 +69,31 @@ def test_a_server_that_is_up_is_waited_for_and_one_that_is_not_is_told_how_to_st
         wait_for_server("http://127.0.0.1:9", 0, "org/name")
     with pytest.raises(EnvironmentLacks, match="404"):
         wait_for_server(f"{server}/elsewhere", 0, "m")
+
+
+@pytest.mark.parametrize(
+    ("served", "lack"),
+    [
+        (None, "without VLLM_SERVER_DEV_MODE=1"),
+        (SERVED | {"weight_transfer_config": None}, "without --weight-transfer-config"),
+        (
+            SERVED | {"model_config": {**SERVED["model_config"], "max_model_len": 4096}},
+            "has a context of 4096; max_prompt_length . max_completion_length are 32696",
+        ),
+        (
+            SERVED | {"model_config": {**SERVED["model_config"], "logprobs_mode": "raw_logprobs"}},
+            "--logprobs-mode raw_logprobs",
+        ),
+    ],
+)
+def test_a_server_that_could_not_follow_the_policy_is_told_what_it_lacks(
+    served: dict[str, Any] | None, lack: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Healthy, "served", SERVED)
+    check_server(server, GrpoSettings(), "m")
+    monkeypatch.setattr(Healthy, "served", served)
+    with pytest.raises(EnvironmentLacks, match=f"{lack}.* trl vllm-serve --model m"):
+        check_server(server, GrpoSettings(), "m")
 
 
 def test_the_server_is_looked_for_where_trl_looks() -> None:
