@@ -22,7 +22,6 @@ from reward.trl import JudgedReward
 from xcoder_train.alarms import Alarms
 from xcoder_train.batching import plan_grpo_batch
 from xcoder_train.checkpoints import CHECKPOINTS, newest_whole_checkpoint
-from xcoder_train.config import GrpoSettings
 from xcoder_train.core.files import write_text
 from xcoder_train.core.generation.chat import stop_token_ids
 from xcoder_train.core.layout import SynthLayout
@@ -40,6 +39,7 @@ from xcoder_train.grpo_trainer import FrugalGrpoTrainer
 from xcoder_train.model import agree_on_stop_tokens, load_tokenizer, load_training_model, lora_config, save_trained
 from xcoder_train.model_card import CARD, model_card
 from xcoder_train.optimizer import optimizer_factory
+from xcoder_train.processes import join_processes
 from xcoder_train.prompt_order import PromptOrder
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
@@ -56,11 +56,11 @@ def train(recipe: Recipe, context: StageContext) -> None:
     settings = present(recipe.grpo)
     started = time.monotonic()
     quiet_libraries()
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = join_processes(settings.training)
 
     start = context.inputs["sft"] / "model" if "sft" in context.inputs else present(recipe.model.path)
     if settings.generation != "transformers":
-        check_vllm(settings.generation, settings.training, has_gpu=torch.cuda.is_available(), model=str(start))
+        check_vllm(settings, has_gpu=torch.cuda.is_available(), model=str(start))
     tokenizer = load_tokenizer(start, recipe.model)
     layout = SynthLayout(context.inputs["synth"])
     prompts, too_long = load_prompts(layout, tokenizer, settings, recipe.model.prompt)
@@ -79,25 +79,27 @@ def train(recipe: Recipe, context: StageContext) -> None:
             rates = pass_rates(prompts, model, tokenizer, judge, tests, settings, context, state)
             prompts, order = curriculum(prompts, rates, settings.curriculum, context.seed)
             refuse_too_few(prompts, settings, "that the model solves sometimes")
+        stop_tokens = stop_token_ids(tokenizer, model)
         reward = JudgedReward(
             judge,
             tests,
             settings.reward,
-            stop_tokens=stop_token_ids(tokenizer, model),
+            stop_tokens=stop_tokens,
             maximum_excluded_share=settings.maximum_excluded_share,
             seed=context.seed,
         )
         held_out = None
         if settings.evaluation is not None:
-            held_out = held_out_prompts(layout, settings.evaluation, recipe.model.prompt, context.seed)
+            held_out = held_out_prompts(layout, tokenizer, settings, recipe.model.prompt, context.seed)
         rollouts = None
         if settings.generation == "transformers":
             rollouts = rollout_function(sampling_settings(settings), settings.rollout_batch, context.seed)
         alarms = Alarms(settings.alarms, context.folder)
+        held_out_tasks = 0 if held_out is None else len(held_out)
         trainer = FrugalGrpoTrainer(
             model=model,
             reward_funcs=reward,
-            args=grpo_config(recipe, context, state),
+            args=grpo_config(recipe, context, state, stop_tokens, held_out_tasks),
             train_dataset=prompts,
             eval_dataset=held_out,
             processing_class=tokenizer,
@@ -114,7 +116,8 @@ def train(recipe: Recipe, context: StageContext) -> None:
         result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
 
-    rollouts_per_step = settings.prompts_per_step * settings.rollouts
+    # Several updates may learn from the same rollouts.
+    rollouts_per_step = settings.prompts_per_step * settings.rollouts / settings.training.get("num_iterations", 1)
     if state.is_main_process:
         figures = {
             "data": context.inputs["synth"].name,
@@ -122,7 +125,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             "prompts_too_long": too_long,
             "prompts_without_lesson": considered - len(prompts),
             "steps": result.global_step,
-            "rollouts": result.global_step * rollouts_per_step,
+            "rollouts": math.ceil(result.global_step * rollouts_per_step),
             "excluded_rollouts": round(steps_excluded(context.folder / "metrics.jsonl") * rollouts_per_step),
             "alarms": alarms.counts,
             "judge_tier": judge.tier,
@@ -144,7 +147,9 @@ def steps_excluded(metrics: Path) -> float:
     return total
 
 
-def grpo_config(recipe: Recipe, context: StageContext, state: PartialState) -> GRPOConfig:
+def grpo_config(
+    recipe: Recipe, context: StageContext, state: PartialState, stop_tokens: frozenset[int], held_out_tasks: int
+) -> GRPOConfig:
     """TRL's arguments: ours where the recipe's own keys decide, the recipe's `grpo.training` for everything else."""
     settings = present(recipe.grpo)
     on_gpu = torch.cuda.is_available()
@@ -154,7 +159,9 @@ def grpo_config(recipe: Recipe, context: StageContext, state: PartialState) -> G
         "activation_checkpointing": on_gpu,
         "save_total_limit": 2,
         "ddp_find_unused_parameters": False,  # every parameter is used; searching for others costs a pass over them
-        # The authors' scripts: clip-higher, no KL. TRL's own importance correction would drop whole long rollouts.
+        # The authors' scripts: this rate, clip-higher, no KL (TRL's default). TRL's own importance correction would
+        # drop whole long rollouts.
+        "learning_rate": 4e-7,
         "epsilon_high": 0.28,
         "vllm_importance_sampling_mode": "token_truncate",
         "log_completions": True,
@@ -175,23 +182,34 @@ def grpo_config(recipe: Recipe, context: StageContext, state: PartialState) -> G
         "disable_tqdm": True,
     }
     if settings.evaluation is not None:
+        samples = settings.evaluation.samples
         arguments |= {
             "eval_strategy": "steps",
             "eval_steps": settings.evaluation.every_steps,
-            "num_generations_eval": settings.evaluation.samples,
-            "per_device_eval_batch_size": evaluation_batch(settings, state.num_processes),
+            "num_generations_eval": samples,
+            "per_device_eval_batch_size": evaluation_batch(
+                held_out_tasks, samples, state.num_processes, settings.rollout_batch
+            ),
         }
     if settings.generation != "transformers":
         arguments["vllm_mode"] = settings.generation.removeprefix("vllm_")
         arguments.setdefault("vllm_max_model_length", settings.max_prompt_length + settings.max_completion_length)
+        # vLLM knows the stop tokens of the folder that it loads, where a base model's end of turn may be missing.
+        own = settings.training.get("generation_kwargs") or {}
+        stops = sorted(stop_tokens.union(own.get("stop_token_ids", ())))
+        arguments["generation_kwargs"] = {**own, "stop_token_ids": stops}
     return built(GRPOConfig, "grpo", arguments)
 
 
-def evaluation_batch(settings: GrpoSettings, processes: int) -> int:
-    """Completions that a process evaluates at once: near `rollout_batch`, and whole groups over all processes."""
-    samples = present(settings.evaluation).samples
+def evaluation_batch(tasks: int, samples: int, processes: int, at_most: int) -> int:
+    """Completions that a process evaluates at once: whole groups over all processes, and full batches if possible.
+
+    accelerate fills the last batch up with the first tasks, which would then count several times.
+    """
     group = samples // math.gcd(samples, processes)
-    return group * max(1, settings.rollout_batch // group)
+    in_one = math.ceil(tasks * samples / (processes * group)) * group
+    most = min(in_one, max(group, at_most // group * group))
+    return min(range(most, most // 2, -group), key=lambda each: -tasks * samples % (each * processes))
 
 
 def main(arguments: list[str] | None = None) -> int:

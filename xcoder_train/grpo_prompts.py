@@ -1,7 +1,9 @@
 """The prompts of GRPO: which of the synthesis's are trained on, in which order, and which are held out."""
 
 from collections.abc import Mapping
+from itertools import islice
 
+import torch
 from accelerate import PartialState
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -9,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from evaluation.heldout import load_heldout
 from reward.executor import Executor
 from reward.test_table import TestTable
-from xcoder_train.config import CurriculumSettings, GrpoSettings, HeldOutSettings
+from xcoder_train.config import CurriculumSettings, GrpoSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.generation.chat import prompt_token_ids
 from xcoder_train.core.generation.config import SamplingSettings
@@ -20,7 +22,7 @@ from xcoder_train.core.records import read_table
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.core.share import Share
 from xcoder_train.core.stage import StageContext
-from xcoder_train.pass_rates import kept_by, measure_pass_rates, read_given, read_measured
+from xcoder_train.pass_rates import await_measured, kept_by, measure_pass_rates, read_given, read_measured
 from xcoder_train.prompt_order import PromptOrder
 from xcoder_train.recipe import present
 
@@ -67,19 +69,20 @@ def pass_rates(
     if asked.pass_rates is not None:
         return read_given(asked.pass_rates, prompts["problem_id"])
     model.to(state.device)
-    measure_pass_rates(
-        prompts.to_list(),
-        TransformersGenerator(model, tokenizer, settings.rollout_batch),
-        judge,
-        tests,
-        sampling_settings(settings),
-        samples=asked.samples,
-        deadline_seconds=settings.reward.deadline_seconds,
-        seed=context.seed,
-        folder=context.folder,
-        share=Share(state.process_index, state.num_processes),
-    )
-    state.wait_for_everyone()
+    with torch.autocast(state.device.type, torch.bfloat16, enabled=state.device.type == "cuda"):  # as in training
+        measure_pass_rates(
+            prompts.to_list(),
+            TransformersGenerator(model, tokenizer, settings.rollout_batch),
+            judge,
+            tests,
+            sampling_settings(settings),
+            samples=asked.samples,
+            deadline_seconds=settings.reward.deadline_seconds,
+            seed=context.seed,
+            folder=context.folder,
+            share=Share(state.process_index, state.num_processes),
+        )
+    await_measured(context.folder, state.num_processes)
     return read_measured(context.folder, state.num_processes)
 
 
@@ -93,16 +96,21 @@ def curriculum(
     return prompts, PromptOrder(len(kept), seed, own, settings.mixing)
 
 
-def held_out_prompts(layout: SynthLayout, settings: HeldOutSettings, style: PromptStyle, seed: int) -> Dataset:
-    """Columns `prompt` and `problem_id` of tasks kept for evaluation, chosen by the seed."""
+def held_out_prompts(
+    layout: SynthLayout, tokenizer: PreTrainedTokenizerBase, settings: GrpoSettings, style: PromptStyle, seed: int
+) -> Dataset:
+    """Columns `prompt` and `problem_id` of tasks kept for evaluation that fit `max_prompt_length`, chosen by seed."""
     benchmark = load_heldout(layout.folder)
     problems = sorted(benchmark.problems, key=lambda one: derive_seed(seed, "grpo", "held out", one.problem_id))
-    return Dataset.from_list(
-        [
-            {"problem_id": problem.problem_id, "prompt": render_prompt(problem, style)}
-            for problem in problems[: settings.tasks]
-        ]
-    )
+    asked = ({"problem_id": problem.problem_id, "prompt": render_prompt(problem, style)} for problem in problems)
+    short = (row for row in asked if len(prompt_token_ids(tokenizer, row["prompt"])) <= settings.max_prompt_length)
+    rows = list(islice(short, present(settings.evaluation).tasks))
+    if not rows:
+        raise InputError(
+            f"grpo.evaluation: all {len(problems)} held-out prompts have more than grpo.max_prompt_length = "
+            f"{settings.max_prompt_length} tokens"
+        )
+    return Dataset.from_list(rows)
 
 
 def sampling_settings(settings: GrpoSettings) -> SamplingSettings:

@@ -83,6 +83,12 @@ class FrugalGrpoTrainer(GRPOTrainer):
             self._buffered_inputs = split_tensor_dict(by_length(batch), steps)
         return self._buffered_inputs[self._step % steps]
 
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """As TRL; the completions of an evaluation, of which many are decoded at once, are scored a few at a time."""
+        if not self.model.training:
+            kwargs["batch_size"] = self.args.per_device_train_batch_size
+        return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         """The loss of one micro-batch, without the columns that hold only padding."""
         if inputs["advantages"].any() or not self._zero_advantage_is_zero_gradient:

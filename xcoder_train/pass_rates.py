@@ -5,6 +5,7 @@ is killed goes on measuring where it was.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -91,6 +92,13 @@ def measure_pass_rates(
             known = [verdict for verdict in own if verdict is not Verdict.IE]
             store.append(PassRate(name, len(known), known.count(Verdict.AC)))
     store.seal()
+
+
+def await_measured(folder: Path, processes: int) -> None:
+    """Wait for the tables of all processes, whose shares may differ by hours: a barrier of torch would give up."""
+    for index in range(processes):
+        while not pass_rate_table(folder, Share(index, processes)).exists():
+            time.sleep(0.1)
 
 
 def read_measured(folder: Path, processes: int) -> dict[str, float]:

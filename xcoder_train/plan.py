@@ -157,24 +157,26 @@ def _grpo(
     )
     count, is_measured = problems
     epochs, steps = settings.training.get("num_train_epochs", 3), settings.training.get("max_steps", -1)
+    updates = settings.training.get("num_iterations", 1)  # that learn from the same completions
     if steps <= 0:
-        steps = None if count is None else max(1, int(count * epochs / settings.prompts_per_step))
-    completions = settings.prompts_per_step * settings.rollouts
+        steps = None if count is None else max(1, int(count * epochs / settings.prompts_per_step)) * updates
+    per_step = settings.prompts_per_step * settings.rollouts
     longest = settings.max_prompt_length + settings.max_completion_length
-    new_tokens = None if steps is None else steps * completions * settings.max_completion_length
+    completions = None if steps is None else math.ceil(steps / updates) * per_step
+    new_tokens = None if completions is None else completions * settings.max_completion_length
     return {
         "problems": count,
         "problems_are": "counted" if is_measured else "at most",
         "prompts_per_step": settings.prompts_per_step,
         "rollouts": settings.rollouts,
-        "completions_per_step": completions,
+        "completions_per_step": per_step,
         "micro_batch": settings.micro_batch,
         "micro_batches_per_process": batch.accumulation,
         "processes": batch.processes,
         "longest_sequence": longest,
         "context": None if shape is None else shape.context,
         "steps": steps,
-        "completions": None if steps is None else steps * completions,
+        "completions": completions,
         "new_tokens_at_most": new_tokens,
         "hours": None if new_tokens is None else grpo_hours(settings, new_tokens),
         "trained_parameters": _trained(settings, shape),

@@ -88,11 +88,13 @@ def _train(
         "seed": 1,
         "output_dir": str(folder),
     }
+    prompts = Dataset.from_list([{"prompt": [{"role": "user", "content": text}]} for text in PROMPTS])
     trainer = kind(
         model=model,
         reward_funcs=reward,
         args=GRPOConfig(**{**settings, **arguments}),
-        train_dataset=Dataset.from_list([{"prompt": [{"role": "user", "content": text}]} for text in PROMPTS]),
+        train_dataset=prompts,
+        eval_dataset=prompts,
         processing_class=tokenizer,
         rollout_func=_rollouts,
     )
@@ -175,6 +177,25 @@ def test_fewer_tokens_go_through_the_model_than_with_trl(tmp_path: Path) -> None
         return sum(seen)
 
     assert tokens_read(FrugalGrpoTrainer) < 0.6 * tokens_read(StockTrainer)
+
+
+def test_an_evaluation_scores_as_many_at_once_as_training_and_says_what_trl_says(tmp_path: Path) -> None:
+    """It decodes many together; their forward pass for the loss would need the memory of all of them."""
+    together = []
+
+    def evaluated(kind: type[GRPOTrainer]) -> dict[str, float]:
+        trainer = _train(kind, tmp_path / kind.__name__, per_device_eval_batch_size=24)
+        with torch.nn.modules.module.register_module_forward_pre_hook(
+            lambda module, inputs: together.append(len(inputs[0])) if isinstance(module, torch.nn.Embedding) else None
+        ):
+            logged = trainer.evaluate()
+        return {name: value for name, value in logged.items() if not name.endswith(("runtime", "per_second"))}
+
+    stock = evaluated(StockTrainer)
+    assert max(together) == 24
+    together.clear()
+    assert evaluated(FrugalGrpoTrainer) == pytest.approx(stock, abs=1e-6)
+    assert set(together) == {4}
 
 
 def _batch() -> dict[str, Any]:

@@ -17,15 +17,16 @@ from reward.config import JudgeSettings
 from reward.judge import Judge
 from reward.test_table import TestTable
 from xcoder_train import grpo
-from xcoder_train.config import CurriculumSettings
+from xcoder_train.config import CurriculumSettings, GrpoSettings
 from xcoder_train.core.errors import InfrastructureError, InputError
+from xcoder_train.core.generation.chat import prompt_token_ids
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.records import read_table, write_records
 from xcoder_train.core.share import Share
 from xcoder_train.core.stage import StageContext
-from xcoder_train.grpo_prompts import curriculum
+from xcoder_train.grpo_prompts import curriculum, held_out_prompts
 from xcoder_train.pass_rates import PassRate, measure_pass_rates, pass_rate_table, read_given, read_measured
 from xcoder_train.recipe import Recipe
 
@@ -114,6 +115,37 @@ def test_prompts_that_teach_nothing_are_dropped_and_the_rest_ordered(settings: d
     prompts = Dataset.from_list([{"problem_id": name, "prompt": []} for name in rates])
     chosen, order = curriculum(prompts, rates, CurriculumSettings(mixing=0, **settings), seed=0)
     assert [chosen["problem_id"][place] for place in order.of_epoch(0)] == kept
+
+
+@pytest.mark.parametrize(
+    ("tasks", "samples", "processes", "at_most", "each"),
+    [
+        (64, 2, 1, 64, 64),  # two full batches
+        (3, 2, 2, 64, 3),  # not 64, most of which would be the same tasks again
+        (100, 2, 8, 64, 25),
+        (10, 4, 2, 7, 4),  # three batches for each process, of two tasks over both
+        (2, 8, 1, 4, 8),  # a group is never divided between batches
+        (5, 3, 2, 64, 9),  # 15 completions in 18 places: three tasks for each
+    ],
+)
+def test_held_out_tasks_fill_batches_evenly(tasks: int, samples: int, processes: int, at_most: int, each: int) -> None:
+    assert grpo.evaluation_batch(tasks, samples, processes, at_most) == each
+    assert each * processes % samples == 0
+
+
+def test_held_out_prompts_are_no_longer_than_those_of_training(by_heart: Path, synthesis: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(by_heart / "model")
+
+    def chosen(longest: int) -> list[int]:
+        settings = GrpoSettings.model_validate({"evaluation": {"tasks": 9}, "max_prompt_length": longest})
+        rows = held_out_prompts(SynthLayout(synthesis), tokenizer, settings, "plain", 0)
+        return [len(prompt_token_ids(tokenizer, row["prompt"])) for row in rows]
+
+    every = chosen(500)
+    assert min(every) < max(every) and len(every) == 4
+    assert sorted(chosen(max(every) - 1)) == sorted(length for length in every if length < max(every))
+    with pytest.raises(InputError, match="all 4 held-out prompts have more than grpo.max_prompt_length = 2 tokens"):
+        chosen(2)
 
 
 def test_a_stage_meets_prompts_from_easy_to_hard_and_measures_held_out_tasks(

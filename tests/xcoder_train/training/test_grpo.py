@@ -15,6 +15,7 @@ import pyarrow.parquet
 import pytest
 import torch
 import yaml
+from accelerate import PartialState
 from peft import PeftModel
 from transformers import AutoTokenizer
 
@@ -174,6 +175,19 @@ def test_adapters_learn_and_leave_a_merged_model_with_their_logits(
     with torch.no_grad():
         expected = adapted(ids).logits
         assert (evaluated(ids).logits - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_trl_is_told_the_authors_settings_and_vllm_every_stop_token(tmp_path: Path, stage: Stage) -> None:
+    given = {"learning_rate": 1e-5, "generation_kwargs": {"stop_token_ids": [9], "presence_penalty": 0.1}}
+    state = PartialState(cpu=True)
+    recipe, context = stage("grpo", tmp_path, generation="vllm_colocate", training=given)
+    told = grpo.grpo_config(recipe, context, state, frozenset({7, 3}), 0)
+    assert told.generation_kwargs == {"stop_token_ids": [3, 7, 9], "presence_penalty": 0.1}
+    assert (told.vllm_mode, told.vllm_max_model_length, told.learning_rate) == ("colocate", 356, 1e-5)
+    del recipe.grpo.training["learning_rate"]
+    told = grpo.grpo_config(recipe, context, state, frozenset({7, 3}), 0)
+    assert (told.learning_rate, told.epsilon, told.epsilon_high, told.beta) == (4e-7, 0.2, 0.28, 0.0)
+    assert (told.loss_type, told.vllm_importance_sampling_mode) == ("dr_grpo", "token_truncate")
 
 
 def test_lost_rollouts_are_counted_over_all_steps_whether_logged_or_not(tmp_path: Path) -> None:
