@@ -102,8 +102,12 @@ def held_out_prompts(
     """Columns `prompt` and `problem_id` of tasks kept for evaluation that fit `max_prompt_length`, chosen by seed."""
     benchmark = load_heldout(layout.folder)
     problems = sorted(benchmark.problems, key=lambda one: derive_seed(seed, "grpo", "held out", one.problem_id))
-    asked = ({"problem_id": problem.problem_id, "prompt": render_prompt(problem, style)} for problem in problems)
-    short = (row for row in asked if len(prompt_token_ids(tokenizer, row["prompt"])) <= settings.max_prompt_length)
+    asked = ((problem.problem_id, render_prompt(problem, style)) for problem in problems)
+    short = (
+        {"problem_id": name, "prompt": prompt}
+        for name, prompt in asked
+        if len(prompt_token_ids(tokenizer, prompt)) <= settings.max_prompt_length
+    )
     rows = list(islice(short, present(settings.evaluation).tasks))
     if not rows:
         raise InputError(
