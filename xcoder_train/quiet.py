@@ -17,6 +17,13 @@ def quiet_libraries() -> None:
     # TRL calls a model by the name that an argument had before transformers 5.24; the old name works up to 5.40.
     warnings.filterwarnings("ignore", message="`past_key_values` is deprecated", category=FutureWarning)
     # Checkpoints made within a second are put in order by their step, which is what we want.
-    logging.getLogger("transformers.trainer_utils").addFilter(lambda record: "mtime" not in record.getMessage())
+    _silence("transformers.trainer_utils", "mtime")
+    # A rollout that could not be judged: TRL prints all of it, and `judge/excluded` counts it.
+    _silence("trl.trainer.grpo_trainer", "All reward functions returned None")
     # `rollout_func` is marked experimental; the pinned version has it, and tests hold it.
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+
+def _silence(logger: str, words: str) -> None:
+    """Drop a logger's messages that hold these words."""
+    logging.getLogger(logger).addFilter(lambda record: words not in record.getMessage())

@@ -148,6 +148,21 @@ def test_a_machine_on_which_nothing_can_be_judged_stops_training(by_heart: Path,
     assert not (tmp_path / "stage.json").exists()
 
 
+def test_rollouts_that_were_not_judged_are_counted_and_not_printed(
+    by_heart: Path, tmp_path: Path, stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    late = {"kind": "fraction", "deadline_seconds": 1e-6}
+    recipe, context = stage(
+        "grpo", tmp_path, {"sft": by_heart}, reward=late, maximum_excluded_share=1.0, training={"max_steps": 1}
+    )
+    grpo.train(recipe, context)
+    (line,) = _metrics(tmp_path)
+    lost = sum(row["verdict"] == "IE" for row in _rollouts(tmp_path))
+    assert 0 < lost == 8 * line["judge/excluded"]
+    assert json.loads((tmp_path / "stage.json").read_text())["excluded_rollouts"] == lost
+    assert "All reward functions returned None" not in caplog.text
+
+
 def test_fewer_prompts_than_a_step_needs_are_refused(by_heart: Path, tmp_path: Path, stage: Stage) -> None:
     recipe, context = stage("grpo", tmp_path, {"sft": by_heart}, prompts_per_step=50)
     with pytest.raises(InputError, match="prompts_per_step = 50, but there are only"):
