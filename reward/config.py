@@ -52,6 +52,9 @@ class RewardSettings(Settings):
     tests: int | None = Field(default=None, ge=1)
     """Most tests per problem, chosen once per problem from the seed; all when left out."""
 
+    no_code: float = 0.0
+    """Added to the reward of a completion without code that parses; `paper` has its -2 for that already."""
+
     truncated: float = 0.0
     """Added to the reward of a completion that reached its length limit without ending."""
 

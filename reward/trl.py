@@ -147,13 +147,12 @@ def submission_for(name: str, problem_id: str, code: str, tests: TestTable) -> S
 
 def reward_of(judgement: Judgement | None, settings: RewardSettings) -> float | None:
     """The reward before length terms; X-Coder's is equation 6 of arXiv 2601.06953. None: nothing is known."""
-    parsed = judgement is not None and judgement.verdict is not Verdict.CE
-    if judgement is not None and judgement.is_infrastructure_failure:
+    if judgement is None or judgement.verdict is Verdict.CE:
+        return (-2.0 if settings.kind == "paper" else 0.0) + settings.no_code
+    if judgement.is_infrastructure_failure:
         return None
     if settings.kind == "paper":
-        return 5.0 * judgement.passed / judgement.total if judgement is not None and parsed else -2.0
-    if judgement is None or not parsed:
-        return 0.0
+        return 5.0 * judgement.passed / judgement.total
     if settings.kind == "fraction":
         return judgement.passed / judgement.total
     return float(judgement.verdict is Verdict.AC)

@@ -6,7 +6,7 @@ block with activation checkpointing (Korthikanti et al., 2022, section 5), keys 
 generation. Compared with the measured peak of small models by tests/xcoder_train/training/test_memory.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xcoder_train.config import GrpoSettings, LoraSettings, SftSettings
 from xcoder_train.model_shape import ModelShape
@@ -39,10 +39,15 @@ def estimate_sft(shape: ModelShape, settings: SftSettings, *, on_gpu: bool) -> M
 
 
 def estimate_grpo(shape: ModelShape, settings: GrpoSettings, *, on_gpu: bool) -> MemoryEstimate:
-    """Memory of GRPO; vLLM's share of the device (`vllm_gpu_memory_utilization`) is not in it."""
+    """Memory of GRPO; vLLM's share of the device (`vllm_gpu_memory_utilization`) is not in it.
+
+    With a KL term (`training.beta`) a second model stands beside the policy, unless adapters can be switched off.
+    """
     longest = settings.max_prompt_length + settings.max_completion_length
     cached = settings.rollout_batch * longest if settings.generation == "transformers" else 0
-    return _estimate(shape, settings, settings.micro_batch * longest, cached, on_gpu=on_gpu, is_quantized=False)
+    policy = _estimate(shape, settings, settings.micro_batch * longest, cached, on_gpu=on_gpu, is_quantized=False)
+    has_reference = settings.training.get("beta", 0) != 0 and settings.lora is None
+    return replace(policy, weights=2 * policy.weights) if has_reference else policy
 
 
 def adapter_parameters(shape: ModelShape, lora: LoraSettings) -> int:

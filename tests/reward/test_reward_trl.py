@@ -142,6 +142,16 @@ def test_a_truncated_rollout_pays_on_top_of_what_its_program_earns(judge: Judge,
     assert rewards == [1.0, 0.75, -0.25]
 
 
+@pytest.mark.parametrize(("kind", "none"), [("paper", -2.5), ("fraction", -0.5), ("all", -0.5)])
+def test_a_rollout_without_parsable_code_pays_once_whatever_the_kind(
+    kind: str, none: float, judge: Judge, tests: TestTable
+) -> None:
+    rollouts = rollouts_with(judge, tests, kind=kind, no_code=-0.5)
+    asked = [(ROLLOUTS[row][0], ROLLOUTS[row][1]) for row in (0, 4, 5, 6)]  # right, an error, no code, no Python
+    rewards = asyncio.run(rollouts.score(asked))
+    assert rewards == [worth(kind, 4, "AC"), 0.0, none, none]
+
+
 def test_a_batch_without_any_code_is_scored(judge: Judge, tests: TestTable) -> None:
     rewards = asyncio.run(rollouts_with(judge, tests).score([("sum", "nothing"), ("double", "nothing")]))
     assert rewards == [-2.0, -2.0]

@@ -130,6 +130,26 @@ def test_memory_is_that_of_float32_adam_and_falls_with_adapters_and_shards() -> 
     assert rollouts.key_value_cache == (2500 + 30196) * 2 * 28 * 4 * 128 * 2
 
 
+def test_a_kl_term_holds_a_second_model_unless_adapters_can_be_switched_off() -> None:
+    shape = KNOWN["Qwen/Qwen2.5-Coder-7B-Instruct"]
+
+    def weights(beta: float, lora: LoraSettings | None) -> int:
+        return estimate_grpo(shape, GrpoSettings(lora=lora, training={"beta": beta}), on_gpu=True).weights
+
+    assert weights(0.0, None) == 4 * shape.parameters
+    assert weights(0.01, None) == 8 * shape.parameters
+    assert weights(0.01, LoraSettings()) == weights(0.0, LoraSettings())
+
+
+def test_updates_that_share_rollouts_make_no_more_of_them(recipe: Path) -> None:
+    once = make_plan(recipe, [])["stages"]["grpo"]
+    twice = make_plan(recipe, ["grpo.training.num_iterations=2"])["stages"]["grpo"]
+    assert (once["steps"], twice["steps"]) == (10, 20)  # TRL's epoch has each step's rollouts twice
+    assert once["completions"] == twice["completions"] == 10 * 1024
+    stopped = make_plan(recipe, ["grpo.training={num_iterations: 2, max_steps: 5}"])["stages"]["grpo"]
+    assert (stopped["steps"], stopped["completions"]) == (5, 3 * 1024)
+
+
 def test_hours_and_price_follow_from_a_stated_speed_or_share_of_the_peak(recipe: Path) -> None:
     assert make_plan(recipe, [])["stages"]["sft"]["hours"] is None
     stated = make_plan(recipe, ["sft.launch.hardware={tokens_per_second: 5000, price_per_hour: 2.5}"])["stages"]["sft"]

@@ -6,6 +6,7 @@ The rollouts say in their own text what they are worth, so what reaches the loss
 import json
 import re
 import shutil
+import statistics
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,11 @@ def _reward(prompt: str, completion: str) -> float | None:
     return worth(prompt, completion, cut_off)
 
 
-def _check_credit(folder: Path, steps: range) -> None:
-    """Every rollout once; its advantage is its own reward less the mean of its group's known ones."""
+def _check_credit(folder: Path, steps: range, *, scaled: bool = False) -> None:
+    """Every rollout once; its advantage is its own reward less the mean of its group's known ones.
+
+    With `scaled` over their deviation; a group with one known reward has none, and teaches nothing.
+    """
     rows = _rows(folder)
     assert len(rows) == len({row["completion"] for row in rows}) == len(steps) * PROMPTS_PER_STEP * GROUP
     groups = defaultdict(list)
@@ -57,9 +61,10 @@ def _check_credit(folder: Path, steps: range) -> None:
         assert len(group) == GROUP
         rewards = [_reward(row["prompt"], row["completion"]) for row in group]
         known = [reward for reward in rewards if reward is not None]
+        spread = statistics.stdev(known) + 1e-4 if scaled and len(known) > 1 else 1.0
         for row, reward in zip(group, rewards, strict=True):
-            expected = 0.0 if reward is None else reward - sum(known) / len(known)
-            assert row["advantage"] == pytest.approx(expected, abs=1e-5), row
+            expected = 0.0 if reward is None else (reward - sum(known) / len(known)) / spread
+            assert row["advantage"] == pytest.approx(expected, rel=1e-4, abs=1e-5), row
     lost = [row for row in rows if LOST in row["completion"]]
     assert 0 < len(lost) < len(rows) / 2  # the test is about something
     assert len({row["advantage"] for row in rows}) > 5
@@ -81,6 +86,12 @@ def test_each_rollout_keeps_its_own_reward_to_the_loss(loss_type: str, tmp_path:
     train(tmp_path / "run", 1, loss_type=loss_type)
     _check_credit(tmp_path / "run", range(1, STEPS + 1))
     _check_tables(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_rewards_over_their_deviation_leave_out_what_is_lost(tmp_path: Path) -> None:
+    train(tmp_path / "run", 1, loss_type="dapo", scale_rewards="group")
+    _check_credit(tmp_path / "run", range(1, STEPS + 1), scaled=True)
 
 
 def test_a_run_that_goes_on_in_its_second_epoch_is_the_run_that_never_stopped(tmp_path: Path) -> None:

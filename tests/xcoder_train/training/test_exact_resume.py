@@ -81,7 +81,7 @@ def test_two_processes_go_on_to_the_last_bit(
     run_on_two_processes(f"xcoder_train.{stage}", str(recipe))
     folder = _result(tmp_path / "run", stage)
     shutil.copytree(folder, tmp_path / "whole")
-    figures = json.loads((folder / "stage.json").read_text())
+    figures = _timeless(folder / "stage.json")
 
     for left in ("model", "stage.json"):
         (shutil.rmtree if (folder / left).is_dir() else os.remove)(folder / left)
@@ -90,8 +90,13 @@ def test_two_processes_go_on_to_the_last_bit(
     run_on_two_processes(f"xcoder_train.{stage}", str(recipe))
     assert _same(weights(folder / "model"), weights(tmp_path / "whole" / "model"))
     assert _metrics(folder) == _metrics(tmp_path / "whole")
-    again = json.loads((folder / "stage.json").read_text())
-    assert again | {"training_seconds": 0} == figures | {"training_seconds": 0}
+    assert _timeless(folder / "stage.json") == figures
+
+
+def _timeless(result: Path) -> dict[str, Any]:
+    """The figures of a stage that do not depend on how fast the machine was."""
+    figures = json.loads(result.read_text())
+    return {name: value for name, value in figures.items() if not name.endswith(("seconds", "per_second", "mfu"))}
 
 
 def _work(stage: str, recipe: Path, errors: Path) -> None:

@@ -1,6 +1,7 @@
 """The GRPO stage on a tiny model with the real judge: rollouts, rewards, resume, several processes."""
 
 import asyncio
+import inspect
 import json
 import os
 import shutil
@@ -18,14 +19,17 @@ import yaml
 from accelerate import PartialState
 from peft import PeftModel
 from transformers import AutoTokenizer
+from trl import GRPOTrainer
 
 from reward.config import JudgeSettings, RewardSettings
 from reward.judge import Judge
 from reward.test_table import TestTable
 from reward.trl import JudgedReward
+from tests.xcoder_train.test_alarms import SOUND
 from xcoder_train import grpo
 from xcoder_train.core.errors import InfrastructureError, InputError
 from xcoder_train.core.layout import SynthLayout
+from xcoder_train.grpo_trainer import FrugalGrpoTrainer
 from xcoder_train.model import load_model
 
 Stage = Callable[..., tuple[Any, Any]]
@@ -94,6 +98,15 @@ def test_every_logged_reward_is_what_the_judge_says_of_that_rollout(
         assert row["judged"] in (own, own - 1.0)  # 1 less for a rollout that was cut off
     assert {row["verdict"] for row in rollouts} > {"no code"}
     assert len({row["judged"] for row in rollouts}) > 1
+
+
+def test_alarms_look_at_what_a_run_logs(finished: Path) -> None:
+    by_vllm = {name for name in SOUND if name.startswith("sampling/")}
+    for line in _metrics(finished):
+        assert set(SOUND) - by_vllm <= set(line)
+    source = inspect.getsource(GRPOTrainer) + inspect.getsource(FrugalGrpoTrainer)
+    assert len(by_vllm) == 2
+    assert all(f'"{name}"' in source for name in by_vllm)
 
 
 def test_rollouts_of_a_group_differ(finished: Path) -> None:
