@@ -26,7 +26,8 @@ from xcoder_train.core.stage import StageContext
 from xcoder_train.model import lora_config
 from xcoder_train.optimizer import optimizer_factory
 from xcoder_train.recipe import Recipe
-from xcoder_train.sft import sft_config, sft_trainer
+from xcoder_train.sft import sft_trainer
+from xcoder_train.training_arguments import sft_config
 
 # What a recipe sets to be fast, and SFTTrainer does not do by itself.
 _FAST_CHOICES = ("train_sampling_strategy",)

@@ -28,16 +28,27 @@ def synthesis_disk(settings: SynthSettings, estimated: Estimate, tasks: int) -> 
 
 
 def sft_disk(shape: ModelShape | None, settings: SftSettings, examples: int | None, on_gpu: bool) -> dict[str, int]:
-    """Bytes by part: the examples' token ids and labels while they are prepared, checkpoints, and the model."""
+    """Bytes by part: the examples' token ids and labels while they are prepared, checkpoints, and the model.
+
+    Empty where the recipe keeps every checkpoint, which nothing bounds.
+    """
+    if _keeps_every_checkpoint(settings):
+        return {}
     copies = 3 if settings.packing else 2  # as they are read, packed, and saved
     prepared = {} if examples is None else {"token ids": examples * settings.max_length * 2 * _INT32 * copies}
     return prepared | _trained_disk(shape, settings, on_gpu)
 
 
 def grpo_disk(shape: ModelShape | None, settings: GrpoSettings, new_tokens: int | None, on_gpu: bool) -> dict[str, int]:
-    """Bytes by part: the rollouts' text, checkpoints, and the model."""
+    """Bytes by part: the rollouts' text, checkpoints, and the model; empty as in `sft_disk`."""
+    if _keeps_every_checkpoint(settings):
+        return {}
     rollouts = {} if new_tokens is None else {"rollouts": new_tokens * CHARACTERS_PER_TOKEN}
     return rollouts | _trained_disk(shape, settings, on_gpu)
+
+
+def _keeps_every_checkpoint(settings: SftSettings | GrpoSettings) -> bool:
+    return settings.training.get("save_total_limit", 2) is None
 
 
 def _trained_disk(shape: ModelShape | None, settings: SftSettings | GrpoSettings, on_gpu: bool) -> dict[str, int]:

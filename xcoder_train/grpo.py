@@ -9,23 +9,19 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import PartialState
 from transformers import PrinterCallback
-from trl import GRPOConfig
 
 from reward.open_judge import open_judge
 from reward.test_table import TestTable
 from reward.trl import JudgedReward
 from xcoder_train.alarms import Alarms
-from xcoder_train.batching import plan_grpo_batch
 from xcoder_train.checkpoints import CHECKPOINTS, newest_whole_checkpoint
 from xcoder_train.core.files import write_text
 from xcoder_train.core.generation.chat import stop_token_ids
 from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.seeds import derive_seed
 from xcoder_train.core.stage import StageContext
 from xcoder_train.grpo_prompts import (
     curriculum,
@@ -46,9 +42,8 @@ from xcoder_train.recipe import Recipe, present
 from xcoder_train.rollouts import rollout_function
 from xcoder_train.run import run_stage
 from xcoder_train.tracking import MetricsFile, TrainingProgress
-from xcoder_train.trl_arguments import built
+from xcoder_train.training_arguments import grpo_config
 from xcoder_train.vllm_rollouts import check_vllm
-from xcoder_train.wandb_run import start_tracking
 
 
 def train(recipe: Recipe, context: StageContext) -> None:
@@ -99,7 +94,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
         trainer = FrugalGrpoTrainer(
             model=model,
             reward_funcs=reward,
-            args=grpo_config(recipe, context, state, stop_tokens, held_out_tasks),
+            args=grpo_config(recipe, context, state.num_processes, stop_tokens, held_out_tasks),
             train_dataset=prompts,
             eval_dataset=held_out,
             processing_class=tokenizer,
@@ -116,8 +111,8 @@ def train(recipe: Recipe, context: StageContext) -> None:
         result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
 
-    # Several updates may learn from the same rollouts.
-    rollouts_per_step = settings.prompts_per_step * settings.rollouts / settings.training.get("num_iterations", 1)
+    uses = trainer.num_iterations  # steps that each set of rollouts is trained on
+    rollouts_per_set = settings.prompts_per_step * settings.rollouts
     if state.is_main_process:
         figures = {
             "data": context.inputs["synth"].name,
@@ -125,8 +120,8 @@ def train(recipe: Recipe, context: StageContext) -> None:
             "prompts_too_long": too_long,
             "prompts_without_lesson": considered - len(prompts),
             "steps": result.global_step,
-            "rollouts": math.ceil(result.global_step * rollouts_per_step),
-            "excluded_rollouts": round(steps_excluded(context.folder / "metrics.jsonl") * rollouts_per_step),
+            "rollouts": math.ceil(result.global_step / uses) * rollouts_per_set,
+            "excluded_rollouts": round(steps_excluded(context.folder / "metrics.jsonl") / uses * rollouts_per_set),
             "alarms": alarms.counts,
             "judge_tier": judge.tier,
             "training_seconds": round(time.monotonic() - started, 1),
@@ -145,71 +140,6 @@ def steps_excluded(metrics: Path) -> float:
             total += line["judge/excluded"] * (line["step"] - before)
             before = line["step"]
     return total
-
-
-def grpo_config(
-    recipe: Recipe, context: StageContext, state: PartialState, stop_tokens: frozenset[int], held_out_tasks: int
-) -> GRPOConfig:
-    """TRL's arguments: ours where the recipe's own keys decide, the recipe's `grpo.training` for everything else."""
-    settings = present(recipe.grpo)
-    on_gpu = torch.cuda.is_available()
-    batch = plan_grpo_batch(settings.prompts_per_step, settings.rollouts, state.num_processes, settings.micro_batch)
-    arguments: dict[str, Any] = {
-        "bf16": on_gpu,
-        "activation_checkpointing": on_gpu,
-        "save_total_limit": 2,
-        "ddp_find_unused_parameters": False,  # every parameter is used; searching for others costs a pass over them
-        # The authors' scripts: this rate, clip-higher, no KL (TRL's default). TRL's own importance correction would
-        # drop whole long rollouts.
-        "learning_rate": 4e-7,
-        "epsilon_high": 0.28,
-        "vllm_importance_sampling_mode": "token_truncate",
-        "log_completions": True,
-        **settings.training,
-        "num_completions_to_print": 0,
-        "output_dir": str(context.folder / CHECKPOINTS),
-        "seed": derive_seed(context.seed, "grpo", "trainer") % 2**31,
-        "num_generations": settings.rollouts,
-        "max_completion_length": settings.max_completion_length,
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
-        "top_k": settings.top_k,
-        "per_device_train_batch_size": batch.micro_batch,
-        "gradient_accumulation_steps": batch.accumulation,
-        "use_vllm": settings.generation != "transformers",
-        "report_to": start_tracking(recipe.tracking, context, recipe.model_dump(mode="json")),
-        "use_cpu": not on_gpu,
-        "disable_tqdm": True,
-    }
-    if settings.evaluation is not None:
-        samples = settings.evaluation.samples
-        arguments |= {
-            "eval_strategy": "steps",
-            "eval_steps": settings.evaluation.every_steps,
-            "num_generations_eval": samples,
-            "per_device_eval_batch_size": evaluation_batch(
-                held_out_tasks, samples, state.num_processes, settings.rollout_batch
-            ),
-        }
-    if settings.generation != "transformers":
-        arguments["vllm_mode"] = settings.generation.removeprefix("vllm_")
-        arguments.setdefault("vllm_max_model_length", settings.max_prompt_length + settings.max_completion_length)
-        # vLLM knows the stop tokens of the folder that it loads, where a base model's end of turn may be missing.
-        own = settings.training.get("generation_kwargs") or {}
-        stops = sorted(stop_tokens.union(own.get("stop_token_ids", ())))
-        arguments["generation_kwargs"] = {**own, "stop_token_ids": stops}
-    return built(GRPOConfig, "grpo", arguments)
-
-
-def evaluation_batch(tasks: int, samples: int, processes: int, at_most: int) -> int:
-    """Completions that a process evaluates at once: whole groups over all processes, and full batches if possible.
-
-    accelerate fills the last batch up with the first tasks, which would then count several times.
-    """
-    group = samples // math.gcd(samples, processes)
-    in_one = math.ceil(tasks * samples / (processes * group)) * group
-    most = min(in_one, max(group, at_most // group * group))
-    return min(range(most, most // 2, -group), key=lambda each: -tasks * samples % (each * processes))
 
 
 def main(arguments: list[str] | None = None) -> int:

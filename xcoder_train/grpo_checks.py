@@ -52,12 +52,7 @@ def grpo_conflicts(recipe: "Recipe") -> Iterator[Conflict]:
 def _loss(grpo: GrpoSettings) -> Iterator[Conflict]:
     training = grpo.training
     iterations, save_steps = training.get("num_iterations", 1), training.get("save_steps", 500)
-    if (
-        isinstance(iterations, int)
-        and iterations > 1
-        and isinstance(save_steps, int | float)
-        and save_steps % iterations
-    ):
+    if iterations > 1 and save_steps % iterations:
         yield conflict(
             "a checkpoint inside a generation window cannot be resumed exactly: save_steps "
             f"({save_steps}{'' if 'save_steps' in training else ', the default'}) must be divisible by num_iterations "
@@ -119,14 +114,14 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
         if name in _SAMPLING:
             yield conflict(f"`{name}` is decided by {_SAMPLING[name]}", "grpo.training.generation_kwargs")
     over = training.get("vllm_tensor_parallel_size", 1)
-    if way == "vllm_colocate" and isinstance(over, int) and over > 0 and grpo.launch.processes % over:
+    if way == "vllm_colocate" and grpo.launch.processes % over:
         yield conflict(
             f"vllm_tensor_parallel_size ({over}) must divide launch.processes ({grpo.launch.processes})",
             "grpo.training.vllm_tensor_parallel_size",
             "grpo.launch.processes",
         )
     longest, needed = training.get("vllm_max_model_length"), grpo.max_prompt_length + grpo.max_completion_length
-    if way == "vllm_colocate" and isinstance(longest, int) and longest < needed:
+    if way == "vllm_colocate" and longest is not None and longest < needed:
         yield conflict(
             f"vllm_max_model_length ({longest}) is less than max_prompt_length ({grpo.max_prompt_length}) + "
             f"max_completion_length ({grpo.max_completion_length}) = {needed}, so rollouts would be cut short",
@@ -135,7 +130,7 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
             "grpo.max_completion_length",
         )
     patience = training.get("ddp_timeout", 1800)
-    if isinstance(patience, int | float) and 2 * grpo.reward.deadline_seconds > patience:
+    if 2 * grpo.reward.deadline_seconds > patience:
         yield conflict(
             f"deadline_seconds ({grpo.reward.deadline_seconds:g}) must be at most half of training.ddp_timeout "
             f"({patience:g} s), or the processes that wait for one judge are taken for dead",
@@ -145,9 +140,17 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
 
 
 def _prompts(recipe: "Recipe", grpo: GrpoSettings) -> Iterator[Conflict]:
-    splits = () if recipe.synth is None else recipe.synth.splits.values()
-    if grpo.evaluation is not None and recipe.synth is not None and all(split.use != "evaluation" for split in splits):
-        yield conflict("needs a split with `use: evaluation`", "grpo.evaluation", "synth.splits")
+    if recipe.synth is not None:
+        splits = recipe.synth.splits.values()
+        if grpo.evaluation is not None and all(split.use != "evaluation" for split in splits):
+            yield conflict("needs a split with `use: evaluation`", "grpo.evaluation", "synth.splits")
+        tasks = sum(split.tasks for split in splits if split.use == "rl")
+        if 0 < tasks < grpo.prompts_per_step:  # none at all: another conflict, or an import
+            yield conflict(
+                f"a step of {grpo.prompts_per_step} prompts cannot be filled from {tasks} tasks for rl",
+                "grpo.prompts_per_step",
+                "synth.splits",
+            )
     path = None if grpo.curriculum is None else grpo.curriculum.pass_rates
     if path is not None and not path.is_file():
         yield conflict("there is no such file", "grpo.curriculum.pass_rates")

@@ -12,6 +12,7 @@ from synth.expected import ExpectedSettings
 from synth.features.stage import needs_model
 from xcoder_train.batching import plan_grpo_batch
 from xcoder_train.config import GrpoSettings, HardwareSettings, LaunchSettings, SftDataSettings, SftSettings
+from xcoder_train.core.errors import InputError
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.disk import CHARACTERS_PER_TOKEN, grpo_disk, sft_disk, synthesis_disk
 from xcoder_train.hours import grpo_hours, sft_hours
@@ -157,12 +158,17 @@ def _grpo(
     )
     count, is_measured = problems
     epochs, steps = settings.training.get("num_train_epochs", 3), settings.training.get("max_steps", -1)
-    updates = settings.training.get("num_iterations", 1)  # that learn from the same completions
-    if steps <= 0:
-        steps = None if count is None else max(1, int(count * epochs / settings.prompts_per_step)) * updates
+    if count is not None and count < settings.prompts_per_step:
+        raise InputError(
+            f"grpo.prompts_per_step = {settings.prompts_per_step}, but the synthesis has only {count} problems for it. "
+            "Lower it, or synthesise more tasks."
+        )
+    uses = settings.training.get("num_iterations", 1)  # steps that each set of rollouts is trained on
+    if steps <= 0:  # prompts that do not fill a step are left out of an epoch
+        steps = None if count is None else math.ceil(epochs * (count // settings.prompts_per_step * uses))
     per_step = settings.prompts_per_step * settings.rollouts
+    completions = None if steps is None else math.ceil(steps / uses) * per_step
     longest = settings.max_prompt_length + settings.max_completion_length
-    completions = None if steps is None else math.ceil(steps / updates) * per_step
     new_tokens = None if completions is None else completions * settings.max_completion_length
     return {
         "problems": count,
@@ -195,7 +201,7 @@ def _judge_of_rollouts(recipe: Recipe, settings: GrpoSettings, planned: dict[str
     if tests is None or planned["completions"] is None:
         return None
     seconds = (ExpectedSettings() if synth is None else synth.expected).execution_cpu_seconds
-    hours, per_step = planned["hours"], planned["completions_per_step"] * tests * seconds
+    hours, per_step = planned["hours"], planned["completions"] / planned["steps"] * tests * seconds
     step = None if hours is None else hours["wall_hours"] * 3600 / planned["steps"]
     return {
         "tests": tests,

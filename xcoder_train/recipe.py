@@ -101,9 +101,9 @@ def examine_recipe(path: Path, overrides: Sequence[str]) -> tuple[Located, Recip
     flaws: list[Flaw] = []
     root = read_source(path, overrides, flaws)
     mistakes: list[Mistake] = training_mistakes(root)
-    values = root.plain()
-    recipe: Recipe | None = None
     # What is wrong is taken out and the rest validated again, so that conflicts between sound sections show too.
+    values = without(root.plain(), [mistake.path for mistake in mistakes])
+    recipe: Recipe | None = None
     while recipe is None:
         try:
             recipe = _validate(values)

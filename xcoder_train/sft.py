@@ -3,12 +3,10 @@
 Prepare data and model, train, save, describe. What a row is and how it is cut stands in `sft_data.py`.
 """
 
-import math
 import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from datasets import Dataset
@@ -18,7 +16,6 @@ from trl import SFTConfig, SFTTrainer
 from xcoder_train.batching import BatchPlan, plan_sft_batch
 from xcoder_train.checkpoints import CHECKPOINTS, newest_whole_checkpoint
 from xcoder_train.core.files import write_text
-from xcoder_train.core.seeds import derive_seed
 from xcoder_train.core.stage import StageContext
 from xcoder_train.launch import context_parallel_size
 from xcoder_train.memory import adapter_parameters
@@ -36,8 +33,7 @@ from xcoder_train.sft_prepare import await_folder, prepare, starting_point
 from xcoder_train.supervised_tokens import score_supervised_tokens
 from xcoder_train.throughput import Throughput
 from xcoder_train.tracking import MetricsFile, TokenCount, TrainingProgress
-from xcoder_train.trl_arguments import built
-from xcoder_train.wandb_run import start_tracking
+from xcoder_train.training_arguments import sft_config
 
 
 def train(recipe: Recipe, context: StageContext) -> None:
@@ -130,33 +126,6 @@ def flops_per_token(recipe: Recipe, start: Path | str, statistics: TokenStatisti
     lora = present(recipe.sft).lora
     adapters = None if lora is None else adapter_parameters(shape, lora)
     return training_flops_per_token(shape, statistics.mean_attended, adapters)
-
-
-def sft_config(recipe: Recipe, context: StageContext, batch: BatchPlan, tokens_per_example: float) -> SFTConfig:
-    """TRL's arguments: ours where the recipe's own keys decide, the recipe's `sft.training` for everything else."""
-    settings = present(recipe.sft)
-    on_gpu = torch.cuda.is_available()
-    arguments: dict[str, Any] = {
-        "bf16": on_gpu,
-        "activation_checkpointing": on_gpu,
-        "save_total_limit": 2,
-        "ddp_find_unused_parameters": False,  # every parameter is used; searching for others costs a pass over them
-        **settings.training,
-        "output_dir": str(context.folder / CHECKPOINTS),
-        "seed": derive_seed(context.seed, "sft", "trainer") % 2**31,
-        "max_length": settings.max_length,
-        "packing": settings.packing,
-        "pad_to_multiple_of": 2 * context_parallel_size() if context_parallel_size() > 1 else None,
-        "per_device_train_batch_size": batch.micro_batch,
-        "gradient_accumulation_steps": batch.accumulation,
-        "dataset_kwargs": {"skip_prepare_dataset": True},
-        "report_to": start_tracking(recipe.tracking, context, recipe.model_dump(mode="json")),
-        "use_cpu": not on_gpu,
-        "disable_tqdm": True,
-    }
-    if settings.tokens is not None:
-        arguments["max_steps"] = math.ceil(settings.tokens / (batch.examples_per_step * tokens_per_example))
-    return built(SFTConfig, "sft", arguments)
 
 
 def describe(statistics: TokenStatistics, batch: BatchPlan) -> str:

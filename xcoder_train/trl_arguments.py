@@ -6,6 +6,7 @@ installed TRL by `python -m xcoder_train.trl_arguments`, and a test compares the
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -175,6 +176,8 @@ def argument_mistake(trainer: Trainer, name: str, value: Any) -> str | None:
         return f"expected one of {', '.join(argument.choices)}{said}"
     if not _fits(value, argument.types):
         return f"expected {' or '.join(_TYPE_NAMES[kind] for kind in argument.types)}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "expected a finite number"
     return value_mistake(name, value)
 
 

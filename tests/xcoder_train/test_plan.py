@@ -49,6 +49,18 @@ def test_the_arithmetic_of_every_stage(recipe: Path) -> None:
     assert stages["evaluation"]["completions"] == 50 * 4 * 3
 
 
+def test_steps_of_grpo_are_whole_ones_and_a_set_of_rollouts_may_serve_several(recipe: Path) -> None:
+    grpo = make_plan(recipe, ["grpo.prompts_per_step=256"])["stages"]["grpo"]
+    assert grpo["steps"] == 2 * (640 // 256)  # what does not fill a step is left out of an epoch
+    twice = make_plan(recipe, ["grpo.prompts_per_step=256", "grpo.training.num_iterations=2"])["stages"]["grpo"]
+    assert (twice["steps"], twice["completions"]) == (2 * grpo["steps"], grpo["completions"])
+
+
+def test_a_recipe_that_keeps_every_checkpoint_has_no_bound_on_its_disk(recipe: Path) -> None:
+    stages = make_plan(recipe, ["sft.training.save_total_limit=null"])["stages"]
+    assert stages["sft"]["disk"] == {} and stages["grpo"]["disk"]
+
+
 def test_the_plan_fits_80_columns_and_writes_nothing(recipe: Path) -> None:
     plan = make_plan(Path(recipe.name), [])
     lines = show_plan(plan).splitlines()

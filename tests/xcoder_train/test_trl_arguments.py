@@ -60,14 +60,19 @@ def test_a_schedule_is_complete_with_what_it_needs() -> None:
 
 @pytest.mark.parametrize("trainer", ["sft", "grpo"])
 def test_what_a_stage_decides_itself_is_refused_in_a_recipe(trainer: Any) -> None:
-    stage = ast.parse((TABLE.parent / f"{trainer}.py").read_text())
+    functions = {
+        node.name: node
+        for node in ast.parse((TABLE.parent / "training_arguments.py").read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    }
     given = next(
         node
-        for node in ast.walk(stage)
+        for node in ast.walk(functions[f"{trainer}_config"])
         if isinstance(node, ast.Dict) and "settings.training" in map(ast.unparse, node.values)
     )
-    own = given.keys[given.keys.index(None) + 1 :]  # what is laid over `training`
-    names = [key.value for key in own if isinstance(key, ast.Constant)]
+    after = list(map(ast.unparse, given.values)).index("settings.training") + 1  # what is laid over `training`
+    (both,) = (node for node in ast.walk(functions["_decided"]) if isinstance(node, ast.Dict))
+    names = [key.value for key in (*given.keys[after:], *both.keys) if isinstance(key, ast.Constant)]
     assert len(names) > 10
     assert [name for name in names if "is decided by" not in str(argument_mistake(trainer, str(name), None))] == []
 

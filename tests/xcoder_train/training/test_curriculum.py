@@ -29,6 +29,7 @@ from xcoder_train.core.stage import StageContext
 from xcoder_train.grpo_prompts import curriculum, held_out_prompts
 from xcoder_train.pass_rates import PassRate, measure_pass_rates, pass_rate_table, read_given, read_measured
 from xcoder_train.recipe import Recipe
+from xcoder_train.training_arguments import evaluation_batch
 
 SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=60)
 
@@ -129,7 +130,7 @@ def test_prompts_that_teach_nothing_are_dropped_and_the_rest_ordered(settings: d
     ],
 )
 def test_held_out_tasks_fill_batches_evenly(tasks: int, samples: int, processes: int, at_most: int, each: int) -> None:
-    assert grpo.evaluation_batch(tasks, samples, processes, at_most) == each
+    assert evaluation_batch(tasks, samples, processes, at_most) == each
     assert each * processes % samples == 0
 
 

@@ -16,7 +16,6 @@ import pyarrow.parquet
 import pytest
 import torch
 import yaml
-from accelerate import PartialState
 from peft import PeftModel
 from transformers import AutoTokenizer
 from trl import GRPOTrainer
@@ -31,6 +30,7 @@ from xcoder_train.core.errors import InfrastructureError, InputError
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.grpo_trainer import FrugalGrpoTrainer
 from xcoder_train.model import load_model
+from xcoder_train.training_arguments import grpo_config
 
 Stage = Callable[..., tuple[Any, Any]]
 Weights = Callable[[Path], dict[str, torch.Tensor]]
@@ -190,9 +190,10 @@ def test_adapters_learn_and_leave_a_merged_model_with_their_logits(
         tmp_path,
         {"sft": by_heart},
         lora={"rank": 4, "alpha": 8},
-        training={"max_steps": 2, "learning_rate": 1.0},
+        training={"max_steps": 2, "learning_rate": 1.0, "num_iterations": 2},
     )
     grpo.train(recipe, context)
+    assert json.loads((tmp_path / "stage.json").read_text())["rollouts"] == 8  # one set for both steps
     merged, before = weights(tmp_path / "model"), weights(by_heart / "model")
     assert merged.keys() == before.keys()
     assert not _same(merged, before)
@@ -207,13 +208,12 @@ def test_adapters_learn_and_leave_a_merged_model_with_their_logits(
 
 def test_trl_is_told_the_authors_settings_and_vllm_every_stop_token(tmp_path: Path, stage: Stage) -> None:
     given = {"learning_rate": 1e-5, "generation_kwargs": {"stop_token_ids": [9], "presence_penalty": 0.1}}
-    state = PartialState(cpu=True)
     recipe, context = stage("grpo", tmp_path, generation="vllm_colocate", training=given)
-    told = grpo.grpo_config(recipe, context, state, frozenset({7, 3}), 0)
+    told = grpo_config(recipe, context, 1, frozenset({7, 3}), 0)
     assert told.generation_kwargs == {"stop_token_ids": [3, 7, 9], "presence_penalty": 0.1}
     assert (told.vllm_mode, told.vllm_max_model_length, told.learning_rate) == ("colocate", 356, 1e-5)
     del recipe.grpo.training["learning_rate"]
-    told = grpo.grpo_config(recipe, context, state, frozenset({7, 3}), 0)
+    told = grpo_config(recipe, context, 1, frozenset({7, 3}), 0)
     assert (told.learning_rate, told.epsilon, told.epsilon_high, told.beta) == (4e-7, 0.2, 0.28, 0.0)
     assert (told.loss_type, told.vllm_importance_sampling_mode) == ("dr_grpo", "token_truncate")
 
