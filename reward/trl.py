@@ -71,6 +71,7 @@ class JudgedReward:
             truncated = not tokens or tokens[-1] not in self.stop_tokens
             rewards.append(worth + self.settings.truncated if worth is not None and truncated else worth)
         self._log(judgements, rewards, time.monotonic() - started, log_extra, log_metric)
+        log_extra("problem_id", list(problem_id))
         special = list(map(self._is_special_cased, problem_id, programs, judgements))
         log_extra("names_its_tests", special)
         log_metric("hacking/names_its_tests", sum(special) / len(special))

@@ -241,21 +241,18 @@ def _rows_per_step(settings: SftSettings) -> int:
 
 
 def _sft_examples(recipe: Recipe) -> tuple[int | None, bool]:
-    """Examples of the view that SFT trains on: counted once synthesis is whole, else the most that settings allow.
-
-    Raw candidates are in no table whose rows could be counted without reading their text, so for them it is the most.
-    """
+    """Examples of the view that SFT trains on: counted once synthesis is whole, else the most that settings allow."""
     view = present(recipe.sft).data
     figures = _synth_figures(recipe)
-    if figures is not None and view.verified:
+    if figures is not None:
         rows = figures.get("dataset_rows", {}).get("sft")
         if not isinstance(rows, int):
             return None, False
         if view == SftDataSettings():
             return rows, True
-        from xcoder_train.sft_data import count_rows
+        from xcoder_train.sft_data import rows_of_view
 
-        return count_rows(SynthLayout(stage_folder(recipe, "synth")), view, recipe.seed), True
+        return len(rows_of_view(SynthLayout(stage_folder(recipe, "synth")), view, recipe.seed)), True
     tasks, _ = _problems(recipe, "sft")
     if tasks is None or recipe.synth is None:
         return None, False

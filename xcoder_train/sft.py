@@ -69,6 +69,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
     if state.is_main_process:
         figures = {
             "data": context.inputs["synth"].name,
+            "view": {"data": settings.data.model_dump(mode="json"), "seed": context.seed},
             "fingerprint": statistics.fingerprint,
             "examples": statistics.examples,
             "tokens": statistics.tokens,

@@ -105,10 +105,13 @@ def _with_minimum(rows: list[dict[str, Any]], layout: SynthLayout, view: SftData
     return [row for row in rows if accepted[row["problem_id"]] >= view.minimum_solutions]
 
 
-def count_rows(layout: SynthLayout, view: SftDataSettings, seed: int) -> int:
-    """Rows of a view of accepted solutions; reads no text. Raises InputError where it asks for more than there is."""
-    rows = read_table(_sft_table(layout), ["problem_id", "solution_index", "style", "is_golden"]).to_pylist()
-    return len(select_rows(_with_minimum(rows, layout, view), view, seed))
+def rows_of_view(layout: SynthLayout, view: SftDataSettings, seed: int) -> list[dict[str, Any]]:
+    """The rows of a view without their texts. Raises InputError where it asks for more than there is."""
+    if view.verified:
+        rows = read_table(_sft_table(layout), ["problem_id", "solution_index", "style", "is_golden"]).to_pylist()
+    else:
+        rows = _raw_rows(layout)
+    return select_rows(_with_minimum(rows, layout, view), view, seed)
 
 
 def count_pool(layout: SynthLayout, view: SftDataSettings) -> int:
@@ -131,23 +134,31 @@ def read_rows(layout: SynthLayout, *, verified: bool, prompt_style: PromptStyle)
     if verified:
         rows = read_table(_sft_table(layout), _COLUMNS).to_pylist()
     else:
-        styles = {
-            row["problem_id"]: row["style"] for row in read_table(layout.problems, ["problem_id", "style"]).to_pylist()
-        }
-        members = {m.problem_id for m in read_records(layout.memberships, Membership) if m.use == "sft"}
-        rows = [
-            {
-                "problem_id": solution.problem_id,
-                "solution_index": solution.index,
-                "style": styles[solution.problem_id],
-                "is_golden": False,  # raw candidates are taken as they come, not best first
-                "completion": [{"role": "assistant", "content": solution.response}],
-            }
-            for solution in read_records(layout.solutions, Solution)
-            if solution.problem_id in members
-        ]
+        rows = _raw_rows(layout)
+        wanted = {row["problem_id"] for row in rows}
+        solutions = (one for one in read_records(layout.solutions, Solution) if one.problem_id in wanted)
+        for row, solution in zip(rows, solutions, strict=True):
+            row["completion"] = [{"role": "assistant", "content": solution.response}]
     prompts = render_prompts(layout, {row["problem_id"] for row in rows}, prompt_style)
     return [{**row, "prompt": prompts[row["problem_id"]]} for row in rows]
+
+
+def _raw_rows(layout: SynthLayout) -> list[dict[str, Any]]:
+    """Every candidate of the tasks for SFT, in the order of the table, without its text."""
+    styles = dict(zip(*read_table(layout.problems, ["problem_id", "style"]).to_pydict().values(), strict=True))
+    members = {m.problem_id for m in read_records(layout.memberships, Membership) if m.use == "sft"}
+    return [
+        {
+            "problem_id": problem_id,
+            "solution_index": index,
+            "style": styles[problem_id],
+            "is_golden": False,  # raw candidates are taken as they come, not best first
+        }
+        for problem_id, index in zip(
+            *read_table(layout.solutions, ["problem_id", "index"]).to_pydict().values(), strict=True
+        )
+        if problem_id in members
+    ]
 
 
 def _sft_table(layout: SynthLayout) -> Path:

@@ -31,12 +31,6 @@ class RunResults:
         """The run's manifest."""
         return read_json(self.folder / MANIFEST)
 
-    @cached_property
-    def recipe(self) -> dict[str, Any]:
-        """The recipe of the run's last start."""
-        path = self.folder / "recipe.resolved.json"
-        return read_json(path) if path.exists() else {}
-
     def result(self, stage: str) -> Path | None:
         """The folder of a stage's finished result, in this run or in the one that it took the result from."""
         stages = self.manifest.get("stages", {})

@@ -174,7 +174,7 @@ def _sft(told: dict[str, Any] | None) -> Iterator[str]:
         return
     chosen = told["solutions"]
     if chosen is None:
-        which = "not known: the recipe was changed after this result was made"
+        which = f"not known: {told['why']}"
     elif chosen:
         which = f"trained on solutions {', '.join(f'#{index}' for index in chosen)}"
     else:

@@ -23,7 +23,7 @@ def trace(found: Found) -> dict[str, Any]:
         "run": str(run.folder),
         "synthesis": synthesis,
         "sft": trace_sft(found, synth, run.result("sft")) if synth is not None and use == "sft" else None,
-        "grpo": trace_grpo(found, synth, run.result("grpo")) if synth is not None and use == "rl" else None,
+        "grpo": trace_grpo(found, run.result("grpo")) if use == "rl" else None,
         "benchmark": evaluated_problem(found),
         "scores": trace_scores(found),
         "in_report": is_in_report(found),

@@ -1,6 +1,5 @@
 """Where training met a problem: the rows of SFT, and the steps of GRPO with what its rollouts were worth."""
 
-import json
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -8,19 +7,19 @@ from typing import Any
 from xcoder_train.checkpoints import CHECKPOINTS
 from xcoder_train.config import SftDataSettings
 from xcoder_train.core.layout import SynthLayout
-from xcoder_train.sft_data import count_accepted, select_rows
+from xcoder_train.core.stage import RESULT_FILE
+from xcoder_train.sft_data import rows_of_view
 from xcoder_train.trace.find import Found, columns, read_json
-
-_IN_SFT = ("problem_id", "solution_index", "style", "is_golden")
 
 
 def trace_sft(found: Found, synth: Path, folder: Path | None) -> dict[str, Any] | None:
-    """Which of the problem's solutions SFT trained on, and how often; None without a result."""
+    """Which of the problem's solutions SFT trained on, and how often; None without a result.
+
+    `solutions` is None where the result does not tell, and `why` says why not.
+    """
     if folder is None:
         return None
-    figures = read_json(folder / "stage.json")
-    view = SftDataSettings.model_validate((found.run.recipe.get("sft") or {}).get("data") or {})
-    chosen = _chosen(SynthLayout(synth), view, found.run.recipe["seed"])
+    figures = read_json(folder / RESULT_FILE)
     told = {
         "folder": str(folder),
         "key": folder.name,
@@ -28,22 +27,25 @@ def trace_sft(found: Found, synth: Path, folder: Path | None) -> dict[str, Any] 
         "too_long": figures["truncated"],
         "steps": figures["steps"],
         "epochs": figures["steps"] * figures["examples_per_step"] / figures["examples"],
-        "verified": view.verified,
+        "why": None,
     }
-    if len(chosen) != figures["examples"] + figures["truncated"]:
-        # The recipe was changed after this result was made, so it does not say which rows that had.
-        return told | {"solutions": None}
-    return told | {"solutions": [row["solution_index"] for row in chosen if row["problem_id"] == found.problem_id]}
+    if figures["data"] != synth.name:
+        return told | {"solutions": None, "why": f"it was trained on another synthesis, {figures['data']}"}
+    if "view" not in figures:
+        return told | {"solutions": None, "why": "it was made before results kept which rows they had"}
+    view = SftDataSettings.model_validate(figures["view"]["data"])
+    rows = rows_of_view(SynthLayout(synth), view, figures["view"]["seed"])
+    return told | {"solutions": [row["solution_index"] for row in rows if row["problem_id"] == found.problem_id]}
 
 
-def trace_grpo(found: Found, synth: Path, folder: Path | None) -> dict[str, Any] | None:
+def trace_grpo(found: Found, folder: Path | None) -> dict[str, Any] | None:
     """The steps whose stored rollouts answer the problem, with their verdicts; None without a result."""
     if folder is None:
         return None
-    figures = read_json(folder / "stage.json")
+    figures = read_json(folder / RESULT_FILE)
     tables = sorted((folder / CHECKPOINTS / "completions").glob("completions_*.parquet"))
-    prompts = columns(SynthLayout(synth).dataset("rl") / "train.parquet", "problem_id", "prompt")
-    prompt = next((row["prompt"] for row in prompts if row["problem_id"] == found.problem_id), None)
+    stored = [columns(table, "step", "problem_id", "verdict", "judged") for table in tables]
+    stored = [rows for rows in stored if rows and "problem_id" in rows[0]]  # earlier results have no such column
     return {
         "folder": str(folder),
         "key": folder.name,
@@ -51,43 +53,17 @@ def trace_grpo(found: Found, synth: Path, folder: Path | None) -> dict[str, Any]
         "prompts_too_long": figures["prompts_too_long"],
         "prompts_without_lesson": figures["prompts_without_lesson"],
         "steps": figures["steps"],
-        "steps_with_tables": len(tables),
+        "steps_with_tables": len(stored),
         "pass_rate": _pass_rate(found, folder),
-        "met": [] if prompt is None else [step for table in tables for step in _met(table, prompt)],
+        "met": [step for rows in stored for step in _met(rows, found.problem_id)],
     }
 
 
-def _chosen(layout: SynthLayout, view: SftDataSettings, seed: int) -> list[dict[str, Any]]:
-    """The rows of the view, without their texts: `select_rows` reads none of them."""
-    train = layout.dataset("sft") / "train.parquet"
-    if not train.exists():
-        return []
-    rows = columns(train, *_IN_SFT)
-    if not view.verified:
-        styles = {row["problem_id"]: row["style"] for row in columns(layout.problems, "problem_id", "style")}
-        uses = {row["problem_id"]: row["use"] for row in columns(layout.memberships, "problem_id", "use")}
-        rows = [
-            {
-                "problem_id": row["problem_id"],
-                "solution_index": row["index"],
-                "style": styles[row["problem_id"]],
-                "is_golden": False,
-            }
-            for row in columns(layout.solutions, "problem_id", "index")
-            if uses[row["problem_id"]] == "sft"
-        ]
-    if view.minimum_solutions is not None:
-        accepted = count_accepted(layout)
-        rows = [row for row in rows if accepted[row["problem_id"]] >= view.minimum_solutions]
-    return select_rows(rows, view, seed)
-
-
-def _met(table: Path, prompt: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """One entry for each step in a table of completions that rolled the prompt out."""
+def _met(stored: list[dict[str, Any]], problem_id: str | None) -> list[dict[str, Any]]:
+    """One entry for each step of a table of completions that rolled the problem's prompt out."""
     steps: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    wanted = json.dumps(prompt, sort_keys=True)
-    for row in columns(table, "step", "prompt", "verdict", "judged", "tests_passed"):
-        if json.dumps(row["prompt"], sort_keys=True) == wanted:
+    for row in stored:
+        if row["problem_id"] == problem_id:
             steps[row["step"]].append(row)
     told = []
     for step, rows in sorted(steps.items()):

@@ -1,5 +1,6 @@
 """`xcoder trace` over real results of SFT and GRPO: which rows were trained on, and which steps met a prompt."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from xcoder_train.core.files import write_text
+from xcoder_train.core.files import write_json, write_text
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.records import read_records
 from xcoder_train.recipe import Recipe
@@ -56,18 +57,34 @@ def test_the_solutions_that_sft_chose_are_named(run: Path, synthesis: Path, reci
     assert {(name, index) for name, indices in told.items() for index in indices} == chosen
 
 
-def test_a_result_of_other_settings_than_the_recipe_has_now_is_not_guessed_at(
+def test_a_result_is_told_by_its_own_choice_of_rows_whatever_the_recipe_says_by_now(
     run: Path, synthesis: Path, recipe_values: Callable[..., Any], tmp_path: Path
 ) -> None:
-    name = ids(synthesis, "sft")[0]
-    recipe = Recipe.model_validate({**recipe_values("sft", data={"tasks": 1}), "runs_dir": tmp_path})
+    before = {name: trace(find(name, run, []))["sft"]["solutions"] for name in ids(synthesis, "sft")}
+    # As many rows as the result has, and others: a count would not tell them apart.
+    data = {"tasks": 2, "solutions_per_task": 1, "minimum_solutions": 3}
+    recipe = Recipe.model_validate({**recipe_values("sft", data=data, seed=6), "runs_dir": tmp_path})
     RunFolder(recipe).write_recipe(tmp_path / "given.yaml", [])
-    told = trace(find(name, run, []))
-    assert told["sft"]["solutions"] is None
-    assert "not known: the recipe was changed" in " ".join(show_trace(told).split())
+    assert {name: trace(find(name, run, []))["sft"]["solutions"] for name in ids(synthesis, "sft")} == before
 
 
-def test_every_rollout_of_the_stored_steps_is_told_at_its_prompt(
+def test_what_a_result_does_not_tell_is_not_guessed_at(run: Path, synthesis: Path, by_heart: Path) -> None:
+    figures = json.loads((by_heart / "stage.json").read_text())
+    older = run.parent / "older"
+    for part, said in (
+        ({"view": None, "data": synthesis.name}, "it was made before results kept which rows they had"),
+        ({"data": "fedcba987654"}, "it was trained on another synthesis, fedcba987654"),
+    ):
+        write_json(older / "stage.json", {k: v for k, v in {**figures, **part}.items() if v is not None})
+        manifest = json.loads((run / "manifest.json").read_text())
+        manifest["stages"]["sft"]["folder"] = str(older)
+        write_json(run / "manifest.json", manifest)
+        told = trace(find(ids(synthesis, "sft")[0], run, []))
+        assert told["sft"]["solutions"] is None
+        assert f"not known: {said}" in " ".join(show_trace(told).split())
+
+
+def test_every_rollout_of_the_stored_steps_is_told_at_its_problem(
     run: Path, synthesis: Path, finished_grpo: Path
 ) -> None:
     tables = sorted(finished_grpo.glob("checkpoints/completions/*.parquet"))
@@ -87,5 +104,6 @@ def test_every_rollout_of_the_stored_steps_is_told_at_its_prompt(
     for key, rows in expected.items():
         assert told[key]["rollouts"] == len(rows)
         assert told[key]["mean_reward"] == pytest.approx(sum(row["judged"] for row in rows) / len(rows))
+    assert all(row["problem_id"] == prompts[row["prompt"][-1]["content"]] for row in stored)
     (name, step), _ = next(iter(told.items()))
     assert f"step {step}" in show_trace(trace(find(name, run, [])))
