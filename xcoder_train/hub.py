@@ -19,6 +19,11 @@ def push_model(recipe: Recipe, stage: StageName, repository: str, *, public: boo
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+    if not recipe.has(stage):
+        raise InputError(
+            f"the recipe has no `{stage}:` section, so no model of its own to push. What `inputs` names is pushed with "
+            "the recipe that made it, which lies in that run's folder"
+        )
     folder = stage_folder(recipe, stage)
     if not is_whole(recipe, stage):
         raise InputError(f"{folder} holds no finished {stage} to push. Run it first: xcoder {stage} RECIPE")

@@ -34,11 +34,16 @@ def _batches(recipe: "Recipe") -> Iterator[Conflict]:
                 "grpo.rollouts",
                 "grpo.launch.processes",
             )
-    sft = recipe.sft
-    if sft is not None and not sft.packing and sft.batch % (sft.micro_batch * sft.launch.processes):
+
+
+def _sft_batch(sft: SftSettings, rows_split_over: int) -> Iterator[Conflict]:
+    """Without packing, every process that has rows of its own takes equally many."""
+    together = sft.micro_batch * sft.launch.processes // rows_split_over
+    if not sft.packing and sft.batch % together:
+        split = "" if rows_split_over == 1 else f" / {rows_split_over} that share a row"
         yield conflict(
             f"batch ({sft.batch}) must be divisible by micro_batch ({sft.micro_batch}) x launch.processes "
-            f"({sft.launch.processes}) = {sft.micro_batch * sft.launch.processes}",
+            f"({sft.launch.processes}){split} = {together}",
             "sft.batch",
             "sft.micro_batch",
             "sft.launch.processes",
@@ -97,13 +102,20 @@ def _launches(recipe: "Recipe") -> Iterator[Conflict]:
                 f"{stage}.launch.processes",
                 f"{stage}.launch.gpus",
             )
-        if launch.accelerate is None:
-            continue
         try:
-            configured = accelerate_settings(launch.accelerate)
+            configured = {} if launch.accelerate is None else accelerate_settings(launch.accelerate)
         except InputError as error:
             yield conflict(str(error), f"{stage}.launch.accelerate")
             continue
+        split = _rows_split_over(configured)
+        if stage == "sft" and recipe.sft is not None and launch.processes % split == 0:
+            yield from _sft_batch(recipe.sft, split)
+        elif stage == "sft":
+            yield conflict(
+                f"parallelism_config_cp_size there ({split}) must divide launch.processes ({launch.processes})",
+                "sft.launch.accelerate",
+                "sft.launch.processes",
+            )
         yield from _sharding(recipe, stage, configured)
         for theirs, ours in (("num_processes", "processes"), ("num_machines", "nodes")):
             count, here = configured.get(theirs), getattr(launch, ours)
@@ -154,8 +166,7 @@ def _sharding(recipe: "Recipe", stage: str, configured: dict[str, Any]) -> Itera
             "sft.quantize",
             "sft.launch.accelerate",
         )
-    split = configured.get("parallelism_config")
-    rows_are_split = isinstance(split, dict) and split.get("parallelism_config_cp_size", 1) > 1
+    rows_are_split = _rows_split_over(configured) > 1
     if rows_are_split and stage == "grpo":
         yield conflict("TRL's GRPO trains without context parallelism; launch it otherwise", "grpo.launch.accelerate")
     if rows_are_split and stage == "sft" and recipe.sft is not None and recipe.sft.packing:
@@ -164,3 +175,9 @@ def _sharding(recipe: "Recipe", stage: str, configured: dict[str, Any]) -> Itera
             "sft.packing",
             "sft.launch.accelerate",
         )
+
+
+def _rows_split_over(configured: dict[str, Any]) -> int:
+    """Processes that share each row (context parallelism); they count as one where examples are divided."""
+    split = configured.get("parallelism_config")
+    return split.get("parallelism_config_cp_size", 1) if isinstance(split, dict) else 1

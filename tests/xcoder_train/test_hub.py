@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from xcoder_train.config import InputSettings
 from xcoder_train.core.errors import EnvironmentLacks, InputError
 from xcoder_train.hub import push_model
 from xcoder_train.recipe import Recipe
@@ -129,3 +130,12 @@ def test_a_refusal_names_the_token_and_an_unfinished_stage_the_command(hub: Hub,
     (stage_folder(recipe, "sft") / "stage.json").unlink()
     with pytest.raises(InputError, match="xcoder sft RECIPE"):
         push_model(recipe, "sft", "me/model", public=False)
+
+
+def test_a_stage_that_the_recipe_does_not_have_is_named(hub: Hub, recipe: Recipe) -> None:
+    given = stage_folder(recipe, "sft")
+    other = recipe.model_copy(update={"sft": None, "inputs": InputSettings(sft=given)})
+    for stage in ("sft", "grpo"):
+        with pytest.raises(InputError, match=f"the recipe has no `{stage}:` section"):
+            push_model(other, stage, "me/model", public=False)  # type: ignore[arg-type]
+    assert hub.created == {}

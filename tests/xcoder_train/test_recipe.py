@@ -269,11 +269,21 @@ def test_rollouts_by_transformers_are_refused_where_the_model_is_sharded(recipe:
 
 def test_a_split_row_or_a_sharded_4_bit_model_is_refused(recipe: Path, tmp_path: Path) -> None:
     config = tmp_path / "cp.yaml"
-    config.write_text("distributed_type: FSDP\nnum_processes: 1\nparallelism_config: {parallelism_config_cp_size: 4}\n")
-    launch = [f"sft.launch.accelerate={config}"]
+    config.write_text("distributed_type: FSDP\nnum_processes: 4\nparallelism_config: {parallelism_config_cp_size: 4}\n")
+    launch = [f"sft.launch={{accelerate: {config}, processes: 4}}"]
     assert "set sft.packing: false" in refusal(recipe, [*launch, "sft.packing=true"])
     assert "4-bit weights are not sharded" in refusal(recipe, [*launch, "sft.quantize=nf4", "sft.lora.rank=4"])
     assert "without context parallelism" in refusal(recipe, [f"grpo.launch.accelerate={config}"])
+
+
+def test_processes_that_share_a_row_count_as_one_where_the_batch_is_divided(recipe: Path, tmp_path: Path) -> None:
+    config = tmp_path / "cp.yaml"
+    config.write_text("distributed_type: FSDP\nnum_processes: 8\nparallelism_config: {parallelism_config_cp_size: 4}\n")
+    launch = [f"sft.launch={{accelerate: {config}, processes: 8}}", "sft.packing=false"]
+    assert load_recipe(recipe, [*launch, "sft.batch=4"]).sft is not None
+    assert "launch.processes (8) / 4 that share a row = 2" in refusal(recipe, [*launch, "sft.batch=3"])
+    fewer = [f"sft.launch={{accelerate: {config}, processes: 2}}", "sft.packing=false"]
+    assert "parallelism_config_cp_size there (4) must divide launch.processes (2)" in refusal(recipe, fewer)
 
 
 def test_muon_is_refused_where_deepspeed_would_step_flat_shards(recipe: Path, tmp_path: Path) -> None:
