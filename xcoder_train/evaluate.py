@@ -6,7 +6,6 @@ Each model has a result of its own, so that a changed GRPO measures its model al
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,7 +30,7 @@ from xcoder_train.launch import take_own_gpus
 from xcoder_train.model import load_model, load_tokenizer
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
-from xcoder_train.results import EvaluationTarget, evaluation_targets, stage_folder
+from xcoder_train.results import EvaluationTarget, evaluation_targets, training_data
 from xcoder_train.run import run_stage
 from xcoder_train.run_folder import update_summary
 from xcoder_train.wandb_run import track_results
@@ -66,6 +65,7 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
     """Sample, judge and score one model; of several processes, all sample and the first one does the rest."""
     settings = present(recipe.evaluation)
     prompt_style = settings.prompt or recipe.model.prompt
+    data = training_data(recipe, target.label)
     with open_generator(recipe, target) as generator:
         if share.index > 0:
             sample_share(settings, benchmarks, generator, target.folder, recipe.seed, prompt_style, share)
@@ -79,21 +79,11 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
             target.folder,
             recipe.seed,
             prompt_style,
-            {
-                benchmark.name: decontamination_status(_training_data(recipe, target), benchmark)
-                for benchmark in benchmarks
-            },
+            {benchmark.name: decontamination_status(data, benchmark) for benchmark in benchmarks},
             share,
         )
         write_json(target.folder / GENERATION_FILE, describe_generation(settings, generator, result))
     write_json(target.folder / RESULT_FILE, {"stage": "evaluation", "key": target.key, "label": result.label})
-
-
-def _training_data(recipe: Recipe, target: EvaluationTarget) -> Path | None:
-    """The synthesis that the target was trained on, or None for a model from elsewhere."""
-    if target.label == "base" and recipe.model.init is None:
-        return None
-    return stage_folder(recipe, "synth") if recipe.has_result("synth") else None
 
 
 @contextmanager

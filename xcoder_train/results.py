@@ -184,6 +184,18 @@ def evaluation_targets(recipe: Recipe, run_folder: Path) -> list[EvaluationTarge
     return targets
 
 
+def training_data(recipe: Recipe, label: str) -> Path | None:
+    """The synthesis that all training of a measured model was on; None where some of its data came from elsewhere."""
+    if not recipe.has_result("synth") or (label == "base" and recipe.model.init is None):
+        return None
+    folder = stage_folder(recipe, "synth")
+    stages: dict[str, tuple[StageName, ...]] = {"base": (), "sft": ("sft",), "rl": ("sft", "grpo")}
+    trained_on = {
+        read_result(stage_folder(recipe, stage)).get("data") for stage in stages[label] if recipe.has_result(stage)
+    }
+    return folder if trained_on <= {folder.name} else None
+
+
 def _model_to_measure(recipe: Recipe, label: str) -> tuple[Path | str, Any]:
     if label == "sft":
         return stage_folder(recipe, "sft") / "model", stage_key(recipe, "sft")

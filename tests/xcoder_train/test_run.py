@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import fingerprint
+from xcoder_train.core.files import fingerprint, write_json
 from xcoder_train.core.lock import LOCK_FILE
-from xcoder_train.recipe import load_recipe
-from xcoder_train.results import evaluation_targets, stage_key
+from xcoder_train.recipe import Recipe, load_recipe
+from xcoder_train.results import evaluation_targets, stage_key, training_data
 from xcoder_train.run_folder import RunFolder
 
 
@@ -66,6 +66,23 @@ def test_a_result_that_is_used_again_brings_its_own_seconds(terminal: Any) -> No
         folder.keep_stage("sft", key)
         assert json.loads((folder.path / "summary.json").read_text())["seconds"] == {"sft": seconds}
     assert [entry["key"] for entry in folder.manifest()["earlier"]] == ["first"]
+
+
+def test_a_model_that_was_trained_on_other_data_too_is_not_said_to_be_trained_on_this_synthesis(tmp_path: Path) -> None:
+    for stage, figures in (("synth", {}), ("sft", {"data": "elsewhere"}), ("grpo", {"data": "this"})):
+        write_json(tmp_path / stage / "this" / "stage.json", {"stage": stage, "key": stage, **figures})
+    recipe = Recipe.model_validate(
+        {
+            "name": "measured",
+            "model": {"path": "owner/name"},
+            "inputs": {stage: tmp_path / stage / "this" for stage in ("synth", "sft", "grpo")},
+            "evaluation": {},
+        }
+    )
+    assert [training_data(recipe, label) for label in ("base", "sft", "rl")] == [None, None, None]
+    write_json(tmp_path / "sft" / "this" / "stage.json", {"stage": "sft", "key": "sft", "data": "this"})
+    synthesis = tmp_path / "synth" / "this"
+    assert [training_data(recipe, label) for label in ("base", "sft", "rl")] == [None, synthesis, synthesis]
 
 
 def test_settings_that_shape_no_result_redo_nothing(finished: Path, terminal: Any) -> None:
