@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from transformers import PrinterCallback
 
 from reward.open_judge import open_judge
