@@ -26,7 +26,8 @@ LONGEST_FORM = 100
 is longer than that is padding, and is not parsed."""
 MAX_DEPTH = 200
 """Nesting at which a JSON value stops being an answer; deeper values match nothing."""
-BRACKETS_OUTSIDE_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+# A text that is never closed goes to the end: were it not taken, each quote in it would be tried as another beginning.
+BRACKETS_OUTSIDE_TEXT = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|([\[{])|([\]}])', re.DOTALL)
 
 
 def outputs_match(actual: str, expected: str) -> bool:

@@ -9,7 +9,8 @@ import re
 import warnings
 
 PYTHON_TAGS = {"", "python", "python3", "py", "py3", "pypy", "pypy3"}
-OPENING = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\s`{]*)[^`]*$")
+# Nothing is given back (`+`): a line of tildes that ends with a backtick would be divided in every possible way.
+OPENING = re.compile(r"^([ \t]*+)(`{3,}+|~{3,}+)[ \t]*+([^\s`{]*+)[^`]*+$")
 
 
 def extract_code(completion: str) -> str | None:

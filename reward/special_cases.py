@@ -29,7 +29,14 @@ def _literals(code: str) -> set[str]:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set()
-    return {str(node.value).strip() for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    return {_spelled(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+
+
+def _spelled(value: object) -> str:
+    try:
+        return str(value).strip()
+    except ValueError:  # a hexadecimal number of more digits than Python writes
+        return ""
 
 
 def _is_literal(text: str, literals: set[str]) -> bool:

@@ -38,7 +38,7 @@ def read_answer(text: str) -> Any:
             return read_yaml(block, "line").plain()
         except InputError as error:
             raise AnswerError(f"the last fenced block cannot be read: {error}") from error
-    raise AnswerError(f"the last fenced block is tagged `{tag}`; expected ```json")
+    raise AnswerError(f"the last fenced block is tagged `{tag[:_SHOWN_CHARACTERS]}`; expected ```json")
 
 
 def read_json_strictly(text: str) -> Any:

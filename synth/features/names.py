@@ -77,7 +77,8 @@ _PLURALS = {
 _SPACING = re.compile(r"[\s\-_‐-―]+")
 _POSSESSIVE = re.compile(r"['’]s\b|(?<=s)['’](?=\s|$)")
 _FORMULA = re.compile(r"o\((?:[^()]|\([^()]*\))*\)")
-_PUNCTUATION = re.compile(r"[\"'`’.,;:?]+(?=\s|$)|(?<!\S)[\"'`’]+")
+# A run counts from its first mark alone, so that a long one is not tried from every mark of it.
+_PUNCTUATION = re.compile(r"(?<![\"'`’.,;:?])[\"'`’.,;:?]+(?=\s|$)|(?<!\S)[\"'`’]+")
 
 
 @lru_cache(maxsize=1 << 18)

@@ -135,8 +135,8 @@ def read_signature(starter: str) -> tuple[str, tuple[str, ...]]:
         raise AnswerError("the starter code must end with the colon of the signature, without a body")
     try:
         tree = ast.parse(starter + " pass")
-    except (SyntaxError, ValueError) as error:
-        raise AnswerError(f"the starter code does not parse: {error}") from error
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise AnswerError(f"the starter code does not parse: {str(error) or 'it is nested too deeply'}") from error
     match tree.body:
         case [ast.ClassDef(name="Solution", body=[ast.FunctionDef() as method])]:
             pass

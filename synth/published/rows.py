@@ -16,7 +16,8 @@ from typing import Any
 from reward.extract import extract_code, fenced_blocks, parses
 from xcoder_train.core.problem import IoKind
 
-STARTER = re.compile(r"class Solution(?:\([^)]*\))?:[ \t]*\n\s+def\s+(\w+)\s*\(\s*self\b[^)]*\)[^\n:]*:")
+# What a bracket may hold is bounded, or a text of nothing but beginnings would be read to its end from each of them.
+STARTER = re.compile(r"class Solution(?:\([^)]{0,100}\))?:[ \t]*\n\s+def\s+(\w+)\s*\(\s*self\b[^)]{0,2000}\)[^\n:]*:")
 UNSTATED = "unstated"
 
 
@@ -52,13 +53,13 @@ def read_sft_row(row: dict[str, Any]) -> Reading:
     if not parses(code):
         raise RowFault("the program does not parse as Python")
     signature = _signature_in(statement) or _signature_of(code)
-    return _reading(row, statement, signature, response=response, code=code, model=row.get("model"))
+    return _reading(row, statement, signature, response=response, code=code, model=_text_or_none(row, "model"))
 
 
 def read_rl_row(row: dict[str, Any]) -> Reading:
     """A statement with its tests, in the form that the judge takes. Raises `RowFault`."""
     statement = _rl_statement(row)
-    signature = _signature_in(statement) or _signature_in(row.get("starter_code") or "")
+    signature = _signature_in(statement) or _signature_in(_text_or_none(row, "starter_code") or "")
     kind = row.get("prompter_type")
     if kind == "leetcode":
         inputs, expected = _assertions(_decoded(row, "input_output"), signature)
@@ -76,19 +77,41 @@ def read_rl_row(row: dict[str, Any]) -> Reading:
         return _reading(row, statement, None, inputs=inputs, expected=expected)
     if signature is None or signature[0] != str(name).rpartition(".")[2]:
         raise RowFault("a function problem whose statement shows no signature of the function that is called")
-    inputs, expected = zip(*((_arguments(given), json.dumps(out)) for given, out in _pairs(tests)), strict=True)
+    inputs, expected = zip(*((_arguments(given), _json(out)) for given, out in _pairs(tests)), strict=True)
     return _reading(row, statement, signature, inputs=inputs, expected=expected)
 
 
 def _reading(row: dict[str, Any], statement: str, signature: tuple[str, str] | None, **held: Any) -> Reading:
     name, starter = signature or (None, None)
-    style = row.get("style") or (UNSTATED if signature is None else "leetcode")
-    return Reading(statement, style, "stdin" if signature is None else "function", name, starter, **held)
+    style = _text_or_none(row, "style") or (UNSTATED if signature is None else "leetcode")
+    reading = Reading(statement, style, "stdin" if signature is None else "function", name, starter, **held)
+    try:
+        for text in (
+            statement,
+            style,
+            name,
+            starter,
+            reading.response,
+            reading.model,
+            *reading.inputs,
+            *reading.expected,
+        ):
+            (text or "").encode()
+    except UnicodeEncodeError as error:
+        raise RowFault("half of a surrogate pair is no text") from error
+    return reading
 
 
 def _text(row: dict[str, Any], column: str) -> str:
     value = row.get(column)
     if not isinstance(value, str) or not value.strip():
+        raise RowFault(f"`{column}` holds no text")
+    return value
+
+
+def _text_or_none(row: dict[str, Any], column: str) -> str | None:
+    value = row.get(column)
+    if value is not None and not isinstance(value, str):
         raise RowFault(f"`{column}` holds no text")
     return value
 
@@ -119,10 +142,16 @@ def _signature_of(code: str) -> tuple[str, str] | None:
         if isinstance(node, ast.ClassDef) and node.name == "Solution":
             for method in node.body:
                 if isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
-                    returns = "" if method.returns is None else f" -> {ast.unparse(method.returns)}"
-                    head = f"class Solution:\n    def {method.name}({ast.unparse(method.args)}){returns}:"
-                    return method.name, head
+                    return method.name, _head(method)
     return None
+
+
+def _head(method: ast.FunctionDef) -> str:
+    try:
+        returns = "" if method.returns is None else f" -> {ast.unparse(method.returns)}"
+        return f"class Solution:\n    def {method.name}({ast.unparse(method.args)}){returns}:"
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; nesting that the parser took
+        raise RowFault("the signature of the program's function cannot be written out") from error
 
 
 def _is_stdin(node: ast.AST) -> bool:
@@ -144,7 +173,8 @@ def _rl_statement(row: dict[str, Any]) -> str:
         return problem
     prompt = row.get("prompt")
     if isinstance(prompt, list):
-        asked = [message.get("content") for message in prompt if message.get("role") == "user"]
+        messages = [message for message in prompt if isinstance(message, dict)]
+        asked = [message.get("content") for message in messages if message.get("role") == "user"]
         prompt = asked[-1] if asked else None
     return _text({"problem": prompt}, "problem")
 
@@ -179,7 +209,14 @@ def _lines(value: Any) -> str:
 def _arguments(value: Any) -> str:
     if not isinstance(value, list):
         raise RowFault("the arguments of a function are not a list")
-    return "\n".join(map(json.dumps, value))
+    return "\n".join(map(_json, value))
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError as error:
+        raise RowFault("a number beyond any double is no JSON") from error
 
 
 def _assertions(tests: dict[str, Any], signature: tuple[str, str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -189,7 +226,10 @@ def _assertions(tests: dict[str, Any], signature: tuple[str, str] | None) -> tup
     cases = tests.get("test_cases")
     if not isinstance(cases, list) or not cases:
         raise RowFault("there are no tests")
-    definition = ast.parse(signature[1] + "\n        pass").body[0].body[0]  # type: ignore[attr-defined]
+    try:
+        definition = ast.parse(signature[1] + " pass").body[0].body[0]  # type: ignore[attr-defined]
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise RowFault("the signature in the statement is no Python") from error
     names = [argument.arg for argument in definition.args.args[1:]]
     found = [_assertion(str(case), names) for case in cases]
     return tuple(given for given, _ in found), tuple(expected for _, expected in found)

@@ -114,7 +114,8 @@ def _hold(row: dict[str, Any] | BadRow, rank: int, number: int, use: str, work: 
         reading = READERS[use](row)
     except RowFault as fault:
         shown = row.get("response") or row.get("problem") or ""
-        return work.faulty.append(FaultyRow(rank, number, str(fault), str(shown)[:SHOWN_CHARACTERS]))
+        text = str(shown)[:SHOWN_CHARACTERS].encode("utf-8", "replace").decode()
+        return work.faulty.append(FaultyRow(rank, number, str(fault), text))
     key = hashlib.sha256(" ".join(reading.statement.split()).encode()).hexdigest()[:32]
     return work.read.append(ReadRow(statement_key=key, rank=rank, number=number, **asdict(reading)))
 

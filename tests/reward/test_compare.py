@@ -1,5 +1,7 @@
 """When outputs are the same: LiveCodeBench's line comparison for text, strict types for values."""
 
+import time
+
 import pytest
 
 from reward.compare import canonical_output, outputs_match, values_match
@@ -104,3 +106,11 @@ def test_values_are_compared_strictly_by_type(actual: str, expected: str) -> Non
 def test_brackets_inside_text_are_not_nesting() -> None:
     text = '["' + "[" * 1000 + '\\""]'
     assert values_match(text, text)
+
+
+@pytest.mark.parametrize("end", ["", "\\"])
+def test_a_result_of_nothing_but_openings_of_texts_holds_nobody_up(end: str) -> None:
+    hostile, expected = '"' + '\\"' * 200_000 + end, "[" + "1, " * 10_000 + "1]"
+    began = time.process_time()
+    assert not values_match(hostile, expected)
+    assert time.process_time() - began < 2

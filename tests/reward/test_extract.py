@@ -1,5 +1,7 @@
 """The program in a model's answer."""
 
+import time
+
 import pytest
 
 from reward.extract import extract_code
@@ -44,3 +46,10 @@ def test_the_last_complete_block_is_the_program(completion: str, code: str) -> N
 )
 def test_no_complete_block_is_no_program(completion: str) -> None:
     assert extract_code(completion) is None
+
+
+@pytest.mark.parametrize("line", ["~" * 20_000 + "`", "~~~" + " " * 200_000 + "`", "`" * 200_000 + "x`"])
+def test_a_line_that_is_nearly_a_fence_holds_nobody_up(line: str) -> None:
+    began = time.process_time()
+    assert extract_code(f"{line}\n```python\nprint(1)\n```") == "print(1)\n"
+    assert time.process_time() - began < 2

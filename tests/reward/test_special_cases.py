@@ -53,3 +53,7 @@ def test_a_few_named_tests_of_many_are_base_cases() -> None:
 def test_answers_of_yes_and_no_are_not_tests_by_heart() -> None:
     code = "n = int(input())\nprint('YES' if n % 2 else 'NO')"
     assert not _named(code, 4, ("5", "6", "9", "12"), ("YES", "NO", "YES", "NO"))
+
+
+def test_a_number_too_long_to_be_written_out_ends_nothing() -> None:
+    assert _named(f"x = 0x{'f' * 5000}\n{HARD_CODED}", passed=2)

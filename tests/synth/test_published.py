@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -295,6 +296,43 @@ def test_imports_and_synthesis_are_not_mixed_up(settings: dict[str, Any], said: 
 def test_a_row_without_a_program_says_what_it_lacks(row: dict[str, Any], said: str) -> None:
     with pytest.raises(RowFault, match=said):
         read_sft_row(row)
+
+
+STARTER = "class Solution:\n    def f(self, a: int) -> int:"
+HOSTILE_SFT = [
+    sft(SUM, answer("class Solution:\n    def f(self, a=1" + " + 1" * 800 + "): pass")),
+    sft(SUM, answer(f"class Solution:\n    def f(self, a=0x{'f' * 5000}): pass")),
+    sft(SUM, answer(ADD)) | {"model": 5},
+    sft(SUM + "\ud800", answer(ADD)),
+]
+HOSTILE_RL = [
+    rl(SUM, "codeforces", input_output=in_and_out(["1\ud800"], ["1"])),
+    rl(SUM, "codeforces", input_output=in_and_out(["1"], ["1"]), starter_code=5),
+    rl(SUM, "codeforces", input_output=in_and_out(["1"], ["1"]), style=["x"]),
+    rl(SUM, "codeforces", input_output="[" * 100_000),
+    rl(SUM, "codeforces") | {"problem": None, "prompt": ["hello"]},
+    rl(STARTER, "livecodebench", input_output='{"inputs": [[1]], "outputs": [1e999], "fn_name": "f"}'),
+    rl(STARTER, "leetcode", input_output={"test_cases": [f"assert f(a=1) == {'-' * 3000}1"]}),
+    rl(STARTER.replace("a: int", "???"), "leetcode", input_output={"test_cases": ["assert f(1) == 1"]}),
+]
+
+
+@pytest.mark.parametrize(
+    ("read", "row"),
+    [*((read_sft_row, row) for row in HOSTILE_SFT), *((read_rl_row, row) for row in HOSTILE_RL)],
+)
+def test_a_hostile_row_is_set_aside_and_ends_no_import(
+    read: Callable[[dict[str, Any]], Any], row: dict[str, Any]
+) -> None:
+    with pytest.raises(RowFault):
+        read(row)
+
+
+@pytest.mark.parametrize("text", ["class Solution(" * 100_000, "class Solution:\n def f(self " * 20_000])
+def test_a_statement_of_nothing_but_beginnings_holds_nobody_up(text: str) -> None:
+    began = time.process_time()
+    assert read_sft_row(sft(text, answer(ADD))).io == "stdin"
+    assert time.process_time() - began < 2
 
 
 def test_assertions_become_arguments_in_the_order_of_the_signature() -> None:

@@ -1,6 +1,7 @@
 """Trees merge by what names mean, count what was met, and come out the same whatever the order."""
 
 import itertools
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,12 @@ def test_spellings_of_one_feature_have_one_normal_form(names: tuple[str, ...]) -
 )
 def test_different_features_stay_different(pair: tuple[str, str]) -> None:
     assert normal_form(pair[0]) != normal_form(pair[1])
+
+
+def test_a_name_of_nothing_but_marks_holds_nobody_up() -> None:
+    began = time.process_time()
+    assert normal_form("." * 50_000 + "x") == "." * 50_000 + "x"
+    assert time.process_time() - began < 2
 
 
 def test_merging_unites_spellings_under_the_first_name_and_adds_the_counts() -> None:

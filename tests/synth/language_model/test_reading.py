@@ -76,6 +76,8 @@ def test_a_function_task_comes_with_its_signature() -> None:
         ("class Solution:\n    def best(self, root: TreeNode) -> int:", "uses `TreeNode`"),
         ("class Solution:\n    def best(self, k: int = 3) -> int:", "without defaults"),
         ("class Solution:\n    def best(self, k: int -> int:", "does not parse"),
+        (f"class Solution:\n    def best(self, k: {'-' * 5000}1) -> int:", "does not parse: maximum recursion"),
+        (f"class Solution:\n    def best(self, k: {'-' * 50_000}1) -> int:", "does not parse: it is nested too deeply"),
     ],
 )
 def test_starter_code_that_json_cannot_serve_is_refused(starter: str, message: str) -> None:
