@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.results import ModelResult
+from xcoder_train.core.terminal import cell
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,21 @@ def print_results(results: Mapping[str, ModelResult], differences: Mapping[str, 
 
     console = Console()
     for name, benchmark in next(iter(results.values())).scores["benchmarks"].items():
-        console.print(benchmark["description"], style="dim", markup=False)
+        console.print(cell(benchmark["description"]), style="dim")
         for label, result in results.items():
             for line, is_loud in remarks(label, result, name):
-                console.print(line, style="bold red" if is_loud else "dim", markup=False)
+                console.print(cell(line), style="bold red" if is_loud else "dim")
     scores = range(2, 2 + len(results))
     gains = range(2 + len(results), 2 + len(results) + len(differences))
     for table in score_tables(results, differences):
         for title, columns in ((table.title, scores), ("paired differences on the same problems", gains)):
             if not columns:
                 continue
-            shown = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+            shown = RichTable(title=cell(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
             for place in (0, 1, *columns):
-                shown.add_column(table.header[place], justify="left" if place == 0 else "right", no_wrap=True)
+                shown.add_column(cell(table.header[place]), justify="left" if place == 0 else "right", no_wrap=True)
             for row in table.rows:
-                shown.add_row(*(row[place] for place in (0, 1, *columns)))
+                shown.add_row(*(cell(row[place]) for place in (0, 1, *columns)))
             console.print(shown)
 
 

@@ -18,6 +18,7 @@ from reward.ranks import workers_of_this_process
 from reward.tiers import form_tier
 from reward.worker import DeadlinePassed, Worker
 from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
+from xcoder_train.core.terminal import harmless_lines
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +163,9 @@ class _WorkerThread(threading.Thread):
                 self._drop_worker()
                 self._check_wanted(order)
                 order.last_failure = str(error)
-                logger.warning("a sandbox worker failed on submission %r: %s", task.submission.id, error)
+                logger.warning(
+                    "a sandbox worker failed on submission %r: %s", task.submission.id, harmless_lines(str(error))
+                )
         return task.infrastructure_failure(order.last_failure)
 
     def _check_wanted(self, order: Order[Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from synth.config import LANGUAGE_MODEL_SECTIONS, SynthSettings
 from synth.funnel import SplitFunnel
+from xcoder_train.core.terminal import harmless
 
 _WHAT = {
     "sft": (
@@ -71,7 +72,12 @@ def _funnel_table(funnel: SplitFunnel) -> str:
     rows += [("accepted solutions", funnel.accepted), ("labelled tests", funnel.labels)]
     rows += [(f"kept in style {style}", count) for style, count in sorted(funnel.styles.items())]
     rows += [(f"kept of depth {depth}", count) for depth, count in sorted(funnel.depths.items())]
-    return "\n".join(["| step | count |", "|---|---:|", *(f"| {name} | {count:,} |" for name, count in rows)])
+    return "\n".join(["| step | count |", "|---|---:|", *(f"| {_cell(name)} | {count:,} |" for name, count in rows)])
+
+
+def _cell(reason: str) -> str:
+    """A reason may repeat what a model wrote, which would otherwise end the cell or steer a terminal."""
+    return harmless(reason).replace("|", "\\|")
 
 
 def _confidence(funnel: SplitFunnel) -> str:

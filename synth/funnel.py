@@ -7,6 +7,7 @@ from typing import Any
 from synth.config import SynthSettings
 from synth.tables import Candidate, Execution, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
 from xcoder_train.core.records import read_records
+from xcoder_train.core.terminal import cell
 
 
 @dataclass
@@ -113,7 +114,7 @@ def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
         column.justify = "right"
 
     def row(name: str, *cells: str) -> None:
-        table.add_row(name, *cells)
+        table.add_row(cell(name), *cells)  # a reason may repeat what a model wrote
 
     def counts(name: str, values: list[int]) -> None:
         row(name, *(f"{value:,}" for value in values))

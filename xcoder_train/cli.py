@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.terminal import harmless_lines
 from xcoder_train.judge_commands import judge
 
 
@@ -163,7 +164,7 @@ def plan(
 
         print(json.dumps(made, indent=2))
     else:
-        print(show_plan(made))
+        print(harmless_lines(show_plan(made)))
 
 
 @app.command()
@@ -202,7 +203,7 @@ def ablate(
             if status != 0:
                 raise typer.Exit(status)
         found = write_results(ablation)
-    print(to_markdown_page(found), end="")
+    print(harmless_lines(to_markdown_page(found)), end="")
 
 
 @app.command()
@@ -283,7 +284,7 @@ def main() -> None:
         sys.exit(app(standalone_mode=False, prog_name="xcoder") or 0)
     except Exception as error:
         if hasattr(error, "format_message"):  # a mistake in the command line itself
-            print(_usage_error(error), file=sys.stderr)
+            print(harmless_lines(_usage_error(error)), file=sys.stderr)
             sys.exit(2)
         sys.exit(_told(error))
 

@@ -19,6 +19,7 @@ from xcoder_train.core.lock import RunLock, recorded_owner
 from xcoder_train.core.parent_death import die_with_parent, is_alive
 from xcoder_train.core.secrets import hide_forms
 from xcoder_train.core.stage import RESULT_FILE, StageContext
+from xcoder_train.core.terminal import harmless_lines
 from xcoder_train.failures import INTERRUPTED, TERMINATED, Failure, failure_of
 from xcoder_train.launch import (
     has_gpu,
@@ -245,7 +246,7 @@ def report_failure(error: Exception | KeyboardInterrupt, run_folder: Path | None
     """Tell of an error and return its exit code. Of several processes, the first leaves it for `xcoder run` to tell."""
     failure = failure_of(error, run_folder)
     if failure.is_ours:
-        print(hide_forms("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+        print(harmless_lines(hide_forms("".join(traceback.format_exception(error)))), end="", file=sys.stderr)
     if "RANK" not in os.environ:
         if not (isinstance(error, KeyboardInterrupt) and _HELD_BY in os.environ):  # the run above tells of those
             _say(failure.message)
@@ -282,4 +283,4 @@ def _section(stage: StageName) -> str:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(harmless_lines(line), file=sys.stderr, flush=True)

@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 import pyarrow.parquet
+import pytest
 
 from evaluation.config import EvaluationSettings
 from evaluation.evaluate import evaluate_model, load_benchmarks
 from evaluation.report.report import build_report
+from evaluation.results import load_result
+from evaluation.tables import print_results
 from reward.config import JudgeSettings
 from synth.config import SynthSettings
 from synth.pipeline import synthesise
@@ -49,8 +53,8 @@ class Elements(HTMLParser):
         self.text += data
 
 
-def test_nothing_that_others_wrote_becomes_an_element_of_the_page(
-    rows: dict[str, Callable[..., dict[str, Any]]], tmp_path: Path
+def test_nothing_that_others_wrote_becomes_an_element_of_the_page_or_steers_the_terminal(
+    rows: dict[str, Callable[..., dict[str, Any]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
     bench = tmp_path / f"{HOSTILE.replace('/', '')}.jsonl"
@@ -59,6 +63,10 @@ def test_nothing_that_others_wrote_becomes_an_element_of_the_page(
     benchmarks = load_benchmarks([f"file:{bench}"], None)
     target = run / "evaluation" / "base-key"
     evaluate_model(asked, JudgeSettings(workers=1), benchmarks, "base", Hostile(), target, 0, "plain")
+    label = "[/]\x1b[2J"
+    print_results({label: replace(load_result(target), label=label)}, {})
+    shown_on_terminal = capsys.readouterr().out
+    assert "[/]\\x1b[2J" in shown_on_terminal and "\x1b[2J" not in shown_on_terminal
     StageContext("run", "evaluation", "key", run / "evaluation", 0, {}).finish(models={"base": "base-key"})
     answer = {"query": f"Sort. {HOSTILE}", "response": f"{HOSTILE}\n```python\nprint(1)\n```", "style": HOSTILE}
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([answer]), tmp_path / "hybrid_376k.parquet")

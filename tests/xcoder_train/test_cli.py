@@ -263,3 +263,21 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(terminal: Any, argume
     command.stdout.close()
     said = command.stderr.read()
     assert command.wait() == 0 and said == "", said
+
+
+def test_a_strangers_recipe_cannot_hide_a_line_of_its_plan_or_steer_the_terminal(
+    terminal: Any, here: Callable[..., Ended]
+) -> None:
+    recipe = terminal.folder / "recipe.yaml"
+    terminal.write(
+        recipe.read_text()
+        + 'sft: {max_length: 64}\nmodel: {path: "own/m\\e[1A\\e[2K\\u202e", trust_remote_code: true}\n'
+    )
+    shown = here("plan", "recipe.yaml").stdout
+    assert "\\x1b[1A\\x1b[2K\\u202e" in shown and not set(shown) & set("\x1b\u202e")
+    for wrong in (("plan", "recipe.yaml", 'sft.training.output_dir="\\e[2J"'), ("plan", "\udcff\x1b[2J.yaml")):
+        refused = here(*wrong)
+        assert refused.returncode == 2 and refused.stderr.startswith("error") and "\x1b" not in refused.stderr
+    terminal.write(recipe.read_text() + '"\\e[2J": 1\n')
+    refused = here("plan", "recipe.yaml")
+    assert refused.returncode == 2 and "\\x1b[2J" in refused.stderr and "\x1b" not in refused.stderr

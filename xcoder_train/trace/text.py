@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from xcoder_train.core.terminal import harmless
+
 WIDTH = 80
 LABEL = 14
 STATEMENT_LINES = 6
@@ -13,13 +15,8 @@ QUESTIONS, STEPS, SAMPLES = 8, 12, 12
 
 
 def show_trace(told: dict[str, Any]) -> str:
-    """The trace for a reader. What teachers and models wrote cannot steer the terminal: see `harmless`."""
+    """The trace for a reader. What teachers and models wrote cannot steer the terminal."""
     return "\n".join(line.rstrip() for line in map(harmless, _lines(told)))
-
-
-def harmless(text: str) -> str:
-    """The text with every control character but the tab as its escape, so that a terminal obeys none of them."""
-    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _lines(told: dict[str, Any]) -> Iterator[str]:
