@@ -1,7 +1,7 @@
 """A program with its tests, and the JSON lines it comes in."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ def parse_submission(line: str) -> Submission:
         checker=LINES if record.get("checker") is None else parse_checker(record["checker"]),
     )
     if function_name is not None:
-        _check_values(inputs, expected)
+        check_values(inputs, expected)
     return submission
 
 
@@ -151,8 +151,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _check_values(inputs: list[str], expected: list[str]) -> None:
-    """The tests of a function problem are JSON; if they were not, the program would be blamed for it."""
+def check_values(inputs: Sequence[str], expected: Sequence[str]) -> None:
+    """The tests of a function problem are JSON; if they were not, the program would be blamed for it.
+
+    Raises `InputError`.
+    """
     for index, (arguments, result) in enumerate(zip(inputs, expected, strict=True)):
         try:
             for argument in arguments.split("\n"):

@@ -28,6 +28,13 @@ NOT_STOPPED = {
 
 PROBE = """
 import os, socket
+def make(path):
+    # A new file under a name that no one can have laid a link under, or taken so that the attempt fails for that reason.
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
 escaped = []
 for name, attempt in {
     "fork": os.fork,
@@ -36,7 +43,7 @@ for name, attempt in {
     "network": socket.socket,
     "read": lambda: open("/etc/passwd").close(),
     "list": lambda: os.listdir("/"),
-    "write": lambda: open("/tmp/probe-of-the-judge", "w").close(),
+    "write": lambda: make(f"/tmp/probe-{os.urandom(8).hex()}"),
 }.items():
     try:
         attempt()

@@ -14,6 +14,8 @@ RETRY_AFTER = {"Retry-After": "2"}
 """Seconds after which a refused client may come back: longer than most programs run."""
 MOST_ERRORS = 20
 """Wrong fields that one answer names."""
+LONGEST_TOLD = 300
+"""Characters of a name or message that one answer repeats."""
 
 
 class FieldError(Exception):
@@ -40,13 +42,21 @@ def refusal(error: Exception) -> Response:
         case InfrastructureError():
             return json_answer({"detail": str(error)}, 503, RETRY_AFTER)
         case FieldError():
-            wrong = {"type": "value_error", "loc": ["body", *error.field], "msg": error.message}
+            wrong = {"type": "value_error", "loc": ["body", *error.field], "msg": _cut(error.message)}
             return json_answer({"detail": [wrong]}, 422)
         case RequestValidationError():
             # Without the value itself, which may be as large as the request.
-            errors = [{key: each[key] for key in ("type", "loc", "msg")} for each in error.errors()[:MOST_ERRORS]]
+            errors = [
+                {"type": each["type"], "loc": [*map(_cut, each["loc"])], "msg": _cut(each["msg"])}
+                for each in error.errors()[:MOST_ERRORS]
+            ]
             return json_answer({"detail": errors}, 422)
     raise error
+
+
+def _cut(part: str | int) -> str | int:
+    """A name in a place, or a message that repeats one, which may be as long as the request."""
+    return part if isinstance(part, int) or len(part) <= LONGEST_TOLD else part[:LONGEST_TOLD] + " …"
 
 
 def add_refusals(app: FastAPI) -> None:

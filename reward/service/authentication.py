@@ -1,4 +1,4 @@
-"""Who may use the service: a token, needed wherever others than this machine's users can reach it.
+"""Who may use the service: a token, needed wherever others than this machine's users can reach it, and no web page.
 
 The token comes from the environment or a file, never from the command line, where every user of the machine could
 read it. It is accepted as a bearer token and as the password of HTTP Basic authentication: clients that cannot set a
@@ -13,6 +13,7 @@ import ipaddress
 import os
 import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from xcoder_train.core.errors import InputError
 
@@ -63,11 +64,37 @@ def is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
 
 
+def is_of_a_web_page(origin: bytes | None, named: bytes | None, own_name: str | None) -> bool:
+    """True for a request that a browser sends for a page of somebody else, from what its `Origin` and `Host` say.
+
+    Browsers name the page's origin, clients of trainers name none. A page can also have its own name resolve to
+    loopback (DNS rebinding): its requests are then of its own origin, but call this service by that name. `own_name`
+    is what it may be called beside loopback's names; None lets it be called anything, as where a token is asked for.
+    """
+    if origin is not None and origin.partition(b"://")[2] != (named or b""):
+        return True
+    if named is None or own_name is None:
+        return False
+    try:
+        name = urlsplit(f"//{named.decode('latin-1')}").hostname or ""
+    except ValueError:  # no name of anything
+        return True
+    return name not in ("localhost", own_name.lower()) and not _is_loopback_address(name)
+
+
+def _is_loopback_address(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 class Authenticator:
     """Compares credentials with the token in a time that tells nothing of it. Without a token everyone may pass."""
 
     def __init__(self, token: str | None) -> None:
         self._digest = None if token is None else _digest(token.encode())
+        self.asks_for_token = token is not None
 
     def admits(self, header: bytes | None) -> bool:
         """True where the value of an `Authorization` header carries the token."""

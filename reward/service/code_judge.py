@@ -10,10 +10,10 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby, islice
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, FailFast, Field
 
 from reward.compare import outputs_match
 from reward.service.answers import json_answer
@@ -47,7 +47,7 @@ class BatchBody(BaseModel):
 
     sub_id: str | None = None
     type: Literal["batch"] = "batch"
-    submissions: list[SubmissionBody] = Field(min_length=1)
+    submissions: Annotated[list[SubmissionBody], FailFast()] = Field(min_length=1)
 
 
 class JudgeResult(BaseModel):

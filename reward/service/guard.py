@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from reward.service.answers import json_answer, refusal
-from reward.service.authentication import Authenticator
+from reward.service.authentication import Authenticator, is_of_a_web_page
 from reward.service.config import ServiceSettings
 from reward.service.metrics import Metrics
 from reward.service.queueing import MIB, Overloaded, Queue, TooLarge
@@ -67,6 +67,11 @@ class Guard:
             await send(message)
 
         headers = dict(scope["headers"])
+        own_name = None if self._authenticator.asks_for_token else self._settings.host
+        if is_of_a_web_page(headers.get(b"origin"), headers.get(b"host"), own_name):
+            said = "requests of web pages are refused, and without a token so are other names than localhost"
+            await json_answer({"detail": said}, 403)(scope, receive, counting_send)
+            return
         if scope["path"] not in PUBLIC and not self._authenticator.admits(headers.get(b"authorization")):
             refused = json_answer({"detail": "a valid token is required"}, 401, {"WWW-Authenticate": "Bearer"})
             await refused(scope, receive, counting_send)

@@ -1,20 +1,33 @@
 """Our own endpoint, `POST /v1/judge`: submissions and verdicts as in the file interface, many in one request."""
 
+from typing import Annotated, Any
+
 from fastapi import FastAPI, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from reward.service.answers import FieldError, json_answer
 from reward.service.config import ServiceSettings
 from reward.service.queueing import Queue
-from reward.submission import Submission
+from reward.submission import Submission, check_values
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.problem import Limits
+
+MOST_FIELDS = 100
+"""Of one object in a request; far more than any has that is meant."""
 
 
 class Body(BaseModel):
     """Part of a request: unknown fields are errors, and text is not taken for numbers."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_not_many_fields(cls, value: Any) -> Any:
+        """Each unknown one is an error of its own, and takes a hundred times its room in the request."""
+        if isinstance(value, dict) and len(value) > MOST_FIELDS:
+            raise ValueError(f"has {len(value)} fields; known are {', '.join(cls.model_fields)}")
+        return value
 
 
 class TestBody(Body):
@@ -40,14 +53,14 @@ class SubmissionBody(Body):
     language: str = "python"
     code: str
     function_name: str | None = None
-    tests: list[TestBody] = Field(min_length=1)
+    tests: Annotated[list[TestBody], FailFast()] = Field(min_length=1)
     limits: LimitsBody = LimitsBody()
 
 
 class JudgeBody(Body):
     """Submissions to judge; with `stop_at_first_failure` a program's tests after a failed one do not run."""
 
-    submissions: list[SubmissionBody] = Field(min_length=1)
+    submissions: Annotated[list[SubmissionBody], FailFast()] = Field(min_length=1)
     stop_at_first_failure: bool = False
 
 
@@ -103,7 +116,7 @@ def _submission(index: int, body: SubmissionBody, settings: ServiceSettings) -> 
     if body.limits.memory_mib > settings.max_memory_mib:
         raise FieldError((*place, "limits", "memory_mib"), f"at most {settings.max_memory_mib} MiB are given here")
     try:
-        return Submission(
+        submission = Submission(
             id=body.id,
             code=body.code,
             inputs=tuple(test.input for test in body.tests),
@@ -112,5 +125,8 @@ def _submission(index: int, body: SubmissionBody, settings: ServiceSettings) -> 
             limits=Limits(body.limits.seconds, body.limits.memory_mib),
             language=body.language,
         )
+        if body.function_name is not None:
+            check_values(submission.inputs, [test.expected for test in body.tests])
+        return submission
     except InputError as error:
         raise FieldError(place, str(error)) from error

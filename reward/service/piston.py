@@ -8,10 +8,10 @@ does it; a problem with a checker of its own, or one that reads and writes files
 import platform
 import re
 import time
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, FailFast, Field
 
 from reward.service.answers import RETRY_AFTER, FieldError, json_answer
 from reward.service.config import ServiceSettings
@@ -40,7 +40,7 @@ class ExecuteRequest(BaseModel):
 
     language: Literal["cf_python3"]
     version: str = "*"
-    files: list[SentFile] = Field(min_length=1)
+    files: Annotated[list[SentFile], FailFast()] = Field(min_length=1)
     run_timeout: float = Field(default=10_000, gt=0, allow_inf_nan=False)
 
 

@@ -7,10 +7,10 @@ standard error the last 2,000 bytes come back.
 
 import signal
 import time
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, FailFast, Field
 
 from reward.language import PYTHON
 from reward.service.answers import RETRY_AFTER, FieldError, json_answer
@@ -37,8 +37,8 @@ class RunCodeRequest(BaseModel):
     run_timeout: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     compile_timeout: float = Field(default=10.0, ge=0, allow_inf_nan=False)
     memory_limit_MB: int = -1
-    files: dict[str, str | None] = {}
-    fetch_files: list[str] = []
+    files: dict[str, Any] = {}  # none are taken, so what they hold is not looked at
+    fetch_files: Annotated[list[str], FailFast()] = []
 
 
 class CommandRunResult(BaseModel):

@@ -13,6 +13,9 @@ from reward.service.authentication import read_token, require_token_beyond_loopb
 from reward.service.config import ServiceSettings
 from xcoder_train.core.errors import EnvironmentLacks
 
+BACKLOG = 2048
+"""Connections that wait to be accepted, at most."""
+
 
 def serve(settings: ServiceSettings, judge_settings: JudgeSettings, token_file: Path | None) -> None:
     """Judge over HTTP until SIGTERM or SIGINT.
@@ -23,6 +26,7 @@ def serve(settings: ServiceSettings, judge_settings: JudgeSettings, token_file: 
         import uvicorn
 
         from reward.service.app import create_app
+        from reward.service.connections import Connection, room_for_connections
     except ModuleNotFoundError as error:
         raise EnvironmentLacks(
             f"the service needs {error.name}, which is not installed: pip install 'xcoder-train[serve]'"
@@ -37,8 +41,14 @@ def serve(settings: ServiceSettings, judge_settings: JudgeSettings, token_file: 
             file=sys.stderr,
             flush=True,
         )
+        room = room_for_connections()
         config = uvicorn.Config(
             create_app(judge, settings, token),
+            http=Connection,
+            ws="none",
+            limit_concurrency=room,
+            # asyncio takes in as many at a time, before one of them can be dropped.
+            backlog=min(BACKLOG, room // 2),
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=settings.shutdown_seconds,
@@ -51,7 +61,7 @@ def serve(settings: ServiceSettings, judge_settings: JudgeSettings, token_file: 
 def _listening(settings: ServiceSettings) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
     except OSError as error:
         reason = str(error.strerror).partition(" (")[0]  # create_server repeats the address in brackets
         raise EnvironmentLacks(f"cannot listen on {settings.host} port {settings.port}: {reason}") from error

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from reward.config import JudgeSettings
 from reward.judge import Judge
 from reward.submission import Submission
-from reward.tiers import TIERS
+from reward.tiers import PROBE, TIERS
 from reward.verdict import Verdict
 from tests.reward.corpora import skip_unless_formed
 
@@ -192,6 +193,18 @@ REFUSED_ON_PURPOSE = """
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers of the system calls are those of x86_64")
 def test_calls_that_are_refused_on_purpose_are_refused(judge: Judge) -> None:
     assert printed(judge, REFUSED_ON_PURPOSE) == ""
+
+
+def test_the_self_test_writes_to_nobodys_file(tmp_path: Path) -> None:
+    probe: dict[str, Any] = {}
+    exec(PROBE.partition("escaped = []")[0], probe)
+    target = tmp_path / "target"
+    target.write_text("precious")
+    (tmp_path / "laid").symlink_to(target)
+    with pytest.raises(FileExistsError):
+        probe["make"](str(tmp_path / "laid"))
+    probe["make"](str(tmp_path / "new"))
+    assert target.read_text() == "precious" and not (tmp_path / "new").exists()
 
 
 WHAT_IS_THERE = """

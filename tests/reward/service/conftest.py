@@ -2,13 +2,16 @@
 
 import os
 import re
+import resource
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -42,17 +45,36 @@ class Service:
         self.said += self.process.communicate(timeout=30)[1]
         return self.process.returncode
 
+    def connect(self) -> socket.socket:
+        """A connection on which nothing was said yet."""
+        return socket.create_connection((self.client.base_url.host, self.client.base_url.port or 80), timeout=20)
+
+    def peak_memory(self) -> int:
+        """The most memory that it ever held, in bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) << 10
+
     def metric(self, line: str) -> float:
         """The value of one line of `/metrics`, 0 where it is not there."""
         found = re.search(rf"^{re.escape(line)} (\S+)$", self.client.get("/metrics").text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
 
-def start_service(*options: str, token: str | None = None) -> Service:
-    """Start `xcoder judge serve` on a free port and wait until it says that it listens."""
+def start_service(*options: str, token: str | None = None, descriptors: int | None = None) -> Service:
+    """Start `xcoder judge serve` on a free port and wait until it says that it listens.
+
+    `descriptors` is how many files it may have open; as many as this process when left out.
+    """
     environment = ENVIRONMENT if token is None else ENVIRONMENT | {"XCODER_JUDGE_TOKEN": token}
     process = subprocess.Popen(
-        [*COMMAND, "--port", "0", *options], env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        [*COMMAND, "--port", "0", *options],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=None
+        if descriptors is None
+        else lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors,) * 2),
     )
     assert process.stderr is not None
     line = process.stderr.readline()
@@ -67,8 +89,8 @@ def start() -> Iterator[Callable[..., Service]]:
     """Starts services that end with the test."""
     with ExitStack() as stack:
 
-        def start_until_the_end(*options: str, token: str | None = None) -> Service:
-            service = start_service(*options, token=token)
+        def start_until_the_end(*options: str, **given: Any) -> Service:
+            service = start_service(*options, **given)
             stack.callback(end_if_running, service)
             return service
 

@@ -178,3 +178,89 @@ def test_a_service_that_may_not_start_says_why(
     assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
     assert message in ended.stderr
     assert token is None or token not in ended.stderr
+
+
+def test_a_web_page_has_no_program_run(start: Callable[..., Any]) -> None:
+    open_to_this_machine = start("--workers", "1")
+    program = {"code": "print(1)", "language": "python"}
+    port = open_to_this_machine.address.rpartition(":")[2]
+    for headers in (
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Host": f"evil.example:{port}"},  # a name of the page's own that it has resolve to loopback
+        {"Host": f"evil.example:{port}", "Origin": f"http://evil.example:{port}"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "["},
+    ):
+        refused = open_to_this_machine.client.post("/run_code", json=program, headers=headers)
+        assert (refused.status_code, "web pages" in refused.text) == (403, True), headers
+    for headers in ({"Host": f"localhost:{port}"}, {"Host": "[::1]"}, {"Origin": open_to_this_machine.address}):
+        assert open_to_this_machine.client.post("/run_code", json=program, headers=headers).status_code == 200
+    guarded = start("--workers", "1", token=TOKEN)
+    known = {"Authorization": f"Bearer {TOKEN}"}
+    behind_a_proxy = known | {"Host": "judge.example"}
+    assert guarded.client.post("/run_code", json=program, headers=behind_a_proxy).status_code == 200
+    of_a_page = known | {"Origin": "http://evil.example"}  # whose browser was once told the token in a URL
+    assert guarded.client.post("/run_code", json=program, headers=of_a_page).status_code == 403
+
+
+def test_connections_that_ask_for_nothing_keep_no_one_out(start: Callable[..., Any]) -> None:
+    service = start("--workers", "1", descriptors=256)
+    idle = [service.connect() for _ in range(120)]
+    try:
+        for each in idle:
+            each.sendall(b"POST /run_code HT")
+        program = {"code": "print(1)", "language": "python"}
+        assert httpx.post(f"{service.address}/run_code", json=program, timeout=20).json()["status"] == "Success"
+        idle += [service.connect() for _ in range(200)]
+        until(lambda: answers(service))  # those that gave no head in time are gone, and the rest found no place
+        assert httpx.post(f"{service.address}/run_code", json=program, timeout=20).json()["status"] == "Success"
+        assert idle[0].recv(1) == b""
+    finally:
+        for each in idle:
+            each.close()
+
+
+def answers(service: Any) -> bool:
+    try:
+        return httpx.get(f"{service.address}/health", timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_a_head_without_end_is_refused(start: Callable[..., Any]) -> None:
+    service = start("--workers", "1")
+    before = service.peak_memory()
+    with service.connect() as hostile:
+        hostile.sendall(b"GET /health HTTP/1.1\r\n")
+        with pytest.raises(OSError):
+            for number in range(100_000):
+                hostile.sendall(b"X-%d: %s\r\n" % (number, b"a" * 1000))
+    assert service.peak_memory() - before < 32 << 20
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/judge", '{"submissions": [' + ",".join(["[]"] * 300_000) + "]}"),
+        ("/v1/judge", "{" + ",".join(f'"{number}": 1' for number in range(100_000)) + "}"),
+        ("/v1/judge", '{"submissions": [{"id": "' + "A" * 1_000_000 + '", "code": "", "tests": []}]}'),
+        ("/v1/judge", '{"' + "A" * 1_000_000 + '": 1}'),
+        ("/run_code", '{"code": "", "language": "python", "files": {"a": ' + "[" * 500 + "]" * 500 + "}}"),
+        ("/run_code", "[" * 1_000_000),
+        ("/judge/batch", '{"submissions": [' + ",".join(["1"] * 300_000) + "]}"),
+        ("/api/v2/execute", '{"language": "cf_python3", "files": [' + ",".join(["1"] * 300_000) + "]}"),
+    ],
+)
+def test_a_request_of_nothing_but_mistakes_is_refused_in_few_words(service: Any, path: str, body: str) -> None:
+    before = service.peak_memory()
+    answer = service.client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422) and len(answer.content) < 20_000
+    assert service.peak_memory() - before < 100 << 20
+
+
+def test_tests_of_a_function_that_are_no_json_are_the_clients_mistake(service: Any) -> None:
+    tests = [{"input": "1", "expected": "1"}, {"input": "[1", "expected": "1"}]
+    program = {"id": "f", "code": "def f(x): return x", "function_name": "f", "tests": tests}
+    refused = service.client.post("/v1/judge", json={"submissions": [program]})
+    assert (refused.status_code, "tests[1].input" in refused.text) == (422, True)
