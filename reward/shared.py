@@ -1,10 +1,13 @@
 """Running a submission on a worker: a process per test, or one process for all tests of a function problem.
 
 In a shared process the program can see its earlier calls and could misreport the CPU time of each (never the sum,
-which the kernel limits). A process that dies in one test is followed by a fresh one for the tests after it.
+which the kernel limits). A process that dies in one test is followed by a fresh one for the tests after it. The output
+limit is that of a test, and what a process may write is no more: where earlier tests have taken that up, a fresh process
+goes on with the test that found no room.
 """
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -50,7 +53,8 @@ def run_submission(
         compile_error = worker.run(_shared_job(job, left), _appender(processes), deadline)
         if compile_error is not None:
             return compile_error
-        runs = _split(processes[0], len(left))
+        finished, unfinished = _split(processes[0], len(left), job.output)
+        runs = finished if unfinished is None else [*finished, unfinished]
         if not all(take(run, job) for run in runs):
             return None
         at += len(runs)
@@ -65,19 +69,28 @@ def _run_as_livecodebench(
     Where the caller stops at the first failure, so does the process at the first error or alarm, as the official one;
     not at the first wrong answer, of which it does not know.
     """
-    calls = len(job.inputs)
-    whole = replace(
-        job,
-        mode=protocol.LIVECODEBENCH_FUNCTION if job.function_name else protocol.LIVECODEBENCH_PROGRAM,
-        inputs=(json.dumps({"inputs": job.inputs, "stop_at_failure": job.report_first}),),
-        wall=(job.seconds + LIVECODEBENCH_EXTRA_PER_TEST) * calls + LIVECODEBENCH_EXTRA,
-        calls=calls,
-    )
-    processes: list[RawRun] = []
-    compile_error = worker.run(whole, _appender(processes), deadline)
-    if compile_error is None:
-        all(take(run, whole) for run in _split(processes[0], calls))
-    return compile_error
+    at = 0
+    while at < len(job.inputs):
+        left = job.inputs[at:]
+        whole = replace(
+            job,
+            mode=protocol.LIVECODEBENCH_FUNCTION if job.function_name else protocol.LIVECODEBENCH_PROGRAM,
+            inputs=(json.dumps({"inputs": left, "stop_at_failure": job.report_first}),),
+            wall=(job.seconds + LIVECODEBENCH_EXTRA_PER_TEST) * len(left) + LIVECODEBENCH_EXTRA,
+            calls=len(left),
+        )
+        processes: list[RawRun] = []
+        compile_error = worker.run(whole, _appender(processes), deadline)
+        if compile_error is not None:
+            return compile_error
+        finished, unfinished = _split(processes[0], len(left), job.output)
+        if not all(take(run, whole) for run in finished):
+            return None
+        if unfinished is not None:
+            take(unfinished, whole)
+            return None
+        at += len(finished)
+    return None
 
 
 def make_job(submission: Submission, settings: JudgeSettings, report_first: bool) -> Job:
@@ -114,30 +127,38 @@ def _appender(runs: list[RawRun]) -> Callable[[RawRun], bool]:
     return take
 
 
-def _split(process: RawRun, calls: int) -> list[RawRun]:
-    """One run per finished call, and one for the call in which the process ended too early, if it did."""
-    runs: list[RawRun] = []
+def _split(process: RawRun, calls: int, most_bytes: int) -> tuple[list[RawRun], RawRun | None]:
+    """One run per finished call, and one for the call in which the process ended too early, if it did.
+
+    Where there are fewer of them than calls, the next call is for a fresh process: this one may write `most_bytes` to
+    its results and to standard error, and earlier calls took that up.
+    """
+    finished: list[RawRun] = []
     at, used = 0, 0.0
+    is_full = max(process.output_bytes, process.error_bytes) >= most_bytes
     record = protocol.SHARED_RECORD
-    while len(runs) < calls and at + record.size <= len(process.output):
+    while len(finished) < calls and at + record.size <= len(process.output):
         outcome, seconds, size = record.unpack_from(process.output, at)
-        if not 0 <= size <= len(process.output) - at - record.size:
+        if not (0 <= size <= len(process.output) - at - record.size and 0 <= seconds < math.inf):
             break
+        returned = outcome == protocol.CALL_RETURNED
+        if is_full and finished and not returned:
+            return finished, None
         output = process.output[at + record.size : at + record.size + size]
         at += record.size + size
         used += seconds
-        runs.append(
+        finished.append(
             replace(
                 process,
-                status=0 if outcome == protocol.CALL_RETURNED else FAILED_CALL,
+                status=0 if returned else FAILED_CALL,
                 late=outcome == protocol.CALL_TOO_LONG,
                 cpu_seconds=seconds,
                 output=output,
                 output_bytes=size,
+                error_bytes=0 if returned else process.error_bytes,  # of the calls before it, too
             )
         )
-    if len(runs) < calls:
-        rest = max(0.0, process.cpu_seconds - used)
-        unfinished = replace(process, cpu_seconds=rest, output=b"", status=process.status or FAILED_CALL)
-        runs.append(unfinished)
-    return runs
+    if len(finished) == calls or is_full and finished:
+        return finished, None
+    rest = max(0.0, process.cpu_seconds - used)
+    return finished, replace(process, cpu_seconds=rest, output=b"", status=process.status or FAILED_CALL)
