@@ -1,7 +1,8 @@
 """What runs inside a test's process: the program itself, from its first line to its exit status.
 
 The process ends without Python's own shutdown, which would cost more than everything else. So what shutdown does for
-an honest program is done by hand: threads are joined, exit functions run, files that the program left open flushed.
+an honest program is done by hand: threads are joined, exit functions and finalisers run, files that the program left
+open flushed.
 
 Every object that is touched for the first time after a fork costs the copy of a page, and these are most of what a test
 costs. So whatever can be looked up before the fork is, and is held by a closure.
@@ -9,15 +10,18 @@ costs. So whatever can be looked up before the fork is, and is held by a closure
 
 import _thread
 import atexit
+import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import CodeType
 from typing import Any, NoReturn
 
 FileBase = __import__("_io")._IOBase
-OPENS_FILES = ("open", "Writer", "Wrapper", "FileIO")
-"""Names of which every program that leaves a file open has one."""
+FINALISED = ("__del__", "FileIO", "Wrapper", "Writer")
+"""Parts of names, of which every program has one whose objects need a shutdown, beside those that `open` to write."""
+WRITING_MODES = frozenset(mode + kind for mode in ("w", "a", "x", "r+", "w+", "a+", "x+") for kind in ("", "b", "t"))
 
 
 def program_starter(
@@ -25,7 +29,7 @@ def program_starter(
 ) -> Callable[[], NoReturn]:
     """A function that does what `python3 program.py` does, and gives its exit status to `end`."""
     run, modules, run_exit_functions, count_threads = exec, sys.modules, atexit._run_exitfuncs, _thread._count
-    original, system, may_leave_files = sys.__stdout__, sys, _names_one_of(code, OPENS_FILES)
+    original, system, may_leave_objects = sys.__stdout__, sys, _may_leave_objects(code)
 
     def start() -> NoReturn:
         status = 1
@@ -40,16 +44,16 @@ def program_starter(
             if count_threads() and "threading" in modules:
                 modules["threading"]._shutdown()
             run_exit_functions()
+            files = _finalise() if may_leave_objects else ()
             stdout = system.stdout
             if stdout is original:
                 if stdout is not None and not stdout.closed:
                     stdout.flush()
             else:
                 _flush_both(stdout, original)
-            if may_leave_files:
-                for stream in scope.values():
-                    if isinstance(stream, FileBase) and not stream.closed:
-                        stream.flush()
+            for stream in files:
+                with suppress(BaseException):
+                    stream.flush()
         except BaseException:
             status = 1
             print_exception()
@@ -59,10 +63,20 @@ def program_starter(
     return start
 
 
-def _names_one_of(code: CodeType, names: tuple[str, ...]) -> bool:
-    if any(part in name for name in (*code.co_names, *code.co_varnames) for part in names):
+def _may_leave_objects(code: CodeType) -> bool:
+    """Whether the program may hold, when it ends, a file that it writes to or an object with a finaliser."""
+    parts = list(_parts(code))
+    names = " ".join(name for part in parts for name in (*part.co_names, *part.co_varnames))
+    if any(name in names for name in FINALISED):
         return True
-    return any(isinstance(constant, CodeType) and _names_one_of(constant, names) for constant in code.co_consts)
+    return "open" in names and not all(WRITING_MODES.isdisjoint(part.co_consts) for part in parts)
+
+
+def _parts(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _parts(constant)
 
 
 def _requested_status(request: SystemExit) -> int:
@@ -76,8 +90,23 @@ def _requested_status(request: SystemExit) -> int:
 
 def _flush_both(stdout: Any, original: Any) -> None:
     for stream in (stdout, original):
-        if stream is not None and not stream.closed:
+        if stream is not None and not getattr(stream, "closed", False):  # a class of the program's may lack it
             stream.flush()
+
+
+def _finalise() -> list[Any]:
+    """Run what objects define for their end, wherever the program holds them; the files among them are left to flush.
+
+    What fails is ignored, as when an interpreter shuts down.
+    """
+    files = []
+    for thing in gc.get_objects():
+        if issubclass(type(thing), FileBase):
+            files.append(thing)
+        elif (finaliser := getattr(type(thing), "__del__", None)) is not None:
+            with suppress(BaseException):
+                finaliser(thing)
+    return files
 
 
 def print_exception() -> None:

@@ -20,6 +20,10 @@ third descriptor."""
 CPU_BACKSTOP = 2
 """Kernel limits on CPU time as a multiple of the limit that decides, for processes whose template is gone."""
 
+STACKS, STACKS_BYTES = b"stack_size", 512 << 20
+"""A program that recurses in a thread asks by this name for a stack that it will hardly use. The kernel counts all of it
+against the limit on address space, so there is room for it beyond the memory limit, which what is used still counts in."""
+
 JOB_WALL = struct.Struct("<d")
 JOB = struct.Struct("<BBIIIqqddd")
 """Mode, report the first test at once, tests, bytes of code, bytes of function name, limits in bytes (address space

@@ -8,6 +8,7 @@ could falsify its own outputs only, and it does not know the expected ones.
 
 import _socket
 import _thread
+import builtins
 import ctypes
 import gc
 import math
@@ -31,6 +32,8 @@ from reward.sandbox.protocol import (
     KIND_RESULT,
     NATIVE,
     RESULT,
+    STACKS,
+    STACKS_BYTES,
 )
 
 IMPORTED_ONCE = frozenset(
@@ -213,6 +216,8 @@ def restrict(box: Box, job: Job) -> None:
     of a test.
     """
     address_space = box.baseline + job.memory + (EXECUTABLE_BYTES if job.mode == NATIVE else 0)
+    if STACKS in job.source:
+        address_space += STACKS_BYTES
     file_bytes = max(job.output, *job.sizes)
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
@@ -278,7 +283,8 @@ def make_scope(mode: Mode, box: Box) -> dict[str, Any]:
         sys.setrecursionlimit(FUNCTION_RECURSION_LIMIT)
     sys.modules["__main__"] = sys.modules[mode.module_name] = module
     scope = module.__dict__
-    scope.update(__name__=mode.module_name, __builtins__=__builtins__, __file__="program.py")
+    names = builtins if mode.module_name == "__main__" else vars(builtins)
+    scope.update(__name__=mode.module_name, __builtins__=names, __file__="program.py")
     return scope
 
 

@@ -36,6 +36,8 @@ OUT_OF_MEMORY = b"Traceback (most recent call last):\nMemoryError\n"
         ({"status": 0, "error": OUT_OF_MEMORY}, None),  # caught, and printed
         ({"status": KILLED, "resident_kib": 60 << 10}, Verdict.MLE),
         ({"status": KILLED}, Verdict.IE),
+        ({"resident_kib": 130 << 10}, Verdict.MLE),  # in the room for a thread's stack
+        ({"resident_kib": 120 << 10}, None),  # numpy's part of it is the interpreter's
         ({"status": EXIT_1}, Verdict.RE),
         ({"status": SEGFAULT, "resident_kib": 60 << 10}, Verdict.RE),
     ],

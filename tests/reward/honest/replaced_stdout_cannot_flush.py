@@ -1,0 +1,5 @@
+import sys
+class Writer:
+    def write(self, text): sys.__stdout__.write(text.upper())
+sys.stdout = Writer()
+print("hello")
