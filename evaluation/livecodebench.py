@@ -260,7 +260,7 @@ def _pickled_text(pickled: bytes) -> str:
 def _json(text: str, where: str, what: str, expected: type) -> Any:
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
         raise InputError(f"{where}, {what}: not valid JSON ({error})") from error
     if not isinstance(value, expected):
         raise InputError(f"{where}, {what}: expected a JSON {expected.__name__}, found {type(value).__name__}")

@@ -55,7 +55,7 @@ def _parse(line: bytes, place: RowPlace) -> dict[str, Any]:
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InputError(f"{place.path} is not UTF-8 text: {error}; expected JSONL or a .parquet file") from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
         raise InputError(f"{place}, the line: not valid JSON ({error})") from error
     if not isinstance(row, dict):
         raise InputError(f"{place}, the line: expected a JSON dict, found {type(row).__name__}")

@@ -1,7 +1,7 @@
 """The stage that runs every candidate on every input of its task, through the judge.
 
 Identical programs of a task run once. A run that the judge could not carry out (IE) says nothing about a program: the
-task is set aside, counted, and tried again when the stage is run again.
+task is set aside and counted. Where that stops the run, the next one tries it again.
 """
 
 from collections.abc import Iterable, Iterator

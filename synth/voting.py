@@ -182,7 +182,8 @@ def _elect_labels(
     credits = []
     for row in votes:
         if settings.vote == "em":
-            credits.append([posteriors[label.input].get(row[label.input] or "", 0.0) for label in labels])
+            given = ((posteriors[label.input], row[label.input]) for label in labels)
+            credits.append([0.0 if vote is None else posterior[vote] for posterior, vote in given])
         else:
             credits.append([float(label.weight * (row[label.input] == label.vote)) for label in labels])
     return tuple(labels), credits

@@ -117,6 +117,7 @@ def test_tests_that_inflate_without_end_are_refused(
         ("stdin", {"private_test_cases": "@@@"}, "'private_test_cases': neither a JSON list nor"),
         ("stdin", {"public_test_cases": "[]", "private_test_cases": "[]"}, "no public and no private test"),
         ("function", {"public_test_cases": '[{"input": "x y", "output": "1"}]'}, "not valid JSON"),
+        ("function", {"public_test_cases": f'[{{"input": "1", "output": "{"7" * 5000}"}}]'}, "not valid JSON"),
         ("function", {"metadata": '{"func_name": "not a name"}'}, "func_name must be a Python name"),
         ("function", {"starter_code": ""}, "'starter_code': a function problem needs one"),
     ],

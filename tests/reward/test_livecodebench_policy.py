@@ -134,6 +134,8 @@ def test_texts(ours: str, theirs: str, same: bool) -> None:
     [
         ("1", "true", True),
         ("1.0", "1", True),
+        ("7" * 5000, "7" * 5000, True),
+        ("7" * 5000, "7" * 4999 + "8", False),
         ("Infinity", "Infinity", True),
         ("NaN", "NaN", False),
         ('"1"', "1", False),

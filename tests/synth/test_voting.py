@@ -39,6 +39,11 @@ def test_agreement_counts_candidates_that_gave_no_program_or_no_answer() -> None
     assert [label.agreement for label in election.labels] == [0.75, 0.75, 0.75, 0.5]
 
 
+def test_a_candidate_without_an_answer_is_not_credited_with_an_empty_one() -> None:
+    votes: list[Ballot] = [[None] * 4, [""] * 4, [""] * 4, [""] * 4]
+    assert decide(votes, vote="em", hold_out=0).golden == 1
+
+
 def test_inputs_below_the_agreement_threshold_get_no_label() -> None:
     votes = ballots(4, set(), set(), {0}, {0})
     assert [label.input for label in decide(votes, asked=6).labels] == [1, 2, 3]
