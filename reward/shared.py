@@ -2,8 +2,8 @@
 
 In a shared process the program can see its earlier calls and could misreport the CPU time of each (never the sum,
 which the kernel limits). A process that dies in one test is followed by a fresh one for the tests after it. The output
-limit is that of a test, and what a process may write is no more: where earlier tests have taken that up, a fresh process
-goes on with the test that found no room.
+limit is that of a test, and what a process may write is no more: where earlier tests have taken that up, a fresh
+process goes on with the test that found no room.
 """
 
 import json

@@ -21,8 +21,9 @@ CPU_BACKSTOP = 2
 """Kernel limits on CPU time as a multiple of the limit that decides, for processes whose template is gone."""
 
 STACKS, STACKS_BYTES = b"stack_size", 512 << 20
-"""A program that recurses in a thread asks by this name for a stack that it will hardly use. The kernel counts all of it
-against the limit on address space, so there is room for it beyond the memory limit, which what is used still counts in."""
+"""A program that recurses in a thread asks by this name for a stack that it will hardly use, all of which the kernel
+counts against the limit on address space. So there is room for it beyond the memory limit, which decides on what is
+held."""
 
 JOB_WALL = struct.Struct("<d")
 JOB = struct.Struct("<BBIIIqqddd")
