@@ -155,16 +155,9 @@ def _head(method: ast.FunctionDef) -> str:
 
 
 def _is_stdin(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Attribute)
-        and node.attr == "stdin"
-        or isinstance(node, ast.alias)
-        and node.name
-        in (
-            "stdin",
-            "fileinput",
-        )
-    )
+    if isinstance(node, ast.Attribute):
+        return node.attr == "stdin"
+    return isinstance(node, ast.alias) and node.name in ("stdin", "fileinput")
 
 
 def _rl_statement(row: dict[str, Any]) -> str:
