@@ -1,9 +1,9 @@
 """From how a process ended to what is said about its program.
 
 The rules, in order. Ended by the wall-clock cap, or more CPU used than the limit: TLE. Output or standard error
-reached its cap: OLE. More memory held than the limit and an interpreter explain (see
-`protocol.STACKS`); ended badly with an uncaught MemoryError that is not runaway recursion; or killed near its memory limit: MLE. Killed by
-a SIGKILL that none of our limits explains: IE (somebody else's doing, such as the kernel's out-of-memory killer; a
+reached its cap: OLE. More memory held than the limit and an interpreter explain (see `protocol.STACKS`); ended badly
+with an uncaught MemoryError that is not runaway recursion; or killed near its memory limit: MLE. Killed by a SIGKILL
+that none of our limits explains: IE (somebody else's doing, such as the kernel's out-of-memory killer; a
 program cannot signal itself). Any other bad end: RE, also a function that never returned.
 """
 
