@@ -28,7 +28,7 @@ STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 def import_all(code: CodeType, packages: frozenset[str]) -> None:
     """Import what `code` names anywhere. A program meets the same error when it imports a missing module itself."""
     known = sys.stdlib_module_names | packages
-    names = {name for name in _names(code) if name.partition(".")[0] in known - NEVER}
+    names = {name for name in names_in(code) if name.partition(".")[0] in known - NEVER}
     later = IMPORTED_ON_FIRST_USE + (NUMPY_ON_FIRST_USE if "numpy" in names else ())
     for name in (*sorted(names), *later):
         try:
@@ -37,11 +37,12 @@ def import_all(code: CodeType, packages: frozenset[str]) -> None:
             continue
 
 
-def _names(code: CodeType) -> Iterator[str]:
+def names_in(code: CodeType) -> Iterator[str]:
+    """Names of modules, globals and attributes, in functions and classes, too."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            yield from names_in(constant)
 
 
 def open_streams_by_descriptor() -> None:

@@ -115,11 +115,13 @@ def shared_starter(
 
 def livecodebench_program_starter(code: CodeType, scope: Scope, name: str, seconds: float) -> Start:
     """A stdin program as the official checker runs it."""
+    livecodebench.import_what_is_there(code)
     return lambda: livecodebench.run_program(code, scope, EXTRA_DESCRIPTOR, seconds)
 
 
 def livecodebench_function_starter(code: CodeType, scope: Scope, name: str, seconds: float) -> Start:
     """A function problem's program as the official checker runs it."""
+    livecodebench.import_what_is_there(code)
     return lambda: livecodebench.run_function(code, scope, name, EXTRA_DESCRIPTOR, seconds)
 
 
@@ -148,7 +150,7 @@ class Solution:
 
 def make_prelude() -> ModuleType:
     """A module that holds the prelude's names. A job's program is run in it: copying the names would touch them all."""
-    prelude = ModuleType("solution")
+    prelude = ModuleType("solution", "")
     exec(PRELUDE, prelude.__dict__)
     return prelude
 

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from types import CodeType
 from typing import Any, NoReturn
 
+from reward.sandbox.closed import names_in
 from reward.sandbox.protocol import CALL_FAILED, CALL_RETURNED, CALL_TOO_LONG, SHARED_RECORD
 
 FUNCTION = "wrapped_function"
@@ -55,6 +56,8 @@ REFUSED_IN_OS = [
     "getcwd",
     "chdir",
 ]
+IMPORTED_THERE = frozenset(["multiprocessing", "numpy"])
+"""What the official checker's own process has imported, and what could not be imported once `_guard` was called."""
 REFUSED_MODULES = ("ipdb", "joblib", "resource", "psutil", "tkinter")
 SECONDS_BEYOND_THE_LIMIT = 1.0
 """CPU time that a test may take beyond the limit, which is too much already, before the process is ended."""
@@ -97,6 +100,15 @@ def _with_owner(text: str) -> ast.Module:
     return tree
 
 
+def import_what_is_there(code: CodeType) -> None:
+    """Before the program starts: it finds what it imports anywhere."""
+    for name in sorted(IMPORTED_THERE.intersection(names_in(code))):
+        try:
+            __import__(name)
+        except Exception:  # the program meets the same error when it imports the module itself
+            continue
+
+
 def run_program(code: CodeType, scope: dict[str, Any], result: int, seconds: float) -> NoReturn:
     """Run a stdin program on the inputs that stand as a JSON list on standard input, one record of `result` each."""
     _run(code, scope, result, seconds, _program_call)
@@ -125,6 +137,7 @@ def _run(code: CodeType, scope: dict[str, Any], result: int, seconds: float, cal
         given = json.loads(sys.stdin.read())
         os.ftruncate(0, 0)  # the official program finds an empty standard input below the stand-in
         _guard()
+        del sys.modules[scope["__name__"]]  # it never was there, which shows in dataclasses with annotations in quotes
         signal.signal(signal.SIGALRM, _raise_timeout)
         _arm(seconds)
         exec(code, scope)

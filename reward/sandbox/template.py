@@ -276,16 +276,16 @@ def compile_source(source: bytes, mode: Mode, out: _socket.socket) -> CodeType:
 def make_scope(mode: Mode, box: Box) -> dict[str, Any]:
     """The program's globals. A function problem's program is imported, as LiveCodeBench does it: it is not `__main__`,
     finds the prelude's names, and may recurse deeper."""
-    module = ModuleType(mode.module_name)
     if mode.has_prelude:
         assert box.prelude is not None, "function problems go to zygotes of their own"
         module = box.prelude
+        module.__dict__.update(__name__=mode.module_name, __builtins__=vars(builtins))
         sys.setrecursionlimit(FUNCTION_RECURSION_LIMIT)
+    else:
+        module = ModuleType(mode.module_name)
+        module.__dict__.update(__builtins__=builtins, __file__="program.py")
     sys.modules["__main__"] = sys.modules[mode.module_name] = module
-    scope = module.__dict__
-    names = builtins if mode.module_name == "__main__" else vars(builtins)
-    scope.update(__name__=mode.module_name, __builtins__=names, __file__="program.py")
-    return scope
+    return module.__dict__
 
 
 def run_all(program: Program, box: Box, job: Job, out: _socket.socket) -> None:

@@ -58,6 +58,29 @@ def test_every_verdict_is_the_official_one_and_unsafe_programs_never_pass(judge:
     assert not differences
 
 
+IMPORTS_LATE = "def main():\n    import {0}\n    print({0}.__name__)\nmain()\n"
+QUOTED = "from dataclasses import dataclass\n@dataclass\nclass Node:\n    after: 'Node' = None\nprint('made')\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected", "verdict"),
+    [
+        (
+            IMPORTS_LATE.format("numpy"),
+            "numpy",
+            Verdict.AC,
+        ),  # neither could be imported without os.getcwd and os.putenv
+        (IMPORTS_LATE.format("multiprocessing"), "multiprocessing", Verdict.AC),
+        (QUOTED, "made", Verdict.RE),
+        ("print('__file__' in globals(), repr(__doc__))\n", "False ''", Verdict.AC),
+    ],
+)
+def test_a_program_finds_what_it_finds_in_the_official_process(
+    judge: Judge, code: str, expected: str, verdict: Verdict
+) -> None:
+    assert judged(judge, code, ("", expected), seconds=5.0).verdict is verdict
+
+
 def test_tests_share_a_process_and_none_runs_after_its_death(judge: Judge) -> None:
     judgement = judged(judge, REMEMBERS, ("", "1"), ("", "2"), ("", "2"))
     assert [test.verdict for test in judgement.tests] == [Verdict.AC, Verdict.AC, Verdict.WA]
