@@ -12,11 +12,11 @@ from reward.verdict import Verdict
 TESTS, CHARACTERS = 8, 300_000
 """Each within the output limit of 1 MiB, all together beyond it."""
 TEXT = "x" * CHARACTERS
-PROGRAM = f"import sys\nprint('x' * {CHARACTERS})\nsys.stderr.write('y' * {CHARACTERS})\n"
-FUNCTION = f"""
+PROGRAM = f"import sys\nprint('x' * {CHARACTERS})\nsys.stderr.write('y' * NOISE)\n"
+FUNCTION = """
 class Solution:
     def repeat(self, number):
-        print("y" * {CHARACTERS})
+        print("y" * NOISE)
         return "x" * number
 """
 FORGED = """
@@ -44,14 +44,15 @@ def verdicts(judge: Judge, submission: Submission) -> list[str]:
     return [test.verdict.value for test in judgement.tests]
 
 
-def test_what_earlier_tests_wrote_takes_nothing_from_the_limit_of_a_later_one(judge: Judge) -> None:
-    program = Submission("p", PROGRAM, ("",) * TESTS, (TEXT,) * TESTS)
+@pytest.mark.parametrize("noise", ["0", str(CHARACTERS)])
+def test_what_earlier_tests_wrote_takes_nothing_from_the_limit_of_a_later_one(judge: Judge, noise: str) -> None:
+    program = Submission("p", PROGRAM.replace("NOISE", noise), ("",) * TESTS, (TEXT,) * TESTS)
     assert verdicts(judge, program) == ["AC"] * TESTS
-    assert verdicts(judge, function(FUNCTION, *[CHARACTERS] * TESTS)) == ["AC"] * TESTS
+    assert verdicts(judge, function(FUNCTION.replace("NOISE", noise), *[CHARACTERS] * TESTS)) == ["AC"] * TESTS
 
 
 def test_a_test_that_writes_too_much_is_told_from_those_beside_it(judge: Judge) -> None:
-    found = verdicts(judge, function(FUNCTION.replace("print", "len"), 1, 2_000_000, 3))
+    found = verdicts(judge, function(FUNCTION.replace("NOISE", "0"), 1, 2_000_000, 3))
     after = [] if judge.settings.policy == "livecodebench" else ["AC"]  # there, nothing runs after its process died
     assert found == ["AC", "OLE", *after]
 
