@@ -210,7 +210,10 @@ def ablate(
 def slurm(
     recipe: RecipePath,
     overrides: Overrides = None,
-    time: Annotated[str, typer.Option(metavar="TIME", help="Limit of each job, as sbatch takes it.")] = "24:00:00",
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Limit of each job, as sbatch takes it; 24:00:00 when left out."),
+    ] = None,
     partition: Annotated[str | None, typer.Option(metavar="NAME", help="Partition of the cluster.")] = None,
     account: Annotated[str | None, typer.Option(metavar="NAME", help="Account that is charged.")] = None,
 ) -> None:

@@ -96,12 +96,17 @@ def accelerate_settings(path: Path) -> dict[str, Any]:
 
 def stage_environment(launch: LaunchSettings) -> dict[str, str]:
     """This process's environment with what `launch` sets."""
-    environment = dict(os.environ)
+    return {**os.environ, **launch_variables(launch)}
+
+
+def launch_variables(launch: LaunchSettings) -> dict[str, str]:
+    """The environment variables that `launch` sets."""
+    variables = {}
     if launch.gpus is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, launch.gpus))
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, launch.gpus))
     if launch.threads is not None:
-        environment["OMP_NUM_THREADS"] = str(launch.threads)
-    return {**environment, **launch.environment}
+        variables["OMP_NUM_THREADS"] = str(launch.threads)
+    return {**variables, **launch.environment}
 
 
 def context_parallel_size() -> int:

@@ -21,6 +21,7 @@ from xcoder_train.config import (
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.settings import Settings
 from xcoder_train.core.yaml_source import Flaw, Located, merge, read_override, read_yaml_file
+from xcoder_train.slurm_settings import SlurmSettings
 
 Value = TypeVar("Value")
 
@@ -50,6 +51,7 @@ class Recipe(Settings):
     grpo: GrpoSettings | None = None
     evaluation: EvaluationStageSettings | None = None
     report: ReportSettings = ReportSettings()
+    slurm: SlurmSettings = SlurmSettings()
 
     ablation: AblationSettings | None = None
     """Several variants of this recipe, for `xcoder ablate`. No stage reads it."""

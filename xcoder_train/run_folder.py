@@ -56,7 +56,7 @@ class RunFolder:
             self._refuse_foreign_folder()
             return []
         current = self.recipe.model_dump(mode="json")
-        skipped = {"name", "runs_dir"}
+        skipped = {"name", "runs_dir", "slurm"}
         changes = [
             (path, old, new)
             for path, old, new in _differences(stored, current, ())

@@ -7,12 +7,16 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from xcoder_train.launch import launch_settings, launcher_command
+from xcoder_train.checkpoints import CHECKPOINTS
+from xcoder_train.core.errors import InputError
+from xcoder_train.launch import launch_settings, launch_variables, launcher_command
 from xcoder_train.recipe import Recipe, StageName, load_recipe
+from xcoder_train.slurm_settings import Options
 
 _COMMANDS: dict[StageName, str] = {"evaluation": "eval"}
+_ON_EACH_NODE = ("$SLURM_NODEID", "$SLURM_CPUS_ON_NODE", "$MASTER", "$PORT", "$MASTER:$PORT")
 
-
+DEFAULT_TIME = "24:00:00"
 GRACE_SECONDS = 120
 """Before a job's time is up, its stage is told to end; more than a stage is given for it (`SECONDS_TO_STOP`)."""
 
@@ -20,17 +24,29 @@ GRACE_SECONDS = 120
 @dataclass(frozen=True)
 class _Job:
     stage: StageName
-    nodes: int
-    gpus: int
+    options: Options
     command: str
+    progress: str | None = None
+    """Pattern of what a later start goes on from; None where every finished record is kept."""
+    has_first_node: bool = False
+    """The command's processes meet at an address on the job's first node."""
+
+    @property
+    def nodes(self) -> object:
+        return self.options["nodes"]
 
 
 def slurm_script(
-    recipe_path: Path, overrides: Sequence[str], *, time: str, partition: str | None, account: str | None
+    recipe_path: Path, overrides: Sequence[str], *, time: str | None, partition: str | None, account: str | None
 ) -> str:
-    """The script as text. Raises InputError for whatever a run would refuse."""
+    """The script as text; `time`, `partition` and `account` go over the recipe's `slurm.options`.
+
+    Raises InputError for whatever a run would refuse.
+    """
     recipe = load_recipe(recipe_path, overrides)
     arguments = [str(recipe_path), *overrides]
+    given = {"time": time, "partition": partition, "account": account}
+    asked: Options = {name: value for name, value in given.items() if value is not None}
     environment = Environment(
         loader=PackageLoader("xcoder_train", "."),
         undefined=StrictUndefined,
@@ -40,25 +56,78 @@ def slurm_script(
     )
     return environment.get_template("slurm.sh.j2").render(
         recipe=recipe_path,
-        name=recipe.name,
-        time=time,
         grace=GRACE_SECONDS,
-        partition=partition,
-        account=account,
-        jobs=[_job(recipe, stage, arguments) for stage in recipe.stages],
+        setup=recipe.slurm.setup.rstrip("\n"),
+        jobs=[_job(recipe, stage, arguments, asked) for stage in recipe.stages],
     )
 
 
-def _job(recipe: Recipe, stage: StageName, arguments: list[str]) -> _Job:
+def _job(recipe: Recipe, stage: StageName, arguments: list[str], asked: Options) -> _Job:
     launch = launch_settings(recipe, stage)
-    if launch.nodes == 1:
-        command = shlex.join(["xcoder", _COMMANDS.get(stage, stage), *arguments])
-        return _Job(stage, 1, _gpus(recipe, stage), command)
-    machine = ["--num_machines", str(launch.nodes), "--machine_rank", "$SLURM_NODEID", "--main_process_ip", "$MASTER"]
-    words = ["python", *launcher_command(launch, stage, arguments, machine)[1:]]
-    # The two variables are filled in on each node, so they stay outside the quotes of their words.
-    command = " ".join(word if word in ("$SLURM_NODEID", "$MASTER") else shlex.quote(word) for word in words)
-    return _Job(stage, launch.nodes, _gpus(recipe, stage), shlex.quote(command))
+    starts_ray = _starts_ray(recipe, stage)
+    options = _options(recipe, stage, asked)
+    nodes = options["nodes"]
+    if nodes != launch.nodes and not starts_ray:
+        raise InputError(
+            f"slurm: {nodes} nodes for {stage}, which works on {launch.nodes}: training's nodes are STAGE.launch.nodes, "
+            "and synthesis and evaluation judge on several with judge.executor=ray"
+        )
+    progress = None
+    if stage in ("sft", "grpo"):
+        folder = shlex.quote(str(recipe.run_folder / stage))
+        progress = f"{folder}'/*/{CHECKPOINTS}/checkpoint-*'"
+    command = ["xcoder", _COMMANDS.get(stage, stage), *arguments]
+    if launch.nodes > 1:
+        if starts_ray:
+            raise InputError(
+                f"{stage} trains on {launch.nodes} nodes, and judge.executor=ray would need a cluster that is there "
+                "before them: give its HOST:PORT as judge.ray_address, or let every node judge for itself with "
+                "judge.executor=local"
+            )
+        machine = ["--num_machines", str(launch.nodes), "--machine_rank", "$SLURM_NODEID"]
+        machine += ["--main_process_ip", "$MASTER", "--main_process_port", "$PORT"]
+        variables = [f"{name}={value}" for name, value in launch_variables(launch).items()]
+        python = ["python", *launcher_command(launch, stage, arguments, machine)[1:]]
+        return _Job(stage, options, _on_each_node(["env", *variables, *python]), progress, has_first_node=True)
+    if starts_ray:
+        cluster = ["--address", "$MASTER:$PORT", "--min-nodes", str(nodes), "--num-cpus", "$SLURM_CPUS_ON_NODE"]
+        ray = ["ray", "symmetric-run", *cluster, "--", *command]
+        return _Job(stage, options, _on_each_node(ray), progress, has_first_node=True)
+    return _Job(stage, options, shlex.join(command), progress)
+
+
+def _options(recipe: Recipe, stage: StageName, asked: Options) -> Options:
+    """sbatch's options of a stage's job: the script's own, over them the recipe's, then the command's, then the stage's."""
+    ours: Options = {
+        "job-name": f"{recipe.name}-{stage}",
+        "nodes": launch_settings(recipe, stage).nodes,
+        "ntasks-per-node": 1,
+        "gpus-per-node": _gpus(recipe, stage) or None,
+        "exclusive": stage != "report",  # which one core makes
+        "time": DEFAULT_TIME,
+        "output": f"{recipe.name}-{stage}-%j.log",
+        "open-mode": "append",
+        "requeue": True,
+        "signal": f"B:USR1@{GRACE_SECONDS}",
+    }
+    options = {**ours, **recipe.slurm.options, **asked, **getattr(recipe.slurm, stage)}
+    if options["exclusive"] and not any(name.startswith("mem") for name in options):
+        options["mem"] = 0  # all of the node's, as of its cores: --exclusive alone gives the share of one core
+    return {name: value for name, value in options.items() if value is not None and value is not False}
+
+
+def _starts_ray(recipe: Recipe, stage: StageName) -> bool:
+    """True where the stage judges on a Ray cluster that nobody else has started."""
+    executor = recipe.judge.executor
+    if stage == "synth" and recipe.synth is not None and recipe.synth.executor is not None:
+        executor = recipe.synth.executor
+    return stage in ("synth", "grpo", "evaluation") and executor == "ray" and recipe.judge.ray_address == "auto"
+
+
+def _on_each_node(words: Sequence[str]) -> str:
+    """A command whose variables each node fills in for itself."""
+    quoted = " ".join(f'"{word}"' if word in _ON_EACH_NODE else shlex.quote(word) for word in words)
+    return f"bash -c {shlex.quote(quoted)}"
 
 
 def _gpus(recipe: Recipe, stage: StageName) -> int:
