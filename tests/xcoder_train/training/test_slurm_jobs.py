@@ -6,7 +6,6 @@ script does with what Slurm promises, not that Slurm keeps it. Training's proces
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -38,13 +37,7 @@ class Cluster:
         """Render the script and run it; a stand-in returns when its job has ended."""
         (self.folder / "jobs").mkdir(parents=True)
         (self.folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        shipped = yaml.safe_load((PROJECT / "recipes" / "accelerate" / "fsdp2-multinode.yaml").read_text())
-        ours = {"distributed_type": "MULTI_GPU", "mixed_precision": "no", "num_processes": 2, "main_process_port": port}
-        ours |= {key: value for key, value in shipped.items() if key not in {*ours, "fsdp_config"}}
-        (self.folder / "two-machines.yaml").write_text(yaml.safe_dump(ours))
+        write_two_machines(self.folder)
         commands = os.pathsep.join([str(STAND_IN), str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {**os.environ, "PATH": commands, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
         environment |= {"JOBS": str(self.folder / "jobs"), "STAND_IN_PYTHON": sys.executable}
@@ -79,7 +72,15 @@ class Cluster:
         raise AssertionError(self.log(stage) if (self.job(stage) / "log").exists() else f"{stage} never began")
 
 
-def _recipe(values: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+def write_two_machines(folder: Path) -> None:
+    """The shipped configuration for several machines, for one process on each of two and without sharding."""
+    shipped = yaml.safe_load((PROJECT / "recipes" / "accelerate" / "fsdp2-multinode.yaml").read_text())
+    ours = {"distributed_type": "MULTI_GPU", "mixed_precision": "no", "num_processes": 2}
+    ours |= {key: value for key, value in shipped.items() if key not in {*ours, "fsdp_config"}}
+    (folder / "two-machines.yaml").write_text(yaml.safe_dump(ours))
+
+
+def chain_recipe(values: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """Every stage; training on two nodes of one process each."""
     launch = {"nodes": 2, "processes": 2, "accelerate": "two-machines.yaml"}
     by_heart = {
@@ -109,7 +110,7 @@ def _recipe(values: Callable[..., dict[str, Any]]) -> dict[str, Any]:
 def test_a_chain_of_jobs_goes_on_after_a_time_limit_and_a_lost_node_to_the_result_of_an_undisturbed_one(
     tmp_path: Path, recipe_values: Callable[..., dict[str, Any]], weights: Callable[[Path], dict[str, torch.Tensor]]
 ) -> None:
-    recipe = _recipe(recipe_values)
+    recipe = chain_recipe(recipe_values)
     whole, shaken = Cluster(tmp_path / "whole"), Cluster(tmp_path / "shaken")
     assert whole.submit(recipe).wait(timeout=SECONDS) == 0
     assert (whole.job("report") / "status").read_text() == "0\n", whole.log("synth") + whole.log("sft")
