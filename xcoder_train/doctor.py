@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reward.language import compiled_languages
+from reward.ranks import usable_cores
 from reward.tiers import MADE_OF, NOT_STOPPED, TIERS, why_not
 from xcoder_train.core.errors import EnvironmentLacks
 
@@ -77,8 +78,7 @@ def _python() -> Finding:
 
 
 def _processors() -> Finding:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Finding("processor cores", f"{usable} usable")
+    return Finding("processor cores", f"{usable_cores()} usable")
 
 
 def _memory() -> Finding:

@@ -24,7 +24,7 @@ from xcoder_train.results import evaluation_targets, is_whole, read_result, stag
 from xcoder_train.run import stage_stands
 from xcoder_train.run_folder import RunFolder
 
-# Examples in one row of 32k tokens in the paper's SFT data.
+# Examples in one row in the paper's SFT data: 32,768 tokens over means of 659 for the task and 17,742 for the solution.
 _PAPERS_EXAMPLES_PER_ROW = 1.8
 # Of a GRPO step, what the judge may take before it is worth more cores.
 _JUDGE_SHARE = 0.05

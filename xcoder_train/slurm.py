@@ -14,7 +14,7 @@ from xcoder_train.recipe import Recipe, StageName, load_recipe
 from xcoder_train.slurm_settings import Options
 
 _COMMANDS: dict[StageName, str] = {"evaluation": "eval"}
-_ON_EACH_NODE = ("$SLURM_NODEID", "$SLURM_CPUS_ON_NODE", "$MASTER", "$PORT", "$MASTER:$PORT")
+_ON_EACH_NODE = ("$SLURM_NODEID", "$MASTER", "$PORT")
 
 DEFAULT_TIME = "24:00:00"
 GRACE_SECONDS = 120
@@ -28,8 +28,10 @@ class _Job:
     command: str
     progress: str | None = None
     """Pattern of what a later start goes on from; None where every finished record is kept."""
-    has_first_node: bool = False
-    """The command's processes meet at an address on the job's first node."""
+    trains_on_several: bool = False
+    """The command is run on each of the nodes, whose processes meet on the first one."""
+    starts_ray: bool = False
+    """The command is run on the first node of a Ray cluster of all of them."""
 
     @property
     def nodes(self) -> object:
@@ -69,8 +71,8 @@ def _job(recipe: Recipe, stage: StageName, arguments: list[str], asked: Options)
     nodes = options["nodes"]
     if nodes != launch.nodes and not starts_ray:
         raise InputError(
-            f"slurm: {nodes} nodes for {stage}, which works on {launch.nodes}: training's nodes are STAGE.launch.nodes, "
-            "and synthesis and evaluation judge on several with judge.executor=ray"
+            f"slurm: {nodes} nodes for {stage}, which works on {launch.nodes}: training's nodes are "
+            "STAGE.launch.nodes, and synthesis and evaluation judge on several with judge.executor=ray"
         )
     progress = None
     if stage in ("sft", "grpo"):
@@ -88,16 +90,13 @@ def _job(recipe: Recipe, stage: StageName, arguments: list[str], asked: Options)
         machine += ["--main_process_ip", "$MASTER", "--main_process_port", "$PORT"]
         variables = [f"{name}={value}" for name, value in launch_variables(launch).items()]
         python = ["python", *launcher_command(launch, stage, arguments, machine)[1:]]
-        return _Job(stage, options, _on_each_node(["env", *variables, *python]), progress, has_first_node=True)
-    if starts_ray:
-        cluster = ["--address", "$MASTER:$PORT", "--min-nodes", str(nodes), "--num-cpus", "$SLURM_CPUS_ON_NODE"]
-        ray = ["ray", "symmetric-run", *cluster, "--", *command]
-        return _Job(stage, options, _on_each_node(ray), progress, has_first_node=True)
-    return _Job(stage, options, shlex.join(command), progress)
+        command = ["env", *variables, *python]
+        return _Job(stage, options, _on_each_node(command), progress, trains_on_several=True)
+    return _Job(stage, options, shlex.join(command), progress, starts_ray=starts_ray)
 
 
 def _options(recipe: Recipe, stage: StageName, asked: Options) -> Options:
-    """sbatch's options of a stage's job: the script's own, over them the recipe's, then the command's, then the stage's."""
+    """sbatch's options of a job: the script's own, and over them the recipe's, the command's, the recipe's for the stage."""
     ours: Options = {
         "job-name": f"{recipe.name}-{stage}",
         "nodes": launch_settings(recipe, stage).nodes,
@@ -112,7 +111,7 @@ def _options(recipe: Recipe, stage: StageName, asked: Options) -> Options:
     }
     options = {**ours, **recipe.slurm.options, **asked, **getattr(recipe.slurm, stage)}
     if options["exclusive"] and not any(name.startswith("mem") for name in options):
-        options["mem"] = 0  # all of the node's, as of its cores: --exclusive alone gives the share of one core
+        options["mem"] = 0  # all of the node's: --exclusive alone gives the cluster's default for each core
     return {name: value for name, value in options.items() if value is not None and value is not False}
 
 

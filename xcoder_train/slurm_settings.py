@@ -29,8 +29,8 @@ Options = dict[
 class SlurmSettings(Settings):
     """The jobs of `xcoder slurm`. Nothing here shapes a result.
 
-    Options are sbatch's long ones without their dashes, as `{account: us, partition: gpu, gres: "gpu:h100:8",
-    gpus-per-node: null}`: `true` gives one that takes no value, and `null` leaves out one that the script has otherwise.
+    Options are sbatch's long ones without their dashes, as `{account: us, gpus-per-node: null, gres: "gpu:h100:8"}`:
+    `true` gives one that takes no value, and `null` leaves out one that the script has otherwise.
     """
 
     options: Options = {}

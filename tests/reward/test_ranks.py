@@ -10,6 +10,7 @@ import pytest
 
 from reward.config import JudgeSettings
 from reward.judge import Judge
+from reward.ranks import cores_of_cgroup
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,6 +25,19 @@ def test_ranks_of_a_node_divide_its_workers(on_node: int, ranks: int, monkeypatc
             shares.append(judge.workers)
     assert sum(shares) == max(on_node, ranks)
     assert max(shares) - min(shares) <= 1
+
+
+def test_a_container_has_the_cores_of_its_processor_time_not_those_that_it_sees(tmp_path: Path) -> None:
+    group = tmp_path / "mount" / "pod" / "container"
+    group.mkdir(parents=True)
+    membership = tmp_path / "cgroup"
+    membership.write_text("0::/pod/container\n")
+    assert cores_of_cgroup(tmp_path / "mount", membership) == float("inf")
+    (group / "cpu.max").write_text("max 100000\n")
+    (group.parent / "cpu.max").write_text("350000 100000\n")
+    assert cores_of_cgroup(tmp_path / "mount", membership) == 3.5
+    (group / "cpu.max").write_text("50000 100000\n")
+    assert cores_of_cgroup(tmp_path / "mount", membership) == 0.5
 
 
 @pytest.mark.slow

@@ -66,9 +66,7 @@ def _executed(job: str, folder: Path, **environment: str) -> str:
         (folder / name).write_text(f"#!/bin/bash\n{text}\n")
         (folder / name).chmod(0o755)
     given = {"PATH": f"{folder}:{os.environ['PATH']}", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_ID": "7"}
-    done = subprocess.run(
-        ["bash", "-c", job], env={**given, **environment}, check=True, capture_output=True, text=True
-    )
+    done = subprocess.run(["bash", "-c", job], env={**given, **environment}, check=True, capture_output=True, text=True)
     return done.stdout
 
 
@@ -155,11 +153,15 @@ def test_a_stage_that_judges_on_ray_starts_the_cluster_on_its_nodes(
     monkeypatch.chdir(ROOT)
     jobs = _jobs_of("judge.executor=ray", "slurm.synth={nodes: 4}")
     assert "nodes=4" in _asked(jobs["synth"]) and "ray" not in jobs["sft"].partition("srun")[2].split()
-    said = _executed(jobs["synth"], tmp_path, SLURM_CPUS_ON_NODE="64")
-    assert said.startswith(
-        "ray symmetric-run --address first:20007 --min-nodes 4 --num-cpus 64 -- xcoder synth "
+    assert 'srun --overlap --nodes=1 --ntasks=1 --nodelist="$MASTER"' in jobs["synth"]
+    ray = jobs["synth"].partition("bash -c '")[2].partition("' &")[0]
+    places = {"RAY_ADDRESS": "first:20007", "PORT": "20007", "SLURM_CPUS_ON_NODE": "64"}
+    head, other = (
+        _executed("ray_answers() { true; }\n" + ray, tmp_path, SLURM_NODEID=number, **places) for number in "02"
     )
-    assert "symmetric-run" not in _jobs_of("judge={executor: ray, ray_address: 'head:6379'}")["synth"]
+    assert head == "ray start --block --num-cpus 64 --head --port 20007 --include-dashboard false\n"
+    assert other == "ray start --block --num-cpus 64 --address first:20007\n"
+    assert "ray start" not in _jobs_of("judge={executor: ray, ray_address: 'head:6379'}")["synth"]
     several = "grpo.launch={nodes: 2, processes: 16, accelerate: recipes/accelerate/fsdp2-multinode.yaml}"
     with pytest.raises(InputError, match="grpo trains on 2 nodes, and judge.executor=ray would need a cluster"):
         _jobs_of("judge.executor=ray", several)

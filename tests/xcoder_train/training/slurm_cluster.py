@@ -1,4 +1,4 @@
-"""A real Slurm cluster on this machine: a controller and two nodes, each with processes, a network and a name of its own.
+"""A real Slurm cluster on this machine: a controller and two nodes, each with its own processes, network and name.
 
 A node is a set of kernel namespaces behind a bridge, so that killing its first process is the end of a machine. What is
 simulated is the machine; Slurm's daemons and commands are the installed ones. Needs root.
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-COMMANDS = ("slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel", "ip", "unshare")
+COMMANDS = ("slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel", "ip", "unshare", "setpriv")
 NODES = ("node1", "node2")
 
 _CONFIGURATION = """\
@@ -91,7 +91,9 @@ class SlurmCluster:
             self._ip("link", "add", self._bridge, "type", "bridge")
             self._ip("address", "add", f"{self._network}.1/24", "dev", self._bridge)
             self._ip("link", "set", self._bridge, "up")
-            self._start("head", "--uts", "sh", "-c", 'hostname head && exec slurmctld -D -f "$1"', "sh", self._configuration)
+            self._start(
+                "head", "--uts", "sh", "-c", 'hostname head && exec slurmctld -D -f "$1"', "sh", self._configuration
+            )
             for name in NODES:
                 self.start_node(name)
             self.until(lambda: self.command("sinfo", "-h", "-o", "%T").split() == ["idle"], "idle nodes")
@@ -151,7 +153,11 @@ class SlurmCluster:
     def _start(self, name: str, *words: str) -> "subprocess.Popen[bytes]":
         with (self.folder / f"{name}.said").open("a") as said:
             process = subprocess.Popen(
-                ["unshare", *words], stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+                ["setpriv", "--pdeathsig", "KILL", "unshare", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
             )
         self._processes[name] = process
         return process

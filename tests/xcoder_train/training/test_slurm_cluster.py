@@ -21,6 +21,7 @@ from tests.xcoder_train.training.two_processes import PROJECT
 from xcoder_train.core.records import read_table
 
 SECONDS = 400
+OVER = ("FAILED", "CANCELLED", "TIMEOUT")
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +61,20 @@ class Chain:
     def until(self, stage: str, *states: str) -> None:
         deadline = time.monotonic() + SECONDS
         while (state := self.state(stage)) not in states:
-            assert time.monotonic() < deadline and state != "FAILED", f"{stage} is {state}\n{self.log()}"
+            assert time.monotonic() < deadline and state not in OVER, f"{stage} is {state}\n{self.log()}"
             time.sleep(0.2)
 
     def until_steps(self, stage: str, steps: int) -> None:
         """Until training runs and has logged so many lines since it began."""
         deadline = time.monotonic() + SECONDS
         while sum(len(path.read_text().splitlines()) for path in self._metrics(stage)) < steps:
-            assert time.monotonic() < deadline and self.state(stage) != "FAILED", self.log()
+            assert time.monotonic() < deadline and self.state(stage) not in OVER, self.log()
             time.sleep(0.05)
 
     def start_again(self, stage: str) -> None:
-        """Let a job that was put back into the queue start now."""
+        """Let a job that was put back into the queue start now, with time enough."""
         self.until(stage, "PENDING")
-        self.slurm.command("scontrol", "update", f"JobId={self.jobs[stage]}", "StartTime=now")
+        self.slurm.command("scontrol", "update", f"JobId={self.jobs[stage]}", "StartTime=now", "TimeLimit=60")
 
     def restarts(self) -> dict[str, str]:
         return {stage: self.slurm.job(number)["Restarts"] for stage, number in self.jobs.items()}
@@ -94,8 +95,12 @@ def _recipe(values: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """Synthesis judged on both nodes by Ray, training on both nodes."""
     recipe = chain_recipe(values)
     recipe["synth"]["executor"] = "ray"
-    slurm = {"options": {"gpus-per-node": None}, "synth": {"nodes": 2}, "setup": "export RAY_USAGE_STATS_ENABLED=0"}
-    return {**recipe, "slurm": slurm}
+    recipe["sft"]["training"] |= {
+        "max_steps": 1500,
+        "save_steps": 50,
+    }  # the controller looks at time limits twice a minute
+    recipe["grpo"]["training"] |= {"max_steps": 20, "save_steps": 2}
+    return {**recipe, "slurm": {"options": {"gpus-per-node": None}, "synth": {"nodes": 2}}}
 
 
 @pytest.mark.slow
@@ -111,11 +116,11 @@ def test_jobs_go_on_after_time_limits_lost_nodes_and_pre_emption_to_the_result_o
     assert set(whole.restarts().values()) == {"0"}
 
     shaken.submit()
-    shaken.until_steps("sft", 4)
+    shaken.until_steps("sft", 12)
     slurm.command("scontrol", "update", f"JobId={shaken.jobs['sft']}", "TimeLimit=2")  # of which 120 s are not left
     shaken.start_again("sft")
     shaken.until("sft", "RUNNING")
-    shaken.until_steps("sft", 8)
+    shaken.until_steps("sft", 150)
     first = ["sbatch", "--parsable", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null"]
     slurm.command(*first, "--wrap=true")
     shaken.start_again("sft")
