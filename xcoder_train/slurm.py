@@ -96,7 +96,7 @@ def _job(recipe: Recipe, stage: StageName, arguments: list[str], asked: Options)
 
 
 def _options(recipe: Recipe, stage: StageName, asked: Options) -> Options:
-    """sbatch's options of a job: the script's own, and over them the recipe's, the command's, the recipe's for the stage."""
+    """sbatch's options of a job: the script's own; over them the recipe's, the command's, the stage's."""
     ours: Options = {
         "job-name": f"{recipe.name}-{stage}",
         "nodes": launch_settings(recipe, stage).nodes,

@@ -1,5 +1,6 @@
 """One process at a time holds a run; the lock lives as long as its holders, however they die."""
 
+import errno
 import fcntl
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -99,6 +101,33 @@ def test_a_job_that_was_put_back_into_the_queue_takes_over_from_its_own_earlier_
     found = recorded_owner(tmp_path)
     assert found is not None and (found.pid, found.job) == (os.getpid(), "41")
     lock.release()
+
+
+def test_an_earlier_start_of_this_job_on_a_machine_that_died_is_waited_for_until_its_lock_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file server frees the locks of a dead machine some time after Slurm has started the job anew elsewhere."""
+    monkeypatch.setenv("SLURM_JOB_ID", "41")
+    owner = {"pid": 7, "host": "elsewhere", "started": "then", "command": "xcoder sft r.yaml", "job": "41"}
+    with open(tmp_path / LOCK_FILE, "w") as server:
+        server.write(json.dumps(owner))
+        server.flush()
+        fcntl.flock(server, fcntl.LOCK_EX)
+        lease = threading.Timer(0.7, fcntl.flock, (server, fcntl.LOCK_UN))
+        lease.start()
+        RunLock(tmp_path).release()
+        lease.join()
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Lustre without its mount option answers; no such file system can be mounted here."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(InputError, match=f"the file system of {tmp_path} keeps no file locks.*Lustre.*runs_dir="):
+        RunLock(tmp_path)
 
 
 def test_a_lock_that_is_really_held_cannot_be_broken(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ The lock is an flock on an open file, so the kernel frees it when the last proce
 dead, however it died. The file's text names the owner, for people and for file systems shared between machines.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -20,6 +21,9 @@ from xcoder_train.core.parent_death import is_alive
 LOCK_FILE = ".lock"
 _JOB = "SLURM_JOB_ID"
 _SECONDS_FOR_A_DEAD_OWNERS_CHILDREN = 10.0
+_SECONDS_FOR_A_DEAD_MACHINE = 120.0
+"""An NFS server keeps the locks of a machine that has died until its lease runs out, after 90 s as a rule."""
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 @dataclass(frozen=True)
@@ -63,21 +67,28 @@ class RunLock:
         os.close(self.descriptor)
 
     def _take(self) -> None:
-        """A dead owner's children may take a moment to die with it; a living owner is not waited for."""
-        deadline = time.monotonic() + _SECONDS_FOR_A_DEAD_OWNERS_CHILDREN
+        """A dead owner's lock may outlive it for a moment; a living owner is not waited for."""
+        started = time.monotonic()
         while True:
             try:
                 fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
                 owner = recorded_owner(self.path.parent)
-                alive = owner is None or owner.host != socket.gethostname() or is_alive(owner.pid)
-                if alive or time.monotonic() > deadline:
+                if owner is None or time.monotonic() - started > _patience(owner):
                     holder = owner or "a process that has not written its name yet"
                     raise InputError(
                         f"{self.path.parent} is in use by {holder}. Wait for it, stop it, or give this run another "
                         "name: name=…"
                     ) from None
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                raise InputError(
+                    f"the file system of {self.path.parent} keeps no file locks ({error.strerror}), and nothing else "
+                    "holds a second process off this run. Mount it with them (Lustre: the option `flock`), or put runs "
+                    "elsewhere: runs_dir=…"
+                ) from error
             time.sleep(0.1)
 
     def _record(self, text: str) -> None:
@@ -99,6 +110,13 @@ def recorded_owner(folder: Path) -> Owner | None:
 def _has_ended(owner: Owner) -> bool:
     """Of an owner whose lock we could take: known of this machine's processes, and of an earlier start of this job."""
     return owner.host == socket.gethostname() or (owner.job is not None and owner.job == os.environ.get(_JOB))
+
+
+def _patience(owner: Owner) -> float:
+    """Seconds to wait for the lock of an owner: of its children, if it is dead, or of the machine that it died with."""
+    if owner.host == socket.gethostname():
+        return 0.0 if is_alive(owner.pid) else _SECONDS_FOR_A_DEAD_OWNERS_CHILDREN
+    return _SECONDS_FOR_A_DEAD_MACHINE if _has_ended(owner) else 0.0
 
 
 def _this_process() -> Owner:
