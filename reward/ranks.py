@@ -27,7 +27,7 @@ def usable_cores() -> int:
     for each other until the wall-clock cap of their programs.
     """
     seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(seen, int(cores_of_cgroup(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")))))
+    return max(1, int(min(seen, cores_of_cgroup(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")))))
 
 
 def cores_of_cgroup(mount: Path, membership: Path) -> float:

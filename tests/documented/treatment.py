@@ -108,7 +108,6 @@ TREATMENTS = (
     Treatment(How.READ, r"(HF_TOKEN=TOKEN )?xcoder push-(data|model) .*", "needs a hub and a token"),
     Treatment(How.READ, r"xcoder eval --(model|compare|rejudge) .*", "needs a model, or results of one"),
     Treatment(How.READ, r"accelerate launch .+", "needs GPUs, or RECIPE stands for any recipe"),
-    Treatment(How.READ, r"srun .*", "needs Slurm; tests/xcoder_train/training/test_slurm_jobs.py"),
     Treatment(How.READ, r"ray (start|stop).*", "starts and ends a cluster that outlives the test"),
     Treatment(How.READ, r"pip freeze > requirements\.txt", "says what is installed on the reader's machine"),
     Treatment(How.READ, r"hf auth login", "asks for a token"),

@@ -40,6 +40,12 @@ def test_a_container_has_the_cores_of_its_processor_time_not_those_that_it_sees(
     assert cores_of_cgroup(tmp_path / "mount", membership) == 0.5
 
 
+def test_without_a_limit_a_process_has_the_cores_of_its_affinity() -> None:
+    command = [sys.executable, "-c", "from reward.ranks import usable_cores; print(usable_cores())"]
+    said = subprocess.run(["taskset", "--cpu-list", "0", *command], capture_output=True, check=True, text=True).stdout
+    assert said == "1\n"
+
+
 @pytest.mark.slow
 def test_two_ranks_of_torchrun_start_no_more_zygotes_than_there_are_cores(tmp_path: Path) -> None:
     script = tmp_path / "rank.py"

@@ -1,7 +1,7 @@
 """The script of `xcoder slurm` on a real Slurm: a chain of jobs through whatever a cluster does to them.
 
 Slurm is this machine's own, its two nodes are namespaces (`slurm_cluster.py`). What it does later than a test can wait
-for, such as the two minutes before a job starts again, an administrator's commands bring forward.
+for an administrator's commands bring forward: the warning of a time limit, and the start of a job that was put back.
 """
 
 import subprocess
@@ -72,9 +72,13 @@ class Chain:
             time.sleep(0.05)
 
     def start_again(self, stage: str) -> None:
-        """Let a job that was put back into the queue start now, with time enough."""
+        """Let a job that was put back into the queue start now."""
         self.until(stage, "PENDING")
-        self.slurm.command("scontrol", "update", f"JobId={self.jobs[stage]}", "StartTime=now", "TimeLimit=60")
+        self.slurm.command("scontrol", "update", f"JobId={self.jobs[stage]}", "StartTime=now")
+
+    def warn(self, stage: str) -> None:
+        """Tell a job's script that its time is nearly up, as Slurm does (`--signal=B:USR1@120`)."""
+        self.slurm.command("scancel", "--batch", "--signal=USR1", self.jobs[stage])
 
     def restarts(self) -> dict[str, str]:
         return {stage: self.slurm.job(number)["Restarts"] for stage, number in self.jobs.items()}
@@ -95,10 +99,7 @@ def _recipe(values: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """Synthesis judged on both nodes by Ray, training on both nodes."""
     recipe = chain_recipe(values)
     recipe["synth"]["executor"] = "ray"
-    recipe["sft"]["training"] |= {
-        "max_steps": 1500,
-        "save_steps": 50,
-    }  # the controller looks at time limits twice a minute
+    recipe["sft"]["training"] |= {"max_steps": 300, "save_steps": 20}
     recipe["grpo"]["training"] |= {"max_steps": 20, "save_steps": 2}
     return {**recipe, "slurm": {"options": {"gpus-per-node": None}, "synth": {"nodes": 2}}}
 
@@ -117,10 +118,10 @@ def test_jobs_go_on_after_time_limits_lost_nodes_and_pre_emption_to_the_result_o
 
     shaken.submit()
     shaken.until_steps("sft", 12)
-    slurm.command("scontrol", "update", f"JobId={shaken.jobs['sft']}", "TimeLimit=2")  # of which 120 s are not left
+    shaken.warn("sft")
     shaken.start_again("sft")
     shaken.until("sft", "RUNNING")
-    shaken.until_steps("sft", 150)
+    shaken.until_steps("sft", 30)
     first = ["sbatch", "--parsable", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null"]
     slurm.command(*first, "--wrap=true")
     shaken.start_again("sft")
@@ -169,6 +170,6 @@ def test_a_job_whose_time_is_too_short_for_a_checkpoint_fails_instead_of_beginni
     chain = Chain(slurm, tmp_path / "short", recipe)
     chain.submit()
     chain.until_steps("sft", 4)
-    slurm.command("scontrol", "update", f"JobId={chain.jobs['sft']}", "TimeLimit=2")
+    chain.warn("sft")
     slurm.until(lambda: chain.state("sft") == "FAILED", "failure", SECONDS)
     assert "no checkpoint was written in the job's time" in chain.log()
