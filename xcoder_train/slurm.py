@@ -56,6 +56,7 @@ def slurm_script(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["quote"] = lambda value: shlex.quote(str(value))
     return environment.get_template("slurm.sh.j2").render(
         recipe=recipe_path,
         grace=GRACE_SECONDS,

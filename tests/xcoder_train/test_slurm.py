@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from xcoder_train.core.errors import InputError
+from xcoder_train.recipe import load_recipe
+from xcoder_train.results import stage_key
+from xcoder_train.run_folder import RunFolder
 from xcoder_train.slurm import slurm_script
 
 ROOT = Path(__file__).parents[2]
@@ -93,16 +96,26 @@ def test_a_recipe_says_what_its_jobs_ask_for_and_one_stage_may_ask_for_something
     monkeypatch.chdir(ROOT)
     jobs = _jobs_of(
         "slurm.options={gpus-per-node: null, gres: 'gpu:h100:8', partition: slow, time: 1-00:00:00, account: us}",
-        "slurm.synth={partition: cpu, gres: null, exclusive: null, cpus-per-task: 64}",
+        "slurm.synth={partition: cpu, gres: null, exclusive: null, cpus-per-task: 64, comment: of us}",
         partition="fast",
     )
     assert {"gres=gpu:h100:8", "partition=fast", "time=1-00:00:00", "account=us", "exclusive", "mem=0"} <= set(
         _asked(jobs["sft"])
     )
     assert not any(option.startswith("gpus-per-node") for option in _asked(jobs["sft"]))
-    assert {"partition=cpu", "cpus-per-task=64", "time=1-00:00:00"} <= set(_asked(jobs["synth"]))
+    assert {"partition=cpu", "cpus-per-task=64", "comment='of us'", "time=1-00:00:00"} <= set(_asked(jobs["synth"]))
     assert not {"exclusive", "mem=0", "gres=gpu:h100:8"} & set(_asked(jobs["synth"]))
     assert "time=24:00:00" in _asked(_jobs_of()["sft"])
+
+
+def test_other_nodes_are_no_change_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    path = Path("recipes/laptop/quickstart.yaml")
+    here, there = (load_recipe(path, [f"runs_dir={tmp_path}", f"slurm.options.partition={name}"]) for name in "ab")
+    here.run_folder.mkdir()
+    RunFolder(here).write_recipe(path, [])
+    assert RunFolder(there).settings_that_changed() == []
+    assert stage_key(here, "synth") == stage_key(there, "synth")
 
 
 def test_a_report_takes_no_whole_node(monkeypatch: pytest.MonkeyPatch) -> None:

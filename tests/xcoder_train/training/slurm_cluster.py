@@ -38,6 +38,7 @@ PreemptMode=REQUEUE
 ReturnToService=2
 SlurmdTimeout=10
 KillWait=5
+MinJobAge=3600
 {nodes}
 PartitionName=usual Nodes=ALL Default=YES State=UP GraceTime=40
 PartitionName=urgent Nodes=ALL State=UP PriorityTier=10 PreemptMode=OFF
@@ -88,6 +89,7 @@ class SlurmCluster:
 
     def __enter__(self) -> "SlurmCluster":
         try:
+            self._delete_bridge()  # of a test that was killed
             self._ip("link", "add", self._bridge, "type", "bridge")
             self._ip("address", "add", f"{self._network}.1/24", "dev", self._bridge)
             self._ip("link", "set", self._bridge, "up")
@@ -106,7 +108,7 @@ class SlurmCluster:
         for process in self._processes.values():
             process.kill()
             process.wait()
-        subprocess.run(["ip", "link", "delete", self._bridge], capture_output=True, check=False)
+        self._delete_bridge()
 
     def start_node(self, name: str) -> None:
         """Start a node, or one that was killed anew."""
@@ -161,6 +163,9 @@ class SlurmCluster:
             )
         self._processes[name] = process
         return process
+
+    def _delete_bridge(self) -> None:
+        subprocess.run(["ip", "link", "delete", self._bridge], capture_output=True, check=False)
 
     def _ip(self, *words: str) -> None:
         subprocess.run(["ip", *words], check=True, capture_output=True)
