@@ -148,7 +148,9 @@ def save_trained(
     if trainer.accelerator.is_main_process:
         if hasattr(model, "merge_and_unload"):
             from peft import PeftModel
+            from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+            unset_hf_deepspeed_config()  # under ZeRO-3 loading would wait for the other processes
             adapted = PeftModel.from_pretrained(load_model(start, settings), str(gathered))
             save_model(adapted.merge_and_unload(), tokenizer, folder)
             shutil.rmtree(gathered)

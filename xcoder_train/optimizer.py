@@ -13,13 +13,22 @@ from xcoder_train.config import OptimizerSettings
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
-    """Two optimisers behind one interface: their parameter groups are shared, so schedulers and resume see both."""
+    """Two optimisers behind one interface: groups and state are shared, so schedulers, shards and resume see both."""
 
     def __init__(self, muon: torch.optim.Muon, adamw: torch.optim.AdamW) -> None:
         self._parts: tuple[torch.optim.Optimizer, ...] = (muon, adamw)
         groups = [group for part in self._parts for group in part.param_groups]
         super().__init__([parameter for group in groups for parameter in group["params"]], {})
         self.param_groups = groups
+        self._share()
+
+    def _share(self) -> None:
+        """Give the parts this optimiser's state, and each its own of the groups."""
+        start = 0
+        for part in self._parts:
+            part.state = self.state
+            part.param_groups = self.param_groups[start : start + len(part.param_groups)]
+            start += len(part.param_groups)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -37,15 +46,10 @@ class MuonWithAdamW(torch.optim.Optimizer):
         for part in self._parts:
             part.zero_grad(set_to_none)
 
-    def state_dict(self) -> dict[str, Any]:
-        """The state of both parts, in order."""
-        return {"parts": [part.state_dict() for part in self._parts]}
-
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore both parts, whose groups torch replaces by loaded ones."""
-        for part, state in zip(self._parts, state_dict["parts"], strict=True):
-            part.load_state_dict(state)
-        self.param_groups = [group for part in self._parts for group in part.param_groups]
+        """Restore state and groups, which torch replaces by loaded ones."""
+        super().load_state_dict(state_dict)
+        self._share()
 
 
 class MuonFactory:

@@ -1,9 +1,11 @@
 """Several processes, really started: how many there are, and that they train what one process trains."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ ACCELERATE = PROJECT / "recipes" / "accelerate"
 # Plain gradient descent: Adam would make steps of the noise in gradients that are all but zero.
 TRAINING = {"optim": "sgd", "learning_rate": 1.0, "max_grad_norm": 0.0, "max_steps": 3}
 Weights = Callable[[Path], dict[str, torch.Tensor]]
+needs_deepspeed = pytest.mark.skipif(
+    find_spec("deepspeed") is None, reason="DeepSpeed is not installed: pip install 'xcoder-train[deepspeed]'"
+)
 
 
 def _write(folder: Path, synthesis: Path, values: dict[str, Any]) -> Path:
@@ -62,27 +67,71 @@ def test_two_data_parallel_processes_train_what_one_trains(
     assert _apart(weights(alone), weights(alone.parent / "base")) > 1e-2
 
 
-def test_a_model_sharded_by_zero3_is_saved_whole_and_loads_in_one_process(
-    alone: Path, tmp_path: Path, synthesis: Path, recipe_values: Callable[..., Any], weights: Weights
+def _run_sharded(configuration: str, recipe: Path) -> None:
+    """The stage on two processes, sharded as the shipped file says; each has seen that it holds half of the model."""
+    script = "zero_on_cpu.py" if configuration.startswith("zero3") else "sharded_on_cpu.py"
+    started = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(Path(__file__).with_name(script)))
+    said = _run(*started, str(ACCELERATE / configuration), str(recipe))
+    assert "on 2 process(es)" in said and "sharded on" in said
+
+
+SHARDED = [
+    "fsdp2.yaml",
+    pytest.param("zero3.yaml", marks=needs_deepspeed),
+]
+
+
+@pytest.mark.parametrize("configuration", SHARDED)
+def test_a_sharded_model_is_saved_whole_and_loads_in_one_process(
+    configuration: str,
+    alone: Path,
+    tmp_path: Path,
+    synthesis: Path,
+    recipe_values: Callable[..., Any],
+    weights: Weights,
 ) -> None:
-    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: pip install 'xcoder-train[deepspeed]'")
     recipe = _write(tmp_path / "sharded", synthesis, recipe_values("sft", training=TRAINING))
-    script = str(Path(__file__).with_name("zero_on_cpu.py"))
-    started = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", script)
-    said = _run(*started, str(ACCELERATE / "zero3.yaml"), str(recipe))
-    assert "on 2 process(es)" in said and "sharded on 0" in said and "sharded on 1" in said
+    _run_sharded(configuration, recipe)
     _is_the_model_of_one_process(_model(tmp_path / "sharded"), alone, weights)
 
 
-def test_a_model_sharded_by_fsdp2_is_saved_whole_and_loads_in_one_process(
-    alone: Path, tmp_path: Path, synthesis: Path, recipe_values: Callable[..., Any], weights: Weights
+@pytest.mark.parametrize("configuration", SHARDED)
+def test_adapters_above_a_sharded_model_are_merged_into_the_model_of_one_process(
+    configuration: str, tmp_path: Path, synthesis: Path, recipe_values: Callable[..., Any], weights: Weights
 ) -> None:
-    recipe = _write(tmp_path / "sharded", synthesis, recipe_values("sft", training=TRAINING))
-    script = str(Path(__file__).with_name("sharded_on_cpu.py"))
-    started = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", script)
-    said = _run(*started, str(ACCELERATE / "fsdp2.yaml"), str(recipe))
-    assert "on 2 process(es)" in said and "sharded on 0" in said and "sharded on 1" in said
-    _is_the_model_of_one_process(_model(tmp_path / "sharded"), alone, weights)
+    values = recipe_values("sft", training=TRAINING, lora={"rank": 4, "alpha": 8})
+    _run("xcoder_train.cli", "sft", str(_write(tmp_path / "alone", synthesis, values)))
+    _run_sharded(configuration, _write(tmp_path / "sharded", synthesis, values))
+    alone, sharded = _model(tmp_path / "alone"), _model(tmp_path / "sharded")
+    assert _apart(weights(alone), weights(alone.parent / "base")) > 1e-3
+    assert weights(alone).keys() == weights(sharded).keys()
+    assert _apart(weights(alone), weights(sharded)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("configuration", "optimizer"),
+    [
+        ("fsdp2.yaml", {"name": "muon", "learning_rate_rest": 3e-2}),
+        pytest.param("zero3.yaml", {}, marks=needs_deepspeed),
+    ],
+    ids=["fsdp2-muon", "zero3-adamw"],
+)
+def test_a_sharded_training_goes_on_to_the_last_bit(
+    configuration: str,
+    optimizer: dict[str, Any],
+    tmp_path: Path,
+    synthesis: Path,
+    recipe_values: Callable[..., Any],
+    weights: Weights,
+) -> None:
+    recipe = _write(tmp_path / "sharded", synthesis, recipe_values("sft", optimizer=optimizer))
+    _run_sharded(configuration, recipe)
+    result = _model(tmp_path / "sharded").parent
+    shutil.move(result / "model", tmp_path / "whole")
+    (result / "stage.json").unlink()
+    (result / "checkpoints" / "checkpoint-6" / "trainer_state.json").unlink()  # as a kill leaves it while it is written
+    _run_sharded(configuration, recipe)
+    assert _apart(weights(tmp_path / "whole"), weights(result / "model")) == 0
 
 
 def _is_the_model_of_one_process(saved: Path, alone: Path, weights: Weights) -> None:
