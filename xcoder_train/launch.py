@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,37 @@ def launcher_command(
     launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
     processes = ["--num_processes", str(launch.processes)]
     return [*launcher, *config, *several, *processes, *machine, "-m", MODULES[stage], *arguments]
+
+
+@dataclass(frozen=True)
+class Division:
+    """How the processes of a stage divide a model and its rows, as the accelerate configuration says.
+
+    Parameters, gradients and optimiser states lie in `shards` parts; a row is split over `row_parts` processes. What is
+    offloaded lies in the machine's memory.
+    """
+
+    shards: int = 1
+    row_parts: int = 1
+    offloads_optimizer: bool = False
+    offloads_parameters: bool = False
+
+    def data_parallel(self, launch: LaunchSettings) -> int:
+        """Processes that each read rows of their own; those that share a row count as one."""
+        return max(1, launch.processes // self.row_parts)
+
+
+def division(launch: LaunchSettings) -> Division:
+    """The division that `launch` asks for; a whole model in every process where it names no sharding configuration."""
+    configured = {} if launch.accelerate is None else accelerate_settings(launch.accelerate)
+    sections = (configured.get(name) for name in ("parallelism_config", "deepspeed_config"))
+    split, zero = (section if isinstance(section, dict) else {} for section in sections)
+    return Division(
+        shards=launch.processes if configured.get("distributed_type") in SHARDING else 1,
+        row_parts=split.get("parallelism_config_cp_size", 1),
+        offloads_optimizer=zero.get("offload_optimizer_device") == "cpu",
+        offloads_parameters=zero.get("offload_param_device") == "cpu",
+    )
 
 
 def is_sharded(launch: LaunchSettings) -> bool:

@@ -9,6 +9,7 @@ generation. Compared with the measured peak of small models by tests/xcoder_trai
 from dataclasses import dataclass, replace
 
 from xcoder_train.config import GrpoSettings, LoraSettings, SftSettings
+from xcoder_train.launch import division
 from xcoder_train.model_shape import ModelShape
 
 _FLOAT32, _BFLOAT16 = 4, 2
@@ -18,22 +19,23 @@ _NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes on one device, by part."""
+    """Bytes on one device, by part, and in the memory of one machine for what its processes offload."""
 
     weights: int
     gradients: int
     optimizer: int
     activations: int
     key_value_cache: int
+    host: int = 0
 
     @property
     def total(self) -> int:
-        """All parts together; fragmentation and the framework's own come on top."""
+        """All parts on the device; fragmentation, the framework's own and a gathered block of shards come on top."""
         return self.weights + self.gradients + self.optimizer + self.activations + self.key_value_cache
 
 
 def estimate_sft(shape: ModelShape, settings: SftSettings, *, on_gpu: bool) -> MemoryEstimate:
-    """Memory of SFT. With an accelerate configuration the states are taken to be sharded over all processes."""
+    """Memory of SFT, with the states sharded, offloaded and rows split as the accelerate configuration says."""
     tokens = settings.micro_batch * settings.max_length
     return _estimate(shape, settings, tokens, 0, on_gpu=on_gpu, is_quantized=settings.quantize is not None)
 
@@ -74,10 +76,12 @@ def _estimate(
     on_gpu: bool,
     is_quantized: bool,
 ) -> MemoryEstimate:
-    shards = settings.launch.processes if settings.launch.accelerate is not None else 1
+    divided = division(settings.launch)
+    shards, tokens = divided.shards, tokens // divided.row_parts
     computed = _BFLOAT16 if settings.training.get("bf16", on_gpu) else _FLOAT32
     checkpointed = settings.training.get("activation_checkpointing", on_gpu) is not False
     stream, copies = computed, 0
+    trained_width = _BFLOAT16 if is_quantized else _FLOAT32  # TRL makes adapters above 4-bit weights bfloat16
     if settings.lora is None:
         trained, weights = shape.parameters, shape.parameters * _FLOAT32
         if computed == _BFLOAT16 and shards == 1:
@@ -86,13 +90,22 @@ def _estimate(
     else:
         trained = adapter_parameters(shape, settings.lora)
         frozen = _quantized_bytes(shape) if is_quantized else shape.parameters * (_BFLOAT16 if on_gpu else _FLOAT32)
-        weights = frozen + trained * _FLOAT32
+        weights = frozen + trained * trained_width
+    gradients = trained * trained_width
+    optimizer = optimizer_numbers(shape, settings, trained) * trained_width
+    host = 0
+    if divided.offloads_optimizer:  # with it go the gradients, and the float32 weights that it steps
+        host += gradients + optimizer + trained * _FLOAT32
+        gradients, optimizer, weights = 0, 0, shape.parameters * computed
+    if divided.offloads_parameters:
+        host, weights = host + weights, 0
     return MemoryEstimate(
         weights=weights // shards,
-        gradients=trained * _FLOAT32 // shards,
-        optimizer=optimizer_numbers(shape, settings, trained) * _FLOAT32 // shards,
+        gradients=gradients // shards,
+        optimizer=optimizer // shards,
         activations=_activations(shape, tokens, checkpointed, computed, stream) + copies,
         key_value_cache=cached_tokens * 2 * shape.layers * shape.kv_heads * shape.head_size * computed,
+        host=host // settings.launch.nodes,
     )
 
 

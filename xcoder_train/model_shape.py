@@ -1,4 +1,7 @@
-"""The shape of a model, known before it is loaded: from `model.init`, a local config.json, or a few known names."""
+"""The shape of a model, known before it is loaded: from `model.init`, a local config.json, or a few known names.
+
+Only of families whose parameters and operations are counted rightly here; experts or a vision tower would not be.
+"""
 
 import json
 from dataclasses import dataclass
@@ -7,10 +10,13 @@ from pathlib import Path
 from xcoder_train.config import InitSettings, ModelSettings
 from xcoder_train.core.errors import InputError
 
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+"""Values of `model_type`: dense decoders with a gated feed-forward layer, which count alike but for biases and norms."""
+
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A decoder of the Qwen2 or Qwen3 family (or Llama, which counts alike but for biases). Sizes in elements."""
+    """A decoder of one of `FAMILIES`. Sizes in elements."""
 
     architecture: str
     hidden_size: int
@@ -45,14 +51,14 @@ KNOWN = {
 
 
 def model_shape(model: ModelSettings) -> ModelShape | None:
-    """The shape of the run's starting point; None for a hub model that is not at hand."""
+    """The shape of the run's starting point; None for a hub model that is not at hand, and for other families."""
     if model.init is not None:
         return _initial(model.init)
     return None if model.path is None else shape_at(model.path)
 
 
 def shape_at(path: Path | str) -> ModelShape | None:
-    """The shape of the model in a folder, or of a known name; None for a hub model that is not at hand."""
+    """The shape of the model in a folder, or of a known name; None for anything else. Raises InputError."""
     if str(path) in KNOWN:
         return KNOWN[str(path)]
     config = Path(path) / "config.json"
@@ -74,9 +80,11 @@ def _initial(init: InitSettings) -> ModelShape:
     )
 
 
-def _read(path: Path) -> ModelShape:
+def _read(path: Path) -> ModelShape | None:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
+        if config["model_type"] not in FAMILIES:
+            return None
         return ModelShape(
             architecture=config["model_type"],
             hidden_size=config["hidden_size"],

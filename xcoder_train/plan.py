@@ -10,13 +10,13 @@ from synth.config import SynthSettings, questions_per_task
 from synth.estimate import estimate
 from synth.expected import ExpectedSettings
 from synth.features.stage import needs_model
-from xcoder_train.batching import plan_grpo_batch
+from xcoder_train.batching import plan_grpo_batch, plan_sft_batch
 from xcoder_train.config import GrpoSettings, HardwareSettings, LaunchSettings, SftDataSettings, SftSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.disk import CHARACTERS_PER_TOKEN, grpo_disk, sft_disk, synthesis_disk
 from xcoder_train.hours import grpo_hours, sft_hours
-from xcoder_train.launch import has_gpu, is_sharded, launch_settings, shown_command, stage_command
+from xcoder_train.launch import division, has_gpu, is_sharded, launch_settings, shown_command, stage_command
 from xcoder_train.memory import MemoryEstimate, adapter_parameters, estimate_grpo, estimate_sft
 from xcoder_train.model_shape import ModelShape, model_shape
 from xcoder_train.recipe import Recipe, StageName, load_recipe, present
@@ -130,13 +130,14 @@ def _sft(
         steps = None  # they follow from the length of the examples, which only their tokens tell
     elif steps <= 0:
         steps = None if count is None else max(1, round(count * epochs / settings.batch))
-    tokens = None if steps is None else steps * _rows_per_step(settings) * settings.max_length
+    rows = _rows_per_step(settings)
+    tokens = None if steps is None else steps * rows * settings.max_length
     return {
         "examples": count,
         "examples_are": "counted" if is_measured else "at most",
         "examples_per_step": settings.batch,
         "rows_per_step": settings.batch if not settings.packing else None,
-        "rows_per_step_at_the_papers_packing": _rows_per_step(settings) if settings.packing else None,
+        "rows_per_step_at_the_papers_packing": rows if settings.packing else None,
         "papers_examples_per_row": _PAPERS_EXAMPLES_PER_ROW if settings.packing else None,
         "tokens_per_row": settings.max_length,
         "steps": steps,
@@ -237,7 +238,11 @@ def _evaluation(recipe: Recipe) -> dict[str, Any]:
 
 
 def _rows_per_step(settings: SftSettings) -> int:
-    return round(settings.batch / _PAPERS_EXAMPLES_PER_ROW) if settings.packing else settings.batch
+    """As the stage divides a batch, where examples are as long as the paper's."""
+    if not settings.packing:
+        return settings.batch
+    processes = division(settings.launch).data_parallel(settings.launch)
+    return plan_sft_batch(settings.batch, _PAPERS_EXAMPLES_PER_ROW, processes, settings.micro_batch).rows_per_step
 
 
 def _sft_examples(recipe: Recipe) -> tuple[int | None, bool]:
@@ -299,4 +304,5 @@ def _memory(estimate: MemoryEstimate) -> dict[str, int]:
         "activations": estimate.activations,
         "key_value_cache": estimate.key_value_cache,
         "total": estimate.total,
+        "host": estimate.host,
     }

@@ -4,6 +4,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from xcoder_train.model_shape import FAMILIES, KNOWN
+
 _WIDTH = 80
 _LABEL = 14
 
@@ -20,6 +22,9 @@ def _lines(plan: dict[str, Any]) -> Iterator[str]:
         size = "size unknown here" if model["parameters"] is None else f"{_count(model['parameters'])} parameters"
         context = "" if model["context"] is None else f", context {model['context']:,}"
         yield from _row("model", f"{model['start']}: {size}{context}, {model['prompt']} prompt")
+        if model["parameters"] is None:
+            known = f"{', '.join(KNOWN)}, and folders of {', '.join(FAMILIES)} models"
+            yield from _row("", f"so no memory, disk or hours below; known without a download are {known}")
         if model["trust_remote_code"]:
             yield from _row("", "code that comes with the model will run, with all rights of this user")
     for change in plan["changed_since_last_start"]:
@@ -157,9 +162,13 @@ def _training(stage: dict[str, Any]) -> Iterator[str]:
     memory = stage["memory"]
     if memory is not None:
         parts = ", ".join(
-            f"{name.replace('_', ' ')} {_bytes(size)}" for name, size in memory.items() if name != "total" and size
+            f"{name.replace('_', ' ')} {_bytes(size)}"
+            for name, size in memory.items()
+            if name not in ("total", "host") and size
         )
         yield from _row("memory", f"about {_bytes(memory['total'])} per device: {parts}")
+        if memory["host"]:
+            yield from _row("", f"and {_bytes(memory['host'])} of a machine's own memory for what is offloaded")
     if stage["disk"]:
         parts = ", ".join(f"{name} {_bytes(size)}" for name, size in stage["disk"].items())
         yield from _row("disk", f"at most {_bytes(sum(stage['disk'].values()))}: {parts}")

@@ -1,12 +1,12 @@
 """Conflicts between the settings of training: batches, lengths, optimisers, and how processes share a model."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xcoder_train.config import GrpoSettings, LaunchSettings, SftSettings
 from xcoder_train.conflict import Conflict, conflict
 from xcoder_train.core.errors import InputError
-from xcoder_train.launch import SHARDING, accelerate_settings
+from xcoder_train.launch import SHARDING, accelerate_settings, division
 from xcoder_train.trl_values import schedule_mistake
 
 if TYPE_CHECKING:
@@ -34,20 +34,27 @@ def _batches(recipe: "Recipe") -> Iterator[Conflict]:
                 "grpo.rollouts",
                 "grpo.launch.processes",
             )
-
-
-def _sft_batch(sft: SftSettings, rows_split_over: int) -> Iterator[Conflict]:
-    """Without packing, every process that has rows of its own takes equally many."""
-    together = sft.micro_batch * sft.launch.processes // rows_split_over
-    if not sft.packing and sft.batch % together:
-        split = "" if rows_split_over == 1 else f" / {rows_split_over} that share a row"
+    sft = recipe.sft
+    if sft is None or sft.packing:
+        return
+    processes, shared = sft.launch.processes, _row_parts(sft.launch)
+    together = sft.micro_batch * max(1, processes // shared)
+    if sft.batch % together:
+        said = f"launch.processes ({processes})" + ("" if shared == 1 else f" / {shared} that share a row")
         yield conflict(
-            f"batch ({sft.batch}) must be divisible by micro_batch ({sft.micro_batch}) x launch.processes "
-            f"({sft.launch.processes}){split} = {together}",
+            f"batch ({sft.batch}) must be divisible by micro_batch ({sft.micro_batch}) x {said} = {together}",
             "sft.batch",
             "sft.micro_batch",
             "sft.launch.processes",
         )
+
+
+def _row_parts(launch: LaunchSettings) -> int:
+    """Processes that share a row; 1 for a configuration that cannot be read, which `_launches` tells."""
+    try:
+        return division(launch).row_parts
+    except InputError:
+        return 1
 
 
 def _training(recipe: "Recipe") -> Iterator[Conflict]:
@@ -107,16 +114,7 @@ def _launches(recipe: "Recipe") -> Iterator[Conflict]:
         except InputError as error:
             yield conflict(str(error), f"{stage}.launch.accelerate")
             continue
-        split = _rows_split_over(configured)
-        if stage == "sft" and recipe.sft is not None and launch.processes % split == 0:
-            yield from _sft_batch(recipe.sft, split)
-        elif stage == "sft":
-            yield conflict(
-                f"parallelism_config_cp_size there ({split}) must divide launch.processes ({launch.processes})",
-                "sft.launch.accelerate",
-                "sft.launch.processes",
-            )
-        yield from _sharding(recipe, stage, configured)
+        yield from _sharding(recipe, stage, launch, configured.get("distributed_type"))
         for theirs, ours in (("num_processes", "processes"), ("num_machines", "nodes")):
             count, here = configured.get(theirs), getattr(launch, ours)
             if isinstance(count, int) and count != here:
@@ -127,9 +125,8 @@ def _launches(recipe: "Recipe") -> Iterator[Conflict]:
                 )
 
 
-def _sharding(recipe: "Recipe", stage: str, configured: dict[str, Any]) -> Iterator[Conflict]:
-    """What a sharded model or a split row rules out."""
-    kind = configured.get("distributed_type")
+def _sharding(recipe: "Recipe", stage: str, launch: LaunchSettings, kind: str | None) -> Iterator[Conflict]:
+    """What a sharded model or a split row rules out; `kind` is accelerate's word for how processes share a model."""
     rolls_out_by_transformers = recipe.grpo is not None and recipe.grpo.generation == "transformers"
     if stage == "grpo" and kind in SHARDING and rolls_out_by_transformers:
         # A sharded model needs every process in every forward pass, and rollouts end at different tokens.
@@ -166,7 +163,15 @@ def _sharding(recipe: "Recipe", stage: str, configured: dict[str, Any]) -> Itera
             "sft.quantize",
             "sft.launch.accelerate",
         )
-    rows_are_split = _rows_split_over(configured) > 1
+    shared = division(launch).row_parts
+    rows_are_split = shared > 1
+    if rows_are_split and stage == "sft" and launch.processes % shared:
+        yield conflict(
+            f"each row is split over {shared} processes there (parallelism_config_cp_size), which does not divide "
+            f"launch.processes ({launch.processes})",
+            "sft.launch.accelerate",
+            "sft.launch.processes",
+        )
     if rows_are_split and stage == "grpo":
         yield conflict("TRL's GRPO trains without context parallelism; launch it otherwise", "grpo.launch.accelerate")
     if rows_are_split and stage == "sft" and recipe.sft is not None and recipe.sft.packing:
@@ -175,9 +180,3 @@ def _sharding(recipe: "Recipe", stage: str, configured: dict[str, Any]) -> Itera
             "sft.packing",
             "sft.launch.accelerate",
         )
-
-
-def _rows_split_over(configured: dict[str, Any]) -> int:
-    """Processes that share each row (context parallelism); they count as one where examples are divided."""
-    split = configured.get("parallelism_config")
-    return split.get("parallelism_config_cp_size", 1) if isinstance(split, dict) else 1

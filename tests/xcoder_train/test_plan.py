@@ -9,7 +9,7 @@ import pytest
 from xcoder_train.config import GrpoSettings, InitSettings, LaunchSettings, LoraSettings, ModelSettings, SftSettings
 from xcoder_train.core.errors import EnvironmentLacks, InputError
 from xcoder_train.launch import stage_command, take_own_gpus
-from xcoder_train.memory import adapter_parameters, estimate_grpo, estimate_sft
+from xcoder_train.memory import MemoryEstimate, adapter_parameters, estimate_grpo, estimate_sft
 from xcoder_train.model_flops import peak_flops
 from xcoder_train.model_shape import KNOWN, model_shape
 from xcoder_train.plan import make_plan
@@ -26,6 +26,7 @@ sft: {batch: 128, training: {num_train_epochs: 8}}
 grpo: {training: {num_train_epochs: 2}, launch: {processes: 8}}
 evaluation: {samples: 4, k: [1, 4], sampling: {max_new_tokens: 30000}}
 """
+ACCELERATE = Path(__file__).parents[2] / "recipes" / "accelerate"
 
 
 @pytest.fixture
@@ -42,6 +43,8 @@ def test_the_arithmetic_of_every_stage(recipe: Path) -> None:
     assert stages["sft"]["examples"] == 8000
     assert stages["sft"]["steps"] == 8000 * 8 // 128
     assert stages["sft"]["rows_per_step_at_the_papers_packing"] == 71
+    over_8 = make_plan(recipe, ["sft.launch.processes=8"])["stages"]["sft"]
+    assert over_8["rows_per_step_at_the_papers_packing"] == 72  # as the stage divides them: 9 on each
     assert stages["grpo"]["completions_per_step"] == 1024
     assert stages["grpo"]["micro_batches_per_process"] == 1024 // (8 * 8)
     assert stages["grpo"]["steps"] == 640 * 2 // 128
@@ -76,6 +79,38 @@ def test_the_plan_fits_80_columns_and_writes_nothing(recipe: Path) -> None:
 )
 def test_known_models_have_their_published_size(name: str, parameters: int) -> None:
     assert KNOWN[name].parameters == parameters
+
+
+@pytest.mark.parametrize("name", ["some/model", "mixture-of-experts"])
+def test_a_model_whose_size_is_not_known_is_planned_without_it_and_says_what_would_be_known(
+    name: str, recipe: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if name != "some/model":
+        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2}
+        config = AutoConfig.for_model("qwen3_moe", vocab_size=300, num_experts=4, moe_intermediate_size=8, **sizes)
+        AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / name)
+        (tmp_path / name / "tokenizer.json").write_text("{}")
+    plan = make_plan(recipe, [f"model.path={name if name == 'some/model' else tmp_path / name}"])
+    assert plan["stages"]["sft"]["memory"] is None and plan["stages"]["sft"]["steps"] == 500
+    assert "no memory, disk or hours below; known without a download are" in " ".join(show_plan(plan).split())
+
+
+def test_a_local_folder_is_planned_from_its_config(recipe: Path, tmp_path: Path) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = AutoConfig.for_model(
+        "llama", num_key_value_heads=2, vocab_size=300, max_position_embeddings=65536, **sizes
+    )
+    model = AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(tmp_path / "llama")
+    (tmp_path / "llama" / "tokenizer.json").write_text("{}")
+    planned = make_plan(recipe, [f"model.path={tmp_path / 'llama'}"])
+    assert planned["model"]["parameters"] == model.num_parameters()
+    assert planned["stages"]["sft"]["memory"]["weights"] == 4 * model.num_parameters()
+    assert (planned["model"]["context"], planned["stages"]["grpo"]["context"]) == (65536, 65536)
 
 
 @pytest.mark.parametrize("tie", [True, False])
@@ -132,10 +167,7 @@ def test_memory_is_that_of_float32_adam_and_falls_with_adapters_and_shards() -> 
     assert states == 16 * shape.parameters
     adapted = estimate_sft(shape, SftSettings(max_length=8192, lora=LoraSettings()), on_gpu=True)
     assert adapted.weights + adapted.gradients + adapted.optimizer < states / 5
-    launch = LaunchSettings(processes=8, accelerate=Path("fsdp2.yaml"))
-    assert (
-        estimate_sft(shape, SftSettings(max_length=8192, launch=launch), on_gpu=True).optimizer == full.optimizer // 8
-    )
+    assert _launched("fsdp2.yaml").optimizer == full.optimizer // 8
     quantised = SftSettings(max_length=8192, lora=LoraSettings(), quantize="nf4")
     assert 5 < estimate_sft(shape, quantised, on_gpu=True).weights / 2**30 < 6  # of 14.2 GiB in 16 bits
     rollouts = estimate_grpo(shape, GrpoSettings(rollout_batch=1), on_gpu=True)
@@ -160,6 +192,25 @@ def test_updates_that_share_rollouts_make_no_more_of_them(recipe: Path) -> None:
     assert once["completions"] == twice["completions"] == 10 * 1024
     stopped = make_plan(recipe, ["grpo.training={num_iterations: 2, max_steps: 5}"])["stages"]["grpo"]
     assert (stopped["steps"], stopped["completions"]) == (5, 3 * 1024)
+
+
+def _launched(configuration: str) -> MemoryEstimate:
+    launch = LaunchSettings(processes=8, accelerate=ACCELERATE / configuration)
+    settings = SftSettings(max_length=8192, launch=launch)
+    return estimate_sft(KNOWN["Qwen/Qwen2.5-Coder-7B-Instruct"], settings, on_gpu=True)
+
+
+def test_memory_is_divided_as_the_accelerate_configuration_says() -> None:
+    parameters = KNOWN["Qwen/Qwen2.5-Coder-7B-Instruct"].parameters
+    alone = estimate_sft(KNOWN["Qwen/Qwen2.5-Coder-7B-Instruct"], SftSettings(max_length=8192), on_gpu=True)
+    assert _launched("ddp.yaml") == alone  # every process holds the whole model
+    sharded, offloaded, split = (
+        _launched(f"{name}.yaml") for name in ("zero3", "zero3-offload", "fsdp2-context-parallel")
+    )
+    assert (sharded.weights, sharded.host) == (4 * parameters // 8, 0)
+    # DeepSpeed's own reckoning (zero/stage3.py, estimate_zero3_model_states_mem_needs) has 18 bytes a parameter too.
+    assert (offloaded.total, offloaded.host) == (offloaded.activations, 18 * parameters)
+    assert split.activations == sharded.activations // 4
 
 
 def test_hours_and_price_follow_from_a_stated_speed_or_share_of_the_peak(recipe: Path) -> None:
@@ -204,8 +255,7 @@ def test_several_machines_are_left_to_the_scheduler(recipe: Path, tmp_path: Path
 
 
 def test_muon_over_shards_is_warned_of(recipe: Path) -> None:
-    fsdp2 = Path(__file__).parents[2] / "recipes" / "accelerate" / "fsdp2.yaml"
-    sharded = [f"sft.launch={{accelerate: {fsdp2}, processes: 8}}"]
+    sharded = [f"sft.launch={{accelerate: {ACCELERATE / 'fsdp2.yaml'}, processes: 8}}"]
     muon = ["sft.optimizer.name=muon", "sft.training.learning_rate=1e-2"]
     plan = make_plan(recipe, [*muon, *sharded])
     assert "bfloat16" in plan["stages"]["sft"]["warning"] and "warning" in show_plan(plan)

@@ -283,7 +283,8 @@ def test_processes_that_share_a_row_count_as_one_where_the_batch_is_divided(reci
     assert load_recipe(recipe, [*launch, "sft.batch=4"]).sft is not None
     assert "launch.processes (8) / 4 that share a row = 2" in refusal(recipe, [*launch, "sft.batch=3"])
     fewer = [f"sft.launch={{accelerate: {config}, processes: 2}}", "sft.packing=false"]
-    assert "parallelism_config_cp_size there (4) must divide launch.processes (2)" in refusal(recipe, fewer)
+    said = refusal(recipe, fewer)
+    assert "split over 4 processes there (parallelism_config_cp_size), which does not divide" in said
 
 
 def test_muon_is_refused_where_deepspeed_would_step_flat_shards(recipe: Path, tmp_path: Path) -> None:

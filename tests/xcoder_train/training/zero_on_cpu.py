@@ -35,6 +35,8 @@ def _checked(self: Trainer, *given: Any, **named: Any) -> None:
     held = sum(parameter.ds_tensor.numel() for parameter in self.model.parameters())
     whole = sum(parameter.ds_numel for parameter in self.model.parameters())
     assert 0.4 < held / whole < 0.6, (held, whole)
+    stepped_by = type(self.model_wrapped.optimizer.optimizer).__name__
+    assert (stepped_by == "DeepSpeedCPUAdam") == (zero["offload_optimizer_device"] == "cpu"), stepped_by
     print("sharded on", self.accelerator.process_index, flush=True)
     _save(self, *given, **named)
 
