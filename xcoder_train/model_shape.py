@@ -11,7 +11,7 @@ from xcoder_train.config import InitSettings, ModelSettings
 from xcoder_train.core.errors import InputError
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
-"""Values of `model_type`: dense decoders with a gated feed-forward layer, which count alike but for biases and norms."""
+"""Values of `model_type`: dense decoders with gated feed-forward layers, which count alike but for biases and norms."""
 
 
 @dataclass(frozen=True)

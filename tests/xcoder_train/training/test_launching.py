@@ -111,17 +111,19 @@ def test_adapters_above_a_sharded_model_are_merged_into_the_model_of_one_process
 
 
 @pytest.mark.parametrize(
-    ("configuration", "optimizer"),
+    ("configuration", "optimizer", "apart"),
     [
-        ("fsdp2.yaml", {"name": "muon", "learning_rate_rest": 3e-2}),
-        pytest.param("zero3.yaml", {}, marks=needs_deepspeed),
-        pytest.param("zero3-offload.yaml", {}, marks=needs_deepspeed),
+        ("fsdp2.yaml", {"name": "muon", "learning_rate_rest": 3e-2}, 0.0),
+        pytest.param("zero3.yaml", {}, 0.0, marks=needs_deepspeed),
+        # DeepSpeed's Adam on the CPU multiplies its bias corrections up step by step, and after a restart takes a power.
+        pytest.param("zero3-offload.yaml", {}, 1e-6, marks=needs_deepspeed),
     ],
     ids=["fsdp2-muon", "zero3-adamw", "zero3-offload-adamw"],
 )
-def test_a_sharded_training_goes_on_to_the_last_bit(
+def test_a_sharded_training_goes_on_as_if_never_stopped(
     configuration: str,
     optimizer: dict[str, Any],
+    apart: float,
     tmp_path: Path,
     synthesis: Path,
     recipe_values: Callable[..., Any],
@@ -134,7 +136,7 @@ def test_a_sharded_training_goes_on_to_the_last_bit(
     (result / "stage.json").unlink()
     (result / "checkpoints" / "checkpoint-6" / "trainer_state.json").unlink()  # as a kill leaves it while it is written
     _run_sharded(configuration, recipe)
-    assert _apart(weights(tmp_path / "whole"), weights(result / "model")) == 0
+    assert _apart(weights(tmp_path / "whole"), weights(result / "model")) <= apart
 
 
 @needs_deepspeed

@@ -1,6 +1,8 @@
 """What a run leaves in Weights & Biases, offline, and that nothing of it is needed."""
 
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -36,6 +38,25 @@ def test_without_tracking_the_package_is_not_needed(context: StageContext, monke
     assert start_tracking(TrackingSettings(), context, {}) == []
     track_results(TrackingSettings(), context, {}, {"sft": ModelResult("sft", context.folder, SCORES, ())})
     assert list(context.folder.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
+def test_a_stage_trains_where_wandb_is_not_installed(
+    stage: str, tmp_path: Path, synthesis: Path, by_heart: Path, recipe_values: Callable[..., Any]
+) -> None:
+    inputs = {"synth": str(synthesis), **({"sft": str(by_heart)} if stage == "grpo" else {})}
+    values = {**recipe_values(stage, training={"max_steps": 1}), "runs_dir": str(tmp_path / "runs"), "inputs": inputs}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(values))
+    without = (
+        "import sys; sys.modules['wandb'] = None; "  # no import of it finds it, and no look for it
+        f"from xcoder_train import {stage}; sys.exit({stage}.main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", without, str(tmp_path / "recipe.yaml")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert list(tmp_path.glob(f"runs/tiny/{stage}/*/model/model.safetensors"))
 
 
 @pytest.mark.slow
