@@ -57,7 +57,7 @@ def load_model(
             dtype=dtype,
             trust_remote_code=settings.trust_remote_code,
             use_safetensors=True,  # the other form is a pickle
-            attn_implementation=_attention(),
+            attn_implementation=attention(),
             quantization_config=quantization,
         )
     except torch.OutOfMemoryError:
@@ -169,7 +169,7 @@ def agree_on_stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
         model.generation_config.pad_token_id = tokenizer.pad_token_id
 
 
-def _attention() -> str:
+def attention() -> str:
     """Flash attention where its package and a GPU are; torch's own kernel everywhere else.
 
     Context parallelism splits a row over devices by replacing torch's kernel, and knows no other.

@@ -3,8 +3,8 @@
     python -m benchmarks.gpu.sft --model qwen2.5-7b --length 8192 --output benchmarks/results/gpu-sft.json
     python -m benchmarks.gpu.sft --model qwen2.5-7b --length 32768 --lora 64
 
-This project's path and TRL's SFTTrainer in two set-ups (`benchmarks/sft_peers.py`) take turns in one run. Full
-fine-tuning of 7B in float32 with Adam needs more than 120 GiB, so here weights, gradients and Adam's moments are in
+This project's path and TRL's SFTTrainer in two set-ups (`benchmarks/sft_peers.py`) take turns in one run, after a
+turn of each that is not counted: kernels are compiled for every shape of a batch that they meet. Full fine-tuning of 7B in float32 with Adam needs more than 120 GiB, so here weights, gradients and Adam's moments are in
 bfloat16 unless `--weights float32` is given; the result says which. MFU is model FLOPs over the card's dense bf16 peak
 (`xcoder_train/model_flops.py`); what activation checkpointing computes again does not count.
 """
@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import gc
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import trl
 from benchmarks.sft_peers import SETUPS, Trained, documents, train
 from xcoder_train.core.files import write_json
 from xcoder_train.memory import adapter_parameters
+from xcoder_train.model import attention
 from xcoder_train.model_flops import peak_flops, training_flops_per_token
 from xcoder_train.model_shape import KNOWN, ModelShape
 from xcoder_train.recipe import Recipe
@@ -48,12 +50,17 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--micro-batch", type=int, default=1, help="rows of a step (default: %(default)s)")
     parser.add_argument("--lora", type=int, metavar="RANK", help="adapters instead of full fine-tuning")
     parser.add_argument("--weights", choices=["bfloat16", "float32"], default="bfloat16")
-    parser.add_argument("--steps", type=int, default=6, help="of each set-up and round, one of them to warm up")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--limit-seconds", type=float, default=540, help="no further round is begun after this")
+    parser.add_argument("--offload-activations", action="store_true", help="to the machine's own memory")
+    parser.add_argument("--steps", type=int, default=6, help="of each set-up and round; the first is not counted")
+    parser.add_argument("--rounds", type=int, default=2, help="that are counted (default: %(default)s)")
+    parser.add_argument(
+        "--limit-seconds", type=float, default=540, help="no round is begun that would end after this, but for one"
+    )
     parser.add_argument("--output", type=Path, metavar="FILE")
     chosen = parser.parse_args(arguments)
 
+    # Rows differ in length; memory in fixed blocks would be lost between them. Read when CUDA is first used.
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     result = measure(chosen)
     print(json.dumps(result, indent=2))
     if chosen.output is not None:
@@ -67,16 +74,18 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     recipe = recipe_of(chosen)
     # A step takes fewer rows of documents than there are documents, so this many last for all steps.
     examples = documents(2 * chosen.steps * chosen.micro_batch + 2, chosen.length, min(shape.vocabulary, 900), 0)
-    begun = time.monotonic()
+    begun = ended = time.monotonic()
     runs: dict[str, list[Trained]] = {setup: [] for setup in SETUPS}
     lacking: dict[str, str] = {}
-    for round_ in range(chosen.rounds):
-        if round_ and time.monotonic() - begun > chosen.limit_seconds:
+    for round_ in range(chosen.rounds + 1):
+        before, ended = ended, time.monotonic()
+        if round_ > 1 and 2 * ended - before - begun > chosen.limit_seconds:
             break
         for setup in SETUPS:
             if setup not in lacking:
                 try:
-                    runs[setup].append(one(setup, shape, recipe, examples, chosen.weights))
+                    taken = one(setup, shape, recipe, examples, chosen.weights)
+                    runs[setup] += [taken] if round_ else []
                 except torch.OutOfMemoryError as error:
                     lacking[setup] = str(error).splitlines()[0]
                 _free()
@@ -90,7 +99,9 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     return {
         "device": device,
         "model": {"name": chosen.model, "parameters": shape.parameters, "weights": chosen.weights, "lora": chosen.lora},
-        "optimizer": f"AdamW, moments in {'float32' if chosen.lora else chosen.weights}, no offload",
+        "optimizer": f"AdamW, moments in {'float32' if chosen.lora else chosen.weights}, not offloaded",
+        "activations": "checkpointed" + (", offloaded" if chosen.offload_activations else ""),
+        "attention": attention(),
         "row": {"tokens": chosen.length, "rows_per_step": chosen.micro_batch, "steps": chosen.steps - 1},
         "model_flops_per_token": cost,
         "versions": {"torch": torch.__version__, "trl": trl.__version__, "transformers": transformers.__version__},
@@ -108,6 +119,7 @@ def recipe_of(chosen: argparse.Namespace) -> Recipe:
         "logging_steps": chosen.steps,
         "save_strategy": "no",
         "activation_checkpointing": True,
+        "activation_offloading": chosen.offload_activations,
     }
     section: dict[str, Any] = {"micro_batch": chosen.micro_batch, "max_length": chosen.length, "training": training}
     if chosen.lora:
@@ -125,8 +137,6 @@ def one(setup: str, shape: ModelShape, recipe: Recipe, examples: list[dict[str, 
 
 def random_model(shape: ModelShape, dtype: torch.dtype, recipe: Recipe) -> transformers.PreTrainedModel:
     """A model of this shape, made on the device that trains it."""
-    from xcoder_train.model import _attention
-
     config = transformers.AutoConfig.for_model(
         shape.architecture,
         hidden_size=shape.hidden_size,
@@ -141,7 +151,7 @@ def random_model(shape: ModelShape, dtype: torch.dtype, recipe: Recipe) -> trans
     )
     torch.manual_seed(recipe.seed)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-        model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=_attention())
+        model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention())
     return model
 
 

@@ -15,6 +15,7 @@ def test_sft_on_a_gpu_runs_on_a_cpu_at_tiny_size(tmp_path: Path) -> None:
     result = sft.main([*small, "--output", str(tmp_path / "r.json")])
     assert json.loads((tmp_path / "r.json").read_text()) == result
     assert set(result["setups"]) == {"own", "tuned", "plain"} and result["out_of_memory"] == {}
+    assert (result["attention"], result["activations"]) == ("sdpa", "checkpointed")
     for figures in result["setups"].values():
         (run,) = figures["rounds"]
         assert 0 < run["tokens"] <= 2 * 2 * 128  # two counted steps of two rows
