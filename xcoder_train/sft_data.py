@@ -4,8 +4,9 @@ import hashlib
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # which rows are trained on is asked where no model is, and t
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100  # the label of tokens that are read but not learned
+_ENCODED_TOGETHER = 64  # examples: enough to keep all cores at work
 _COLUMNS = ["problem_id", "solution_index", "style", "is_golden", "completion"]
 _SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32())), ("labels", pa.list_(pa.int32()))])
 
@@ -193,16 +195,13 @@ def tokenize(
     """
     from datasets import Dataset
 
-    from xcoder_train.core.generation.chat import example_token_ids
-
     order = list(range(len(rows)))
     random.Random(derive_seed(seed, "sft", "order")).shuffle(order)
     lengths: list[int] = []
     too_long, longest, supervised, digest = 0, 0, 0, hashlib.sha256()
     examples = folder / "examples.arrow"
     with pa.ipc.new_stream(examples, _SCHEMA) as file:
-        for index in order:
-            prompt, answer = example_token_ids(tokenizer, rows[index]["prompt"], rows[index]["completion"])
+        for prompt, answer in _token_ids((rows[index] for index in order), tokenizer):
             length = len(prompt) + len(answer)
             longest = max(longest, length)
             if length > max_length:
@@ -242,6 +241,18 @@ def tokenize(
     )
     write_json(folder / "statistics.json", asdict(statistics))
     return statistics
+
+
+def _token_ids(
+    rows: Iterable[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase"
+) -> Iterator[tuple[list[int], list[int]]]:
+    from xcoder_train.core.generation.chat import examples_token_ids
+
+    rows = iter(rows)
+    while together := list(islice(rows, _ENCODED_TOGETHER)):
+        yield from examples_token_ids(
+            tokenizer, [row["prompt"] for row in together], [row["completion"] for row in together]
+        )
 
 
 def read_tokens(folder: Path) -> "tuple[Dataset, TokenStatistics]":

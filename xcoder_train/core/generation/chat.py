@@ -1,6 +1,6 @@
 """The token path: how messages become token ids, the same in SFT, GRPO and evaluation, and which tokens stop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -24,9 +24,20 @@ def example_token_ids(
     newline would merge with the prompt's last. What looks like a special token in it is text.
     Raises `InputError` for a template under which the model would be trained on another prompt than it meets later.
     """
-    (message,) = completion
-    answer = tokenizer(message["content"], add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    return prompt_token_ids(tokenizer, prompt), [*answer, _turn_end(tokenizer, prompt)]
+    (example,) = examples_token_ids(tokenizer, [prompt], [completion])
+    return example
+
+
+def examples_token_ids(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[Message]],
+    completions: Sequence[Sequence[Message]],
+) -> Iterator[tuple[list[int], list[int]]]:
+    """`example_token_ids` of several examples, whose answers are encoded together on all cores."""
+    texts = [message["content"] for (message,) in completions]
+    answers = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    for prompt, answer in zip(prompts, answers, strict=True):
+        yield prompt_token_ids(tokenizer, prompt), [*answer, _turn_end(tokenizer, prompt)]
 
 
 def _turn_end(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message]) -> int:
