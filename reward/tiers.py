@@ -29,7 +29,7 @@ NOT_STOPPED = {
 PROBE = """
 import os, socket
 def make(path):
-    # A new file under a name that no one can have laid a link under, or taken so that the attempt fails for that reason.
+    # A new file under a name that no one can have laid a link under, or taken to make the attempt fail.
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     try:
         os.unlink(path)
