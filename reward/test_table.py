@@ -55,11 +55,10 @@ class TestTable:
         if problem_id not in self._rows or problem_id not in self._problems:
             raise InputError(f"problem {problem_id} has no tests in the table; was the dataset made by another run?")
         start, stop = self._rows[problem_id]
-        chosen = list(range(start, stop))
-        if self._at_most is not None and len(chosen) > self._at_most:
+        rows = self._table.slice(start, stop - start)  # `take` alone would first join all chunks of the table
+        if self._at_most is not None and len(rows) > self._at_most:
             pick = random.Random(derive_seed(self._seed, "reward", "tests", problem_id))
-            chosen = sorted(pick.sample(chosen, self._at_most))
-        rows = self._table.take(chosen)
+            rows = rows.take(sorted(pick.sample(range(len(rows)), self._at_most)))
         function_name, limits, checker = self._problems[problem_id]
         return ProblemTests(
             tuple(rows.column("input").to_pylist()),

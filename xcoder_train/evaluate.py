@@ -107,7 +107,8 @@ def open_generator(recipe: Recipe, target: EvaluationTarget) -> Iterator[Generat
             seed=recipe.seed,
         )
         return
-    model = load_model(target.model_path, recipe.model)
+    # Float32 masters are computed in 16 bits, as in training and by vLLM; flash attention knows nothing else.
+    model = load_model(target.model_path, recipe.model, torch.bfloat16 if torch.cuda.is_available() else "auto")
     if torch.cuda.is_available():
         model.to("cuda")  # type: ignore[arg-type]  # transformers wraps it without its types
     yield TransformersGenerator(model, tokenizer, settings.batch_size)

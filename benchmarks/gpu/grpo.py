@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.sft import SHAPES, random_model
+from benchmarks.gpu.sft import SHAPES, free_memory, random_model
 from benchmarks.grpo_split import Completions, measure_steps
 from reward.config import JudgeSettings
 from synth.config import SynthSettings
@@ -43,10 +43,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     )
     parser.add_argument("--model", choices=SHAPES, default="qwen2.5-7b")
     parser.add_argument("--lora", type=int, metavar="RANK", help="adapters instead of full fine-tuning")
-    parser.add_argument("--prompts", type=int, default=16, help="of a step (default: %(default)s)")
+    parser.add_argument("--prompts", type=int, default=32, help="of a step (default: %(default)s)")
     parser.add_argument("--rollouts", type=int, default=8)
     parser.add_argument("--new-tokens", type=int, default=1024)
-    parser.add_argument("--steps", type=int, default=8, help="with 16 x 8 rollouts, 1,024 completions are judged")
+    parser.add_argument("--steps", type=int, default=4, help="with 32 x 8 rollouts, 1,024 completions are judged")
     parser.add_argument("--vllm", action="store_true")
     parser.add_argument("--output", type=Path, metavar="FILE")
     chosen = parser.parse_args(arguments)
@@ -71,8 +71,7 @@ def measure(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
     model = random_model(shape, torch.bfloat16 if torch.cuda.is_available() else torch.float32, recipe)
     save_model(model, train_tokenizer(["print(input())"] * 4, 300), folder / "base")
     del model
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    free_memory()
     stage = folder / "grpo"
     stage.mkdir()
     recorded = Recorded(synthesis)
@@ -98,6 +97,7 @@ def recipe_of(chosen: argparse.Namespace, folder: Path) -> Recipe:
         "max_completion_length": chosen.new_tokens,
         "micro_batch": chosen.rollouts,
         "generation": "vllm_colocate" if chosen.vllm else "transformers",
+        "rollout_batch": chosen.prompts * chosen.rollouts,  # in one go: a token takes as long for 8 rows as for 256
         "reward": {"kind": "paper", "tests": 10},
         "training": {"learning_rate": 1e-6, "max_steps": chosen.steps, "logging_steps": 1, "save_strategy": "no"},
     }

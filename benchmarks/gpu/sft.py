@@ -88,7 +88,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
                     runs[setup] += [taken] if round_ else []
                 except torch.OutOfMemoryError as error:
                     lacking[setup] = str(error).splitlines()[0]
-                _free()
+                free_memory()
     adapters = None if recipe.sft is None or recipe.sft.lora is None else adapter_parameters(shape, recipe.sft.lora)
     lengths = [len(example["input_ids"]) for example in examples]
     attended = sum(length * length for length in lengths) / sum(lengths)
@@ -167,7 +167,8 @@ def summary(taken: list[Trained], flops_per_token: float, peak: float | None) ->
     }
 
 
-def _free() -> None:
+def free_memory() -> None:
+    """Give back to the device what nothing holds any more."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,7 +1,11 @@
 """The tests that rollouts are judged on: all of a problem's, or the same few for every rollout."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from reward.checker import LINES, FloatChecker
@@ -70,3 +74,29 @@ def test_a_problem_of_another_run_is_refused_by_name(layout: SynthLayout, tmp_pa
     table = TestTable(layout, tmp_path / "tests.arrow", at_most=None, seed=0)
     with pytest.raises(InputError, match="problem elsewhere has no tests"):
         table["elsewhere"]
+
+
+PROJECT = Path(__file__).parents[2]
+LOOK_UP = """
+import sys, pyarrow
+from pathlib import Path
+from reward.test_table import TestTable
+from xcoder_train.core.layout import SynthLayout
+table = TestTable(SynthLayout(Path(sys.argv[1])), Path(sys.argv[2]), at_most=5, seed=0)
+assert table["one"].inputs == ("one in",)
+print(pyarrow.default_memory_pool().max_memory())
+"""
+
+
+def test_looking_a_problem_up_joins_no_chunks(layout: SynthLayout, tmp_path: Path) -> None:
+    """A column of 2 GiB of text is several chunks, and joining them fails: their offsets have 32 bits."""
+    cases = [TestCase("thirty", index, f"{index} " * 20_000, "out") for index in range(30)]
+    write_records(layout.tests, TestCase, [*cases, TestCase("one", 0, "one in", "out")], ("problem_id", "index"))
+    read = pyarrow.parquet.read_table(layout.tests, columns=["problem_id", "input", "expected"])
+    cache = tmp_path / "tests.arrow"
+    with pyarrow.ipc.new_file(cache, read.schema) as writer:
+        writer.write_table(read, max_chunksize=4)
+    assert TestTable(layout, cache, at_most=None, seed=0)["thirty"].inputs == tuple(case.input for case in cases)
+    arguments = [sys.executable, "-c", LOOK_UP, str(layout.folder), str(cache)]
+    most = int(subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=60, cwd=PROJECT).stdout)
+    assert most < read.nbytes / 4
