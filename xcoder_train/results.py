@@ -13,6 +13,7 @@ from typing import Any
 
 from evaluation.benchmark_files import benchmark_files
 from evaluation.few_shot import examples_identity
+from reward.config import JudgeSettings
 from synth.config import SynthSettings
 from synth.features.config import feature_file
 from synth.published.files import local_files
@@ -170,7 +171,7 @@ def evaluation_targets(recipe: Recipe, run_folder: Path) -> list[EvaluationTarge
         "version": STAGE_VERSIONS["evaluation"],
         "settings": _shaping_section(recipe, "evaluation"),
         "benchmarks": [_benchmark_identity(recipe, name) for name in settings.benchmarks],
-        "policy": recipe.judge.policy,
+        **_deciding_judge(recipe),
         "prompt": settings.prompt or recipe.model.prompt,
         "seed": recipe.seed,
     }
@@ -217,12 +218,22 @@ def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
         return shaping | {"report": _shaping_section(recipe, stage)}
     shaping |= {"section": _shaping_section(recipe, stage), "prompt": recipe.model.prompt}
     if stage == "synth":
-        return shaping | {"policy": recipe.judge.policy} | _files_of_synthesis(present(recipe.synth))
+        return shaping | _deciding_judge(recipe) | _files_of_synthesis(present(recipe.synth))
     if stage == "sft" or not recipe.has_result("sft"):
         shaping["model"] = _model_identity(recipe)
     if stage == "grpo":
-        shaping["policy"] = recipe.judge.policy
+        shaping |= _deciding_judge(recipe)
     return shaping
+
+
+def _deciding_judge(recipe: Recipe) -> dict[str, Any]:
+    """What of the judge decides verdicts: the policy, and the limit of output where it is not the default.
+
+    The wall-clock cap is a backstop beyond the limit of CPU time, which belongs to the problem.
+    """
+    judge = recipe.judge
+    limit = {} if judge.output_mib == JudgeSettings().output_mib else {"output_mib": judge.output_mib}
+    return {"policy": judge.policy, **limit}
 
 
 def _shaping_section(recipe: Recipe, stage: StageName) -> dict[str, Any]:

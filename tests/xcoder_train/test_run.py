@@ -85,6 +85,14 @@ def test_a_model_that_was_trained_on_other_data_too_is_not_said_to_be_trained_on
     assert [training_data(recipe, label) for label in ("base", "sft", "rl")] == [None, synthesis, synthesis]
 
 
+def test_what_decides_verdicts_is_part_of_every_key_that_rests_on_them(terminal: Any) -> None:
+    def key(*overrides: str) -> str:
+        return stage_key(load_recipe(terminal.folder / "recipe.yaml", overrides), "synth")
+
+    assert key("judge.output_mib=1") != key() != key("judge.policy=livecodebench")
+    assert key("judge.wall_factor=3", "judge.workers=1", "judge.output_mib=16") == key()
+
+
 def test_settings_that_shape_no_result_redo_nothing(finished: Path, terminal: Any) -> None:
     done = terminal.xcoder("run", "recipe.yaml", "judge.workers=1", "synth.executor=ray", "report.samples=3")
     assert done.returncode == 0 and "kept" in done.stderr
