@@ -15,12 +15,9 @@ class Progress:
     """
 
     def __init__(self, what: str, total: int, unit: str, done: int = 0) -> None:
-        from rich.console import Console
-
         self.what, self.total, self.unit, self.done = what, total, unit, done
         self._started, self._done_at_start, self._last_line = time.monotonic(), done, time.monotonic()
         self._note = ""
-        self._console = Console(stderr=True)
         self._bar = self._make_bar() if sys.stderr.isatty() else None
 
     def __enter__(self) -> Self:
@@ -48,6 +45,7 @@ class Progress:
             self._line(self._summary())
 
     def _make_bar(self):  # type: ignore[no-untyped-def]  # rich is imported only where a bar is shown
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
@@ -59,7 +57,7 @@ class Progress:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
-            console=self._console,
+            console=Console(stderr=True),
         )
         self._task = bar.add_task(self.what, total=self.total, completed=self.done, rate="", note="")
         return bar
