@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from xcoder_train.core.ordered_table import OrderedTable, read_in_groups, size_of
-from xcoder_train.core.records import to_row
+from xcoder_train.core.ordered_table import OrderedTable, size_of
+from xcoder_train.core.records import read_records, to_row
 
 Record = TypeVar("Record")
 
@@ -54,7 +54,7 @@ class SortedRuns(Generic[Record]):
 
     def merged(self) -> Iterator[Record]:
         """Every record of all runs, in the order of the key."""
-        return heapq.merge(*(read_in_groups(run, self.record_type) for run in self.runs), key=self._key_of)
+        return heapq.merge(*(read_records(run, self.record_type) for run in self.runs), key=self._key_of)
 
     def count(self) -> int:
         """Records of all runs."""

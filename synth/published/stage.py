@@ -30,10 +30,9 @@ from synth.tables import WorkTables
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json
 from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.ordered_table import read_in_groups
 from xcoder_train.core.progress import Progress
 from xcoder_train.core.prompt import PromptStyle
-from xcoder_train.core.records import write_records
+from xcoder_train.core.records import read_records, write_records
 from xcoder_train.core.stage import StageContext
 
 READERS: dict[str, Callable[[dict[str, Any]], Reading]] = {"sft": read_sft_row, "rl": read_rl_row}
@@ -51,7 +50,7 @@ def import_published(
     rows = read_sets(settings.imports, work)
     pool_rows([item.split for item in settings.imports], work)
     uses = {item.split: item.use for item in settings.imports}
-    clean(settings.cleaning, tables, layout, lambda: read_in_groups(work.stated, StatedTask), uses)
+    clean(settings.cleaning, tables, layout, lambda: read_records(work.stated, StatedTask), uses)
     funnel, dataset_rows = publish(settings, prompt_style, context.seed, tables, layout, work, rows)
     write_json(layout.funnel, funnel)
     context.finish(funnel=funnel, dataset_rows=dataset_rows)

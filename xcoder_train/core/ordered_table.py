@@ -1,13 +1,12 @@
 """A table that is written in the order of its key, in row groups of a bounded size, and appears whole or not at all."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from xcoder_train.core.files import atomic_path
-from xcoder_train.core.records import arrow_schema, from_row, to_row
+from xcoder_train.core.records import arrow_schema, to_row
 
 Record = TypeVar("Record")
 
@@ -74,16 +73,6 @@ class OrderedTable(Generic[Record]):
         if self._group:
             self._writer.write_table(pyarrow.Table.from_pylist(self._group, self._schema))
             self._group, self._bytes = [], 0
-
-
-def read_in_groups(path: Path, record_type: type[Record]) -> Iterator[Record]:
-    """Stream a table with no more than one of its row groups in memory."""
-    import pyarrow.parquet
-
-    with pyarrow.parquet.ParquetFile(path) as table:
-        for group in range(table.num_row_groups):
-            for row in table.read_row_group(group).to_pylist():
-                yield from_row(record_type, row)
 
 
 def size_of(value: Any) -> int:
