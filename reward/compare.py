@@ -14,13 +14,15 @@ and never taken apart as a whole, which would take fifty times their size.
 import json
 import re
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Any
 
 TOKEN = re.compile(r"\S+")
 NUMERAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,18}))?", re.ASCII)
 PART = 1 << 16
 """Characters of a text that are taken apart at a time."""
+TOKENS = 1 << 10
+"""Tokens of a long line that are held at a time."""
 LONGEST_FORM = 100
 """A value's JSON is no more than this many times as long as another form of it, such as 1e300 and its 301 digits. What
 is longer than that is padding, and is not parsed."""
@@ -74,8 +76,21 @@ def canonical_output(text: str) -> str:
 def canonical_line(line: str) -> str:
     """A line stripped; where every token is a numeral, each is replaced by its value's one spelling."""
     line = line.strip()
+    if len(line) > PART:
+        return _canonical_long_line(line)
     numerals = [_canonical_numeral(token) for token in line.split()]
     return line if None in numerals else " ".join(filter(None, numerals))
+
+
+def _canonical_long_line(line: str) -> str:
+    """The same in parts."""
+    parts, left = [], tokens(line)
+    while some := list(islice(left, TOKENS)):
+        numerals = [_canonical_numeral(token) for token in some]
+        if None in numerals:
+            return line
+        parts.append(" ".join(filter(None, numerals)))
+    return " ".join(parts)
 
 
 def _canonical_numeral(token: str) -> str | None:

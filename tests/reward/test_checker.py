@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,17 @@ given, output, expected = (data.read(size).decode() for size in sizes)
 """
 DIVISOR = READ + "print('accept' if int(given) % int(output) == 0 and 1 < int(output) < int(given) else 'refuse')"
 TOLERANCE = {"kind": "float", "absolute": 1e-6, "relative": 1e-6}
+
+
+def test_a_line_of_many_numbers_is_compared_in_little_memory() -> None:
+    output = "7 " * 50_000
+    checker = parse_checker({"kind": "unordered_lines"})
+    assert not isinstance(checker, ProgramChecker)
+    tracemalloc.start()
+    assert checker.accepts(output, "7.0 " * 50_000)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 15 * len(output)  # of two such lines; a list of the numbers alone would be 30
 
 
 @pytest.fixture(scope="module")

@@ -329,9 +329,8 @@ def test_a_supervisor_that_is_ended_leaves_no_process_and_no_file(number: signal
         start_new_session=True,
         stderr=subprocess.PIPE,
         cwd=ROOT,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        ),  # deaf where tests run in background
+        # Deaf to it where tests run in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
     def all_at_work() -> bool:
