@@ -61,6 +61,8 @@ def run_browser(browser: str, *options: str, page: Path, profile: Path) -> str:
         "--no-first-run",
         "--hide-scrollbars",
         f"--user-data-dir={profile}",
+        *options,
+        page.as_uri(),
     ]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=240).stdout
 
