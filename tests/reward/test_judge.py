@@ -102,6 +102,11 @@ def test_verdict(judge: Judge, code: str, verdict: Verdict) -> None:
     assert verdict_of(judge, program(code, ("3 4\n", "7\n"), seconds=0.5, mib=256)) is verdict
 
 
+def test_the_room_for_a_threads_stack_is_no_memory_to_be_had(judge: Judge) -> None:
+    code = "import threading\nthreading.stack_size(1 << 26)\nheld = b'x' * (200 << 20)\nprint(7)\n"
+    assert verdict_of(judge, program(code, ("", "7"), mib=64)) is Verdict.MLE
+
+
 def test_cpu_time_decides_and_fractions_of_a_second_count() -> None:
     with Judge(JudgeSettings(wall_factor=100.0), workers=1) as judge:  # the wall clock has no say, however slow it is
         (judgement,) = judge.judge([program("while True: pass", ("", "x"), seconds=0.3)], stop_at_first_failure=True)
