@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+)
 
 from xcoder_train.config import InitSettings, LoraSettings, ModelSettings
 from xcoder_train.core.errors import EnvironmentLacks, InputError
@@ -52,8 +58,12 @@ def load_model(
 ) -> PreTrainedModel:
     """Load weights from a folder or hub name, in the dtype that they are stored in unless another is named."""
     try:
+        # Read apart from the weights: what a config.json says of attention would otherwise go before what is said here,
+        # and it may name a package of the hub, which is code.
+        config = AutoConfig.from_pretrained(path, trust_remote_code=settings.trust_remote_code)
         return AutoModelForCausalLM.from_pretrained(
             path,
+            config=config,
             dtype=dtype,
             trust_remote_code=settings.trust_remote_code,
             use_safetensors=True,  # the other form is a pickle
@@ -62,7 +72,7 @@ def load_model(
         )
     except torch.OutOfMemoryError:
         raise
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # of a damaged or hostile folder, transformers raises whatever it stumbles over
         raise InputError(_unreadable("model", path, error)) from error
 
 

@@ -16,7 +16,7 @@ def load_model(settings: OpenAITeacherSettings | LocalTeacherSettings, seed: int
 
         return OpenAIGenerator(settings.server, model_name(settings))
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(settings.model, trust_remote_code=False)
     if settings.kind == "vllm":
@@ -25,8 +25,15 @@ def load_model(settings: OpenAITeacherSettings | LocalTeacherSettings, seed: int
         return VllmGenerator(settings.model, tokenizer, settings.generation, trust_remote_code=False, seed=seed)
     from xcoder_train.core.generation.transformers_backend import TransformersGenerator
 
+    # Read apart, or the attention that a config.json names would win: it may be a package of the hub, which is code.
+    config = AutoConfig.from_pretrained(settings.model, trust_remote_code=False)
     model = AutoModelForCausalLM.from_pretrained(
-        settings.model, dtype="auto", trust_remote_code=False, use_safetensors=True
+        settings.model,
+        config=config,
+        dtype="auto",
+        trust_remote_code=False,
+        use_safetensors=True,
+        attn_implementation="sdpa",
     )
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]  # it is wrapped untyped
     return TransformersGenerator(model, tokenizer, settings.generation.batch_size)

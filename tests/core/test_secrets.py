@@ -64,3 +64,14 @@ def test_names_that_only_sound_like_it(name: str) -> None:
 )
 def test_what_was_typed_is_shown_without_what_it_gave_to_a_secrets_name(typed: str, shown: str) -> None:
     assert hide_given(typed) == shown
+
+
+def test_what_the_environment_holds_under_the_name_of_a_secret_is_hidden_whatever_its_form(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef")
+    monkeypatch.setenv("MY_TOKEN", "correct horse battery")
+    monkeypatch.setenv("SHORT_TOKEN", "on")
+    said = "key 0123456789abcdef of correct horse battery on a server"
+    assert hide_forms(said) == "key [hidden] of [hidden] on a server"
+    assert hide_given(said) == "key [hidden] of [hidden] on a server"

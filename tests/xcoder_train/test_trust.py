@@ -2,11 +2,13 @@
 
 import ast
 import json
+import os
 import re
 import tomllib
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from packaging.requirements import Requirement
 from xcoder_train.config import ModelSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.generation.chat import prompt_token_ids
-from xcoder_train.model import load_model, load_tokenizer
+from xcoder_train.model import load_model, load_tokenizer, save_model
 from xcoder_train.plan import make_plan
 from xcoder_train.plan_text import show_plan
 from xcoder_train.recipe import load_recipe
@@ -67,7 +69,7 @@ def test_code_that_comes_with_a_model_runs_only_where_the_recipe_says_so(own_cod
         with pytest.raises(InputError, match="trust_remote_code"):
             load(folder, ModelSettings(path=str(folder)))
         assert not mark.exists()
-    with suppress(AttributeError):  # it holds no class at all; but by then it has run
+    with pytest.raises(InputError, match="OwnConfig"):  # it holds no class at all; but by then it has run
         load_model(folder, ModelSettings(path=str(folder), trust_remote_code=True))
     assert mark.exists()
 
@@ -79,15 +81,77 @@ def test_a_recipe_that_trusts_a_models_code_says_so_in_its_plan_and_its_record()
     assert "code that comes with the model" not in show_plan(make_plan(quickstart, []))
 
 
-def test_weights_that_are_a_pickle_are_not_loaded(tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A sound model folder, to be made hostile."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
-    model = Qwen2ForCausalLM(Qwen2Config(**shape, num_key_value_heads=1, vocab_size=16))
-    model.config.save_pretrained(tmp_path)
-    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    tokenizer = train_tokenizer(["add two numbers"] * 20, 300)
+    model = Qwen2ForCausalLM(Qwen2Config(**shape, num_key_value_heads=1, vocab_size=len(tokenizer)))
+    save_model(model, tokenizer, tmp_path / "model")
+    return tmp_path / "model"
+
+
+class RunsACommand:
+    """Unpickling it runs a shell command."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (self.command,)
+
+
+def test_weights_that_are_a_pickle_are_not_loaded(folder: Path) -> None:
+    mark, weights = folder / "it-ran", folder / "pytorch_model.bin"
+    (folder / "model.safetensors").unlink()
+    torch.save({"w": RunsACommand(f"touch {mark}")}, weights)
     with pytest.raises(InputError, match="safetensors"):
-        load_model(tmp_path, ModelSettings(path=str(tmp_path)))
+        load_model(folder, ModelSettings(path=str(folder)))
+    index = {"metadata": {}, "weight_map": {"model.embed_tokens.weight": weights.name}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))  # which leads to it all the same
+    with pytest.raises(InputError, match="Weights only load failed"):
+        load_model(folder, ModelSettings(path=str(folder)))
+    (folder / "model.safetensors.index.json").unlink()
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": str(folder), "r": 2, "target_modules": ["q_proj"]})
+    )
+    weights.rename(folder / "adapter_model.bin")
+    with pytest.raises(InputError, match="safetensors"):
+        load_model(folder, ModelSettings(path=str(folder)))
+    assert not mark.exists()
+    torch.load(folder / "adapter_model.bin", weights_only=False)  # the bait is live
+    assert mark.exists()
+
+
+def test_a_models_config_brings_no_code_by_the_name_of_an_attention(folder: Path) -> None:
+    from synth.language_model.config import LocalTeacherSettings
+    from synth.language_model.model import load_model as load_teacher
+
+    config = json.loads((folder / "config.json").read_text())
+    for key in ("_attn_implementation", "attn_implementation", "_attn_implementation_internal"):
+        (folder / "config.json").write_text(json.dumps(config | {key: "evil/kernel"}))
+        assert load_model(folder, ModelSettings(path=str(folder))).config._attn_implementation == "sdpa"
+        teacher: Any = load_teacher(LocalTeacherSettings(kind="transformers", model=str(folder)), seed=0)
+        assert teacher.model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"hidden_act": "__import__"},
+        {"dtype": "os.system"},
+        {"model_type": "no-such"},
+        {"vocab_size": -1},
+        {"num_hidden_layers": "many"},
+    ],
+)
+def test_a_config_that_makes_no_model_is_the_folders_fault_and_not_ours(folder: Path, hostile: dict[str, Any]) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | hostile))
+    with pytest.raises(InputError, match="cannot load the model from"):
+        load_model(folder, ModelSettings(path=str(folder)))
 
 
 def test_a_chat_template_reaches_nothing_beyond_the_messages() -> None:

@@ -4,9 +4,11 @@ may end up in a log, repeat none.
 This is a net for mistakes, not a proof: a secret under a harmless name and in no known form is not recognised.
 """
 
+import os
 import re
 
 HIDDEN = "[hidden]"
+_SHORTEST = 8  # of a value in the environment: a shorter one is more often a word than a secret
 
 _NAME = r"(?:api[_-]?key|access[_-]?key|private[_-]?key|token|secret|passw(?:or)?d|credentials?|authorization)"
 _NAMES_ONE = re.compile(rf"(?:^|[_-]){_NAME}$|(?:api|access|secret)[_-]?key", re.IGNORECASE)
@@ -42,7 +44,10 @@ def names_a_secret(name: str) -> bool:
 
 
 def hide_forms(text: str) -> str:
-    """The text with everything hidden that has the form of a secret."""
+    """The text with everything hidden that has the form of a secret, or is one of the environment's by its name."""
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST and names_a_secret(name):
+            text = text.replace(value, HIDDEN)
     return _ANY_FORM.sub(HIDDEN, text)
 
 
