@@ -177,6 +177,10 @@ def _read_row(row: dict[str, Any], where: str) -> tuple[Problem, tuple[TestCase,
             raise InputError(f"{where}: the field {field!r} is missing; LiveCodeBench rows have {', '.join(FIELDS)}")
         if field != "contest_date" and not isinstance(row[field], str):
             raise InputError(f"{where}, field {field!r}: expected text, found {type(row[field]).__name__}")
+        try:
+            str(row[field]).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{where}, field {field!r}: half of a surrogate pair is no text") from error
     if row["difficulty"] not in DIFFICULTIES:
         raise InputError(f"{where}, field 'difficulty': {row['difficulty']!r} is none of {', '.join(DIFFICULTIES)}")
     metadata = _json(row["metadata"], where, "field 'metadata'", dict)

@@ -14,6 +14,7 @@ included, is a fault of the checker, so that nothing is known about the program.
 import json
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def read_checker(text: str) -> Checker:
 
 def parse_checker(record: Any) -> Checker:
     """The checker of a JSON value. Raises `InputError` naming the field that is wrong."""
-    if not isinstance(record, Mapping) or record.get("kind") not in FIELDS:
+    if not isinstance(record, Mapping) or record.get("kind") not in [*FIELDS]:  # which may be no key, such as a list
         raise InputError(f'checker: expected an object whose "kind" is one of {", ".join(FIELDS)}')
     make, fields = FIELDS[record["kind"]]
     if unknown := sorted(record.keys() - {"kind", *fields}):
@@ -136,7 +137,7 @@ def parse_checker(record: Any) -> Checker:
     for name, kind in fields.items():
         value = record.get(name, PYTHON if name == "language" else None)
         if kind is float:
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
                 raise InputError(f"checker.{name}: expected a number of at least 0")
             value = float(value)
         elif not isinstance(value, str):

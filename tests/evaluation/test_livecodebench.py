@@ -112,6 +112,8 @@ def test_tests_that_inflate_without_end_are_refused(
         ("stdin", {"difficulty": "brutal"}, "'difficulty': 'brutal' is none of"),
         ("stdin", {"contest_date": "yesterday"}, "'contest_date': 'yesterday' is not a date"),
         ("stdin", {"question_content": None}, "'question_content': expected text, found NoneType"),
+        ("stdin", {"question_content": "x\ud800"}, "'question_content': half of a surrogate pair"),
+        ("stdin", {"public_test_cases": "[1" + "0" * 5000 + "]"}, "'public_test_cases': not valid JSON"),
         ("stdin", {"public_test_cases": "{}"}, "'public_test_cases': expected a JSON list, found dict"),
         ("stdin", {"public_test_cases": '[{"input": 3}]'}, "'public_test_cases': each test must be an object"),
         ("stdin", {"private_test_cases": "@@@"}, "'private_test_cases': neither a JSON list nor"),
