@@ -4,8 +4,9 @@
     python -m benchmarks.gpu.sft --model qwen2.5-7b --length 32768 --lora 64
 
 This project's path and TRL's SFTTrainer in two set-ups (`benchmarks/sft_peers.py`) take turns in one run, after a
-turn of each that is not counted: kernels are compiled for every shape of a batch that they meet. Full fine-tuning of 7B in float32 with Adam needs more than 120 GiB, so here weights, gradients and Adam's moments are in
-bfloat16 unless `--weights float32` is given; the result says which. MFU is model FLOPs over the card's dense bf16 peak
+turn of each that is not counted: kernels are compiled for every shape of a batch that they meet. Full fine-tuning of 7B
+in float32 with Adam needs more than 120 GiB, so here weights, gradients and Adam's moments are in bfloat16 unless
+`--weights float32` is given; the result says which. MFU is model FLOPs over the card's dense bf16 peak
 (`xcoder_train/model_flops.py`); what activation checkpointing computes again does not count.
 """
 

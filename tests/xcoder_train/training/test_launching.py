@@ -115,7 +115,7 @@ def test_adapters_above_a_sharded_model_are_merged_into_the_model_of_one_process
     [
         ("fsdp2.yaml", {"name": "muon", "learning_rate_rest": 3e-2}, 0.0),
         pytest.param("zero3.yaml", {}, 0.0, marks=needs_deepspeed),
-        # DeepSpeed's Adam on the CPU multiplies its bias corrections up step by step, and after a restart takes a power.
+        # DeepSpeed's Adam on the CPU multiplies bias corrections up step by step, and after a restart takes a power.
         pytest.param("zero3-offload.yaml", {}, 1e-6, marks=needs_deepspeed),
     ],
     ids=["fsdp2-muon", "zero3-adamw", "zero3-offload-adamw"],
