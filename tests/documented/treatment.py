@@ -101,7 +101,9 @@ TREATMENTS = (
     Treatment(How.READ, r"python -m tests\.mutations .*", "breaks the project on purpose, for many minutes"),
     Treatment(How.READ, r"xcoder (run|synth|sft|grpo|eval|report|ablate) RECIPE.*", "RECIPE stands for any recipe"),
     Treatment(How.READ, r"xcoder ablate runs/NAME/.*", "NAME stands for a finished ablation"),
-    Treatment(How.READ, r"xcoder (run|ablate) recipes/(ablations|single-gpu|xcoder-)\S*.*", "needs GPUs, and the hub"),
+    Treatment(
+        How.READ, r"xcoder (run|sft|ablate) recipes/(ablations|single-gpu|xcoder-)\S*.*", "needs GPUs, and the hub"
+    ),
     Treatment(How.READ, r"xcoder sft \S+ sft\.launch\.accelerate=.*", "tests/xcoder_train/training/test_launching.py"),
     Treatment(How.READ, r"xcoder synth recipes/synthesis/openai\.yaml.*", "needs a language model on a server"),
     Treatment(How.READ, r"xcoder synth recipes/synthesis/published\.yaml.*", "needs sets of gigabytes from the hub"),
