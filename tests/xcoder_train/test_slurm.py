@@ -166,7 +166,7 @@ def test_a_stage_that_judges_on_ray_starts_the_cluster_on_its_nodes(
     monkeypatch.chdir(ROOT)
     jobs = _jobs_of("judge.executor=ray", "slurm.synth={nodes: 4}")
     assert "nodes=4" in _asked(jobs["synth"]) and "ray" not in jobs["sft"].partition("srun")[2].split()
-    assert 'srun --overlap --nodes=1 --ntasks=1 --nodelist="$MASTER"' in jobs["synth"]
+    assert 'srun --nodes=1 --overlap --ntasks=1 --nodelist="$MASTER"' in jobs["synth"]
     ray = jobs["synth"].partition("bash -c '")[2].partition("' &")[0]
     places = {"RAY_ADDRESS": "first:20007", "PORT": "20007", "SLURM_CPUS_ON_NODE": "64"}
     head, other = (

@@ -98,7 +98,7 @@ class SlurmCluster:
             )
             for name in NODES:
                 self.start_node(name)
-            self.until(lambda: self.command("sinfo", "-h", "-o", "%T").split() == ["idle"], "idle nodes")
+            self.until_idle()
         except BaseException:
             self.__exit__()
             raise
@@ -109,6 +109,10 @@ class SlurmCluster:
             process.kill()
             process.wait()
         self._delete_bridge()
+
+    def until_idle(self) -> None:
+        """Until every node is there and nothing runs on it, or has yet to end."""
+        self.until(lambda: set(self.command("sinfo", "-h", "-o", "%T").split()) == {"idle"}, "idle nodes")
 
     def start_node(self, name: str) -> None:
         """Start a node, or one that was killed anew."""
