@@ -69,7 +69,7 @@ def _job(recipe: Recipe, stage: StageName, arguments: list[str], asked: Options)
     launch = launch_settings(recipe, stage)
     starts_ray = _starts_ray(recipe, stage)
     options = _options(recipe, stage, asked)
-    nodes = options["nodes"]
+    nodes = options.get("nodes")
     if nodes != launch.nodes and not starts_ray:
         raise InputError(
             f"slurm: {nodes} nodes for {stage}, which works on {launch.nodes}: training's nodes are "
