@@ -71,10 +71,14 @@ class Chain:
             time.sleep(0.05)
 
     def start_again(self, stage: str) -> None:
-        """Let a job that was put back into the queue start now; its earlier start must have ended on every node."""
+        """Let a job that was put back into the queue start soon.
+
+        Slurm itself waits two minutes: its earlier start must have ended on every node, and a node takes no credential
+        of the second in which it revoked the earlier one.
+        """
         self.until(stage, "PENDING")
         self.slurm.until_idle()
-        self.slurm.command("scontrol", "update", f"JobId={self.jobs[stage]}", "StartTime=now")
+        self.slurm.command("scontrol", "update", f"JobId={self.jobs[stage]}", "StartTime=now+5")
 
     def warn(self, stage: str) -> None:
         """Tell a job's script that its time is nearly up, as Slurm does (`--signal=B:USR1@120`)."""
