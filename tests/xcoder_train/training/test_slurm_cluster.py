@@ -18,6 +18,7 @@ import yaml
 from tests.xcoder_train.training.slurm_cluster import SlurmCluster, why_not
 from tests.xcoder_train.training.test_slurm_jobs import chain_recipe, write_two_machines
 from tests.xcoder_train.training.two_processes import PROJECT
+from xcoder_train.core.stage import RESULT_FILE
 
 SECONDS = 400
 OVER = ("FAILED", "CANCELLED", "TIMEOUT")
@@ -154,11 +155,11 @@ def test_after_a_stage_that_failed_no_job_waits_for_ever_and_the_script_submitte
     slurm.command("scancel", "--signal=KILL", f"{chain.jobs['sft']}.0")
     slurm.until(lambda: chain.state("sft") == "FAILED", "failure")
     slurm.until(lambda: chain.state("report") == "CANCELLED", "end of the chain")
-    kept = (chain.result("synth") / "result.json").stat().st_mtime_ns
+    kept = (chain.result("synth") / RESULT_FILE).stat().st_mtime_ns
 
     chain.submit()
     chain.until("report", "COMPLETED")
-    assert (chain.result("synth") / "result.json").stat().st_mtime_ns == kept
+    assert (chain.result("synth") / RESULT_FILE).stat().st_mtime_ns == kept
     assert "whole already" in chain.log()
 
 
