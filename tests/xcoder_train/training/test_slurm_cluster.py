@@ -132,9 +132,7 @@ def test_jobs_go_on_after_time_limits_lost_nodes_and_pre_emption_to_the_result_o
     shaken.until_steps("grpo", 2)
     slurm.kill_node("node2")
     shaken.until("grpo", "PENDING")
-    slurm.start_node("node2")
-    shaken.start_again("grpo")
-
+    slurm.start_node("node2")  # the two minutes are waited for: what Slurm still sends it ends an earlier start
     shaken.until("grpo", "COMPLETED")
     assert shaken.restarts() == {"synth": "0", "sft": "2", "grpo": "1"}
     for stage in ("sft", "grpo"):
