@@ -7,10 +7,12 @@ BIN := $(VENV)/bin
 
 install: $(VENV)/.installed
 
+# Of an editable installation setuptools warns that the packages in the folder may be those that are imported: they shall.
 $(VENV)/.installed: pyproject.toml
+	@echo "Installing into $(VENV), which takes minutes and, with the CUDA builds of torch, 6 GB."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -e '.[dev]'
 	touch $@
 
 quickstart: install

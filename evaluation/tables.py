@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.results import ModelResult
+from xcoder_train.core.table_console import table_console
 from xcoder_train.core.terminal import cell
+
+_WIDTH = 80
 
 
 @dataclass(frozen=True)
@@ -50,47 +53,65 @@ def score_tables(results: Mapping[str, ModelResult], differences: Mapping[str, A
 def print_results(results: Mapping[str, ModelResult], differences: Mapping[str, Any]) -> None:
     """Show scores, then differences, on standard output, each benchmark's description above; 80 columns hold them."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table as RichTable
 
-    console = Console()
+    console = table_console()
     for name, benchmark in next(iter(results.values())).scores["benchmarks"].items():
         console.print(cell(benchmark["description"]), style="dim")
+        said: dict[tuple[str, bool], list[str]] = {}
         for label, result in results.items():
-            for line, is_loud in remarks(label, result, name):
-                console.print(cell(line), style="bold red" if is_loud else "dim")
+            for remark in remarks(result, name):
+                said.setdefault(remark, []).append(label)
+        for (line, is_loud), labels in said.items():
+            console.print(cell(f"{', '.join(labels)}: {line}"), style="bold red" if is_loud else "dim")
     scores = range(2, 2 + len(results))
     gains = range(2 + len(results), 2 + len(results) + len(differences))
     for table in score_tables(results, differences):
         for title, columns in ((table.title, scores), ("paired differences on the same problems", gains)):
-            if not columns:
-                continue
-            shown = RichTable(title=cell(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-            for place in (0, 1, *columns):
-                shown.add_column(cell(table.header[place]), justify="left" if place == 0 else "right", no_wrap=True)
-            for row in table.rows:
-                shown.add_row(*(cell(row[place]) for place in (0, 1, *columns)))
-            console.print(shown)
+            for beside in _side_by_side(table, columns):
+                shown = RichTable(
+                    title=cell(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False
+                )
+                for place in (0, 1, *beside):
+                    shown.add_column(cell(table.header[place]), justify="left" if place == 0 else "right", no_wrap=True)
+                for row in table.rows:
+                    shown.add_row(*(cell(row[place]) for place in (0, 1, *beside)))
+                console.print(shown)
 
 
-def remarks(label: str, result: ModelResult, benchmark: str) -> list[tuple[str, bool]]:
+def _side_by_side(table: Table, columns: range) -> Iterator[list[int]]:
+    """The columns in as many groups as `_WIDTH` asks for; the first two columns stand before each group."""
+
+    def width(places: list[int]) -> int:  # rich parts columns by three spaces
+        return 2 + sum(max(len(row[place]) for row in [table.header, *table.rows]) + 3 for place in (0, 1, *places)) - 3
+
+    group: list[int] = []
+    for place in columns:
+        if group and width([*group, place]) > _WIDTH:
+            yield group
+            group = []
+        group.append(place)
+    if group:
+        yield group
+
+
+def remarks(result: ModelResult, benchmark: str) -> list[tuple[str, bool]]:
     """What must be read beside a model's score on a benchmark, and whether it is a warning."""
     entry = result.scores["benchmarks"][benchmark]
     average, status = entry["average_over_runs"], entry["decontamination"]
     said = []
     if average["mean"] is not None:
         spread = "one run" if average["std"] is None else f"± {100 * average['std']:.1f} (standard deviation over runs)"
-        said.append((f"{label}: avg@{average['n']} {100 * average['mean']:.1f} % {spread}", False))
-    told = f"{label}: policy {result.scores['policy']}, extraction {result.scores['extraction']}"
-    said.append((told, False))
+        said.append((f"avg@{average['n']} {100 * average['mean']:.1f} % {spread}", False))
+    said.append((f"policy {result.scores['policy']}, extraction {result.scores['extraction']}", False))
     differences = result.scores.get("policy_differences")
     if differences is not None:
         counted = ", ".join(f"{verdicts}: {n}" for verdicts, n in differences["verdicts"].items()) or "none"
         count = f"{differences['programs']} programs ({differences['samples']} samples)"
-        said.append((f"{label}: the policies differ on {count} of all benchmarks; {counted}", False))
+        said.append((f"the policies differ on {count} of all benchmarks; {counted}", False))
     is_unknown = status["status"] == "unknown"
     heading = "DECONTAMINATION UNKNOWN" if is_unknown else "decontamination"
-    return [*said, (f"{label}: {heading}: {status['said']}", is_unknown)]
+    return [*said, (f"{heading}: {status['said']}", is_unknown)]
 
 
 def to_markdown(table: Table) -> str:

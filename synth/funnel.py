@@ -7,6 +7,7 @@ from typing import Any
 from synth.config import SynthSettings
 from synth.tables import Candidate, Execution, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
 from xcoder_train.core.records import read_records
+from xcoder_train.core.table_console import table_console
 from xcoder_train.core.terminal import cell
 
 
@@ -106,15 +107,18 @@ def count_funnel(settings: SynthSettings, tables: WorkTables) -> dict[str, Split
 def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
     """One table on standard error: a column per split, a row per step."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
 
-    table = Table("", *funnels, title="Synthesis", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = Table(title="Synthesis", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("")
+    for name in funnels:
+        table.add_column(name, justify="right", overflow="fold")
 
     def row(name: str, *cells: str) -> None:
-        table.add_row(cell(name), *cells)  # a reason may repeat what a model wrote
+        label = name.lstrip()  # what does not fit goes on in the next line, as far in as it began
+        # A reason may repeat what a model wrote.
+        table.add_row(Padding(cell(label), (0, 0, 0, len(name) - len(label))), *cells)
 
     def counts(name: str, values: list[int]) -> None:
         row(name, *(f"{value:,}" for value in values))
@@ -136,8 +140,7 @@ def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
     counts("tests labelled", [split.labels for split in splits])
     row("labels right", *(_percent(split.labels_right, split.labels) for split in splits))
     row("golden right", *(_percent(split.golden_right, split.kept) for split in splits))
-    console = Console(stderr=True)
-    console.print(table, width=None if console.is_terminal else 200)
+    table_console(stderr=True).print(table)
 
 
 def _sorted(counter: Counter[str]) -> dict[str, int]:

@@ -32,12 +32,12 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name="xcoder",
     cls=_Commands,
-    help="From a recipe to an expert code model: synthesis, SFT, GRPO on judged code, pass@k, report.",
     epilog="Every command with a RECIPE takes overrides: xcoder run RECIPE name=try2 sft.training.learning_rate=1e-5",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML file of the experiment.", show_default=False)]
@@ -48,6 +48,23 @@ Overrides = Annotated[
 BreakLock = Annotated[
     bool, typer.Option("--break-lock", help="Take the run over from a dead process on another machine.")
 ]
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        import importlib.metadata
+
+        print(f"xcoder-train {importlib.metadata.version('xcoder-train')}")
+        raise typer.Exit
+
+
+@app.callback()
+def commands(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """From a recipe to an expert code model: synthesis, SFT, GRPO on judged code, pass@k, report."""
 
 
 app.add_typer(judge, name="judge")
@@ -252,7 +269,9 @@ def trace(
     ],
     run: Annotated[
         Path | None,
-        typer.Argument(metavar="[RUN]", help="Folder of a run or of several, or a RECIPE.", show_default="runs"),
+        typer.Argument(
+            metavar="RUN", help="Folder of a run or of several, or a RECIPE; runs when left out.", show_default=False
+        ),
     ] = None,
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
@@ -298,7 +317,7 @@ def _usage_error(error: Any) -> str:
     if type(error).__name__ == "NoArgsIsHelpError":
         return said
     more = "" if error.ctx is None else f" See: {error.ctx.command_path} --help"
-    return f"error: {said.rstrip('.')}.{more}"
+    return f"error: {said if said.endswith(('.', '?')) else said + '.'}{more}"
 
 
 def _told(error: Exception | KeyboardInterrupt) -> int:

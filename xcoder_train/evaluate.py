@@ -48,6 +48,8 @@ def work(recipe: Recipe, context: StageContext) -> None:
     targets = evaluation_targets(recipe, recipe.run_folder)
     for target in targets:
         if not target.is_whole:
+            if share.index == 0:
+                print(f"model: {target.label}", file=sys.stderr, flush=True)
             measure(recipe, target, benchmarks, share)
     if share.index > 0:
         return

@@ -130,12 +130,13 @@ def flops_per_token(recipe: Recipe, start: Path | str, statistics: TokenStatisti
 
 def describe(statistics: TokenStatistics, batch: BatchPlan) -> str:
     """What is about to be trained on, for a person."""
-    lengths = ", ".join(f"{count:,} to {limit}" for limit, count in statistics.histogram.items())
+    lengths = ", ".join(f"{count:,} up to {int(limit):,}" for limit, count in statistics.histogram.items())
     return (
         f"SFT on {statistics.examples:,} examples, {statistics.tokens:,} tokens ({statistics.supervised_tokens:,} "
-        f"supervised), {statistics.truncated} left out as too long; {batch.examples_per_step:.0f} examples a step as "
-        f"{batch.accumulation} x {batch.micro_batch} rows on {batch.processes} process(es)\n"
-        f"tokens of an example: {lengths}; {statistics.examples_per_row:.2f} examples a row"
+        f"supervised), {statistics.truncated:,} left out as too long\n"
+        f"a step: {batch.examples_per_step:.0f} examples as {batch.accumulation} x {batch.micro_batch} rows on "
+        f"{batch.processes} process(es), {statistics.examples_per_row:.2f} examples a row\n"
+        f"examples by length in tokens: {lengths}"
     )
 
 

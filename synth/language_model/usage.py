@@ -4,6 +4,7 @@ from synth.language_model.config import LocalTeacherSettings, OpenAITeacherSetti
 from synth.tables import WorkTables
 from xcoder_train.core.generation.usage import Usage
 from xcoder_train.core.records import read_table
+from xcoder_train.core.table_console import table_console
 
 STAGES = ("features", "tasks", "inputs", "solutions")
 
@@ -28,7 +29,6 @@ def count_usage(teacher: OpenAITeacherSettings | LocalTeacherSettings, tables: W
 def print_usage(usage: dict[str, Usage]) -> None:
     """One table on standard error: a row per stage, and their sum."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     columns = ("stage", "answers", "prompt tokens", "completion tokens", "cost")
@@ -38,5 +38,4 @@ def print_usage(usage: dict[str, Usage]) -> None:
     for stage, used in {**usage, "all": sum(usage.values(), Usage())}.items():
         counts = (used.requests, used.prompt_tokens, used.completion_tokens)
         table.add_row(stage, *(f"{count:,}" for count in counts), f"{used.cost:,.2f}")
-    console = Console(stderr=True)
-    console.print(table, width=None if console.is_terminal else 200)
+    table_console(stderr=True).print(table)

@@ -239,6 +239,19 @@ def test_tables_agree_in_every_form(run: tuple[Path, dict[str, Path]], capsys: p
     assert "held-out problems" in capsys.readouterr().out
 
 
+def test_many_models_are_printed_whole_and_what_they_share_once(
+    run: tuple[Path, dict[str, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = load_results(run[1]["evaluation"])["sft"]
+    labels = [f"model {number}" for number in range(7)]
+    print_results(dict.fromkeys(labels, result), {})
+    said = capsys.readouterr().out
+    assert "…" not in said and said.count("extraction") == 1 and f"{', '.join(labels)}: policy" in said
+    rows = [line for line in said.splitlines() if line.startswith((" all ", " depth "))]
+    assert max(len(row.rstrip()) for row in rows) <= 80
+    assert all(sum(label in row for row in rows) == len(score_tables({"sft": result}, {})) for label in labels)
+
+
 def test_difficulty_lengths_and_coverage_are_those_of_the_tables(page: str, run: tuple[Path, dict[str, Path]]) -> None:
     layout = SynthLayout(run[1]["synth"])
     problems = {row.problem_id: row for row in read_records(layout.dataset("sft") / "train.parquet", SftRow)}

@@ -109,6 +109,7 @@ def test_help_and_plan_import_nothing_heavy(terminal: Any, arguments: list[str])
         (["judge", "missing.jsonl", "--workers", "0"], "Invalid value for '--workers'"),
         (["judge", "serve", "--queue-mib", "3"], "error: queue_mib (3) must be at least request_mib (64)"),
         (["nonsense"], "No such command 'nonsense'. See: xcoder --help"),
+        (["rnu"], "No such command 'rnu'. Did you mean 'run'? See: xcoder --help"),
         (["plan"], "Missing argument 'RECIPE'. See: xcoder plan --help"),
         (["plan", "recipes.yaml"], "No such file or directory; did you mean recipe.yaml?"),
         (["ablate", "recipe.yaml", "--commands", "bash"], "--commands bash: expected xcoder, accelerate or slurm"),
@@ -131,6 +132,12 @@ def test_the_list_of_commands_fits_80_columns(here: Callable[..., Ended]) -> Non
     assert max(map(len, listed.splitlines())) <= 80 and listed.startswith("Usage: xcoder [OPTIONS]")
 
 
+def test_help_is_short_too_and_the_version_is_told(here: Callable[..., Ended]) -> None:
+    assert here("-h") == here("--help") and here("judge", "file", "-h").stdout.startswith("Usage: xcoder judge file")
+    told = here("--version")
+    assert (told.returncode, told.stdout) == (0, f"xcoder-train {importlib.metadata.version('xcoder-train')}\n")
+
+
 def commands_of(group: Any, name: str) -> Iterator[tuple[str, Any]]:
     for word, command in group.commands.items():
         if hasattr(command, "commands"):
@@ -145,7 +152,7 @@ def test_every_help_says_what_it_does_and_takes_in_plain_words(name: str, comman
     context.terminal_width = 80
     text = command.get_help(context)
     assert max(map(len, text.splitlines())) <= 80
-    assert re.match(r"[A-Z].*\.$", command.help.splitlines()[0]) and "\x1b" not in text
+    assert re.match(r"[A-Z].*\.$", command.help.splitlines()[0]) and "\x1b" not in text and "[[" not in text
     for parameter in command.params:
         assert parameter.help is None or re.match(r".+\.$", parameter.help), f"{parameter.name}: {parameter.help}"
         if parameter.param_type_name == "option" and not parameter.is_flag and parameter.name != "help":

@@ -8,7 +8,7 @@ import pytest
 
 from xcoder_train.config import GrpoSettings, InitSettings, LaunchSettings, LoraSettings, ModelSettings, SftSettings
 from xcoder_train.core.errors import EnvironmentLacks, InputError
-from xcoder_train.launch import stage_command, take_own_gpus
+from xcoder_train.launch import stage_command, stage_environment, take_own_gpus
 from xcoder_train.memory import MemoryEstimate, adapter_parameters, estimate_grpo, estimate_sft
 from xcoder_train.model_flops import peak_flops
 from xcoder_train.model_shape import KNOWN, model_shape
@@ -304,3 +304,13 @@ def test_each_process_of_a_node_sees_its_own_gpus(
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
     take_own_gpus(8)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == own
+
+
+def test_threads_that_wait_give_way_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert int(stage_environment(LaunchSettings(threads=2))["GOMP_SPINCOUNT"]) < 100_000
+    assert "GOMP_SPINCOUNT" not in stage_environment(LaunchSettings())
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert stage_environment(LaunchSettings(threads=2))["GOMP_SPINCOUNT"] == "7"
+    chosen = LaunchSettings(threads=2, environment={"GOMP_SPINCOUNT": "9"})
+    assert stage_environment(chosen)["GOMP_SPINCOUNT"] == "9"
