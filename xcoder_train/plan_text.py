@@ -61,13 +61,18 @@ def _synth(stage: dict[str, Any]) -> Iterator[str]:
             yield f"    {name:12}{used['requests']:>12,}{tokens}{used['cost']:>14,.2f}"
         if stage["features_are_asked_for"]:
             yield from _row("", "not counted: what extraction and evolution of features ask")
-    runs = f"about {estimated['executions']:,}"
+    runs = f"about {estimated['executions']:,} runs"
     if estimated["helper_runs"]:
         runs += f", and {estimated['helper_runs']:,} of generators, validators and brute force"
-    cores = f"{estimated['judge_core_hours']:,.1f} core-hours, {stage['judge_cores_for_a_day']:,} cores for a day"
-    yield from _row("judge", f"{cores}: {runs}")
+    cores = stage["judge_cores_for_a_day"]
+    within = f", {cores:,} cores for a day" if cores > 1 else ""
+    yield from _row("judge", f"{_core_time(estimated['judge_core_hours'])}{within}: {runs}")
     without = ", without inputs and outputs" if estimated["stages"] else ""
     yield from _row("disk", f"at most {_bytes(stage['disk'])} before compression{without}")
+
+
+def _core_time(hours: float) -> str:
+    return f"{hours:,.1f} core-hours" if hours >= 1 else f"{60 * hours:,.1f} core-minutes"
 
 
 def _sum(stages: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +130,7 @@ def _grpo(stage: dict[str, Any]) -> Iterator[str]:
                 f"{judge['share_of_step']:.0%} of the time"
             )
         runs = f"{judge['executions']:,} runs, {judge['tests']} for each completion"
-        yield from _row("judge", f"{judge['core_hours']:,.1f} core-hours: {runs}; {step}")
+        yield from _row("judge", f"{_core_time(judge['core_hours'])}: {runs}; {step}")
     yield from _training(stage)
 
 
