@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reward.config import JudgeSettings
+from reward.executor import FINISHED_PER_WORKER
 from reward.extract import extract_code
 from reward.judge import Judge
 from reward.submission import Submission
@@ -143,7 +144,7 @@ def test_submissions_are_consumed_as_results_are_taken(judge: Judge) -> None:
     first = list(itertools.islice(judgements, 30))
     judgements.close()  # type: ignore[attr-defined]
     assert [judgement.id for judgement in first] == [str(index) for index in range(30)]
-    assert next(consumed) < 30 + 8 * judge.workers + 2
+    assert next(consumed) <= 30 + FINISHED_PER_WORKER * judge.workers + 1  # what a slow first program may be behind
 
 
 def test_early_stop_runs_nothing_after_the_first_failure(judge: Judge) -> None:
