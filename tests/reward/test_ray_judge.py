@@ -117,9 +117,10 @@ def outputs(execution: Execution) -> tuple[Any, ...]:
 
 
 def processes_of_judges() -> list[psutil.Process]:
-    """The actors of the cluster and the sandboxes below them."""
+    """The actors of the cluster and the sandboxes below them; not those of a service that other tests have running."""
     found = []
-    for process in psutil.Process().children(recursive=True):
+    nodes = [process for process in psutil.Process().children(recursive=True) if process.name() == "raylet"]
+    for process in itertools.chain.from_iterable(node.children(recursive=True) for node in nodes):
         try:
             line = " ".join(process.cmdline())
         except psutil.Error:
