@@ -21,8 +21,10 @@ SERVER_SECONDS = 240.0
 
 def check_vllm(settings: GrpoSettings, *, has_gpu: bool, model: str) -> None:
     """Raise `EnvironmentLacks` where the package, the GPU or the server for `generation: vllm_…` is missing."""
-    check_version(_installed())
-    if not has_gpu:  # a server gets the trained weights from GPU to GPU
+    installed = _installed()
+    check_version(installed)
+    # A server gets the trained weights from GPU to GPU.
+    if not has_gpu and not (settings.generation == "vllm_colocate" and _follows_on_a_cpu(str(installed))):
         raise EnvironmentLacks(
             f"grpo.generation is {settings.generation}, which needs a GPU, and there is none. Set grpo.generation: "
             "transformers"
@@ -46,6 +48,18 @@ def check_version(installed: str | None) -> None:
             f"vLLM {installed} is installed; the pinned TRL works with {LOWEST} to {HIGHEST}: "
             f"pip install 'vllm>={LOWEST},<={HIGHEST}'"
         )
+
+
+def _follows_on_a_cpu(installed: str) -> bool:
+    """Whether this is vLLM's build for CPUs and its layers keep the weights that training replaces.
+
+    With oneDNN they keep a packed copy alone, which nothing can be loaded into.
+    """
+    if Version(installed).local != "cpu":
+        return False
+    from vllm import _custom_ops
+
+    return not _custom_ops._supports_onednn
 
 
 def server_url(training: Mapping[str, Any]) -> str:
