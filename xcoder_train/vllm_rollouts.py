@@ -7,13 +7,14 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from xcoder_train.config import GrpoSettings
 from xcoder_train.core.errors import EnvironmentLacks
 
-LOWEST, HIGHEST = Version("0.22.0"), Version("0.31.0")
-"""The versions that the pinned TRL works with, both inclusive (trl/import_utils.py)."""
+SUPPORTED = SpecifierSet(">=0.27,<0.31")
+"""As the extra `vllm` in pyproject.toml, which says why; a test holds the two together."""
 
 SERVER_SECONDS = 240.0
 """How long a server may take to come up where `training.vllm_server_timeout` says nothing; TRL's own default."""
@@ -36,17 +37,15 @@ def check_vllm(settings: GrpoSettings, *, has_gpu: bool, model: str) -> None:
 
 
 def check_version(installed: str | None) -> None:
-    """Raise where vLLM is not installed (None), or its version is outside what the pinned TRL works with."""
+    """Raise where vLLM is not installed (None), or its version is not among those that were tried."""
     if installed is None:
         raise EnvironmentLacks(
             "grpo.generation needs vLLM, which is not installed: pip install 'xcoder-train[vllm]', or set "
             "grpo.generation: transformers"
         )
-    # The base version: "0.24.0+cu129" is 0.24.0, which PEP 440 would put after it.
-    if not LOWEST <= Version(Version(installed).base_version) <= HIGHEST:
+    if not SUPPORTED.contains(Version(installed).base_version):  # "0.30.0+cu129" is 0.30.0
         raise EnvironmentLacks(
-            f"vLLM {installed} is installed; the pinned TRL works with {LOWEST} to {HIGHEST}: "
-            f"pip install 'vllm>={LOWEST},<={HIGHEST}'"
+            f"vLLM {installed} is installed; SFT and GRPO work beside {SUPPORTED}: pip install 'vllm{SUPPORTED}'"
         )
 
 

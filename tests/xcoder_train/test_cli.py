@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import re
 import resource
 import subprocess
@@ -223,6 +224,33 @@ def test_doctor_says_what_to_install() -> None:
     assert text.startswith("PROBLEM  trl") and text.endswith("1 problem has to be mended before anything runs.")
     assert doctor.exit_code([doctor.Finding("trl", "", False)]) == 3
     assert doctor.exit_code([doctor.Finding("GPU", "", None)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "subject"),
+    [("transformers", "5.17.0", "transformers"), ("vllm", "0.31.0", "extra vllm"), ("vllm", "0.26.0", "extra vllm")],
+)
+def test_doctor_calls_no_environment_ready_that_holds_a_version_which_pyproject_excludes(
+    name: str, version: str, subject: str, tmp_path: Path
+) -> None:
+    """The metadata alone, found before that of the installed package."""
+    folder = tmp_path / f"{name}-{version}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from xcoder_train.cli import main; sys.argv = ['xcoder', 'doctor']; main()",
+        ],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert f"PROBLEM  {subject}" in done.stdout and f"{name} {version} does not fit" in " ".join(done.stdout.split())
+    assert "Ready" not in done.stdout
 
 
 def test_doctor_works_without_a_compiler_a_driver_and_any_installed_package(tmp_path: Path) -> None:
