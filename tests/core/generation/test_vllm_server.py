@@ -13,18 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from tests.core.generation.conftest import CONTEXT_FOR_VLLM
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.generation.config import SamplingSettings, ServerSettings
 from xcoder_train.core.generation.openai_backend import OpenAIGenerator
 from xcoder_train.core.generation.request import Completion, Request, Unanswered
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
-from xcoder_train.tokenizer import train_tokenizer
 
 PYTHON = os.environ.get("VLLM_PYTHON", sys.executable)
-CONTEXT = 256
 
 pytestmark = [
     pytest.mark.vllm_server,
@@ -35,29 +32,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def local() -> TransformersGenerator:
-    """The same model in this process. vLLM's kernels take no narrower heads."""
-    torch.manual_seed(0)
-    tokenizer = train_tokenizer(["print(1)"], 300)
-    shape = {"hidden_size": 128, "intermediate_size": 192, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = Qwen2Config(
-        vocab_size=len(tokenizer),
-        num_key_value_heads=2,
-        max_position_embeddings=CONTEXT,
-        initializer_range=0.2,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-        **shape,
-    )
-    return TransformersGenerator(Qwen2ForCausalLM(config).eval(), tokenizer, batch_size=8)
-
-
-@pytest.fixture(scope="module")
-def server(local: TransformersGenerator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerSettings]:
-    folder = tmp_path_factory.mktemp("vllm")
-    local.model.save_pretrained(folder / "model")
-    local.tokenizer.save_pretrained(folder / "model")
+def server(local_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerSettings]:
+    folder = tmp_path_factory.mktemp("server")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -66,11 +42,19 @@ def server(local: TransformersGenerator, tmp_path_factory: pytest.TempPathFactor
         "-m",
         "vllm.entrypoints.openai.api_server",
         "--model",
-        str(folder / "model"),
+        str(local_folder),
         "--port",
         str(port),
     ]
-    command += ["--host", "127.0.0.1", "--dtype", "float32", "--max-model-len", str(CONTEXT), "--enforce-eager"]
+    command += [
+        "--host",
+        "127.0.0.1",
+        "--dtype",
+        "float32",
+        "--max-model-len",
+        str(CONTEXT_FOR_VLLM),
+        "--enforce-eager",
+    ]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
     with open(folder / "log", "w") as log:
@@ -80,7 +64,7 @@ def server(local: TransformersGenerator, tmp_path_factory: pytest.TempPathFactor
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until_healthy(url, process, folder / "log")
-        yield ServerSettings(base_url=f"{url}/v1", model=str(folder / "model"), kind="vllm", give_up_after=20)
+        yield ServerSettings(base_url=f"{url}/v1", model=str(local_folder), kind="vllm", give_up_after=20)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
@@ -131,11 +115,11 @@ def test_equal_seeds_give_equal_samples_and_others_differ(server: ServerSettings
 
 
 def test_a_prompt_beyond_the_context_is_unanswered_with_the_servers_words(server: ServerSettings) -> None:
-    long = Request("long", [{"role": "user", "content": "é" * CONTEXT}], 0)
+    long = Request("long", [{"role": "user", "content": "é" * CONTEXT_FOR_VLLM}], 0)
     with OpenAIGenerator(server, "") as generator:
         answers = list(generator.generate([long, *requests(2)], SamplingSettings(max_new_tokens=8)))
     (refused,) = (answer for answer in answers if isinstance(answer, Unanswered))
-    assert refused.request_id == "long" and str(CONTEXT) in refused.reason
+    assert refused.request_id == "long" and str(CONTEXT_FOR_VLLM) in refused.reason
     assert generator.usage.retries == 0
 
 
