@@ -129,7 +129,7 @@ def _manner(results: Mapping[str, ModelResult]) -> str:
     scores = next(iter(results.values())).scores
     sampling = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in scores["sampling"].items())
     return (
-        f"{scores['samples_per_problem']} samples per problem ({sampling}); verdict policy {scores['policy']}, "
+        f"{scores['samples_per_problem']} samples per problem ({sampling}) in {scores.get('dtype') or 'a dtype not recorded'}; verdict policy {scores['policy']}, "
         f"extraction {scores['extraction']}, seed {scores['seed']}."
     )
 
