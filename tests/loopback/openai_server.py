@@ -81,8 +81,8 @@ class OpenAIServer:
     """`faults` meet the requests in order of arrival, None letting one pass; `fault_of` decides for each call instead.
 
     `models` are the names it knows. With `key`, requests need it; `echo_key` repeats the given key in every error, as
-    careless servers do. With `context`, prompt and `max_tokens` have to fit into so many words, or are refused in vLLM's
-    words; without `max_tokens` an answer may take what is left.
+    careless servers do. With `context`, prompt and `max_tokens` have to fit into so many words, or are refused in
+    vLLM's words; without `max_tokens` an answer may take what is left.
     """
 
     answer: Answer
@@ -161,8 +161,8 @@ class OpenAIServer:
             words, limit = _words(body), body.get("max_tokens", 1)
             if self.context is not None and words + limit > self.context:
                 told = (
-                    f"This model's maximum context length is {self.context} tokens. However, you requested {limit} output "
-                    f"tokens and your prompt contains {words} input tokens."
+                    f"This model's maximum context length is {self.context} tokens. However, you requested {limit} "
+                    f"output tokens and your prompt contains {words} input tokens."
                 )
                 return await self._refuse(writer, Fault(400, told), headers)
             return await self._stream(writer, call)

@@ -39,7 +39,7 @@ class Completion:
     A server returns no ids, so `token_ids` is empty there and `completion_tokens` is what it counted. Reasoning that a
     server returns apart from the answer stands in `text` as it would from any other backend:
     `<think>\\n…\\n</think>\\n\\n` and then the answer.
-    `finish_reason` is "stop" after a stop token and "length" when `max_new_tokens` or the end of the context cut it off.
+    `finish_reason` is "stop" after a stop token, "length" when `max_new_tokens` or the end of the context cut it off.
     """
 
     request_id: str

@@ -17,7 +17,7 @@ _PASSING = {408, 409, 429}
 
 # How servers say that `max_tokens` asks for more than the context holds, or than they give.
 _TOO_MANY_TOKENS = re.compile(
-    r"context.?(?:length|window|size)|max_model_len|max_(?:completion_|new_)?tokens\W.*(?:too large|greater|exceed|at most)",
+    r"context.?(?:length|window|size)|max_model_len|max_(?:\w+_)?tokens\W.*(?:too large|greater|exceed|at most)",
     re.IGNORECASE | re.DOTALL,
 )
 _ONLY_SOME_TAKE = ("top_k", "repetition_penalty", "min_p")

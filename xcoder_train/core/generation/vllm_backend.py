@@ -32,7 +32,7 @@ class VllmGenerator:
         trust_remote_code: bool,
         seed: int,
     ) -> None:
-        """Raises `EnvironmentLacks` where vLLM is not installed or its engine fails, `InputError` for what it refuses."""
+        """Raises `EnvironmentLacks` where vLLM is missing or its engine fails, `InputError` for what it refuses."""
         prepare_vllm()
         try:
             from vllm import LLM

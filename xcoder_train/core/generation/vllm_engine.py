@@ -12,7 +12,7 @@ from xcoder_train.core.errors import EnvironmentLacks, InputError, XcoderError
 from xcoder_train.core.parent_death import VLLM_ENDS_WITH_US
 
 _ENVIRONMENT = {
-    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",
     # A forked process takes over that plugins are loaded, and would not load ours (`pyproject.toml`).
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
@@ -21,7 +21,7 @@ _ENVIRONMENT = {
 
 
 def prepare_vllm() -> None:
-    """Have vLLM warn on standard error and say no more, and its processes end with ours; what a user has set stays."""
+    """Have vLLM tell errors alone, on standard error, and its processes end with ours; what a user has set stays."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logger = logging.getLogger("vllm")  # set up already where TRL has imported it
