@@ -119,10 +119,8 @@ def open_generator(recipe: Recipe, target: EvaluationTarget) -> Iterator[Generat
 
 def on_this_machine(settings: EvaluationSettings) -> EvaluationSettings:
     """The settings with the dtype that completions are computed in here."""
-    generation = settings.generation
-    if generation.backend == "openai":
-        return settings
-    return settings.model_copy(update={"generation": generation.on(has_gpu=torch.cuda.is_available())})
+    has_gpu = torch.cuda.is_available()
+    return settings.model_copy(update={"generation": settings.generation.on(has_gpu=has_gpu)})
 
 
 def describe_generation(settings: EvaluationSettings, generator: Generator, result: ModelResult) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def test_settings_that_vllm_refuses_are_input_in_its_words(folder: Path) -> None
 def test_what_the_machine_lacks_for_vllm_is_told_in_its_words(folder: Path) -> None:
     from vllm import LLM
 
-    with pytest.raises((EnvironmentLacks, InputError), match="[Ss]leep mode is not supported"), in_vllm_words():
+    with pytest.raises((EnvironmentLacks, InputError), match="Sleep mode is not supported"), in_vllm_words():
         LLM(str(folder), enable_sleep_mode=True)
 
 
@@ -170,8 +170,8 @@ def test_an_engine_that_dies_keeps_what_was_answered_and_is_told_as_what_lacks(f
         for answer in generator.generate((request(str(n)) for n in range(10**6)), SAMPLING):
             answered.append(answer.request_id)
             if len(answered) == 20:
-                (core,) = (each for each in engine_processes(os.getpid()) if "EngineCore" in each.cmdline()[0])
-                core.kill()
+                cores = (each for each in engine_processes(os.getpid()) if "EngineCore" in each.cmdline()[0])
+                max(cores, key=psutil.Process.create_time).kill()
     assert len(answered) >= 20
 
 

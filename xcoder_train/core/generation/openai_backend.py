@@ -259,13 +259,9 @@ class OpenAIGenerator:
             )
         if now - self._told_at >= SECONDS_BETWEEN_LINES:
             self._told_away, self._told_at = True, now
-            print(
-                f"waiting for the server {self.settings.base_url}, away for {now - self._away_since:.0f} s: "
-                f"{self._without_key(failure.reason)}; the run ends after {self.settings.give_up_after:g} s "
-                "(openai.give_up_after)",
-                file=sys.stderr,
-                flush=True,
-            )
+            away, reason = f"away for {now - self._away_since:.0f} s", self._without_key(failure.reason)
+            limit = f"the run ends after openai.give_up_after = {self.settings.give_up_after:g} s"
+            print(f"waiting for the server, {away}: {reason}; {limit}", file=sys.stderr, flush=True)
 
     def _backoff(self, failures: int) -> float:
         """Seconds, drawn from 0 to a bound that doubles with each failure: "full jitter", so that requests that failed

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import re
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -66,10 +68,5 @@ def in_vllm_words() -> Iterator[None]:
 
 
 def _came_through_vllm(error: Exception) -> bool:
-    step = error.__traceback__
-    while step is not None:
-        module = str(step.tb_frame.f_globals.get("__name__"))
-        if module.partition(".")[0] == "vllm" or module.startswith("trl.generation.vllm"):
-            return True
-        step = step.tb_next
-    return False
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(re.match(r"vllm\b|trl\.generation\.vllm", str(frame.f_globals.get("__name__"))) for frame in frames)
