@@ -58,6 +58,13 @@ class EvaluationSettings(Settings):
     maximum_invalid_share: float = Field(default=0.01, ge=0, le=1)
     """Samples excluded because no answer came or the judge's machinery failed, above which a score is refused."""
 
+    @property
+    def sampled_in(self) -> str | None:
+        """The numbers that completions are computed in, for the record; None where they are given."""
+        if self.extraction == "given":
+            return None
+        return "the server's own" if self.generation.backend == "openai" else self.generation.dtype
+
     @field_validator("policies")
     @classmethod
     def _named_once(cls, policies: tuple[Policy, ...]) -> tuple[Policy, ...]:

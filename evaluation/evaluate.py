@@ -243,6 +243,7 @@ def hold_to_plan(
         "seed": seed,
         "samples": settings.samples,
         "sampling": settings.sampling.model_dump(mode="json"),
+        "dtype": settings.sampled_in,
         "prompt": prompt_style,
         "extraction": settings.extraction,
         "policies": list(policies),

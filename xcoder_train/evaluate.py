@@ -65,7 +65,7 @@ def work(recipe: Recipe, context: StageContext) -> None:
 
 def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark], share: Share) -> None:
     """Sample, judge and score one model; of several processes, all sample and the first one does the rest."""
-    settings = present(recipe.evaluation)
+    settings = on_this_machine(present(recipe.evaluation))
     prompt_style = settings.prompt or recipe.model.prompt
     data = training_data(recipe, target.label)
     with open_generator(recipe, target) as generator:
@@ -91,7 +91,7 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
 @contextmanager
 def open_generator(recipe: Recipe, target: EvaluationTarget) -> Iterator[Generator]:
     """What samples the target's completions, as `evaluation.generation` says."""
-    evaluation = present(recipe.evaluation)
+    evaluation = on_this_machine(present(recipe.evaluation))
     settings = evaluation.generation
     if settings.backend == "openai":
         with OpenAIGenerator(present(settings.openai), str(target.model_path)) as generator:
@@ -109,11 +109,18 @@ def open_generator(recipe: Recipe, target: EvaluationTarget) -> Iterator[Generat
             seed=recipe.seed,
         )
         return
-    # Float32 masters are computed in 16 bits, as in training and by vLLM; flash attention knows nothing else.
-    model = load_model(target.model_path, recipe.model, torch.bfloat16 if torch.cuda.is_available() else "auto")
+    model = load_model(target.model_path, recipe.model, settings.dtype)
+    if settings.dtype == "float32":  # which flash attention does not know
+        model.set_attn_implementation("sdpa")
     if torch.cuda.is_available():
         model.to("cuda")  # type: ignore[arg-type]  # transformers wraps it without its types
     yield TransformersGenerator(model, tokenizer, settings.batch_size)
+
+
+def on_this_machine(settings: EvaluationSettings) -> EvaluationSettings:
+    """The settings with the dtype that completions are computed in here."""
+    has_gpu = torch.cuda.is_available()
+    return settings.model_copy(update={"generation": settings.generation.on(has_gpu=has_gpu)})
 
 
 def describe_generation(settings: EvaluationSettings, generator: Generator, result: ModelResult) -> dict[str, Any]:
@@ -124,6 +131,7 @@ def describe_generation(settings: EvaluationSettings, generator: Generator, resu
         completion_tokens += sample.completion_tokens
     described: dict[str, Any] = {
         "backend": settings.generation.backend,
+        "dtype": settings.sampled_in,
         "sampling_sent": settings.sampling.model_dump(mode="json"),
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,

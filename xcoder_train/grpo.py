@@ -20,6 +20,7 @@ from xcoder_train.alarms import Alarms
 from xcoder_train.checkpoints import CHECKPOINTS, newest_whole_checkpoint
 from xcoder_train.core.files import write_text
 from xcoder_train.core.generation.chat import stop_token_ids
+from xcoder_train.core.generation.vllm_engine import in_vllm_words
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.stage import StageContext
 from xcoder_train.grpo_prompts import (
@@ -45,6 +46,7 @@ from xcoder_train.training_arguments import grpo_config
 from xcoder_train.vllm_rollouts import check_vllm
 
 
+@in_vllm_words()
 def train(recipe: Recipe, context: StageContext) -> None:
     """Run the GRPO stage: leaves `model/` and the judged rollouts of every logged step in the stage's folder."""
     settings = present(recipe.grpo)

@@ -30,7 +30,7 @@ def load_model(settings: OpenAITeacherSettings | LocalTeacherSettings, seed: int
     model = AutoModelForCausalLM.from_pretrained(
         settings.model,
         config=config,
-        dtype="auto",
+        dtype=settings.generation.on(has_gpu=torch.cuda.is_available()).dtype,
         trust_remote_code=False,
         use_safetensors=True,
         attn_implementation="sdpa",

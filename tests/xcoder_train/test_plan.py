@@ -263,6 +263,14 @@ def test_muon_over_shards_is_warned_of(recipe: Path) -> None:
         assert "warning" not in make_plan(recipe, one)["stages"]["sft"]
 
 
+def test_a_cut_distribution_is_warned_of_where_vllm_makes_the_rollouts(recipe: Path) -> None:
+    cut, vllm = ["grpo.top_k=5", "grpo.top_p=0.8"], ["grpo.generation=vllm_colocate"]
+    for one in cut:
+        assert "importance ratio" in make_plan(recipe, [*vllm, one])["stages"]["grpo"]["warning"]
+    for several in (cut, vllm):
+        assert "warning" not in make_plan(recipe, several)["stages"]["grpo"]
+
+
 def test_a_model_is_not_sharded_over_a_cpu(tmp_path: Path) -> None:
     config = tmp_path / "fsdp.yaml"
     config.write_text("distributed_type: FSDP\nnum_processes: 2\n")
