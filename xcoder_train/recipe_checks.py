@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evaluation.benchmark_files import benchmark_files
 from synth.config import uses_of
@@ -221,7 +221,7 @@ def _context(recipe: "Recipe") -> Iterator[Conflict]:
 
 
 def _new_tokens(recipe: "Recipe", path: str, room: int, *others: str) -> Iterator[Conflict]:
-    new = reduce(getattr, path.split("."), recipe)
+    new: Any = reduce(getattr, path.split("."), recipe)
     if new >= room:
         yield conflict(
             f"{new} new tokens leave no room for a prompt in a context of {room}: set {path} to less, or leave it out, "
