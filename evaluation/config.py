@@ -16,7 +16,7 @@ class EvaluationSettings(Settings):
     """Which models are measured on which problems, and how their scores are reported."""
 
     models: tuple[Literal["base", "sft", "rl"], ...] = ("base", "sft", "rl")
-    """Which stages' models are measured, all on the same problems."""
+    """Which stages' models are measured, all on the same problems; when left out, those that the recipe has."""
 
     benchmarks: tuple[str, ...] = ("heldout",)
     """`heldout` is every evaluation split of the run's synthesis; `file:PATH` a LiveCodeBench JSONL or Parquet file;
@@ -47,7 +47,7 @@ class EvaluationSettings(Settings):
     """Completions per problem."""
 
     k: tuple[int, ...] = (1, 8)
-    """The k of each pass@k that is reported; none may exceed `samples`."""
+    """The k of each pass@k that is reported; none may exceed `samples`. When left out, those of 1 and 8 that do not."""
 
     sampling: SamplingSettings = SamplingSettings()
     generation: GenerationSettings = GenerationSettings()

@@ -248,7 +248,8 @@ class SftSettings(Settings):
     """Most rows (packed sequences, or examples without packing) per forward and backward on one device."""
 
     max_length: int = Field(default=32768, ge=1)
-    """Longest row in tokens. Examples that are longer are left out."""
+    """Longest row in tokens; the model's context where that is shorter and this is left out. Examples that are longer
+    are left out."""
 
     packing: bool = True
     """Put several examples into one row, isolated from each other."""
@@ -343,10 +344,11 @@ class GrpoSettings(Settings):
     """Completions per problem; their rewards are compared with each other."""
 
     max_prompt_length: int = Field(default=2500, ge=1)
-    """Problems whose prompt has more tokens are left out."""
+    """Problems whose prompt has more tokens are left out. Half of the model's context where that is less and this is
+    left out."""
 
     max_completion_length: int = Field(default=30196, ge=1)
-    """A rollout is cut off at this many tokens."""
+    """A rollout is cut off at this many tokens; when left out, at no more than the context has beside the prompt."""
 
     temperature: float = Field(default=1.0, gt=0)
     """Softmax temperature of rollouts."""
@@ -358,7 +360,8 @@ class GrpoSettings(Settings):
     """Only the k likeliest tokens; 0 for all."""
 
     micro_batch: int = Field(default=8, ge=1)
-    """Completions per forward and backward on one device."""
+    """Completions per forward and backward on one device; when left out, the largest number up to 8 that divides a
+    step."""
 
     reward: RewardSettings = RewardSettings()
 

@@ -23,6 +23,7 @@ from xcoder_train.model_card import CARD, model_card
 from xcoder_train.model_flops import training_flops_per_token
 from xcoder_train.model_shape import shape_at
 from xcoder_train.optimizer import optimizer_factory
+from xcoder_train.packed_attention import attend_within_examples
 from xcoder_train.processes import join_processes
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
@@ -102,6 +103,8 @@ def sft_trainer(
 ) -> SFTTrainer:
     """TRL's trainer as the recipe sets it up, on rows of token ids."""
     settings = present(recipe.sft)
+    if settings.packing:
+        attend_within_examples(model)
     trainer = SFTTrainer(
         model=model,
         args=config,

@@ -25,8 +25,8 @@ class SamplingSettings(Settings):
     """1 leaves the distribution alone."""
 
     max_new_tokens: int = Field(default=32768, ge=1)
-    """Completions that reach this length, or the end of the context, without a stop token are truncated, and counted as
-    such."""
+    """Completions that reach this length, or the end of the model's context, without a stop token are truncated, and
+    counted as such. When left out, no more than the context has."""
 
 
 # What of a server's settings its answers depend on; the others say how fast and how patiently it is asked.
