@@ -27,7 +27,7 @@ from xcoder_train.core.generation.vllm_backend import VllmGenerator
 from xcoder_train.core.share import Share, share_of_this_process
 from xcoder_train.core.stage import RESULT_FILE, StageContext
 from xcoder_train.launch import take_own_gpus
-from xcoder_train.model import load_model, load_tokenizer
+from xcoder_train.model import load_tokenizer, load_trained, needed_adapter, start_of, whole_start_of
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
 from xcoder_train.results import EvaluationTarget, evaluation_targets, training_data
@@ -84,7 +84,8 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
             {benchmark.name: decontamination_status(data, benchmark) for benchmark in benchmarks},
             share,
         )
-        write_json(target.folder / GENERATION_FILE, describe_generation(settings, generator, result))
+        weights = {"weights": sampled_weights(target, settings.generation.backend)}
+        write_json(target.folder / GENERATION_FILE, weights | describe_generation(settings, generator, result))
     write_json(target.folder / RESULT_FILE, {"stage": "evaluation", "key": target.key, "label": result.label})
 
 
@@ -99,21 +100,34 @@ def open_generator(recipe: Recipe, target: EvaluationTarget) -> Iterator[Generat
         return
     if not (isinstance(target.model_path, str) or target.model_path.is_dir()):
         raise InputError(f"there is no model in {target.model_path} to evaluate as `{target.label}`")
+    dtype = sampling_dtype(settings.backend)
     tokenizer = load_tokenizer(target.model_path, recipe.model, needs_template=evaluation.prompt != FEW_SHOT)
     if settings.backend == "vllm":
+        adapter = needed_adapter(target.model_path, dtype)
         yield VllmGenerator(
-            target.model_path,
+            target.model_path if adapter is None else whole_start_of(adapter),
             tokenizer,
             settings,
             trust_remote_code=recipe.model.trust_remote_code,
             seed=recipe.seed,
+            adapter=adapter,
         )
         return
-    # Float32 masters are computed in 16 bits, as in training and by vLLM; flash attention knows nothing else.
-    model = load_model(target.model_path, recipe.model, torch.bfloat16 if torch.cuda.is_available() else "auto")
+    model = load_trained(target.model_path, recipe.model, dtype)
     if torch.cuda.is_available():
         model.to("cuda")  # type: ignore[arg-type]  # transformers wraps it without its types
     yield TransformersGenerator(model, tokenizer, settings.batch_size)
+
+
+def sampling_dtype(backend: str) -> torch.dtype | str:
+    """What weights are computed in: 16 bits by vLLM and on a GPU, as in training; as they are stored on a CPU."""
+    return torch.bfloat16 if backend == "vllm" or torch.cuda.is_available() else "auto"
+
+
+def sampled_weights(target: EvaluationTarget, backend: str) -> str:
+    """What of the target's folder is sampled from; a server is asked for the folder that is a whole model."""
+    adapter = None if backend == "openai" else needed_adapter(target.model_path, sampling_dtype(backend))
+    return str(target.model_path) if adapter is None else f"{adapter} above {start_of(adapter)}"
 
 
 def describe_generation(settings: EvaluationSettings, generator: Generator, result: ModelResult) -> dict[str, Any]:

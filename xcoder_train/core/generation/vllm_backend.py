@@ -1,5 +1,6 @@
 """Completions from vLLM in this process group: offline batches on GPUs (the extra `vllm`)."""
 
+import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -27,9 +28,11 @@ class VllmGenerator:
         *,
         trust_remote_code: bool,
         seed: int,
+        adapter: Path | None = None,
     ) -> None:
         try:
             from vllm import LLM
+            from vllm.lora.request import LoRARequest
         except ImportError as error:
             raise EnvironmentLacks(
                 "generation.backend is vllm, but the package is not installed: pip install 'xcoder-train[vllm]', "
@@ -37,6 +40,7 @@ class VllmGenerator:
             ) from error
         self.tokenizer = tokenizer
         self.stop_tokens = sorted(stop_token_ids(tokenizer))
+        self.adapter = None if adapter is None else LoRARequest("trained", 1, str(adapter))
         self.engine = LLM(
             model=str(model),
             trust_remote_code=trust_remote_code,
@@ -45,6 +49,7 @@ class VllmGenerator:
             max_model_len=settings.max_model_len,
             generation_config="vllm",  # not the model's own file, which may hide a repetition penalty
             seed=seed % 2**31,
+            **({} if adapter is None else {"enable_lora": True, "max_lora_rank": _rank_for(adapter)}),
         )
         self.context: int = self.engine.llm_engine.model_config.max_model_len
 
@@ -63,7 +68,7 @@ class VllmGenerator:
                     reason = f"a prompt of {len(token_ids)} tokens leaves no room in a context of {self.context}"
                     yield Unanswered(request.id, reason)
             parameters = [self._parameters(request, sampling) for request in asked]
-            for request, output in zip(asked, self.engine.generate(prompts, parameters), strict=True):
+            for request, output in zip(asked, self.engine.generate(prompts, parameters, lora_request=self.adapter), strict=True):
                 answer = output.outputs[0]
                 yield Completion(
                     request.id,
@@ -87,3 +92,9 @@ class VllmGenerator:
             stop=list(request.stop),
             seed=request.seed % 2**31,
         )
+
+
+def _rank_for(adapter: Path) -> int:
+    """The smallest of the ranks that vLLM reserves room for."""
+    rank = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
+    return min(room for room in (1, 8, 16, 32, 64, 128, 256, 320, 512) if room >= rank)
