@@ -68,7 +68,9 @@ class VllmGenerator:
                     reason = f"a prompt of {len(token_ids)} tokens leaves no room in a context of {self.context}"
                     yield Unanswered(request.id, reason)
             parameters = [self._parameters(request, sampling) for request in asked]
-            for request, output in zip(asked, self.engine.generate(prompts, parameters, lora_request=self.adapter), strict=True):
+            for request, output in zip(
+                asked, self.engine.generate(prompts, parameters, lora_request=self.adapter), strict=True
+            ):
                 answer = output.outputs[0]
                 yield Completion(
                     request.id,
