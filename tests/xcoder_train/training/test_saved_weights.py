@@ -12,7 +12,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from xcoder_train import grpo, sft
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.generation.config import GenerationSettings
 from xcoder_train.evaluate import open_generator, sampled_weights
 from xcoder_train.model import ADAPTER, load_model, load_trained, load_training_model, needed_adapter
 from xcoder_train.results import EvaluationTarget, stage_key
@@ -163,15 +162,21 @@ def test_computing_in_16_bits_keeps_the_adapter_above_its_start(
 def test_evaluation_says_which_weights_it_sampled(starts: dict[str, Path], tmp_path: Path, stage: Stage) -> None:
     recipe, expected, _ = train("sft", stage, tmp_path, starts["bfloat16"], SMALL, "bfloat16", lora=LORA)
     target = EvaluationTarget("sft", tmp_path / "model", tmp_path / "evaluation", "key")
-    measured = type(recipe).model_validate({**recipe.model_dump(), "evaluation": {"models": ["sft"]}})
-    by_vllm, by_server = measured.model_copy(deep=True), measured.model_copy(deep=True)
-    by_vllm.evaluation.generation = GenerationSettings(backend="vllm")
-    by_server.evaluation.generation = GenerationSettings(backend="openai", openai={"base_url": "http://localhost/v1"})
-    assert sampled_weights(target, measured) == sampled_weights(target, by_vllm) == str(tmp_path / ADAPTER)
-    assert sampled_weights(target, by_server) == str(tmp_path / "model")
+
+    def measured(**generation: Any) -> Any:
+        evaluation = {"models": ["sft"], "generation": generation}
+        return type(recipe).model_validate({**recipe.model_dump(), "evaluation": evaluation})
+
+    served = measured(backend="openai", openai={"base_url": "http://localhost/v1"})
+    assert (
+        sampled_weights(target, measured())
+        == sampled_weights(target, measured(backend="vllm"))
+        == str(tmp_path / ADAPTER)
+    )
+    assert sampled_weights(target, served) == str(tmp_path / "model")
     base = EvaluationTarget("base", starts["bfloat16"] / "model", tmp_path / "evaluation", "key")
-    assert sampled_weights(base, measured) == str(starts["bfloat16"] / "model")
-    with open_generator(measured, target) as generator:
+    assert sampled_weights(base, measured()) == str(starts["bfloat16"] / "model")
+    with open_generator(measured(), target) as generator:
         assert apart(logits_of(generator.model), expected) < 1e-5  # type: ignore[attr-defined]
 
 
