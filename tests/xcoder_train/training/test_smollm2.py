@@ -153,12 +153,16 @@ def loss_of(model: Any, examples: list[dict[str, Any]]) -> float:
 
 
 @pytest.fixture(scope="module")
-def examples(full: Trained, synthesis: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The rows that SFT trained on, made once more."""
+def examples(
+    values: Callable[..., Any], synthesis: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
+    """The rows that SFT trains on."""
     from xcoder_train.core.stage import StageContext
+    from xcoder_train.recipe import Recipe
 
     folder = tmp_path_factory.mktemp("rows")
-    prepare(full.recipe, StageContext("smol", "sft", "stagekey", folder, 5, {"synth": synthesis}), folder / "prepared")
+    recipe = Recipe.model_validate(values("sft", {}))
+    prepare(recipe, StageContext("smol", "sft", "stagekey", folder, 5, {"synth": synthesis}), folder / "prepared")
     return list(read_tokens(folder / "prepared")[0])
 
 
