@@ -41,6 +41,7 @@ SFT = {
     "batch": 3,
     "micro_batch": 3,
     "max_length": 400,
+    "packing": False,
     "truncation_limit": 1.0,
     "data": {"tasks": 3, "solutions_per_task": 1},
 }
