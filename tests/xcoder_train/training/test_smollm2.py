@@ -146,7 +146,7 @@ def loss_of(model: Any, examples: list[dict[str, Any]]) -> float:
     total, learned = 0.0, 0
     with torch.no_grad():
         for example in examples:
-            logits = model.eval()(torch.tensor(example["input_ids"])[None]).logits[0, :-1].double()
+            logits = model.eval()(torch.tensor(example["input_ids"])[None]).logits[0, :-1].float()
             labels = torch.tensor(example["labels"])[1:]
             total += float(torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))
             learned += int((labels != IGNORED).sum())
