@@ -83,6 +83,10 @@ class ModelSettings(Settings):
     """How a problem becomes a prompt, in SFT, GRPO and evaluation alike: `plain` is the statement and nothing else, the
     others are LiveCodeBench's wording for a family of models."""
 
+    save_dtype: Literal["float32", "bfloat16"] | None = None
+    """What SFT and GRPO save `model/` in. When left out, what the start is stored in, but float32 where rounding would
+    lose more than a tenth of the update."""
+
     trust_remote_code: bool = False
     """Run code that comes with the model."""
 

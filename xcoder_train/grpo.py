@@ -110,7 +110,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
         trainer.args.eval_on_start = held_out is not None and checkpoint is None
         result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
+        saved = save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
 
     uses = trainer.num_iterations  # steps that each set of rollouts is trained on
     rollouts_per_set = settings.prompts_per_step * settings.rollouts
@@ -125,6 +125,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             "excluded_rollouts": round(steps_excluded(context.folder / "metrics.jsonl") / uses * rollouts_per_set),
             "alarms": alarms.counts,
             "judge_tier": judge.tier,
+            **saved,
             "training_seconds": round(time.monotonic() - started, 1),
         }
         write_text(context.folder / "model" / CARD, model_card(recipe, "grpo", {"key": context.key, **figures}, {}))

@@ -159,7 +159,7 @@ def _sft(
         "hours": None if tokens is None else sft_hours(shape, settings, tokens),
         "trained_parameters": _trained(settings, shape),
         "memory": None if shape is None else _memory(estimate_sft(shape, settings, on_gpu=on_gpu)),
-        "disk": sft_disk(shape, settings, count, on_gpu),
+        "disk": sft_disk(shape, settings, count),
     }
 
 
@@ -200,7 +200,7 @@ def _grpo(
         "hours": None if new_tokens is None else grpo_hours(settings, new_tokens),
         "trained_parameters": _trained(settings, shape),
         "memory": None if shape is None else _memory(estimate_grpo(shape, settings, on_gpu=on_gpu)),
-        "disk": grpo_disk(shape, settings, new_tokens, on_gpu),
+        "disk": grpo_disk(shape, settings, new_tokens),
     }
 
 

@@ -223,6 +223,8 @@ def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
         shaping["model"] = _model_identity(recipe)
     if stage == "grpo":
         shaping |= _deciding_judge(recipe)
+    if recipe.model.save_dtype is not None or present(getattr(recipe, stage)).lora is not None:
+        shaping["save_dtype"] = recipe.model.save_dtype  # of adapters always: they were once merged in what was stored
     return shaping
 
 

@@ -65,7 +65,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
         checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
     result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
-    save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
+    saved = save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
     if state.is_main_process:
         figures = {
             "data": context.inputs["synth"].name,
@@ -84,6 +84,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             ),
             "final_loss": next((line["loss"] for line in reversed(trainer.state.log_history) if "loss" in line), None),
             "parameters": model.num_parameters(),
+            **saved,
             **throughput.over_all(),
             "training_seconds": round(time.monotonic() - started, 1),
         }

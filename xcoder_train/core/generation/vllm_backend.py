@@ -1,6 +1,7 @@
 """Completions from vLLM in this process group: an engine that is kept full (the extra `vllm`)."""
 
 import itertools
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -31,11 +32,13 @@ class VllmGenerator:
         *,
         trust_remote_code: bool,
         seed: int,
+        adapter: Path | None = None,
     ) -> None:
         """Raises `EnvironmentLacks` where vLLM is missing or its engine fails, `InputError` for what it refuses."""
         prepare_vllm()
         try:
             from vllm import LLM
+            from vllm.lora.request import LoRARequest
         except ImportError as error:
             raise EnvironmentLacks(
                 "generation.backend is vllm, but the package is not installed: pip install 'xcoder-train[vllm]', "
@@ -43,6 +46,7 @@ class VllmGenerator:
             ) from error
         self.tokenizer = tokenizer
         self.stop_tokens = sorted(stop_token_ids(tokenizer))
+        self.adapter = None if adapter is None else LoRARequest("trained", 1, str(adapter))
         dtype = settings.on(has_gpu=torch.cuda.is_available()).dtype
         print(f"vLLM loads {model} in {dtype}", file=sys.stderr, flush=True)
         with stdout_kept(), in_vllm_words():
@@ -56,6 +60,7 @@ class VllmGenerator:
                 generation_config="vllm",  # not the model's own file, which may hide a repetition penalty
                 seed=seed % 2**31,
                 use_tqdm_on_load=False,
+                **({} if adapter is None else {"enable_lora": True, "max_lora_rank": _rank_for(adapter)}),
             ).llm_engine
         self.context: int = self.engine.model_config.max_model_len
         self._names = map(str, itertools.count())
@@ -73,7 +78,12 @@ class VllmGenerator:
                         continue
                     running[name := next(self._names)] = request
                     with in_vllm_words():
-                        self.engine.add_request(name, {"prompt_token_ids": prompt}, self._parameters(request, sampling))
+                        self.engine.add_request(
+                            name,
+                            {"prompt_token_ids": prompt},
+                            self._parameters(request, sampling),
+                            lora_request=self.adapter,
+                        )
                 if not running:
                     return
                 with in_vllm_words():
@@ -114,3 +124,9 @@ def _completion(request: Request, output: Any) -> Completion | Unanswered:
         prompt_tokens=len(output.prompt_token_ids),
         completion_tokens=len(answer.token_ids),
     )
+
+
+def _rank_for(adapter: Path) -> int:
+    """The smallest of the ranks that vLLM reserves room for."""
+    rank = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
+    return min(room for room in (1, 8, 16, 32, 64, 128, 256, 320, 512) if room >= rank)
