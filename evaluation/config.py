@@ -21,15 +21,15 @@ class EvaluationSettings(Settings):
     benchmarks: tuple[str, ...] = ("heldout",)
     """`heldout` is every evaluation split of the run's synthesis; `file:PATH` a LiveCodeBench JSONL or Parquet file;
     `livecodebench:NAME` a published window, as `livecodebench:v5-279` (NAME alone, as `v5`, prints the list);
-    `evalplus:PATH` HumanEval+ or MBPP+."""
+    `evalplus:PATH` HumanEval or MBPP, also with EvalPlus' tests."""
 
     livecodebench_folder: Path | None = None
     """Where `test.jsonl`, `test2.jsonl`, … of LiveCodeBench lie; the hub's cache when left out. Where files lie does
     not make a result another one."""
 
     prompt: EvaluationPrompt | None = None
-    """How problems are asked, where that differs from `model.prompt`. `livecodebench-base` is the few-shot prompt for
-    base models, a text without a chat template."""
+    """How problems are asked, where that differs from `model.prompt`; HumanEval and MBPP have a wording of their own.
+    `livecodebench-base` is the few-shot prompt for base models, a text without a chat template."""
 
     few_shot_folder: Path | None = None
     """LiveCodeBench's examples for the prompt `livecodebench-base`: the folder

@@ -281,7 +281,7 @@ def _benchmark_identity(recipe: Recipe, benchmark: str) -> list[Any]:
     identities = [_file_identity(file) for file in files]
     if kind == "livecodebench":
         return [benchmark, *identities]
-    return identities[0] if kind == "file" else [kind, *identities[0]]
+    return identities[0] if kind == "file" else [kind, "in two processes", *identities[0]]
 
 
 def _file_identity(path: Path) -> list[str]:
