@@ -21,12 +21,6 @@ def test_a_test_and_its_child_processes_work_in_folders_of_their_own() -> None:
         assert not place.is_relative_to(CHECKOUT)
 
 
-def test_libraries_keep_their_things_below_the_home_of_the_tests() -> None:
-    from huggingface_hub import constants
-
-    assert "xcoder-tests-" in constants.HF_HOME
-
-
 def test_a_test_that_reads_the_runs_of_the_checkout_fails(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "tests").mkdir()
