@@ -151,7 +151,7 @@ class LaunchSettings(Settings):
     """Indices of the GPUs that the stage sees (CUDA_VISIBLE_DEVICES); all when left out."""
 
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads per process (OMP_NUM_THREADS); those that wait give way to other work soon (GOMP_SPINCOUNT)."""
+    """CPU threads per process (OMP_NUM_THREADS)."""
 
     environment: dict[str, str] = {}
     """Further environment variables."""
