@@ -83,6 +83,10 @@ class ModelSettings(Settings):
     """How a problem becomes a prompt, in SFT, GRPO and evaluation alike: `plain` is the statement and nothing else, the
     others are LiveCodeBench's wording for a family of models."""
 
+    chat_template: Path | None = None
+    """File with a chat template (Jinja) in place of the tokenizer's own, which base models often lack. What is trained
+    is saved with it."""
+
     trust_remote_code: bool = False
     """Run code that comes with the model."""
 

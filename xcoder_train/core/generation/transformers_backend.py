@@ -6,7 +6,7 @@ from itertools import islice
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
+from xcoder_train.core.generation.chat import completion_text, opened_reasoning, prompt_token_ids, stop_token_ids
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.decoding import sample_batch
 from xcoder_train.core.generation.request import Completion, Request
@@ -52,8 +52,8 @@ class TransformersGenerator:
             )
         finally:
             self.model.train(was_training)
-        texts = self.tokenizer.batch_decode([one.token_ids for one in sampled], skip_special_tokens=True)
-        for (prompt, request), one, text in zip(batch, sampled, texts, strict=True):
+        for (prompt, request), one in zip(batch, sampled, strict=True):
+            text = completion_text(self.tokenizer, opened_reasoning(self.tokenizer, prompt), one.token_ids)
             yield Completion(
                 request.id,
                 _before_first(text, request.stop),
