@@ -51,15 +51,26 @@ def examples_token_ids(
     completions: Sequence[Sequence[Message]],
 ) -> Iterator[tuple[list[int], list[int]]]:
     """`example_token_ids` of several examples, whose answers are encoded together on all cores."""
-    rendered = [
-        str(tokenizer.apply_chat_template(list(p), add_generation_prompt=True, tokenize=False)) for p in prompts
-    ]
-    texts = [
-        _continuation(before, message["content"]) for before, (message,) in zip(rendered, completions, strict=True)
-    ]
+    rendered = [_rendered(tokenizer, prompt, add_generation_prompt=True) for prompt in prompts]
+    texts = [_continuation(before, said["content"]) for before, (said,) in zip(rendered, completions, strict=True)]
     answers = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     for prompt, before, answer in zip(prompts, rendered, answers, strict=True):
         yield prompt_token_ids(tokenizer, prompt), [*answer, _turn_end(tokenizer, prompt, before)]
+
+
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, add_generation_prompt: bool = False
+) -> str:
+    from jinja2 import TemplateError
+
+    options = {"add_generation_prompt": add_generation_prompt, "tokenize": False}
+    try:
+        return str(tokenizer.apply_chat_template(list(messages), **options))
+    except TemplateError as error:
+        raise InputError(
+            f"the chat template cannot render a conversation: {error}. Expected one for messages whose content is "
+            "text; name a file with such a template (model.chat_template)."
+        ) from error
 
 
 def _continuation(before: str, answer: str) -> str:
@@ -78,7 +89,7 @@ def _turn_end(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], bef
     # Templates that open the reasoning leave it out of a turn that is over.
     before = before.removesuffix(opening_at_end(before))
     answered = [*prompt, {"role": "assistant", "content": "answer"}]
-    whole = str(tokenizer.apply_chat_template(answered, tokenize=False))
+    whole = _rendered(tokenizer, answered)
     if not whole.startswith(before):
         raise InputError(
             "the chat template renders a prompt differently when an answer follows it, so training and sampling would "
