@@ -18,10 +18,11 @@ from typing import Any
 from evaluation.benchmark import Benchmark
 from evaluation.evalplus_programs import CHECKER, recorder
 from evaluation.row_files import read_rows
-from reward.extract import PYTHON_TAGS, extract_code, fenced_blocks, parses
+from reward.extract import extract_code, fenced_blocks, is_python, parses
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import unpacked_stem
 from xcoder_train.core.problem import Limits, Problem, TestCase, problem_id
+from xcoder_train.core.reasoning import after_reasoning
 
 STYLE = "evalplus"
 # EvalPlus gives a program of HumanEval+ about a second and 4 GiB; one process runs all of a problem's inputs here, and
@@ -76,8 +77,8 @@ def program_in(problem: Problem, completion: str, extract: Callable[[str], str |
     blocks = fenced_blocks(completion) if problem.style == STYLE and extract is extract_code else None
     if blocks is None:
         return extract(completion)
-    programs = [block for tag, block in blocks if tag in PYTHON_TAGS] or [completion.rpartition("</think>")[2]]
-    return next((code for code in reversed(programs) if _whole(problem, code)), programs[-1] if blocks else None)
+    programs = [text for tag, text in blocks if is_python(tag)] or [after_reasoning(completion) or ""]
+    return next((code for code in reversed(programs) if _whole(problem, code)), extract(completion))
 
 
 def program_under_test(problem: Problem, code: str) -> str:

@@ -87,6 +87,10 @@ class ModelSettings(Settings):
     """What SFT and GRPO save `model/` in. When left out, what the start is stored in, but float32 where rounding would
     lose more than a tenth of the update."""
 
+    chat_template: Path | None = None
+    """File with a chat template (Jinja) in place of the tokenizer's own, which base models often lack. What is trained
+    is saved with it."""
+
     trust_remote_code: bool = False
     """Run code that comes with the model."""
 

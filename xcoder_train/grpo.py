@@ -8,6 +8,7 @@ import json
 import math
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from reward.trl import JudgedReward
 from xcoder_train.alarms import Alarms
 from xcoder_train.checkpoints import CHECKPOINTS, newest_whole_checkpoint
 from xcoder_train.core.files import write_text
-from xcoder_train.core.generation.chat import stop_token_ids
+from xcoder_train.core.generation.chat import completion_text, opened_reasoning, prompt_token_ids, stop_token_ids
 from xcoder_train.core.generation.vllm_engine import in_vllm_words
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.stage import StageContext
@@ -76,6 +77,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             prompts, order = curriculum(prompts, rates, settings.curriculum, context.seed)
             refuse_too_few(prompts, settings, "that the model solves sometimes")
         stop_tokens = stop_token_ids(tokenizer, model)
+        opened = opened_reasoning(tokenizer, prompt_token_ids(tokenizer, prompts[0]["prompt"]))
         reward = JudgedReward(
             judge,
             tests,
@@ -83,6 +85,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             stop_tokens=stop_tokens,
             maximum_excluded_share=settings.maximum_excluded_share,
             seed=context.seed,
+            text_of=partial(completion_text, tokenizer, opened),
         )
         held_out = None
         if settings.evaluation is not None:

@@ -23,6 +23,7 @@ from xcoder_train.core.files import atomic_folder, write_json
 from xcoder_train.core.generation.chat import stop_token_ids
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.launch import context_parallel_size
+from xcoder_train.model_folder import NO_TEMPLATE
 from xcoder_train.results import read_result
 from xcoder_train.tokenizer import train_tokenizer
 
@@ -136,11 +137,10 @@ def load_tokenizer(
         )
     except Exception as error:  # of a damaged file, tokenizers raises that class itself
         raise InputError(_unreadable("tokenizer", path, error)) from error
+    if settings.chat_template is not None:
+        tokenizer.chat_template = settings.chat_template.read_text(encoding="utf-8-sig")
     if needs_template and tokenizer.chat_template is None:
-        raise InputError(
-            f"the tokenizer of {path} has no chat template, so prompts cannot be rendered. Use an instruct model, or "
-            "save a chat_template.jinja beside the tokenizer."
-        )
+        raise InputError(f"the tokenizer of {path} {NO_TEMPLATE}")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.benchmark_files import benchmark_files
+from evaluation.few_shot import FEW_SHOT
 from synth.config import uses_of
 from synth.features.config import feature_file
 from synth.published.files import local_files
@@ -16,7 +17,13 @@ from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.records import check_tables, read_records
 from xcoder_train.fitted import has_base, model_context, teacher_room
 from xcoder_train.grpo_checks import grpo_conflicts
-from xcoder_train.model_folder import check_model_folder, looks_local
+from xcoder_train.model_folder import (
+    NO_TEMPLATE,
+    check_chat_template,
+    check_model_folder,
+    has_chat_template,
+    looks_local,
+)
 from xcoder_train.model_shape import model_shape
 from xcoder_train.results import input_folder, stage_key
 from xcoder_train.training_checks import training_conflicts
@@ -72,8 +79,16 @@ def _starting_points(recipe: "Recipe") -> Iterator[Conflict]:
     if recipe.model.path is not None and looks_local(recipe.model.path) and not _is_only_served(recipe):
         try:
             check_model_folder(Path(recipe.model.path))
+            is_given = recipe.model.chat_template is not None or has_chat_template(Path(recipe.model.path))
+            if not is_given and _renders_messages(recipe):
+                raise InputError(f"the tokenizer of {recipe.model.path} {NO_TEMPLATE}")
         except InputError as error:
             yield conflict(str(error), "model.path")
+    if recipe.model.chat_template is not None:
+        try:
+            check_chat_template(recipe.model.chat_template)
+        except InputError as error:
+            yield conflict(str(error), "model.chat_template")
     stages: tuple[StageName, ...] = ("synth", "sft", "grpo")
     for stage in stages:
         if getattr(recipe.inputs, stage) is None:
@@ -229,6 +244,13 @@ def _new_tokens(recipe: "Recipe", path: str, room: int, *others: str) -> Iterato
             path,
             *others,
         )
+
+
+def _renders_messages(recipe: "Recipe") -> bool:
+    """False where all that a model is asked is a text to continue."""
+    return bool({"sft", "grpo"} & set(recipe.stages)) or (
+        recipe.evaluation is not None and recipe.evaluation.prompt != FEW_SHOT
+    )
 
 
 def _is_only_served(recipe: "Recipe") -> bool:

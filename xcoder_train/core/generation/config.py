@@ -30,7 +30,7 @@ class SamplingSettings(Settings):
 
 
 # What of a server's settings its answers depend on; the others say how fast and how patiently it is asked.
-SHAPING_SERVER_SETTINGS = frozenset({"model", "kind", "extra_body"})
+SHAPING_SERVER_SETTINGS = frozenset({"model", "kind", "extra_body", "opens_reasoning"})
 
 
 class ServerSettings(Settings):
@@ -53,6 +53,10 @@ class ServerSettings(Settings):
 
     extra_body: dict[str, JsonValue] = {}
     """Sent as it is with every request, as `chat_template_kwargs: {enable_thinking: true}`."""
+
+    opens_reasoning: bool = False
+    """The chat template opens the reasoning in the prompt (`<think>`), and the server does not return it apart. Without
+    this, an answer that is cut off in its reasoning shows no sign of it."""
 
     max_concurrency: int = Field(default=64, ge=1, le=1000)
     """Requests that the server works on at a time."""

@@ -228,12 +228,17 @@ class OpenAIGenerator:
         )
         return Completion(
             request.id,
-            with_reasoning(answer.reasoning, answer.text),
+            self._text(answer),
             (),
             "length" if answer.finish_reason == "length" else "stop",
             answer.prompt_tokens,
             answer.completion_tokens,
         )
+
+    def _text(self, answer: ServerAnswer) -> str:
+        is_marked = answer.reasoning or answer.text.lstrip().startswith("<think>")
+        opening = "<think>\n" if self.settings.opens_reasoning and not is_marked else ""
+        return opening + with_reasoning(answer.reasoning, answer.text)
 
     def _unanswered(self, request: Request, reason: str) -> Unanswered:
         self._count(request, unanswered=1)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from xcoder_train.core.characters import whole_characters
 from xcoder_train.core.prompt import Message
+from xcoder_train.core.reasoning import after_reasoning
 
 if TYPE_CHECKING:
     from xcoder_train.core.generation.config import SamplingSettings
@@ -51,11 +52,9 @@ class Completion:
 
     @property
     def answer(self) -> str:
-        """What follows the reasoning: the text after the last `</think>`; empty where the reasoning was cut off."""
-        _, closing, answer = self.text.rpartition("</think>")
-        if not closing and "<think>" in self.text:
-            return ""
-        return answer.removeprefix("\n\n") if closing else answer
+        """What follows the reasoning; empty where the reasoning was cut off."""
+        answer = after_reasoning(self.text) or ""
+        return answer if answer == self.text else answer.removeprefix("\n\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from itertools import islice
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
+from xcoder_train.core.generation.chat import completion_text, opened_reasoning, prompt_token_ids, stop_token_ids
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.decoding import sample_batch
 from xcoder_train.core.generation.request import Completion, Request, Unanswered
@@ -56,7 +56,7 @@ class TransformersGenerator:
                 self._ends(batch) if any(request.stop for _, request in batch) else None,
             ):
                 prompt, request = batch[row]
-                text = self.tokenizer.decode(one.token_ids, skip_special_tokens=True)
+                text = completion_text(self.tokenizer, opened_reasoning(self.tokenizer, prompt), one.token_ids)
                 yield Completion(
                     request.id,
                     _before_first(text, request.stop),

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from xcoder_train.core.errors import EnvironmentLacks
-from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
+from xcoder_train.core.generation.chat import opened_reasoning, prompt_token_ids, stop_token_ids
 from xcoder_train.core.generation.config import GenerationSettings, SamplingSettings
 from xcoder_train.core.generation.request import Completion, Request, Unanswered
 from xcoder_train.core.generation.vllm_engine import in_vllm_words, prepare_vllm, stdout_kept
@@ -90,7 +90,7 @@ class VllmGenerator:
                     outputs = self.engine.step()
                 for output in outputs:
                     if output.finished:
-                        yield _completion(running.pop(output.request_id), output)
+                        yield self._completion(running.pop(output.request_id), output)
         finally:
             with suppress(Exception):  # of an engine that is dead, which is told already
                 self.engine.abort_request(list(running))
@@ -111,19 +111,18 @@ class VllmGenerator:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-
-def _completion(request: Request, output: Any) -> Completion | Unanswered:
-    answer = output.outputs[0]
-    if answer.finish_reason not in ("stop", "length"):
-        return Unanswered(request.id, f"vLLM ended the answer with finish_reason {answer.finish_reason}")
-    return Completion(
-        request.id,
-        answer.text,
-        tuple(answer.token_ids),
-        answer.finish_reason,
-        prompt_tokens=len(output.prompt_token_ids),
-        completion_tokens=len(answer.token_ids),
-    )
+    def _completion(self, request: Request, output: Any) -> Completion | Unanswered:
+        answer = output.outputs[0]
+        if answer.finish_reason not in ("stop", "length"):
+            return Unanswered(request.id, f"vLLM ended the answer with finish_reason {answer.finish_reason}")
+        return Completion(
+            request.id,
+            opened_reasoning(self.tokenizer, output.prompt_token_ids) + answer.text,
+            tuple(answer.token_ids),
+            answer.finish_reason,
+            prompt_tokens=len(output.prompt_token_ids),
+            completion_tokens=len(answer.token_ids),
+        )
 
 
 def _rank_for(adapter: Path) -> int:
