@@ -10,7 +10,7 @@ from typing import Any
 from packaging.version import Version
 
 from xcoder_train.config import GrpoSettings
-from xcoder_train.core.errors import EnvironmentLacks
+from xcoder_train.core.errors import EnvironmentLacks, install_command
 
 LOWEST, HIGHEST = Version("0.22.0"), Version("0.31.0")
 """The versions that the pinned TRL works with, both inclusive (trl/import_utils.py)."""
@@ -37,7 +37,7 @@ def check_version(installed: str | None) -> None:
     """Raise where vLLM is not installed (None), or its version is outside what the pinned TRL works with."""
     if installed is None:
         raise EnvironmentLacks(
-            "grpo.generation needs vLLM, which is not installed: pip install 'xcoder-train[vllm]', or set "
+            f"grpo.generation needs vLLM, which is not installed: {install_command('vllm')}, or set "
             "grpo.generation: transformers"
         )
     # The base version: "0.24.0+cu129" is 0.24.0, which PEP 440 would put after it.

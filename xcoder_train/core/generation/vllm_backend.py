@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from xcoder_train.core.errors import EnvironmentLacks
+from xcoder_train.core.errors import EnvironmentLacks, install_command
 from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
 from xcoder_train.core.generation.config import GenerationSettings, SamplingSettings
 from xcoder_train.core.generation.request import Completion, Request, Unanswered
@@ -32,7 +32,7 @@ class VllmGenerator:
             from vllm import LLM
         except ImportError as error:
             raise EnvironmentLacks(
-                "generation.backend is vllm, but the package is not installed: pip install 'xcoder-train[vllm]', "
+                f"generation.backend is vllm, but the package is not installed: {install_command('vllm')}, "
                 "or set backend: transformers"
             ) from error
         self.tokenizer = tokenizer
