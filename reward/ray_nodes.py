@@ -18,7 +18,7 @@ from reward.config import JudgeSettings
 from reward.judge import Judge
 from reward.submission import Submission
 from reward.verdict import Execution, Judgement
-from xcoder_train.core.errors import EnvironmentLacks
+from xcoder_train.core.errors import EnvironmentLacks, install_command
 
 CONNECT_SECONDS = 10.0
 AUTO = "auto"
@@ -81,7 +81,7 @@ def connect(address: str) -> bool:
         import ray
     except ModuleNotFoundError as error:
         raise EnvironmentLacks(
-            f"the executor `ray` needs {error.name}, which is not installed: pip install 'xcoder-train[ray]', or use "
+            f"the executor `ray` needs {error.name}, which is not installed: {install_command('ray')}, or use "
             "the executor `local`"
         ) from error
     if ray.is_initialized():

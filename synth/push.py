@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from pydantic import Field, field_validator
 
 from xcoder_train.core.errors import EnvironmentLacks, InputError
+from xcoder_train.core.hub import asking_hub
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.problem import Problem, TestCase
 from xcoder_train.core.records import read_records, write_records
@@ -47,10 +48,9 @@ def push_datasets(settings: PushSettings, layout: SynthLayout) -> dict[str, str]
     """Send `datasets/sft` and `datasets/rl`, where they are, in one commit each; the URL of each commit, by use.
 
     A dataset that is there already with the same content makes no new commit. Raises `EnvironmentLacks` without a
-    token, and `InputError` where there is nothing to send or the hub refuses.
+    token or where the hub refuses or is away, and `InputError` where there is nothing to send.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     token = os.environ.get(settings.token_env)
     if not token:
@@ -65,18 +65,13 @@ def push_datasets(settings: PushSettings, layout: SynthLayout) -> dict[str, str]
     commits = {}
     for use in uses:
         name = f"{settings.repository}-{use}"
-        try:
+        mend = f"Look at synth.push_to.repository and at what the token in {settings.token_env} may do."
+        with asking_hub(f"cannot push {name}", mend), TemporaryDirectory(prefix="push-") as folder:
             hub.create_repo(name, repo_type="dataset", private=settings.private, exist_ok=True)
-            with TemporaryDirectory(prefix="push-") as folder:
-                _gather(layout, use, Path(folder))
-                commit = hub.upload_folder(
-                    repo_id=name, repo_type="dataset", folder_path=folder, commit_message="Datasets of one synthesis"
-                )
-        except HfHubHTTPError as error:
-            raise InputError(
-                f"the hub refused {name}: {error}. Look at synth.push_to.repository and at what the token in "
-                f"{settings.token_env} may do."
-            ) from error
+            _gather(layout, use, Path(folder))
+            commit = hub.upload_folder(
+                repo_id=name, repo_type="dataset", folder_path=folder, commit_message="Datasets of one synthesis"
+            )
         commits[use] = str(commit.commit_url)
     return commits
 

@@ -238,7 +238,7 @@ def test_the_service_is_started_and_asked_as_its_page_says(copy: Path) -> None:
         ("pytest tests/xcoder_train/training/test_credit.py -k third_epoch", "pytest finds no test"),
         ("pytest tests/xcoder_train/test_nothing.py", "there is no tests/xcoder_train/test_nothing.py"),
         ("make quick-start", "quick-start"),
-        ("pip install 'xcoder-train[vlm]'", "there is no extra vlm"),
+        ("pip install '.[vlm]'", "there is no extra vlm"),
         ("ray start --haed", "No such option"),
         ("frobnicate RECIPE", "nobody here knows"),
     ],

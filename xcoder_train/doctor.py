@@ -14,7 +14,7 @@ from pathlib import Path
 from reward.language import compiled_languages
 from reward.ranks import usable_cores
 from reward.tiers import MADE_OF, NOT_STOPPED, TIERS, why_not
-from xcoder_train.core.errors import EnvironmentLacks
+from xcoder_train.core.errors import EnvironmentLacks, install_command
 
 DISTRIBUTION = "xcoder-train"
 EXTRAS = {
@@ -151,7 +151,7 @@ def _packages() -> Iterator[Finding]:
         mistakes = [mistake for each in wanted if (mistake := _mistake(each)) is not None]
         if mistakes:
             unfit = [mistake for mistake in mistakes if not mistake.endswith("not installed")]
-            told = "; ".join([f"pip install '{DISTRIBUTION}[{extra}]'", *unfit])
+            told = "; ".join([install_command(extra), *unfit])
             yield Finding(f"extra {extra}", f"{told} (for {purpose})", False if unfit else None)
         else:
             yield Finding(f"extra {extra}", f"{wanted[0].name} {_version(wanted[0].name)} (for {purpose})")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xcoder_train.core.errors import Terminated, XcoderError
+from xcoder_train.core.hub import hub_words
 from xcoder_train.core.secrets import hide_forms
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -39,6 +40,9 @@ def failure_of(error: BaseException, run_folder: Path | None) -> Failure:
         return Failure(hide_forms(f"error: {error}"), error.exit_code)
     if isinstance(error, OSError) and error.errno in _REFUSED and error.filename is not None:
         return Failure(f"error: {error.filename}: {error.strerror}; the machine refuses this place", 3)
+    words = hub_words(error)
+    if words is not None:
+        return Failure(hide_forms(f"error: a hub refused or cannot be reached: {words}"), 3)
     said = hide_forms(f"{type(error).__name__}: {error}")
     return Failure(f"error: {said} (a fault of ours; the traceback is above)", 1, is_ours=True)
 

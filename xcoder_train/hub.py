@@ -3,8 +3,9 @@
 import tempfile
 from pathlib import Path
 
-from xcoder_train.core.errors import EnvironmentLacks, InputError
+from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_text
+from xcoder_train.core.hub import asking_hub
 from xcoder_train.model_card import CARD, model_card
 from xcoder_train.recipe import Recipe, StageName
 from xcoder_train.results import is_whole, read_result, stage_folder
@@ -17,7 +18,7 @@ def push_model(recipe: Recipe, stage: StageName, repository: str, *, public: boo
     Raises InputError where there is no finished model, EnvironmentLacks where the hub refuses or cannot be reached.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError
 
     if not recipe.has(stage):
         raise InputError(
@@ -29,9 +30,10 @@ def push_model(recipe: Recipe, stage: StageName, repository: str, *, public: boo
         raise InputError(f"{folder} holds no finished {stage} to push. Run it first: xcoder {stage} RECIPE")
     card = model_card(recipe, stage, read_result(folder), read_summary(recipe.run_folder))
     api = HfApi()
+    mend = "Check the network and the token (`hf auth login`, or HF_TOKEN)"
     try:
-        api.create_repo(repository, private=not public, exist_ok=True)
-        with tempfile.TemporaryDirectory() as temporary:
+        with asking_hub(f"cannot push to {repository}", mend), tempfile.TemporaryDirectory() as temporary:
+            api.create_repo(repository, private=not public, exist_ok=True)
             tree = Path(temporary)
             for file in (folder / "model").iterdir():
                 (tree / file.name).symlink_to(file.resolve())
@@ -41,10 +43,8 @@ def push_model(recipe: Recipe, stage: StageName, repository: str, *, public: boo
                 repo_id=repository, folder_path=tree, commit_message=f"{recipe.name}: {stage} {folder.name}"
             )
     except HFValidationError as error:
-        raise InputError(f"{repository!r} names no repository: {error}") from error
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise EnvironmentLacks(
-            f"cannot push to {repository}: {reason}. Check the network and the token (`hf auth login`, or HF_TOKEN)"
+        raise InputError(
+            f"{repository!r} names no repository of a hub, as owner/name does: {error}. For a copy in a folder there is "
+            f"nothing to push: {folder / 'model'} is the whole model, weights, tokenizer and card"
         ) from error
     return str(done)

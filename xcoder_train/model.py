@@ -18,9 +18,10 @@ from transformers import (
 )
 
 from xcoder_train.config import InitSettings, LoraSettings, ModelSettings
-from xcoder_train.core.errors import EnvironmentLacks, InputError
+from xcoder_train.core.errors import EnvironmentLacks, InputError, install_command
 from xcoder_train.core.files import atomic_folder, write_json
 from xcoder_train.core.generation.chat import stop_token_ids
+from xcoder_train.core.hub import loading
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.launch import context_parallel_size
 from xcoder_train.model_folder import NO_TEMPLATE
@@ -68,7 +69,7 @@ def load_model(
     path: Path | str, settings: ModelSettings, dtype: torch.dtype | str = "auto", quantization: Any = None
 ) -> PreTrainedModel:
     """Load weights from a folder or hub name, in the dtype that they are stored in unless another is named."""
-    try:
+    with loading("model", path):
         # Read apart from the weights: what a config.json says of attention would otherwise go before what is said here,
         # and it may name a package of the hub, which is code.
         config = AutoConfig.from_pretrained(path, trust_remote_code=settings.trust_remote_code)
@@ -81,10 +82,6 @@ def load_model(
             attn_implementation=attention(),
             quantization_config=quantization,
         )
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # of a damaged or hostile folder, transformers raises whatever it stumbles over
-        raise InputError(_unreadable("model", path, error)) from error
 
 
 def load_training_model(
@@ -99,7 +96,7 @@ def load_training_model(
         return load_trained(path, settings, dtype, merged=True)
     if find_spec("bitsandbytes") is None:
         raise EnvironmentLacks(
-            "sft.quantize needs the package bitsandbytes. Install it with: pip install 'xcoder-train[qlora]'"
+            f"sft.quantize needs the package bitsandbytes. Install it with: {install_command('qlora')}"
         )
     from transformers import BitsAndBytesConfig
 
@@ -131,12 +128,10 @@ def load_tokenizer(
     path: Path | str, settings: ModelSettings, *, needs_template: bool = True
 ) -> PreTrainedTokenizerBase:
     """Load the tokenizer that stands beside the weights; it must have a chat template where prompts are messages."""
-    try:
+    with loading("tokenizer", path):
         tokenizer = AutoTokenizer.from_pretrained(
             path, padding_side="left", trust_remote_code=settings.trust_remote_code
         )
-    except Exception as error:  # of a damaged file, tokenizers raises that class itself
-        raise InputError(_unreadable("tokenizer", path, error)) from error
     if settings.chat_template is not None:
         tokenizer.chat_template = settings.chat_template.read_text(encoding="utf-8-sig")
     if needs_template and tokenizer.chat_template is None:
@@ -265,15 +260,3 @@ def attention() -> str:
     """
     has_flash = torch.cuda.is_available() and find_spec("flash_attn") is not None
     return "flash_attention_2" if has_flash and context_parallel_size() == 1 else "sdpa"
-
-
-def _unreadable(what: str, path: Path | str, error: Exception) -> str:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    if "trust_remote_code" in str(error):
-        return (
-            f"cannot load the {what} from {path}: {reason}. If you trust that code, set model.trust_remote_code: true"
-        )
-    return (
-        f"cannot load the {what} from {path}: {reason}. Expected a folder with config.json, weights and tokenizer "
-        "files, or the name of a model on the hub that this machine can reach."
-    )

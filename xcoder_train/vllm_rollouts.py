@@ -11,7 +11,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from xcoder_train.config import GrpoSettings
-from xcoder_train.core.errors import EnvironmentLacks
+from xcoder_train.core.errors import EnvironmentLacks, install_command
 
 SUPPORTED = SpecifierSet(">=0.27,<0.31")
 """As the extra `vllm` in pyproject.toml, which says why; a test holds the two together."""
@@ -40,7 +40,7 @@ def check_version(installed: str | None) -> None:
     """Raise where vLLM is not installed (None), or its version is not among those that were tried."""
     if installed is None:
         raise EnvironmentLacks(
-            "grpo.generation needs vLLM, which is not installed: pip install 'xcoder-train[vllm]', or set "
+            f"grpo.generation needs vLLM, which is not installed: {install_command('vllm')}, or set "
             "grpo.generation: transformers"
         )
     if not SUPPORTED.contains(Version(installed).base_version):  # "0.30.0+cu129" is 0.30.0

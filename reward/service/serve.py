@@ -11,7 +11,7 @@ from reward.config import JudgeSettings
 from reward.open_judge import open_judge
 from reward.service.authentication import read_token, require_token_beyond_loopback
 from reward.service.config import ServiceSettings
-from xcoder_train.core.errors import EnvironmentLacks
+from xcoder_train.core.errors import EnvironmentLacks, install_command
 
 BACKLOG = 2048
 """Connections that wait to be accepted, at most."""
@@ -29,7 +29,7 @@ def serve(settings: ServiceSettings, judge_settings: JudgeSettings, token_file: 
         from reward.service.connections import Connection, room_for_connections
     except ModuleNotFoundError as error:
         raise EnvironmentLacks(
-            f"the service needs {error.name}, which is not installed: pip install 'xcoder-train[serve]'"
+            f"the service needs {error.name}, which is not installed: {install_command('serve')}"
         ) from error
     token = read_token(token_file)
     require_token_beyond_loopback(settings.host, token)

@@ -2,6 +2,7 @@
 
 from synth.language_model.config import LocalTeacherSettings, OpenAITeacherSettings
 from xcoder_train.core.generation.request import Generator
+from xcoder_train.core.hub import loading
 
 
 def model_name(settings: OpenAITeacherSettings | LocalTeacherSettings) -> str:
@@ -10,7 +11,7 @@ def model_name(settings: OpenAITeacherSettings | LocalTeacherSettings) -> str:
 
 
 def load_model(settings: OpenAITeacherSettings | LocalTeacherSettings, seed: int) -> Generator:
-    """What samples the teacher's answers. Raises `EnvironmentLacks` where a package or a key is missing."""
+    """What samples the teacher's answers. Raises `EnvironmentLacks` where a package, a key or the hub is missing."""
     if isinstance(settings, OpenAITeacherSettings):
         from xcoder_train.core.generation.openai_backend import OpenAIGenerator
 
@@ -18,22 +19,24 @@ def load_model(settings: OpenAITeacherSettings | LocalTeacherSettings, seed: int
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(settings.model, trust_remote_code=False)
+    with loading("tokenizer", settings.model):
+        tokenizer = AutoTokenizer.from_pretrained(settings.model, trust_remote_code=False)
     if settings.kind == "vllm":
         from xcoder_train.core.generation.vllm_backend import VllmGenerator
 
         return VllmGenerator(settings.model, tokenizer, settings.generation, trust_remote_code=False, seed=seed)
     from xcoder_train.core.generation.transformers_backend import TransformersGenerator
 
-    # Read apart, or the attention that a config.json names would win: it may be a package of the hub, which is code.
-    config = AutoConfig.from_pretrained(settings.model, trust_remote_code=False)
-    model = AutoModelForCausalLM.from_pretrained(
-        settings.model,
-        config=config,
-        dtype=settings.generation.on(has_gpu=torch.cuda.is_available()).dtype,
-        trust_remote_code=False,
-        use_safetensors=True,
-        attn_implementation="sdpa",
-    )
+    with loading("model", settings.model):
+        # Read apart, or the attention that a config.json names would win: it may be a package, which is code.
+        config = AutoConfig.from_pretrained(settings.model, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            settings.model,
+            config=config,
+            dtype=settings.generation.on(has_gpu=torch.cuda.is_available()).dtype,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+        )
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]  # it is wrapped untyped
     return TransformersGenerator(model, tokenizer, settings.generation.batch_size)

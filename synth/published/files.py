@@ -6,7 +6,8 @@ from typing import Any
 
 from synth.features.rows import BadRow, read_rows
 from synth.published.config import HUB_ID, PARTS, ImportSettings
-from xcoder_train.core.errors import EnvironmentLacks, InputError
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.hub import asking_hub
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
 NOT_FOR_TRAINING = "test_wo_prompt"
@@ -41,17 +42,20 @@ def local_files(settings: ImportSettings) -> list[Path] | None:
 def fetch_files(settings: ImportSettings) -> list[Path]:
     """The set's files, fetched from the hub where they are not on this machine. A fetch that was cut off goes on.
 
-    Raises `EnvironmentLacks` where the hub cannot be reached.
+    Raises `EnvironmentLacks` where the hub refuses or cannot be reached.
     """
     found = local_files(settings)
     if found is not None:
         return found
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     words = PARTS[settings.source][settings.part]
     patterns = [f"*{word}*{suffix}" for word in {words, words.replace("_", "-")} for suffix in SUFFIXES]
-    try:
+    mend = (
+        f"Fetch it where there is a network (hf download {settings.place} --repo-type dataset --local-dir DIR) and give "
+        "its folder as `path`"
+    )
+    with asking_hub(f"the dataset {settings.place} cannot be fetched from the hub", mend):
         folder = snapshot_download(
             settings.place,
             repo_type="dataset",
@@ -59,11 +63,6 @@ def fetch_files(settings: ImportSettings) -> list[Path]:
             allow_patterns=patterns,
             ignore_patterns=[f"*{NOT_FOR_TRAINING}*"],
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise EnvironmentLacks(
-            f"the dataset {settings.place} cannot be fetched from the hub: {error}. Fetch it where there is a network "
-            f"(hf download {settings.place} --repo-type dataset --local-dir DIR) and give its folder as `path`"
-        ) from error
     return _chosen(Path(folder), settings)
 
 

@@ -277,7 +277,7 @@ def _make(words: list[str], page: str) -> None:
 def _pip(words: list[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for requirement in (word for word in words if not word.startswith("-")):
-        named = re.fullmatch(r"(?:\.|xcoder-train)(?:\[([a-z,]+)\])?", requirement)
+        named = re.fullmatch(r"\.(?:\[([a-z,]+)\])?", requirement)
         if named is None:
             raise NotAccepted(f"{requirement} is neither this project nor an extra of it")
         for extra in (named[1] or "").split(","):

@@ -141,7 +141,7 @@ def test_a_package_or_cluster_that_is_missing_is_said_in_one_message(monkeypatch
     with pytest.raises(EnvironmentLacks, match=r"no Ray cluster at judge.ray_address = 127.0.0.1:1: .*refused"):
         open_judge(JudgeSettings(executor="ray", ray_address="127.0.0.1:1"))
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(EnvironmentLacks, match=r"pip install 'xcoder-train\[ray\]'"):
+    with pytest.raises(EnvironmentLacks, match=r"pip install -e '.*\[ray\]'"):
         open_judge(JudgeSettings(executor="ray", ray_address="127.0.0.1:1"))
 
 

@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from xcoder_train import doctor
 from xcoder_train.cli import app, main
+from xcoder_train.core.errors import install_command
 
 HEAVY = (
     "torch",
@@ -207,7 +208,7 @@ def test_doctor_says_what_to_install() -> None:
     assert set(doctor.EXTRAS) == extras - {"dev"} and asked
     for extra in doctor.EXTRAS:
         found = findings[f"extra {extra}"]
-        assert found.is_fine or f"pip install 'xcoder-train[{extra}]'" in found.found
+        assert found.is_fine or install_command(extra) in found.found
     text = doctor.show([doctor.Finding("trl", "trl 1.15.0 does not fit; pip install 'trl>=1.16'", False)])
     assert text.startswith("PROBLEM  trl") and text.endswith("1 problem has to be mended before anything runs.")
     assert doctor.exit_code([doctor.Finding("trl", "", False)]) == 3

@@ -69,7 +69,7 @@ def test_other_versions_are_refused_with_the_window(version: str) -> None:
 
 
 def test_a_machine_without_vllm_is_told_before_anything_loads() -> None:
-    with pytest.raises(EnvironmentLacks, match=r"pip install 'xcoder-train\[vllm\]'"):
+    with pytest.raises(EnvironmentLacks, match=r"pip install -e '.*\[vllm\]'"):
         check_version(None)
     with pytest.raises(EnvironmentLacks):  # for the package here, or for the GPU where it is installed
         check_vllm(GrpoSettings(generation="vllm_colocate"), has_gpu=False, model="m")

@@ -4,6 +4,11 @@ Exit codes: 0 done, 1 a fault of ours, 2 the user's input is wrong, 3 the enviro
 A message says what is wrong, where, what was expected, and how to mend it.
 """
 
+import shlex
+from pathlib import Path
+
+_CLONE = Path(__file__).resolve().parents[2]
+
 
 class XcoderError(Exception):
     """Base of every error that is shown as a message instead of a traceback."""
@@ -29,3 +34,11 @@ class Terminated(KeyboardInterrupt):
 
 class InfrastructureError(XcoderError, RuntimeError):
     """Our own machinery failed (a sandbox died, a worker vanished). Never a verdict on a program."""
+
+
+def install_command(extra: str) -> str:
+    """What installs an extra of this project. No package index has the project, so it is installed from its clone."""
+    if not (_CLONE / "pyproject.toml").is_file():
+        return f"pip install {shlex.quote(f'.[{extra}]')} in a clone of the project"
+    place = "." if Path.cwd() == _CLONE else str(_CLONE)
+    return f"pip install -e {shlex.quote(f'{place}[{extra}]')}"

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from xcoder_train.core.errors import EnvironmentLacks
+from xcoder_train.core.errors import EnvironmentLacks, install_command
 from xcoder_train.core.generation.chat import opened_reasoning, prompt_token_ids, stop_token_ids
 from xcoder_train.core.generation.config import GenerationSettings, SamplingSettings
 from xcoder_train.core.generation.request import Completion, Request, Unanswered
@@ -41,7 +41,7 @@ class VllmGenerator:
             from vllm.lora.request import LoRARequest
         except ImportError as error:
             raise EnvironmentLacks(
-                "generation.backend is vllm, but the package is not installed: pip install 'xcoder-train[vllm]', "
+                f"generation.backend is vllm, but the package is not installed: {install_command('vllm')}, "
                 "or set backend: transformers"
             ) from error
         self.tokenizer = tokenizer

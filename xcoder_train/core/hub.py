@@ -1,0 +1,66 @@
+"""What a hub of models and datasets said when it refused or could not be reached, wherever it was asked.
+
+The libraries in between raise whatever they like (transformers an OSError, huggingface_hub errors of its own and those of
+its HTTP client, of which it changed the package), so it is looked for in the whole chain of an exception.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from xcoder_train.core.errors import EnvironmentLacks, InputError
+
+_HTTP_CLIENTS = ("httpx", "httpx2", "requests")
+_NO_SUCH_FILE = "RemoteEntryNotFoundError"  # the hub answered well: what was named there is something else
+
+
+def hub_words(error: BaseException | None) -> str | None:
+    """The hub's own words, or those of the network on the way to it; None where no hub is to blame."""
+    said = None
+    while error is not None:
+        package = type(error).__module__.partition(".")[0]
+        is_hubs = package == "huggingface_hub" and isinstance(error, OSError) and type(error).__name__ != _NO_SUCH_FILE
+        if is_hubs or package in _HTTP_CLIENTS:
+            address = getattr(getattr(error, "_request", None), "url", None)
+            words = " ".join(str(error).split()).rstrip(".") or "no words"
+            said = f"{type(error).__name__}: {words}" + (
+                f" ({address})" if address and package != "huggingface_hub" else ""
+            )
+        error = error.__cause__ or error.__context__
+    return said
+
+
+@contextmanager
+def asking_hub(failed: str, mend: str) -> Iterator[None]:
+    """Raise `EnvironmentLacks` where the hub refuses or is away: what `failed`, the hub's words, how to `mend` it."""
+    try:
+        yield
+    except Exception as error:
+        words = hub_words(error)
+        if words is None:
+            raise
+        raise EnvironmentLacks(f"{failed}: {words}. {mend}") from error
+
+
+@contextmanager
+def loading(what: str, path: object) -> Iterator[None]:
+    """Load `what` from a folder or by its name on a hub. Raises `EnvironmentLacks` as `asking_hub`, else `InputError`.
+
+    Of a damaged or hostile folder, transformers and tokenizers raise whatever they stumble over.
+    """
+    failed = f"cannot load the {what} from {path}"
+    expected = (
+        "Expected a folder with config.json, weights and tokenizer files, or the name of a model on the hub that this "
+        "machine can reach"
+    )
+    try:
+        with asking_hub(failed, f"{expected} and may read (`hf auth login`, or HF_TOKEN)"):
+            yield
+    except EnvironmentLacks:
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's; it is the machine's
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        if "trust_remote_code" in str(error):
+            expected = "If you trust that code, set model.trust_remote_code: true"
+        raise InputError(f"{failed}: {reason}. {expected.rstrip('.')}.") from error
