@@ -1,7 +1,7 @@
 """What a hub of models and datasets said when it refused or could not be reached, wherever it was asked.
 
-The libraries in between raise whatever they like (transformers an OSError, huggingface_hub errors of its own and those of
-its HTTP client, of which it changed the package), so it is looked for in the whole chain of an exception.
+The libraries in between raise whatever they like (transformers an OSError, huggingface_hub errors of its own and those
+of its HTTP client, of which it changed the package), so it is looked for in the whole chain of an exception.
 """
 
 from collections.abc import Iterator
