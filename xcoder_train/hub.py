@@ -44,7 +44,7 @@ def push_model(recipe: Recipe, stage: StageName, repository: str, *, public: boo
             )
     except HFValidationError as error:
         raise InputError(
-            f"{repository!r} names no repository of a hub, as owner/name does: {error}. For a copy in a folder there is "
-            f"nothing to push: {folder / 'model'} is the whole model, weights, tokenizer and card"
+            f"{repository!r} names no repository of a hub, as owner/name does: {error}. For a copy in a folder there "
+            f"is nothing to push: {folder / 'model'} is the whole model, weights, tokenizer and card"
         ) from error
     return str(done)

@@ -28,7 +28,7 @@ def load_model(settings: OpenAITeacherSettings | LocalTeacherSettings, seed: int
     from xcoder_train.core.generation.transformers_backend import TransformersGenerator
 
     with loading("model", settings.model):
-        # Read apart, or the attention that a config.json names would win: it may be a package of the hub, which is code.
+        # Read apart, or the attention that a config.json names would win: it may name a package, which is code.
         config = AutoConfig.from_pretrained(settings.model, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             settings.model,

@@ -52,8 +52,8 @@ def fetch_files(settings: ImportSettings) -> list[Path]:
     words = PARTS[settings.source][settings.part]
     patterns = [f"*{word}*{suffix}" for word in {words, words.replace("_", "-")} for suffix in SUFFIXES]
     mend = (
-        f"Fetch it where there is a network (hf download {settings.place} --repo-type dataset --local-dir DIR) and give "
-        "its folder as `path`"
+        f"Fetch it where there is a network (hf download {settings.place} --repo-type dataset --local-dir DIR) and "
+        "give its folder as `path`"
     )
     with asking_hub(f"the dataset {settings.place} cannot be fetched from the hub", mend):
         folder = snapshot_download(
