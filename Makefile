@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM := .venv-vllm
 
-.PHONY: install quickstart test test-slow check format
+.PHONY: install quickstart test test-vllm test-slow check format
 
 install: $(VENV)/.installed
 
@@ -20,6 +21,16 @@ quickstart: install
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The same tests in an environment of its own with vLLM's build for CPUs, and after them those that need vLLM.
+test-vllm: $(VLLM)/.installed
+	$(VLLM)/bin/python -m pytest -n 2 --dist loadfile
+	$(VLLM)/bin/python -m pytest -m "vllm_server or (vllm and slow)"
+
+$(VLLM)/.installed: pyproject.toml tests/vllm_environment.py
+	@echo "Installing into $(VLLM), which takes minutes and 4 GB."
+	PYTHONWARNINGS=ignore $(PYTHON) tests/vllm_environment.py $(VLLM)
+	touch $@
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

@@ -16,20 +16,20 @@ class EvaluationSettings(Settings):
     """Which models are measured on which problems, and how their scores are reported."""
 
     models: tuple[Literal["base", "sft", "rl"], ...] = ("base", "sft", "rl")
-    """Which stages' models are measured, all on the same problems."""
+    """Which stages' models are measured, all on the same problems; when left out, those that the recipe has."""
 
     benchmarks: tuple[str, ...] = ("heldout",)
     """`heldout` is every evaluation split of the run's synthesis; `file:PATH` a LiveCodeBench JSONL or Parquet file;
     `livecodebench:NAME` a published window, as `livecodebench:v5-279` (NAME alone, as `v5`, prints the list);
-    `evalplus:PATH` HumanEval+ or MBPP+."""
+    `evalplus:PATH` HumanEval or MBPP, also with EvalPlus' tests."""
 
     livecodebench_folder: Path | None = None
     """Where `test.jsonl`, `test2.jsonl`, … of LiveCodeBench lie; the hub's cache when left out. Where files lie does
     not make a result another one."""
 
     prompt: EvaluationPrompt | None = None
-    """How problems are asked, where that differs from `model.prompt`. `livecodebench-base` is the few-shot prompt for
-    base models, a text without a chat template."""
+    """How problems are asked, where that differs from `model.prompt`; HumanEval and MBPP have a wording of their own.
+    `livecodebench-base` is the few-shot prompt for base models, a text without a chat template."""
 
     few_shot_folder: Path | None = None
     """LiveCodeBench's examples for the prompt `livecodebench-base`: the folder
@@ -47,7 +47,7 @@ class EvaluationSettings(Settings):
     """Completions per problem."""
 
     k: tuple[int, ...] = (1, 8)
-    """The k of each pass@k that is reported; none may exceed `samples`."""
+    """The k of each pass@k that is reported; none may exceed `samples`. When left out, those of 1 and 8 that do not."""
 
     sampling: SamplingSettings = SamplingSettings()
     generation: GenerationSettings = GenerationSettings()
@@ -57,6 +57,13 @@ class EvaluationSettings(Settings):
 
     maximum_invalid_share: float = Field(default=0.01, ge=0, le=1)
     """Samples excluded because no answer came or the judge's machinery failed, above which a score is refused."""
+
+    @property
+    def sampled_in(self) -> str | None:
+        """The numbers that completions are computed in, for the record; None where they are given."""
+        if self.extraction == "given":
+            return None
+        return "the server's own" if self.generation.backend == "openai" else self.generation.dtype
 
     @field_validator("policies")
     @classmethod

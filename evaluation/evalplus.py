@@ -1,37 +1,39 @@
-"""HumanEval+ and MBPP+ (EvalPlus, Liu et al. 2023) from local files in their published format, judged by their tests.
+"""HumanEval and MBPP, also with the tests of EvalPlus (Liu et al. 2023), from local files in their published formats.
 
-The published rows (`evalplus/humanevalplus` and `evalplus/mbppplus` on the hub, `HumanEvalPlus-OriginFmt.jsonl`) hold
-a test program each: HumanEval+'s defines `check(candidate)`, MBPP+'s calls the function itself. Such a program is the
-input of the problem's one test. What is judged is a small program around the model's, which runs it, runs the test
-program beside it, and says so where no assertion failed. `MbppPlus.jsonl` of EvalPlus itself holds assertions of the
-original MBPP and inputs without outputs; it is read as what it can judge by: MBPP, not MBPP+.
+The rows of OpenAI's `HumanEval.jsonl.gz` and of EvalPlus (`evalplus/humanevalplus` and `evalplus/mbppplus` on the hub,
+`HumanEvalPlus-OriginFmt.jsonl`) hold a test program each: HumanEval's defines `check(candidate)`, MBPP's calls the
+function itself. With the function's name and what the prompt defines before it, such a program is the input of the
+problem's one test (`evalplus_programs`). `MbppPlus.jsonl` of EvalPlus itself holds assertions of the original MBPP and
+inputs without outputs; it is read as what it can judge by: MBPP, not MBPP+.
 """
 
-from collections.abc import Mapping
+import ast
+import builtins
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from evaluation.benchmark import Benchmark
+from evaluation.evalplus_programs import CHECKER, recorder
 from evaluation.row_files import read_rows
+from reward.extract import extract_code, fenced_blocks, is_python, parses
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import unpacked_stem
 from xcoder_train.core.problem import Limits, Problem, TestCase, problem_id
+from xcoder_train.core.reasoning import after_reasoning
 
 STYLE = "evalplus"
 # EvalPlus gives a program of HumanEval+ about a second and 4 GiB; one process runs all of a problem's inputs here, and
 # imports numpy first, so it has ten.
 LIMITS = Limits(seconds=10.0, memory_mib=4096)
-PASSED = "all assertions held"
-
-_HARNESS = """\
-import contextlib as _contextlib, io as _io, sys as _sys
-_test = _sys.stdin.read()
-_sys.stdin = _io.StringIO()
-_names = {{"__name__": "solution"}}
-with _contextlib.redirect_stdout(_io.StringIO()):
-    exec(compile({code!r}, "solution.py", "exec"), _names)
-    exec(compile(_test, "test.py", "exec"), _names)
-_sys.stdout.write({passed!r})
-"""
+WORDING = (
+    "Solve this problem by a complete Python program, with every import and helper that it needs. Give the whole of it "
+    "in one Markdown code block.\n\n```python\n{statement}\n```"
+)
+STOP = ("\ndef ", "\nclass ", "\nimport ", "\nfrom ", "\nassert ", "\nif __name__", "\nprint(")
+"""Where a base model that continues a function has left it; what it writes next is no part of the answer."""
 
 
 def load_evalplus(path: Path) -> Benchmark:
@@ -39,59 +41,127 @@ def load_evalplus(path: Path) -> Benchmark:
     problems: list[Problem] = []
     tests: dict[str, tuple[TestCase, ...]] = {}
     kinds: dict[str, str] = {}
-    for place, row in read_rows(path, "HumanEval+ or MBPP+ in the format of EvalPlus (JSONL or Parquet)"):
-        statement, test, kind = _read(row, str(place))
-        identity = problem_id(statement, "stdin", None, None)
-        if identity in tests:
-            raise InputError(f"{place}: the same problem as an earlier row; remove one of them")
+    checker = json.dumps({"kind": "program", "code": CHECKER})
+    for place, row in read_rows(path, "HumanEval or MBPP in the format of EvalPlus (JSONL or Parquet)"):
+        statement, name, test, kind = _read(row, str(place))
         source = f"evalplus:{row['task_id']}"
-        problems.append(Problem(identity, statement, STYLE, "stdin", limits=LIMITS, source=source))
-        tests[identity] = (TestCase(identity, 0, test, PASSED, "private"),)
+        identity = problem_id(statement, "stdin", None, None)
+        if identity in tests or source in (problem.source for problem in problems):
+            same = "problem" if identity in tests else f"task_id {row['task_id']!r}"
+            raise InputError(f"{place}: the same {same} as an earlier row; remove one of them")
+        problems.append(
+            Problem(identity, statement, STYLE, "stdin", name, checker=checker, limits=LIMITS, source=source)
+        )
+        given = json.dumps({"name": name, "preamble": _preamble(statement, name), "test": test})
+        tests[identity] = (TestCase(identity, 0, given, "", "private"),)
         kinds[identity] = kind
     if not problems:
         raise InputError(f"{path} holds no row; expected one problem per row in the format of EvalPlus")
     said = ", ".join(f"{kind}: {list(kinds.values()).count(kind)}" for kind in dict.fromkeys(kinds.values()))
+    stem = unpacked_stem(path)
     return Benchmark(
-        name=path.stem,
+        name=stem,
         problems=problems,
         tests=tests,
         group=kinds,
         grouping="set",
         files=(path,),
-        description=f"{path.stem}: {len(problems)} problems of {path.name} ({said}), judged by their test programs",
+        description=f"{stem}: {len(problems)} problems of {path.name} ({said}), judged by their test programs",
     )
 
 
+def program_in(problem: Problem, completion: str, extract: Callable[[str], str | None]) -> str | None:
+    """The program of an answer: what `extract` says, and for a problem of this module, where that is the rewards' rule,
+    the last block that holds the function. Models like to show afterwards how it is used. Without any block the whole
+    answer may be it."""
+    blocks = fenced_blocks(completion) if problem.style == STYLE and extract is extract_code else None
+    if blocks is None:
+        return extract(completion)
+    programs = [text for tag, text in blocks if is_python(tag)] or [after_reasoning(completion) or ""]
+    return next((code for code in reversed(programs) if _whole(problem, code)), extract(completion))
+
+
 def program_under_test(problem: Problem, code: str) -> str:
-    """What is judged for a model's program: itself, or for a problem of this module the harness around it."""
-    return _HARNESS.format(code=code, passed=PASSED) if problem.style == STYLE else code
+    """What is judged for a model's program: itself, or for a problem of this module the recorder around it. What is no
+    Python stays itself, so that the judge says so."""
+    if problem.style != STYLE:
+        return code
+    whole = _whole(problem, code) or code
+    return recorder(whole) if parses(whole) else whole
 
 
-def _read(row: Mapping[str, Any], where: str) -> tuple[str, str, str]:
-    """The statement that a model is shown, the test program, and the set that it belongs to."""
+def _whole(problem: Problem, code: str) -> str | None:
+    """The program that defines the function: `code`, or the prompt that it continues with it. None where none does."""
+    tree = ast.parse(code) if parses(code) else None
+    if tree is not None and _ends_of(problem, tree):
+        return code
+    if tree is None or any(isinstance(node, ast.Return) for node in _outside_definitions(tree)):
+        for indent in ("", "    "):  # who cuts blanks off both ends of a text takes the first line's
+            joined = f"{problem.statement}\n{indent}{code}"
+            ends = _ends_of(problem, ast.parse(joined)) if parses(joined) else []
+            if max(ends, default=0) > problem.statement.count("\n") + 1:
+                return joined
+    return None
+
+
+def _outside_definitions(tree: ast.Module) -> Iterator[ast.AST]:
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for statement in tree.body:
+        yield from () if isinstance(statement, definitions) else ast.walk(statement)
+
+
+def _ends_of(problem: Problem, tree: ast.Module) -> list[int]:
+    """The last lines of whatever gives the problem's function its name."""
+    found = []
+    for node in ast.walk(tree):
+        named = getattr(node, "asname", None) or getattr(node, "name", None)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            named = node.id
+        if named == problem.function_name:
+            found.append(getattr(node, "end_lineno", 0) or 0)
+    return found
+
+
+def _preamble(statement: str, name: str) -> str:
+    """The prompt as a program, for what stands in it before the function; nothing where it is English."""
+    stubs = (statement, f"{statement}\n    pass") if re.search(rf"^\s*(async )?def {name}\b", statement, re.M) else ()
+    return next(filter(parses, stubs), "")
+
+
+def _read(row: Mapping[str, Any], where: str) -> tuple[str, str, str, str]:
+    """The statement that a model is shown, the function's name, the test program, and the set that it belongs to."""
     for name in ("task_id", "prompt"):
         if name not in row:
             raise InputError(f"{where}: the field {name!r} is missing; rows of EvalPlus have it")
     prompt, entry_point, test = row["prompt"], row.get("entry_point"), row.get("test")
     if not isinstance(prompt, str) or not prompt.strip():
         raise InputError(f"{where}, field 'prompt': expected text, found {type(prompt).__name__}")
-    if isinstance(test, str) and isinstance(entry_point, str):
-        if not entry_point.isidentifier():
-            raise InputError(f"{where}, field 'entry_point': expected a Python name, found {entry_point!r}")
-        statement = f"Complete this Python function.\n\n```python\n{prompt.rstrip()}\n```"
-        return statement, f"{test}\n\ncheck({entry_point})\n", "HumanEval+"
-    if isinstance(test, str):
-        return _with_example(prompt, row.get("test_list")), test, "MBPP+"
-    if isinstance(row.get("assertion"), str):
-        return prompt.strip(), row["assertion"], "MBPP (the base assertions alone)"
-    raise InputError(
-        f"{where}: there is neither a `test` nor an `assertion` program to judge by. Expected the rows of "
-        "evalplus/humanevalplus or evalplus/mbppplus (JSONL or Parquet), or HumanEvalPlus-OriginFmt.jsonl"
-    )
+    if entry_point is not None and not (isinstance(entry_point, str) and entry_point.isidentifier()):
+        raise InputError(f"{where}, field 'entry_point': expected a Python name, found {entry_point!r}")
+    family, asserts = "MBPP", row.get("test_list")
+    if isinstance(row.get("assertion"), str) and not isinstance(test, str):
+        test, family = row["assertion"], "MBPP (the base assertions alone)"
+    elif not isinstance(test, str):
+        raise InputError(
+            f"{where}: there is neither a `test` nor an `assertion` program to judge by. Expected the rows of "
+            "HumanEval or of evalplus/humanevalplus or evalplus/mbppplus, or HumanEvalPlus-OriginFmt.jsonl"
+        )
+    elif re.search(r"^def check\(", test, re.M) and entry_point is not None:
+        test, family = f"{test}\n\ncheck({entry_point})\n", "HumanEval"
+    if "def assertion(" in test:  # EvalPlus' own comparison, which its larger sets bring along
+        family += "+"
+    if isinstance(asserts, list) and asserts and not prompt.lstrip().startswith(('"', "'")):
+        # MBPP names the function only in its tests, so models are shown the first one, as EvalPlus does.
+        prompt = f'"""\n{prompt.strip()}\n{asserts[0]}\n"""'
+    imports = "".join(f"{line}\n" for line in row.get("test_imports") or ())
+    called = entry_point or _called(str(asserts[0]) if isinstance(asserts, list) and asserts else test)
+    if called is None:
+        raise InputError(f"{where}: neither `entry_point` nor the first of `test_list` says which function is judged")
+    return prompt.strip(), called, imports + test, family
 
 
-def _with_example(prompt: str, asserts: Any) -> str:
-    """MBPP names the function only in its tests, so models are shown the first one, as EvalPlus does."""
-    if not isinstance(asserts, list) or not asserts:
-        return prompt.strip()
-    return f"{prompt.strip()}\nYour program should satisfy this test:\n\n{asserts[0]}"
+def _called(test: str) -> str | None:
+    """The function of the user's that an assertion calls: the innermost one that is none of Python's."""
+    calls = [node.func for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Call)] if parses(test) else []
+    names = [call.id for call in calls if isinstance(call, ast.Name) and call.id not in dir(builtins)]
+    return names[-1] if names else None

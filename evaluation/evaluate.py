@@ -82,7 +82,7 @@ def evaluate_model(
     problems = all_problems(benchmarks)
     policies = settings.policies or (judge_settings.policy,)
     if "livecodebench" in policies and any(problem.style == STYLE for problem in problems.values()):
-        raise InputError("HumanEval+ and MBPP+ are judged by their test programs under the policy `faithful` alone")
+        raise InputError("HumanEval and MBPP are judged by their test programs under the policy `faithful` alone")
     hold_to_plan(layout, settings, policies, benchmarks, label, seed, prompt_style)
     if not layout.problems.exists():
         write_records(layout.problems, Problem, problems.values(), ("problem_id",))
@@ -243,6 +243,7 @@ def hold_to_plan(
         "seed": seed,
         "samples": settings.samples,
         "sampling": settings.sampling.model_dump(mode="json"),
+        "dtype": settings.sampled_in,
         "prompt": prompt_style,
         "extraction": settings.extraction,
         "policies": list(policies),

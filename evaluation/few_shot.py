@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from evaluation.evalplus import STOP as STOP_OF_A_FUNCTION
+from evaluation.evalplus import STYLE as EVALPLUS
+from evaluation.evalplus import WORDING
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.problem import Problem
 from xcoder_train.core.prompt import CONTINUATION, Message, PromptStyle, render_prompt
@@ -52,6 +55,10 @@ def evaluation_prompt(
     problem: Problem, style: EvaluationPrompt, examples: FewShotExamples | None
 ) -> tuple[list[Message], tuple[str, ...]]:
     """What a model is asked, and the texts that end its answer. Only the few-shot prompt needs the examples."""
+    if problem.style == EVALPLUS:
+        if style == FEW_SHOT:
+            return [{"role": CONTINUATION, "content": f"{problem.statement}\n"}], STOP_OF_A_FUNCTION
+        return [{"role": "user", "content": WORDING.format(statement=problem.statement)}], ()
     if style != FEW_SHOT:
         return render_prompt(problem, style), ()
     assert examples is not None, "the settings ask for the examples' folder"
@@ -69,7 +76,7 @@ def _text(example: Example) -> str:
 def _example(path: Path, has_starter: bool = False) -> Example:
     names = ["question", *(["sample_code"] if has_starter else []), "answer"]
     try:
-        first = json.loads(path.read_text(encoding="utf-8"))[0]
+        first = json.loads(path.read_text(encoding="utf-8-sig"))[0]
         texts = {name: first[name] for name in names}
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise InputError(

@@ -6,6 +6,7 @@ the same two fields. Written are the three files of its runner: generations, `_e
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -21,13 +22,14 @@ from evaluation.samples import KEY, Sample
 from evaluation.scores import pass_at_k
 from reward.verdict import Verdict
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import write_text
+from xcoder_train.core.files import open_text_bytes, write_text
 from xcoder_train.core.records import read_records, write_records
 
 OFFICIAL_K = (1, 5, 10, 20, 40, 50, 75, 100, 125, 150, 200, 500, 1000)
 CODES = {Verdict.WA: (-2, "Wrong Answer"), Verdict.TLE: (-3, "Time Limit Exceeded")}
 """The official checker's code and words for a failed test; all others are its runtime error."""
 RUNTIME_ERROR = (-4, "Runtime Error")
+HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
 def read_submission(path: Path, benchmark: Benchmark) -> dict[str, list[str]]:
@@ -37,8 +39,9 @@ def read_submission(path: Path, benchmark: Benchmark) -> dict[str, list[str]]:
     benchmark leaves out are left out here too, where the file names its questions.
     """
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        with open_text_bytes(path) as stream:
+            rows = json.loads(stream.read().decode())
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(rows, list) or not rows:
         raise InputError(f"{path} must hold a JSON list with one entry per problem")
@@ -127,7 +130,8 @@ def _named(path: Path, rows: Sequence[Any]) -> Iterator[tuple[str, Any]]:
 def _texts(path: Path, question: str, codes: Any) -> list[str]:
     if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
         raise InputError(f"{path}, question {question!r}: expected a list of programs as texts")
-    return codes
+    # No file can hold half of a surrogate pair, and Python takes no program with it: nor one with NUL in its place.
+    return [HALF_OF_A_PAIR.sub("\0", code) for code in codes]
 
 
 def _by_problem(rows: Any, benchmark: Benchmark) -> dict[str, list[Any]]:

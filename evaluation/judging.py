@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
-from evaluation.evalplus import program_under_test
+from evaluation.evalplus import program_in, program_under_test
 from evaluation.samples import KEY, Sample
 from reward.checker import read_checker
 from reward.config import JudgeSettings
@@ -136,7 +136,7 @@ def _submissions(
                     store.append(_verdict_row(sample, UNANSWERED, 0, len(cases)))
                     progress.advance()
             else:
-                programs.setdefault(extract(sample.completion), []).append(sample)
+                programs.setdefault(program_in(problems[problem_id], sample.completion, extract), []).append(sample)
         for code, samples in programs.items():
             left = tuple(sample for sample in samples if (problem_id, sample.sample_index) not in done)
             known = next((row for sample in samples if (row := done.get((problem_id, sample.sample_index)))), None)
@@ -156,7 +156,7 @@ def _submissions(
                     code=program_under_test(problems[problem_id], code),
                     inputs=tuple(case.input for case in cases),
                     expected=tuple(case.expected for case in cases),
-                    function_name=problems[problem_id].function_name,
+                    function_name=None if problems[problem_id].io == "stdin" else problems[problem_id].function_name,
                     limits=problems[problem_id].limits,
                     checker=read_checker(problems[problem_id].checker),
                 )

@@ -22,6 +22,7 @@ from evaluation.benchmark import Benchmark
 from evaluation.row_files import RowPlace, read_row, read_rows
 from evaluation.windows import Window, find_window, window_files
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import unpacked_stem
 from xcoder_train.core.problem import IoKind, Limits, Origin, Problem, TestCase, problem_id
 
 FIELDS = (
@@ -62,7 +63,7 @@ def load_livecodebench(path: Path) -> Benchmark:
 
     Raises InputError, with file, row (from 1) and field, for anything that is not LiveCodeBench's format.
     """
-    return _benchmark(path.stem, [path], None, f"all of {path.name}")
+    return _benchmark(unpacked_stem(path), [path], None, f"all of {path.name}")
 
 
 def load_window(name: str, folder: Path | None) -> Benchmark:
@@ -110,16 +111,23 @@ def _benchmark(name: str, paths: Sequence[Path], window: Window | None, said: st
     places: dict[str, RowPlace] = {}
     digests: dict[str, str] = {}
     questions: dict[str, Mapping[str, str]] = {}
+    named: dict[str, RowPlace] = {}
     for path in paths:
         for place, row in read_rows(path, "a JSONL or Parquet file in LiveCodeBench's format"):
             if window is not None and not window.holds(_moment(row, str(place))):
                 continue
             problem, tests, date = _read_row(row, str(place))
             identity = problem.problem_id
-            if identity in places:
-                first = places[identity]
+            first = places.get(identity) or named.get(row["question_id"])
+            if first is not None:
                 same = f"row {first.number}" if first.path == path else str(first)
-                raise InputError(f"{place}: the same problem as {same}; remove one of them")
+                raise InputError(
+                    f"{place}: the same problem as {same}; remove one of them"
+                    if identity in places
+                    else f"{place}: another problem with the question_id of {same}, {row['question_id']!r}, by which "
+                    "submissions name a problem; give one of them another"
+                )
+            named[row["question_id"]] = place
             places[identity], digests[identity] = place, _digest(tests)
             questions[identity] = {field: _shown(row.get(field)) for field in QUESTION_FIELDS}
             found.append((problem, date))
@@ -177,10 +185,6 @@ def _read_row(row: dict[str, Any], where: str) -> tuple[Problem, tuple[TestCase,
             raise InputError(f"{where}: the field {field!r} is missing; LiveCodeBench rows have {', '.join(FIELDS)}")
         if field != "contest_date" and not isinstance(row[field], str):
             raise InputError(f"{where}, field {field!r}: expected text, found {type(row[field]).__name__}")
-        try:
-            str(row[field]).encode()
-        except UnicodeEncodeError as error:
-            raise InputError(f"{where}, field {field!r}: half of a surrogate pair is no text") from error
     if row["difficulty"] not in DIFFICULTIES:
         raise InputError(f"{where}, field 'difficulty': {row['difficulty']!r} is none of {', '.join(DIFFICULTIES)}")
     metadata = _json(row["metadata"], where, "field 'metadata'", dict)

@@ -5,17 +5,22 @@ time: so a file is streamed once to learn where its rows lie, and a row is read 
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import open_text_bytes
+
+HALF_OF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
+"""How JSON writes half of a surrogate pair: two in the right order are a character, one alone is no text."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowPlace:
-    """Where a row lies: `number` counts from 1; `position` is a byte offset (JSONL) or a row index (Parquet)."""
+    """Where a row lies: `number` counts from 1; `position` is an offset in unpacked bytes (JSONL) or a row index."""
 
     path: Path
     number: int
@@ -32,8 +37,8 @@ def read_rows(path: Path, expected: str) -> Iterator[tuple[RowPlace, dict[str, A
     if path.suffix == ".parquet":
         yield from _parquet_rows(path)
         return
-    position = 0
-    with open(path, "rb") as lines:
+    with open_text_bytes(path) as lines:
+        position = lines.tell()
         for number, line in enumerate(lines, 1):
             if line.strip():
                 place = RowPlace(path, number, position)
@@ -45,7 +50,7 @@ def read_row(place: RowPlace) -> dict[str, Any]:
     """The row at a place that `read_rows` gave."""
     if place.path.suffix == ".parquet":
         return _parquet_row(place)
-    with open(place.path, "rb") as lines:
+    with open_text_bytes(place.path) as lines:
         lines.seek(place.position)
         return _parse(lines.readline(), place)
 
@@ -59,6 +64,11 @@ def _parse(line: bytes, place: RowPlace) -> dict[str, Any]:
         raise InputError(f"{place}, the line: not valid JSON ({error})") from error
     if not isinstance(row, dict):
         raise InputError(f"{place}, the line: expected a JSON dict, found {type(row).__name__}")
+    for name, value in row.items() if HALF_OF_A_PAIR.search(line) else ():
+        try:
+            json.dumps([name, value], ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{place}, field {name!r}: half of a surrogate pair is no text") from error
     return row
 
 

@@ -59,6 +59,7 @@ def make_scores(
         "k": list(settings.k),
         "bootstrap": settings.bootstrap,
         "sampling": settings.sampling.model_dump(mode="json"),
+        "dtype": settings.sampled_in,
         "extraction": settings.extraction,
         "policy": next(iter(tables)),
         "benchmarks": {},

@@ -1,51 +1,59 @@
-"""The program in a model's answer: the last complete fenced code block after the reasoning.
+"""The program in a model's answer: the last fenced block of Python after the reasoning (docs/answers.md has the rules).
 
-Fences follow CommonMark: three or more backticks or tildes, indented or not, closed by a line that starts with at
-least as many of the same character, alone or followed by a space. A fence inside another block is part of that block.
+Blocks are found as CommonMark has them, by markdown-it: a fence may stand in a list or a quotation, and closes a block
+only where it is indented by at most three spaces. What is added is text that models glue to fences.
 """
 
 import ast
 import re
 import warnings
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
-PYTHON_TAGS = {"", "python", "python3", "py", "py3", "pypy", "pypy3"}
-# Nothing is given back (`+`): a line of tildes that ends with a backtick would be divided in every possible way.
-OPENING = re.compile(r"^([ \t]*+)(`{3,}+|~{3,}+)[ \t]*+([^\s`{]*+)[^`]*+$")
+from xcoder_train.core.reasoning import after_reasoning
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock
+
+# Nothing is given back (`+`), so a hostile line is read once. Tags such as `<answer>` may stand before the fence.
+_OPENING = re.compile(r"(?:<[^<>\n]{1,64}+>[ \t]*+)*+(`{3,}+|~{3,}+)([^\n]*+)")
+_TAG = re.compile(r"[\s{.]*+(?:lang(?:uage)?-)?([\w+#.-]*)")
+_PYTHON = re.compile(r"(?:i?python|c?python|pypy|py)[-_]?[\d.]*")
+_HAS_FENCE = re.compile(r"```|~~~")
+
+
+class _Block(NamedTuple):
+    tag: str
+    text: str
+    is_closed: bool
 
 
 def extract_code(completion: str) -> str | None:
-    """The last complete block tagged as Python or not tagged at all, or None where there is none.
+    """The program of an answer, or None where there is none.
 
-    Where the reasoning is closed by `</think>`, only what follows counts. Reasoning that was opened and never closed
-    is an answer cut short: None. An unclosed last fence is one too: a draft before it is not the answer.
+    It is the last block that is tagged as Python, or where none is, the last one without a tag; blank blocks count for
+    nothing. An answer that was cut short, in its reasoning or within a block, has no program: a draft is no answer.
     """
-    blocks = fenced_blocks(completion) or []
-    programs = [block for tag, block in blocks if tag in PYTHON_TAGS]
-    return programs[-1] if programs else None
+    programs = [(tag, text) for tag, text in fenced_blocks(completion) or [] if is_python(tag) and text.strip()]
+    tagged = [text for tag, text in programs if tag]
+    return next(reversed(tagged or [text for _, text in programs]), None)
 
 
 def fenced_blocks(completion: str) -> list[tuple[str, str]] | None:
     """Each complete block after the reasoning, with its tag in lower case; None for an answer that was cut short."""
-    _, closing, answer = completion.rpartition("</think>")
-    if not closing and "<think>" in completion:
+    answer = after_reasoning(completion)
+    if answer is None:
         return None
-    blocks: list[tuple[str, str]] = []
-    lines = iter(answer.replace("\r\n", "\n").split("\n"))
-    for line in lines:
-        opening = OPENING.match(line)
-        if opening is None:
-            continue
-        indent, fence, tag = opening[1], opening[2], opening[3].lower()
-        block: list[str] = []
-        for inner in lines:
-            mark = inner.strip().partition(" ")[0]
-            if len(mark) >= len(fence) and mark == fence[0] * len(mark):
-                break
-            block.append(inner.removeprefix(indent))
-        else:
-            return None
-        blocks.append((tag, "\n".join(block) + "\n"))
-    return blocks
+    blocks = _blocks(answer) if _HAS_FENCE.search(answer) else []
+    if any(not block.is_closed and block.text.strip() for block in blocks):
+        return None
+    return [(block.tag, block.text) for block in blocks if block.is_closed]
+
+
+def is_python(tag: str) -> bool:
+    """Whether a block with this tag, in lower case, may be a Python program: it says so, or says nothing."""
+    return not tag or _PYTHON.fullmatch(tag) is not None
 
 
 def parses(code: str) -> bool:
@@ -57,3 +65,55 @@ def parses(code: str) -> bool:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True
+
+
+def _blocks(answer: str) -> list[_Block]:
+    tokens = _parser().parse(answer if answer.endswith("\n") else answer + "\n")
+    return [
+        _Block(_tag(token.info), token.content or "\n", token.meta["is_closed"])
+        for token in tokens
+        if token.type == "fence"
+    ]
+
+
+def _tag(info: str) -> str:
+    found = _TAG.match(info)
+    return found[1].lower() if found else ""
+
+
+@cache
+def _parser() -> "MarkdownIt":
+    """CommonMark without what lies within a paragraph, and without HTML: a tag such as `<answer>` hides no block."""
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark").disable(["html_block", "reference", "lheading"])
+    parser.core.ruler.enableOnly(["normalize", "block"])
+    parser.block.ruler.at("fence", _fence, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    return parser
+
+
+def _fence(state: "StateBlock", start: int, end: int, silent: bool) -> bool:
+    """markdown-it's rule of fenced blocks, with text glued to the fences, and a note of whether a block was closed."""
+    opening = _OPENING.fullmatch(state.src, state.bMarks[start] + state.tShift[start], state.eMarks[start])
+    if opening is None or state.is_code_block(start) or (opening[1][0] == "`" and "`" in opening[2]):
+        return False
+    if silent:
+        return True
+    line, is_closed = start + 1, False
+    while line < end and not is_closed:
+        begin, stop = state.bMarks[line] + state.tShift[line], state.eMarks[line]
+        if begin < stop and state.sCount[line] < state.blkIndent:
+            break  # the list or quotation that the block stands in is over
+        is_closed = state.sCount[line] - state.blkIndent < 4 and _closes(state.src[begin:stop], opening[1])
+        line += 1
+    token = state.push("fence", "code", 0)
+    token.info, token.meta = opening[2], {"is_closed": is_closed}
+    token.content = state.getLines(start + 1, line - is_closed, state.sCount[start], True)
+    state.line = line
+    return True
+
+
+def _closes(line: str, fence: str) -> bool:
+    """Whether a line closes a block: a fence of at least the same length, before nothing that could be a tag."""
+    rest = line.lstrip(fence[0])
+    return len(line) - len(rest) >= len(fence) and not re.match(r"[\w{.`~]", rest)

@@ -9,6 +9,7 @@ from typing import Any
 from reward.checker import LINES, Checker, parse_checker
 from reward.language import PYTHON, compiled_languages
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import open_text_bytes
 from xcoder_train.core.problem import Limits
 
 FIELDS = {"id", "language", "code", "function_name", "tests", "limits", "checker"}
@@ -83,7 +84,7 @@ def read_submissions(path: Path) -> Iterator[Submission]:
     number = 0
     lines: dict[str, int] = {}
     try:
-        with open(path, "rb") as stream:
+        with open_text_bytes(path) as stream:
             for line in stream:
                 number += 1
                 if line.strip():

@@ -40,13 +40,17 @@ class JudgedReward:
         stop_tokens: frozenset[int],
         maximum_excluded_share: float,
         seed: int,
+        text_of: Callable[[Sequence[int]], str] | None = None,
     ) -> None:
+        """`text_of` reads a completion's token ids where TRL's text does not say all: whether the prompt opened the
+        model's reasoning, and where it was closed."""
         self.judge = judge
         self.tests = tests
         self.settings = settings
         self.stop_tokens = stop_tokens
         self.maximum_excluded_share = maximum_excluded_share
         self.seed = seed
+        self.text_of = text_of
         self.seen = 0
         self.excluded = 0
 
@@ -63,7 +67,8 @@ class JudgedReward:
     ) -> list[float | None]:
         """One reward per completion, in their order; None where the judge could not tell."""
         started = time.monotonic()
-        programs = [extract_code(completion[0]["content"]) for completion in completions]
+        texts = [c[0]["content"] for c in completions] if self.text_of is None else map(self.text_of, completion_ids)
+        programs = list(map(extract_code, texts))
         judgements = await self._judge(list(zip(problem_id, programs, strict=True)))
         rewards: list[float | None] = []
         for judgement, tokens in zip(judgements, completion_ids, strict=True):

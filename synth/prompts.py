@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xcoder_train.core.prompt import Message
+from xcoder_train.core.reasoning import after_reasoning
 
 if TYPE_CHECKING:
     import jinja2
@@ -30,7 +31,7 @@ def render(name: str, **fields: Any) -> list[Message]:
 
 def retry_messages(messages: list[Message], answer: str, error: str) -> list[Message]:
     """The conversation that asks once more, after an answer that could not be read: the answer and what is wrong."""
-    shown = answer.rpartition("</think>")[2].strip() or "(There is no answer.)"  # servers refuse an empty message
+    shown = (after_reasoning(answer) or "").strip() or "(There is no answer.)"  # servers refuse an empty message
     return [*messages, {"role": "assistant", "content": shown}, *render("retry", error=error)]
 
 

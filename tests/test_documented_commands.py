@@ -1,6 +1,5 @@
 """Every command of the pages and recipe headers works as it is written, and every link between them leads somewhere."""
 
-import contextlib
 import json
 import os
 import re
@@ -8,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,15 +26,21 @@ def different(how: How) -> list[Found]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def made_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project as commands see it, with a file of programs as the README makes it."""
     folder = tmp_path_factory.mktemp("place")
     make_place(folder)
-    with contextlib.chdir(folder):
-        for found in different(How.RUN):
-            if found.text.startswith("echo "):
-                subprocess.run(["bash", "-ec", found.text], check=True)
-        yield folder
+    for found in different(How.RUN):
+        if found.text.startswith("echo "):
+            subprocess.run(["bash", "-ec", found.text], check=True, cwd=folder)
+    return folder
+
+
+@pytest.fixture
+def place(made_place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That folder, as the working folder of a test."""
+    monkeypatch.chdir(made_place)
+    return made_place
 
 
 # The pages themselves.

@@ -83,6 +83,14 @@ class ModelSettings(Settings):
     """How a problem becomes a prompt, in SFT, GRPO and evaluation alike: `plain` is the statement and nothing else, the
     others are LiveCodeBench's wording for a family of models."""
 
+    save_dtype: Literal["float32", "bfloat16"] | None = None
+    """What SFT and GRPO save `model/` in. When left out, what the start is stored in, but float32 where rounding would
+    lose more than a tenth of the update."""
+
+    chat_template: Path | None = None
+    """File with a chat template (Jinja) in place of the tokenizer's own, which base models often lack. What is trained
+    is saved with it."""
+
     trust_remote_code: bool = False
     """Run code that comes with the model."""
 
@@ -147,7 +155,7 @@ class LaunchSettings(Settings):
     """Indices of the GPUs that the stage sees (CUDA_VISIBLE_DEVICES); all when left out."""
 
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads per process (OMP_NUM_THREADS); those that wait give way to other work soon (GOMP_SPINCOUNT)."""
+    """CPU threads per process (OMP_NUM_THREADS)."""
 
     environment: dict[str, str] = {}
     """Further environment variables."""
@@ -248,7 +256,8 @@ class SftSettings(Settings):
     """Most rows (packed sequences, or examples without packing) per forward and backward on one device."""
 
     max_length: int = Field(default=32768, ge=1)
-    """Longest row in tokens. Examples that are longer are left out."""
+    """Longest row in tokens; the model's context where that is shorter and this is left out. Examples that are longer
+    are left out."""
 
     packing: bool = True
     """Put several examples into one row, isolated from each other."""
@@ -343,10 +352,11 @@ class GrpoSettings(Settings):
     """Completions per problem; their rewards are compared with each other."""
 
     max_prompt_length: int = Field(default=2500, ge=1)
-    """Problems whose prompt has more tokens are left out."""
+    """Problems whose prompt has more tokens are left out. Half of the model's context where that is less and this is
+    left out."""
 
     max_completion_length: int = Field(default=30196, ge=1)
-    """A rollout is cut off at this many tokens."""
+    """A rollout is cut off at this many tokens; when left out, at no more than the context has beside the prompt."""
 
     temperature: float = Field(default=1.0, gt=0)
     """Softmax temperature of rollouts."""
@@ -358,7 +368,8 @@ class GrpoSettings(Settings):
     """Only the k likeliest tokens; 0 for all."""
 
     micro_batch: int = Field(default=8, ge=1)
-    """Completions per forward and backward on one device."""
+    """Completions per forward and backward on one device; when left out, the largest number up to 8 that divides a
+    step."""
 
     reward: RewardSettings = RewardSettings()
 

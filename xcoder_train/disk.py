@@ -8,7 +8,7 @@ from xcoder_train.config import GrpoSettings, LoraSettings, SftSettings
 from xcoder_train.memory import adapter_parameters, optimizer_numbers
 from xcoder_train.model_shape import ModelShape
 
-_FLOAT32, _BFLOAT16, _INT32 = 4, 2, 4
+_FLOAT32, _INT32 = 4, 4
 CHARACTERS_PER_TOKEN = 4
 """Bytes of text that a token stands for; code has fewer."""
 COPIES_OF_AN_ANSWER = 3
@@ -27,7 +27,7 @@ def synthesis_disk(settings: SynthSettings, estimated: Estimate, tasks: int) -> 
     return tokens * CHARACTERS_PER_TOKEN * COPIES_OF_AN_ANSWER
 
 
-def sft_disk(shape: ModelShape | None, settings: SftSettings, examples: int | None, on_gpu: bool) -> dict[str, int]:
+def sft_disk(shape: ModelShape | None, settings: SftSettings, examples: int | None) -> dict[str, int]:
     """Bytes by part: the examples' token ids and labels while they are prepared, checkpoints, and the model.
 
     Empty where the recipe keeps every checkpoint, which nothing bounds.
@@ -36,22 +36,22 @@ def sft_disk(shape: ModelShape | None, settings: SftSettings, examples: int | No
         return {}
     copies = 3 if settings.packing else 2  # as they are read, packed, and saved
     prepared = {} if examples is None else {"token ids": examples * settings.max_length * 2 * _INT32 * copies}
-    return prepared | _trained_disk(shape, settings, on_gpu)
+    return prepared | _trained_disk(shape, settings)
 
 
-def grpo_disk(shape: ModelShape | None, settings: GrpoSettings, new_tokens: int | None, on_gpu: bool) -> dict[str, int]:
+def grpo_disk(shape: ModelShape | None, settings: GrpoSettings, new_tokens: int | None) -> dict[str, int]:
     """Bytes by part: the rollouts' text, checkpoints, and the model; empty as in `sft_disk`."""
     if _keeps_every_checkpoint(settings):
         return {}
     rollouts = {} if new_tokens is None else {"rollouts": new_tokens * CHARACTERS_PER_TOKEN}
-    return rollouts | _trained_disk(shape, settings, on_gpu)
+    return rollouts | _trained_disk(shape, settings)
 
 
 def _keeps_every_checkpoint(settings: SftSettings | GrpoSettings) -> bool:
     return settings.training.get("save_total_limit", 2) is None
 
 
-def _trained_disk(shape: ModelShape | None, settings: SftSettings | GrpoSettings, on_gpu: bool) -> dict[str, int]:
+def _trained_disk(shape: ModelShape | None, settings: SftSettings | GrpoSettings) -> dict[str, int]:
     """The newest checkpoints, one more while it is written, and the model, into which adapters are merged."""
     if shape is None:
         return {}
@@ -59,6 +59,5 @@ def _trained_disk(shape: ModelShape | None, settings: SftSettings | GrpoSettings
     trained = shape.parameters if lora is None else adapter_parameters(shape, lora)
     checkpoint = (trained + optimizer_numbers(shape, settings, trained)) * _FLOAT32
     kept = 0 if settings.training.get("save_strategy") == "no" else settings.training.get("save_total_limit", 2) + 1
-    width = _BFLOAT16 if lora is not None and on_gpu else _FLOAT32
     found: dict[str, Any] = {f"{kept} checkpoints": kept * checkpoint} if kept else {}
-    return found | {"model": shape.parameters * width}
+    return found | {"model": shape.parameters * _FLOAT32}

@@ -152,7 +152,7 @@ def _packages() -> Iterator[Finding]:
         if mistakes:
             unfit = [mistake for mistake in mistakes if not mistake.endswith("not installed")]
             told = "; ".join([install_command(extra), *unfit])
-            yield Finding(f"extra {extra}", f"{told} (for {purpose})", None)
+            yield Finding(f"extra {extra}", f"{told} (for {purpose})", False if unfit else None)
         else:
             yield Finding(f"extra {extra}", f"{wanted[0].name} {_version(wanted[0].name)} (for {purpose})")
 

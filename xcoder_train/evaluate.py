@@ -20,6 +20,7 @@ from evaluation.results import ModelResult, load_result
 from evaluation.tables import print_results
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json, write_text
+from xcoder_train.core.generation.config import GenerationSettings
 from xcoder_train.core.generation.openai_backend import OpenAIGenerator
 from xcoder_train.core.generation.request import Generator
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
@@ -27,7 +28,7 @@ from xcoder_train.core.generation.vllm_backend import VllmGenerator
 from xcoder_train.core.share import Share, share_of_this_process
 from xcoder_train.core.stage import RESULT_FILE, StageContext
 from xcoder_train.launch import take_own_gpus
-from xcoder_train.model import load_model, load_tokenizer
+from xcoder_train.model import load_tokenizer, load_trained, needed_adapter, start_of
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
 from xcoder_train.results import EvaluationTarget, evaluation_targets, training_data
@@ -65,7 +66,7 @@ def work(recipe: Recipe, context: StageContext) -> None:
 
 def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark], share: Share) -> None:
     """Sample, judge and score one model; of several processes, all sample and the first one does the rest."""
-    settings = present(recipe.evaluation)
+    settings = on_this_machine(present(recipe.evaluation))
     prompt_style = settings.prompt or recipe.model.prompt
     data = training_data(recipe, target.label)
     with open_generator(recipe, target) as generator:
@@ -84,14 +85,16 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
             {benchmark.name: decontamination_status(data, benchmark) for benchmark in benchmarks},
             share,
         )
-        write_json(target.folder / GENERATION_FILE, describe_generation(settings, generator, result))
+        described = {"weights": sampled_weights(target, settings.generation)}
+        described |= describe_generation(settings, generator, result)
+        write_json(target.folder / GENERATION_FILE, described)
     write_json(target.folder / RESULT_FILE, {"stage": "evaluation", "key": target.key, "label": result.label})
 
 
 @contextmanager
 def open_generator(recipe: Recipe, target: EvaluationTarget) -> Iterator[Generator]:
     """What samples the target's completions, as `evaluation.generation` says."""
-    evaluation = present(recipe.evaluation)
+    evaluation = on_this_machine(present(recipe.evaluation))
     settings = evaluation.generation
     if settings.backend == "openai":
         with OpenAIGenerator(present(settings.openai), str(target.model_path)) as generator:
@@ -99,21 +102,41 @@ def open_generator(recipe: Recipe, target: EvaluationTarget) -> Iterator[Generat
         return
     if not (isinstance(target.model_path, str) or target.model_path.is_dir()):
         raise InputError(f"there is no model in {target.model_path} to evaluate as `{target.label}`")
+    dtype = getattr(torch, settings.dtype)
     tokenizer = load_tokenizer(target.model_path, recipe.model, needs_template=evaluation.prompt != FEW_SHOT)
     if settings.backend == "vllm":
+        adapter = needed_adapter(target.model_path, dtype)
+        path = target.model_path if adapter is None else start_of(adapter)
+        if adapter is not None and needed_adapter(path, torch.float32) is not None:
+            raise InputError(f"vLLM holds one adapter, and {path} needs another below {adapter}: use transformers")
         yield VllmGenerator(
-            target.model_path,
+            path,
             tokenizer,
             settings,
             trust_remote_code=recipe.model.trust_remote_code,
             seed=recipe.seed,
+            adapter=adapter,
         )
         return
-    # Float32 masters are computed in 16 bits, as in training and by vLLM; flash attention knows nothing else.
-    model = load_model(target.model_path, recipe.model, torch.bfloat16 if torch.cuda.is_available() else "auto")
+    model = load_trained(target.model_path, recipe.model, dtype)
+    if dtype == torch.float32:  # which flash attention does not know
+        model.set_attn_implementation("sdpa")
     if torch.cuda.is_available():
         model.to("cuda")  # type: ignore[arg-type]  # transformers wraps it without its types
     yield TransformersGenerator(model, tokenizer, settings.batch_size)
+
+
+def on_this_machine(settings: EvaluationSettings) -> EvaluationSettings:
+    """The settings with the dtype that completions are computed in here."""
+    has_gpu = torch.cuda.is_available()
+    return settings.model_copy(update={"generation": settings.generation.on(has_gpu=has_gpu)})
+
+
+def sampled_weights(target: EvaluationTarget, settings: GenerationSettings) -> str:
+    """The folder or hub name that is sampled: `model/`, or an adapter above the start that it names."""
+    if settings.backend == "openai":  # a server is asked for the whole model
+        return str(target.model_path)
+    return str(needed_adapter(target.model_path, getattr(torch, settings.dtype)) or target.model_path)
 
 
 def describe_generation(settings: EvaluationSettings, generator: Generator, result: ModelResult) -> dict[str, Any]:
@@ -124,6 +147,7 @@ def describe_generation(settings: EvaluationSettings, generator: Generator, resu
         completion_tokens += sample.completion_tokens
     described: dict[str, Any] = {
         "backend": settings.generation.backend,
+        "dtype": settings.sampled_in,
         "sampling_sent": settings.sampling.model_dump(mode="json"),
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,

@@ -8,6 +8,7 @@ import json
 import math
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,7 +20,8 @@ from reward.trl import JudgedReward
 from xcoder_train.alarms import Alarms
 from xcoder_train.checkpoints import CHECKPOINTS, newest_whole_checkpoint
 from xcoder_train.core.files import write_text
-from xcoder_train.core.generation.chat import stop_token_ids
+from xcoder_train.core.generation.chat import completion_text, opened_reasoning, prompt_token_ids, stop_token_ids
+from xcoder_train.core.generation.vllm_engine import in_vllm_words
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.stage import StageContext
 from xcoder_train.grpo_prompts import (
@@ -45,6 +47,7 @@ from xcoder_train.training_arguments import grpo_config
 from xcoder_train.vllm_rollouts import check_vllm
 
 
+@in_vllm_words()
 def train(recipe: Recipe, context: StageContext) -> None:
     """Run the GRPO stage: leaves `model/` and the judged rollouts of every logged step in the stage's folder."""
     settings = present(recipe.grpo)
@@ -74,6 +77,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             prompts, order = curriculum(prompts, rates, settings.curriculum, context.seed)
             refuse_too_few(prompts, settings, "that the model solves sometimes")
         stop_tokens = stop_token_ids(tokenizer, model)
+        opened = opened_reasoning(tokenizer, prompt_token_ids(tokenizer, prompts[0]["prompt"]))
         reward = JudgedReward(
             judge,
             tests,
@@ -81,6 +85,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             stop_tokens=stop_tokens,
             maximum_excluded_share=settings.maximum_excluded_share,
             seed=context.seed,
+            text_of=partial(completion_text, tokenizer, opened),
         )
         held_out = None
         if settings.evaluation is not None:
@@ -108,7 +113,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
         trainer.args.eval_on_start = held_out is not None and checkpoint is None
         result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
+        saved = save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
 
     uses = trainer.num_iterations  # steps that each set of rollouts is trained on
     rollouts_per_set = settings.prompts_per_step * settings.rollouts
@@ -123,6 +128,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             "excluded_rollouts": round(steps_excluded(context.folder / "metrics.jsonl") / uses * rollouts_per_set),
             "alarms": alarms.counts,
             "judge_tier": judge.tier,
+            **saved,
             "training_seconds": round(time.monotonic() - started, 1),
         }
         write_text(context.folder / "model" / CARD, model_card(recipe, "grpo", {"key": context.key, **figures}, {}))

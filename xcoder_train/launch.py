@@ -19,9 +19,6 @@ from xcoder_train.recipe import Recipe, StageName
 SHARDING = ("FSDP", "DEEPSPEED")
 """Values of `distributed_type` under which no process holds the whole model."""
 
-SPINS = "10000"
-"""Turns of libgomp's waiting loop, tenths of a millisecond, before a thread sleeps."""
-
 MODULES: dict[StageName, str] = {
     "synth": "xcoder_train.synthesise",
     "sft": "xcoder_train.sft",
@@ -141,10 +138,6 @@ def launch_variables(launch: LaunchSettings) -> dict[str, str]:
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, launch.gpus))
     if launch.threads is not None:
         variables["OMP_NUM_THREADS"] = str(launch.threads)
-        # By default a thread of libgomp that waits for the others spins for milliseconds. Beside other work that has
-        # the core, each operation of a small model then costs a time slice.
-        if "GOMP_SPINCOUNT" not in os.environ:
-            variables["GOMP_SPINCOUNT"] = SPINS
     return {**variables, **launch.environment}
 
 

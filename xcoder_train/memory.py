@@ -6,6 +6,7 @@ block with activation checkpointing (Korthikanti et al., 2022, section 5), keys 
 generation. Compared with the measured peak of small models by tests/xcoder_train/training/test_memory.py.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from xcoder_train.config import GrpoSettings, LoraSettings, SftSettings
@@ -46,10 +47,22 @@ def estimate_grpo(shape: ModelShape, settings: GrpoSettings, *, on_gpu: bool) ->
     With a KL term (`training.beta`) a second model stands beside the policy, unless adapters can be switched off.
     """
     longest = settings.max_prompt_length + settings.max_completion_length
-    cached = settings.rollout_batch * longest if settings.generation == "transformers" else 0
+    cached = _rows_decoded_together(settings) * longest
     policy = _estimate(shape, settings, settings.micro_batch * longest, cached, on_gpu=on_gpu, is_quantized=False)
     has_reference = settings.training.get("beta", 0) != 0 and settings.lora is None
     return replace(policy, weights=2 * policy.weights) if has_reference else policy
+
+
+def _rows_decoded_together(settings: GrpoSettings) -> int:
+    """The most rows of which one process keeps keys and values: of a step, of held-out tasks, of pass rates."""
+    if settings.curriculum is not None and settings.curriculum.pass_rates is None:
+        return settings.rollout_batch
+    if settings.generation != "transformers":
+        return 0
+    held_out = settings.evaluation
+    tasks = 0 if held_out is None else held_out.tasks * held_out.samples
+    rows = math.ceil(max(settings.prompts_per_step * settings.rollouts, tasks) / settings.launch.processes)
+    return min(settings.rollout_batch, rows)
 
 
 def adapter_parameters(shape: ModelShape, lora: LoraSettings) -> int:

@@ -1,5 +1,6 @@
 """The model of a run: loaded from a folder or a hub, or initialised from the recipe with a tokenizer of its own."""
 
+import json
 import shutil
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -18,12 +19,22 @@ from transformers import (
 
 from xcoder_train.config import InitSettings, LoraSettings, ModelSettings
 from xcoder_train.core.errors import EnvironmentLacks, InputError, install_command
-from xcoder_train.core.files import atomic_folder
+from xcoder_train.core.files import atomic_folder, write_json
 from xcoder_train.core.generation.chat import stop_token_ids
 from xcoder_train.core.hub import loading
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.launch import context_parallel_size
+from xcoder_train.model_folder import NO_TEMPLATE
+from xcoder_train.results import read_result
 from xcoder_train.tokenizer import train_tokenizer
+
+ADAPTER = "adapter"
+"""Beside `model/` in the folder of a stage that trained adapters."""
+
+BEARABLE_LOSS = 0.1
+"""Of an update, by rounding (`lost_by_rounding`); above it, rounding is avoided."""
+
+_ADAPTER_CONFIG = "adapter_config.json"
 
 
 def initialise_model(
@@ -81,7 +92,8 @@ def load_training_model(
     With `quantize`, the frozen weights below adapters are held in 4 bits (NF4, twice quantised) and computed in bf16.
     """
     if quantize is None:
-        return load_model(path, settings, torch.bfloat16 if lora and torch.cuda.is_available() else torch.float32)
+        dtype = torch.bfloat16 if lora and torch.cuda.is_available() else torch.float32
+        return load_trained(path, settings, dtype, merged=True)
     if find_spec("bitsandbytes") is None:
         raise EnvironmentLacks(
             f"sft.quantize needs the package bitsandbytes. Install it with: {install_command('qlora')}"
@@ -120,11 +132,10 @@ def load_tokenizer(
         tokenizer = AutoTokenizer.from_pretrained(
             path, padding_side="left", trust_remote_code=settings.trust_remote_code
         )
+    if settings.chat_template is not None:
+        tokenizer.chat_template = settings.chat_template.read_text(encoding="utf-8-sig")
     if needs_template and tokenizer.chat_template is None:
-        raise InputError(
-            f"the tokenizer of {path} has no chat template, so prompts cannot be rendered. Use an instruct model, or "
-            "save a chat_template.jinja beside the tokenizer."
-        )
+        raise InputError(f"the tokenizer of {path} {NO_TEMPLATE}")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -140,31 +151,99 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
 
 def save_trained(
     trainer: Trainer, tokenizer: PreTrainedTokenizerBase, start: Path | str, settings: ModelSettings, folder: Path
-) -> None:
-    """Save what a trainer holds, gathered from all processes; adapters are merged into the model they started from.
+) -> dict[str, Any]:
+    """Save what a trainer holds, gathered from all processes, as `folder`, and adapters as `adapter/` beside it.
 
-    Every process must call this. The adapter itself stays in the last checkpoint.
+    `folder` is a whole model: adapters are merged in float32, and the result is rounded as `model.save_dtype` says.
+    Every process must call this; the first is answered the dtype, and what rounding lost of the update.
     """
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if not hasattr(model, "merge_and_unload"):
-        agree_on_stop_tokens(model, tokenizer)
+    has_adapters = hasattr(trainer.accelerator.unwrap_model(trainer.model), "merge_and_unload")
     gathered = folder.with_name(f"{folder.name}.gathered")
     trainer.save_model(str(gathered))
+    figures: dict[str, Any] = {}
     if trainer.accelerator.is_main_process:
-        if hasattr(model, "merge_and_unload"):
-            from peft import PeftModel
-            from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-            unset_hf_deepspeed_config()  # under ZeRO-3 loading would wait for the other processes
-            adapted = PeftModel.from_pretrained(load_model(start, settings), str(gathered))
-            save_model(adapted.merge_and_unload(), tokenizer, folder)
-            shutil.rmtree(gathered)
+        unset_hf_deepspeed_config()  # under ZeRO-3 loading would wait for the other processes
+        before = load_trained(start, settings, merged=True)
+        if has_adapters:
+            adapter = _keep_adapter(gathered, start, folder.with_name(ADAPTER))
+            trained = _merge(load_trained(start, settings, torch.float32, merged=True), adapter)
         else:
-            (gathered / "training_args.bin").unlink(missing_ok=True)
-            with atomic_folder(folder) as temporary:
-                shutil.copytree(gathered, temporary, dirs_exist_ok=True)
-            shutil.rmtree(gathered)
+            trained = load_model(gathered, settings, torch.float32)
+        lost = lost_by_rounding(before, trained, torch.bfloat16 if before.dtype == torch.float32 else before.dtype)
+        dtype = before.dtype if lost <= BEARABLE_LOSS else torch.float32
+        if settings.save_dtype is not None:
+            dtype = getattr(torch, settings.save_dtype)
+        save_model(trained.to(dtype), tokenizer, folder)  # type: ignore[arg-type]  # transformers wraps `to`
+        shutil.rmtree(gathered)
+        figures = {
+            "saved_dtype": str(dtype).removeprefix("torch."),
+            "update_lost": 0.0 if dtype == torch.float32 else lost,
+            "update_lost_in_16_bits": lost,
+        }
     trainer.accelerator.wait_for_everyone()
+    return figures
+
+
+def lost_by_rounding(before: PreTrainedModel, trained: PreTrainedModel, dtype: torch.dtype) -> float:
+    """The share of the update that rounding to `dtype` loses: |rounded - trained| / |trained - before|."""
+    started = dict(before.named_parameters())
+    lost = moved = 0.0
+    for name, tensor in trained.named_parameters():
+        weights = tensor.detach().float()
+        lost += (weights.to(dtype).float() - weights).norm().item() ** 2
+        moved += (weights - started[name].detach().float()).norm().item() ** 2
+    return (lost / moved) ** 0.5 if moved else 0.0
+
+
+def load_trained(
+    path: Path | str, settings: ModelSettings, dtype: torch.dtype | str = "auto", *, merged: bool = False
+) -> PreTrainedModel:
+    """Load a model as it was trained: where a stage's `model/` does not hold that in `dtype`, its start and adapter.
+
+    The adapter stays above the start, as while training, or is merged into it in float32.
+    """
+    adapter = needed_adapter(path, torch.float32 if merged else dtype)
+    if adapter is None:
+        return load_model(path, settings, dtype)
+    held = torch.float32 if dtype == "auto" else dtype
+    start = load_trained(start_of(adapter), settings, torch.float32 if merged else held, merged=True)
+    if merged:
+        return _merge(start, adapter).to(held)  # type: ignore[arg-type,no-any-return]  # as in save_trained
+    start.load_adapter(str(adapter))
+    return start
+
+
+def needed_adapter(path: Path | str, dtype: torch.dtype | str) -> Path | None:
+    """The adapter beside the merged weights in `path`, where these have lost too much of it or would in `dtype`."""
+    adapter = Path(path).with_name(ADAPTER)
+    if Path(path).name != "model" or not adapter.is_dir():
+        return None
+    is_narrow = dtype in (torch.bfloat16, torch.float16)
+    lost = read_result(adapter.parent)["update_lost_in_16_bits" if is_narrow else "update_lost"]
+    return adapter if lost > BEARABLE_LOSS else None
+
+
+def start_of(adapter: Path) -> str:
+    """The folder or hub name of the model that an adapter was trained above."""
+    return str(json.loads((adapter / _ADAPTER_CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"])
+
+
+def _merge(start: PreTrainedModel, adapter: Path) -> PreTrainedModel:
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(start, str(adapter)).merge_and_unload()  # type: ignore[no-any-return]
+
+
+def _keep_adapter(gathered: Path, start: Path | str, folder: Path) -> Path:
+    """The two files that PEFT reads, with a start that is found from any working directory."""
+    config = json.loads((gathered / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = str(Path(start).resolve() if Path(start).exists() else start)
+    with atomic_folder(folder) as temporary:
+        shutil.copy(gathered / "adapter_model.safetensors", temporary)
+        write_json(temporary / _ADAPTER_CONFIG, config)
+    return folder
 
 
 def agree_on_stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

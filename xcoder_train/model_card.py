@@ -27,6 +27,9 @@ _SHOWN = (
     "mfu",
     "peak_memory_gib",
     "parameters",
+    "saved_dtype",
+    "update_lost",
+    "update_lost_in_16_bits",
     "training_seconds",
 )
 

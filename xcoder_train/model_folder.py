@@ -1,12 +1,18 @@
 """Whether a folder holds a model, told before anything runs: its files are there, whole and what their names say."""
 
 import json
+import re
 from pathlib import Path
 
 from xcoder_train.core.errors import InputError
 
 _LONGEST_HEADER = 100_000_000  # bytes; what the safetensors library reads at most
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
+
+NO_TEMPLATE = (
+    "has no chat template, so prompts cannot be rendered. Name a file with one (model.chat_template: FILE.jinja), or "
+    "use an instruct model"
+)
 
 
 def looks_local(path: str) -> bool:
@@ -35,6 +41,32 @@ def check_model_folder(folder: Path) -> None:
                 raise InputError(f"{name} is damaged: it is no JSON object")
     except (InputError, OSError) as error:
         raise InputError(f"cannot load the model from {folder}: {error}. Copy the model there again") from error
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether the tokenizer of a model's folder brings a chat template, in one of the places where it may stand."""
+    places = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
+    if any((folder / name).exists() for name in places):
+        return True
+    file = folder / "tokenizer_config.json"
+    return file.exists() and json.loads(file.read_bytes()).get("chat_template") is not None
+
+
+def check_chat_template(file: Path) -> None:
+    """Raise InputError for a file that is no chat template."""
+    import jinja2
+
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        # What a model is trained on stands between tags that only transformers knows.
+        plain = re.sub(r"\{%-?\s*(?:end)?generation\s*-?%\}", "", text)
+        jinja2.Environment(extensions=["jinja2.ext.loopcontrols"]).parse(plain)
+    except jinja2.TemplateSyntaxError as error:
+        raise InputError(f"{file}, line {error.lineno}: not a Jinja template: {error.message}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read: {error}") from error
+    if "messages" not in text:
+        raise InputError(f"{file} is no chat template: it never names `messages`")
 
 
 def _check_weights(file: Path) -> None:

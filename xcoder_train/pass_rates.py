@@ -20,7 +20,7 @@ from reward.verdict import Verdict
 from xcoder_train.config import CurriculumSettings
 from xcoder_train.core.errors import InfrastructureError, InputError
 from xcoder_train.core.generation.config import SamplingSettings
-from xcoder_train.core.generation.request import Request
+from xcoder_train.core.generation.request import Request, Unanswered
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
 from xcoder_train.core.records import RecordStore, read_records, read_table
 from xcoder_train.core.seeds import derive_seed
@@ -76,7 +76,11 @@ def measure_pass_rates(
             for name, prompt in some
             for sample in range(samples)
         ]
-        texts = {answer.request_id: answer.text for answer in generator.generate(requests, sampling)}
+        texts: dict[str, str] = {}
+        for answer in generator.generate(requests, sampling):
+            if isinstance(answer, Unanswered):
+                raise InputError(f"{answer.reason}. Lower grpo.max_prompt_length to what the model's context allows.")
+            texts[answer.request_id] = answer.text
         asked = [(name, extract_code(texts[f"{name}/{n}"])) for name, _ in some for n in range(samples)]
         with_code = [
             submission_for(str(number), name, code, tests)

@@ -1,7 +1,7 @@
 """What a run would do: checks of everything that can be checked, and the arithmetic of every stage. No torch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -87,13 +87,25 @@ def _stage(
         planned["judge"] = _judge_of_rollouts(recipe, recipe.grpo, planned)
     if stage == "evaluation":
         planned |= _evaluation(recipe)
-    section = recipe.sft if stage == "sft" else recipe.grpo if stage == "grpo" else None
+    warnings = list(_warnings(recipe, stage, launch))
+    if warnings:
+        planned["warning"] = ". ".join(warnings)
+    return planned
+
+
+def _warnings(recipe: Recipe, stage: StageName, launch: LaunchSettings) -> Iterator[str]:
+    grpo = recipe.grpo
+    section = recipe.sft if stage == "sft" else grpo if stage == "grpo" else None
     if section is not None and section.optimizer.name == "muon" and is_sharded(launch):
-        planned["warning"] = (
+        yield (
             "Muon orthogonalises in bfloat16 (torch.optim.Muon), and over shards its products are summed in another "
             "order: weights come within about 1e-3 of an unsharded run's, not to float32's rounding"
         )
-    return planned
+    if stage == "grpo" and grpo is not None and grpo.generation != "transformers" and (grpo.top_k or grpo.top_p < 1):
+        yield (
+            "vLLM's log-probabilities are those among the tokens that top_k and top_p leave, the policy's are not, so "
+            "every importance ratio is at most 1 (mean 0.988 at top_k 5, top_p 0.8): top_k 0 and top_p 1 have no bias"
+        )
 
 
 def _is_meant_for_gpus(recipe: Recipe, stage: StageName, launch: LaunchSettings) -> bool:
@@ -147,7 +159,7 @@ def _sft(
         "hours": None if tokens is None else sft_hours(shape, settings, tokens),
         "trained_parameters": _trained(settings, shape),
         "memory": None if shape is None else _memory(estimate_sft(shape, settings, on_gpu=on_gpu)),
-        "disk": sft_disk(shape, settings, count, on_gpu),
+        "disk": sft_disk(shape, settings, count),
     }
 
 
@@ -188,7 +200,7 @@ def _grpo(
         "hours": None if new_tokens is None else grpo_hours(settings, new_tokens),
         "trained_parameters": _trained(settings, shape),
         "memory": None if shape is None else _memory(estimate_grpo(shape, settings, on_gpu=on_gpu)),
-        "disk": grpo_disk(shape, settings, new_tokens, on_gpu),
+        "disk": grpo_disk(shape, settings, new_tokens),
     }
 
 

@@ -4,12 +4,15 @@ import logging
 import os
 import warnings
 
+from xcoder_train.core.generation.vllm_engine import prepare_vllm
+
 
 def quiet_libraries() -> None:
     """Turn off the progress bars and notices of datasets, transformers and TRL that a user can do nothing about."""
     import datasets
     import transformers
 
+    prepare_vllm()  # which TRL imports too
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     # TRL sets an argument that transformers has renamed; both are pinned, and the values agree.

@@ -97,6 +97,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
 
 def examine_recipe(path: Path, overrides: Sequence[str]) -> tuple[Located, Recipe | None, list[str]]:
     """The merged source, the recipe when it is free of mistakes, and the mistakes otherwise."""
+    from xcoder_train.fitted import fitted
     from xcoder_train.recipe_checks import find_conflicts
     from xcoder_train.recipe_mistakes import Mistake, mistakes_of, secret_mistakes, training_mistakes, without
 
@@ -116,6 +117,7 @@ def examine_recipe(path: Path, overrides: Sequence[str]) -> tuple[Located, Recip
             if rest == values:  # only a default of ours can be wrong where nothing was written
                 raise
             values = rest
+    recipe = fitted(recipe)
     for conflict in find_conflicts(recipe):
         if not any(mistake.touches(conflict.paths) for mistake in mistakes):
             mistakes.append(Mistake(conflict.paths[0], conflict.message, root))

@@ -1,18 +1,29 @@
 """Conflicts between settings that are each fine on their own. Nothing here touches a device or the network."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evaluation.benchmark_files import benchmark_files
+from evaluation.few_shot import FEW_SHOT
 from synth.config import uses_of
 from synth.features.config import feature_file
 from synth.published.files import local_files
 from xcoder_train.conflict import Conflict, conflict
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.records import check_tables
+from xcoder_train.core.layout import Membership, SynthLayout
+from xcoder_train.core.records import check_tables, read_records
+from xcoder_train.fitted import has_base, model_context, teacher_room
 from xcoder_train.grpo_checks import grpo_conflicts
-from xcoder_train.model_folder import check_model_folder, looks_local
+from xcoder_train.model_folder import (
+    NO_TEMPLATE,
+    check_chat_template,
+    check_model_folder,
+    has_chat_template,
+    looks_local,
+)
 from xcoder_train.model_shape import model_shape
 from xcoder_train.results import input_folder, stage_key
 from xcoder_train.training_checks import training_conflicts
@@ -68,8 +79,16 @@ def _starting_points(recipe: "Recipe") -> Iterator[Conflict]:
     if recipe.model.path is not None and looks_local(recipe.model.path) and not _is_only_served(recipe):
         try:
             check_model_folder(Path(recipe.model.path))
+            is_given = recipe.model.chat_template is not None or has_chat_template(Path(recipe.model.path))
+            if not is_given and _renders_messages(recipe):
+                raise InputError(f"the tokenizer of {recipe.model.path} {NO_TEMPLATE}")
         except InputError as error:
             yield conflict(str(error), "model.path")
+    if recipe.model.chat_template is not None:
+        try:
+            check_chat_template(recipe.model.chat_template)
+        except InputError as error:
+            yield conflict(str(error), "model.chat_template")
     stages: tuple[StageName, ...] = ("synth", "sft", "grpo")
     for stage in stages:
         if getattr(recipe.inputs, stage) is None:
@@ -144,8 +163,7 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
                 stage,
                 "inputs",
             )
-    has_base = recipe.model.path is not None or (recipe.model.init is not None and recipe.has_result("sft"))
-    if "base" in settings.models and not has_base:
+    if "base" in settings.models and not has_base(recipe):
         yield conflict(
             "`base` is the model before training: set model.path, or model.init with an `sft:` section that makes it",
             "evaluation.models",
@@ -160,6 +178,15 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
             "synth",
             "inputs",
         )
+    if "heldout" in settings.benchmarks and recipe.inputs.synth is not None:
+        with suppress(InputError, OSError):  # a synthesis that cannot be read is told of already
+            members = read_records(SynthLayout(input_folder(recipe, "synth")).memberships, Membership)
+            if all(member.use != "evaluation" for member in members):
+                yield conflict(
+                    "`heldout` is the splits with `use: evaluation`, and the synthesis of inputs.synth has none",
+                    "evaluation.benchmarks",
+                    "inputs.synth",
+                )
     server = settings.generation.openai
     if settings.generation.backend == "openai" and server is not None and server.model and len(settings.models) > 1:
         yield conflict(
@@ -181,9 +208,12 @@ def _context(recipe: "Recipe") -> Iterator[Conflict]:
     except InputError as error:
         yield conflict(str(error), "model.path")
         return
-    if shape is None:
+    for path, room in teacher_room(recipe).items():
+        yield from _new_tokens(recipe, path, room, "synth.teacher.model", "synth.teacher.generation.max_model_len")
+    context = model_context(recipe) if shape is None else shape.context
+    if context is None:
         return
-    context, where = shape.context, "model.init.context" if recipe.model.init is not None else "model.path"
+    where = "model.init.context" if recipe.model.init is not None else "model.path"
     if recipe.sft is not None and recipe.sft.max_length > context:
         yield conflict(
             f"rows of {recipe.sft.max_length} tokens do not fit the model's context of {context}",
@@ -200,15 +230,27 @@ def _context(recipe: "Recipe") -> Iterator[Conflict]:
             where,
         )
     if recipe.evaluation is not None:
-        longest = recipe.evaluation.generation.max_model_len or context
-        new = recipe.evaluation.sampling.max_new_tokens
-        if new >= min(longest, context):
-            yield conflict(
-                f"{new} new tokens leave no room for a prompt in a context of {min(longest, context)}",
-                "evaluation.sampling.max_new_tokens",
-                "evaluation.generation.max_model_len",
-                where,
-            )
+        longest = min(recipe.evaluation.generation.max_model_len or context, context)
+        asked = "evaluation.sampling.max_new_tokens"
+        yield from _new_tokens(recipe, asked, longest, "evaluation.generation.max_model_len", where)
+
+
+def _new_tokens(recipe: "Recipe", path: str, room: int, *others: str) -> Iterator[Conflict]:
+    new: Any = reduce(getattr, path.split("."), recipe)
+    if new >= room:
+        yield conflict(
+            f"{new} new tokens leave no room for a prompt in a context of {room}: set {path} to less, or leave it out, "
+            "and answers end where the context does",
+            path,
+            *others,
+        )
+
+
+def _renders_messages(recipe: "Recipe") -> bool:
+    """False where all that a model is asked is a text to continue."""
+    return bool({"sft", "grpo"} & set(recipe.stages)) or (
+        recipe.evaluation is not None and recipe.evaluation.prompt != FEW_SHOT
+    )
 
 
 def _is_only_served(recipe: "Recipe") -> bool:

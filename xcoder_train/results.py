@@ -172,6 +172,7 @@ def evaluation_targets(recipe: Recipe, run_folder: Path) -> list[EvaluationTarge
         "settings": _shaping_section(recipe, "evaluation"),
         "benchmarks": [_benchmark_identity(recipe, name) for name in settings.benchmarks],
         **_deciding_judge(recipe),
+        **_chat_template(recipe),
         "prompt": settings.prompt or recipe.model.prompt,
         "seed": recipe.seed,
     }
@@ -217,13 +218,22 @@ def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
     if stage == "report":
         return shaping | {"report": _shaping_section(recipe, stage)}
     shaping |= {"section": _shaping_section(recipe, stage), "prompt": recipe.model.prompt}
+    shaping |= _chat_template(recipe) if stage != "synth" else {}
     if stage == "synth":
         return shaping | _deciding_judge(recipe) | _files_of_synthesis(present(recipe.synth))
     if stage == "sft" or not recipe.has_result("sft"):
         shaping["model"] = _model_identity(recipe)
     if stage == "grpo":
         shaping |= _deciding_judge(recipe)
+    if recipe.model.save_dtype is not None or present(getattr(recipe, stage)).lora is not None:
+        shaping["save_dtype"] = recipe.model.save_dtype  # of adapters always: they were once merged in what was stored
     return shaping
+
+
+def _chat_template(recipe: Recipe) -> dict[str, Any]:
+    """The template that takes the place of the tokenizer's own; nothing for a recipe that names none."""
+    template = recipe.model.chat_template
+    return {} if template is None else {"chat_template": _file_identity(template)}
 
 
 def _deciding_judge(recipe: Recipe) -> dict[str, Any]:
@@ -279,7 +289,7 @@ def _benchmark_identity(recipe: Recipe, benchmark: str) -> list[Any]:
     identities = [_file_identity(file) for file in files]
     if kind == "livecodebench":
         return [benchmark, *identities]
-    return identities[0] if kind == "file" else [kind, *identities[0]]
+    return identities[0] if kind == "file" else [kind, "in two processes", *identities[0]]
 
 
 def _file_identity(path: Path) -> list[str]:

@@ -44,16 +44,15 @@ def rollout_function(
         try:
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]
-                sampled = sample_batch(
+                for place_in_batch, one in sample_batch(
                     model,
                     [prompt_ids[row] for row in rows],
                     [seeds[row] for row in rows],
                     sampling,
                     stops,
                     tokenizer.pad_token_id,
-                )
-                for row, one in zip(rows, sampled, strict=True):
-                    completion_ids[row] = one.token_ids
+                ):
+                    completion_ids[rows[place_in_batch]] = one.token_ids
         finally:
             model.train(was_training)
         return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}

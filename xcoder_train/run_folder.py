@@ -23,7 +23,7 @@ SUMMARY = "summary.json"
 
 # A run is one starting point. What comes after it may change: each result has a folder named after its own key.
 _STARTING_POINT = ("seed", "inputs", "model", "synth")
-_STAYS_THE_SAME_SYNTHESIS = tuple(f"synth.{path}" for path in SHAPES_NOTHING["synth"])
+_STAYS_THE_SAME_START = ("model.save_dtype", *(f"synth.{path}" for path in SHAPES_NOTHING["synth"]))
 _PACKAGES = (
     "torch",
     "transformers",
@@ -66,7 +66,7 @@ class RunFolder:
         elsewhere = [
             line
             for line, (path, _, _) in zip(shown, changes, strict=True)
-            if path.split(".")[0] in _STARTING_POINT and not _is_below(path, _STAYS_THE_SAME_SYNTHESIS)
+            if path.split(".")[0] in _STARTING_POINT and not _is_below(path, _STAYS_THE_SAME_START)
         ]
         if elsewhere and self.manifest().get("stages"):  # before that, there is nothing that a change could spoil
             raise InputError(

@@ -23,6 +23,7 @@ from xcoder_train.model_card import CARD, model_card
 from xcoder_train.model_flops import training_flops_per_token
 from xcoder_train.model_shape import shape_at
 from xcoder_train.optimizer import optimizer_factory
+from xcoder_train.packed_attention import attend_within_examples
 from xcoder_train.processes import join_processes
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
@@ -64,7 +65,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
         checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
     result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
-    save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
+    saved = save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
     if state.is_main_process:
         figures = {
             "data": context.inputs["synth"].name,
@@ -83,6 +84,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             ),
             "final_loss": next((line["loss"] for line in reversed(trainer.state.log_history) if "loss" in line), None),
             "parameters": model.num_parameters(),
+            **saved,
             **throughput.over_all(),
             "training_seconds": round(time.monotonic() - started, 1),
         }
@@ -102,6 +104,8 @@ def sft_trainer(
 ) -> SFTTrainer:
     """TRL's trainer as the recipe sets it up, on rows of token ids."""
     settings = present(recipe.sft)
+    if settings.packing:
+        attend_within_examples(model)
     trainer = SFTTrainer(
         model=model,
         args=config,

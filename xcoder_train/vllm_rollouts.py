@@ -7,13 +7,14 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from xcoder_train.config import GrpoSettings
 from xcoder_train.core.errors import EnvironmentLacks, install_command
 
-LOWEST, HIGHEST = Version("0.22.0"), Version("0.31.0")
-"""The versions that the pinned TRL works with, both inclusive (trl/import_utils.py)."""
+SUPPORTED = SpecifierSet(">=0.27,<0.31")
+"""As the extra `vllm` in pyproject.toml, which says why; a test holds the two together."""
 
 SERVER_SECONDS = 240.0
 """How long a server may take to come up where `training.vllm_server_timeout` says nothing; TRL's own default."""
@@ -21,8 +22,10 @@ SERVER_SECONDS = 240.0
 
 def check_vllm(settings: GrpoSettings, *, has_gpu: bool, model: str) -> None:
     """Raise `EnvironmentLacks` where the package, the GPU or the server for `generation: vllm_…` is missing."""
-    check_version(_installed())
-    if not has_gpu:  # a server gets the trained weights from GPU to GPU
+    installed = _installed()
+    check_version(installed)
+    # A server gets the trained weights from GPU to GPU.
+    if not has_gpu and not (settings.generation == "vllm_colocate" and _follows_on_a_cpu(str(installed))):
         raise EnvironmentLacks(
             f"grpo.generation is {settings.generation}, which needs a GPU, and there is none. Set grpo.generation: "
             "transformers"
@@ -34,18 +37,28 @@ def check_vllm(settings: GrpoSettings, *, has_gpu: bool, model: str) -> None:
 
 
 def check_version(installed: str | None) -> None:
-    """Raise where vLLM is not installed (None), or its version is outside what the pinned TRL works with."""
+    """Raise where vLLM is not installed (None), or its version is not among those that were tried."""
     if installed is None:
         raise EnvironmentLacks(
             f"grpo.generation needs vLLM, which is not installed: {install_command('vllm')}, or set "
             "grpo.generation: transformers"
         )
-    # The base version: "0.24.0+cu129" is 0.24.0, which PEP 440 would put after it.
-    if not LOWEST <= Version(Version(installed).base_version) <= HIGHEST:
+    if not SUPPORTED.contains(Version(installed).base_version):  # "0.30.0+cu129" is 0.30.0
         raise EnvironmentLacks(
-            f"vLLM {installed} is installed; the pinned TRL works with {LOWEST} to {HIGHEST}: "
-            f"pip install 'vllm>={LOWEST},<={HIGHEST}'"
+            f"vLLM {installed} is installed; SFT and GRPO work beside {SUPPORTED}: pip install 'vllm{SUPPORTED}'"
         )
+
+
+def _follows_on_a_cpu(installed: str) -> bool:
+    """Whether this is vLLM's build for CPUs and its layers keep the weights that training replaces.
+
+    With oneDNN they keep a packed copy alone, which nothing can be loaded into.
+    """
+    if Version(installed).local != "cpu":
+        return False
+    from vllm import _custom_ops
+
+    return not _custom_ops._supports_onednn
 
 
 def server_url(training: Mapping[str, Any]) -> str:

@@ -127,10 +127,11 @@ def _invalid(entries: Entries) -> list[str]:
 
 def _manner(results: Mapping[str, ModelResult]) -> str:
     scores = next(iter(results.values())).scores
+    dtype = f"dtype {scores.get('dtype') or 'not recorded'}"
     sampling = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in scores["sampling"].items())
     return (
-        f"{scores['samples_per_problem']} samples per problem ({sampling}); verdict policy {scores['policy']}, "
-        f"extraction {scores['extraction']}, seed {scores['seed']}."
+        f"{scores['samples_per_problem']} samples per problem ({sampling}, {dtype}); "
+        f"verdict policy {scores['policy']}, extraction {scores['extraction']}, seed {scores['seed']}."
     )
 
 

@@ -28,12 +28,12 @@ def load_model(settings: OpenAITeacherSettings | LocalTeacherSettings, seed: int
     from xcoder_train.core.generation.transformers_backend import TransformersGenerator
 
     with loading("model", settings.model):
-        # Read apart, or the attention that a config.json names would win: it may name a package, which is code.
+        # Read apart, or the attention that a config.json names would win: it may be a package, which is code.
         config = AutoConfig.from_pretrained(settings.model, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             settings.model,
             config=config,
-            dtype="auto",
+            dtype=settings.generation.on(has_gpu=torch.cuda.is_available()).dtype,
             trust_remote_code=False,
             use_safetensors=True,
             attn_implementation="sdpa",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from reward.extract import PYTHON_TAGS, fenced_blocks, parses
+from reward.extract import fenced_blocks, is_python, parses
 from synth.answers import AnswerError, read_object
 from synth.config import InputSettings
 from synth.language_model.dialogue import Dialogue, Question, Unusable
@@ -104,7 +104,7 @@ def read_program(answer: Completion) -> str:
 def read_only_program(text: str) -> str:
     """The only fenced Python block after the reasoning; raises `AnswerError` with one of a few fixed reasons."""
     blocks = fenced_blocks(text)
-    programs = [block for tag, block in blocks or [] if tag in PYTHON_TAGS]
+    programs = [block for tag, block in blocks or [] if is_python(tag)]
     if not programs:
         raise AnswerError("no code block")
     if len(programs) > 1:

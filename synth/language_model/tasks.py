@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from reward.extract import PYTHON_TAGS, fenced_blocks
+from reward.extract import fenced_blocks, is_python
 from synth.answers import AnswerError, read_object
 from synth.config import Style
 from synth.features.subtrees import Subtree
@@ -120,7 +120,7 @@ def read_statement(answer: Completion, style: Style) -> Statement:
         raise AnswerError(
             f"expected one block that begins with ````statement and is not empty, found {len(statements)}"
         )
-    programs = [block for tag, block in blocks if tag in PYTHON_TAGS - {""}]
+    programs = [block for tag, block in blocks if tag and is_python(tag)]
     if style != "leetcode":
         return Statement(statements[0], None, None)
     if len(programs) != 1:

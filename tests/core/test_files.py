@@ -1,5 +1,7 @@
 """Files appear whole or not at all; fingerprints are of content."""
 
+import codecs
+import gzip
 import os
 import signal
 import subprocess
@@ -8,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from xcoder_train.core.files import atomic_path, fingerprint, write_json, write_text
+from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import (
+    atomic_path,
+    fingerprint,
+    open_text_bytes,
+    unpacked_stem,
+    write_json,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -50,3 +60,31 @@ def test_a_fingerprint_is_of_names_and_bytes_whatever_the_order(tmp_path: Path) 
     assert fingerprint(first) != before
     (second / "sub" / "a").rename(second / "sub" / "c")
     assert fingerprint(second / "sub") != fingerprint(first / "sub")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+@pytest.mark.parametrize("text", [b"", b"{}", "{\u00e9}\r\nsecond\n".encode()])
+def test_a_text_reads_the_same_packed_or_not_and_with_or_without_a_byte_order_mark(
+    tmp_path: Path, packed: bool, mark: bytes, text: bytes
+) -> None:
+    path = tmp_path / "rows.jsonl"  # a name does not say what a file is
+    path.write_bytes(gzip.compress(mark + text) if packed else mark + text)
+    with open_text_bytes(path) as stream:
+        assert stream.read() == text
+
+
+@pytest.mark.parametrize("kept", [2, 12, 40, -4])
+def test_gzip_that_was_cut_or_damaged_is_named(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(os.urandom(200))[:kept] + b"\xff" * (kept == 40))
+    with (
+        pytest.raises(InputError, match=r"rows\.jsonl\.gz is gzip, and cannot be unpacked"),
+        open_text_bytes(path) as stream,
+    ):
+        stream.read()
+
+
+def test_a_packed_file_is_called_as_it_is_unpacked() -> None:
+    names = "HumanEval.jsonl.gz", "HumanEval.jsonl", "v1.2.parquet", "rows.gz"
+    assert [unpacked_stem(Path("a") / name) for name in names] == ["HumanEval", "HumanEval", "v1.2", "rows"]

@@ -1,10 +1,12 @@
 """The record store survives kills and gives equal bytes for equal content."""
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pyarrow.parquet
@@ -13,7 +15,7 @@ import pytest
 from xcoder_train.core import records
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.problem import Limits, Problem, Solution
-from xcoder_train.core.records import RecordStore, read_records, write_records
+from xcoder_train.core.records import RecordStore, read_records, to_row, write_records
 
 KEY = ("problem_id", "index")
 
@@ -109,6 +111,22 @@ def test_a_record_cannot_be_appended_twice_nor_to_a_sealed_table(tmp_path: Path)
     store.seal()
     with pytest.raises(RuntimeError, match="is sealed"):
         store.append(solution(2))
+
+
+def test_half_a_character_never_keeps_a_table_from_being_sealed(tmp_path: Path) -> None:
+    halves = [Solution("p", index, text, "e", "m", 0, None) for index, text in enumerate(("\ud83d", "\ud83d\ude00"))]
+    store = RecordStore(tmp_path / "appended.parquet", Solution, KEY)
+    store.extend(halves)
+    for table in (store.seal(), write_records(tmp_path / "written.parquet", Solution, halves, KEY)):
+        assert [one.code for one in read_records(table, Solution)] == ["\ufffd", "\U0001f600"]
+
+
+def test_a_journal_that_holds_half_a_character_can_still_be_sealed(tmp_path: Path) -> None:
+    row = {**to_row(solution(1)), "code": "half \ud83d"}
+    body = json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    (tmp_path / "table.journal").write_bytes(b"%08x %s\n" % (zlib.crc32(body), body))
+    (read,) = read_records(RecordStore(tmp_path / "table.parquet", Solution, KEY).seal(), Solution)
+    assert read.code == "half \ufffd"
 
 
 def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:

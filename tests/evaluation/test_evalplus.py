@@ -10,6 +10,7 @@ import pytest
 from evaluation.config import EvaluationSettings
 from evaluation.evalplus import load_evalplus
 from evaluation.evaluate import evaluate_model, load_benchmarks
+from evaluation.few_shot import evaluation_prompt
 from reward.config import JudgeSettings
 from xcoder_train.core.errors import InputError
 
@@ -98,6 +99,45 @@ def test_models_are_shown_the_function_or_a_test_that_names_it(write: Callable[.
     assert "def twice(x: float)" in first.statement and "assert add(1, 2) == 3" in second.statement
 
 
+@pytest.mark.parametrize("style", ["plain", "livecodebench", "livecodebench-r1", "livecodebench-codeqwen"])
+def test_a_function_is_asked_for_whatever_the_recipes_wording_is(write: Callable[..., Path], style: Any) -> None:
+    (problem,) = load_evalplus(write(HUMANEVAL)).problems
+    messages, stop = evaluation_prompt(problem, style, None)
+    assert (messages, stop) == evaluation_prompt(problem, "plain", None) and len(messages) == 1 and stop == ()
+    asked = messages[0]["content"]
+    assert f"```python\n{HUMANEVAL['prompt'].strip()}\n```" in asked and "std" not in asked.lower()
+
+
+def test_a_base_model_continues_the_prompt_itself(write: Callable[..., Path]) -> None:
+    (problem,) = load_evalplus(write(HUMANEVAL)).problems
+    messages, stop = evaluation_prompt(problem, "livecodebench-base", None)
+    assert messages == [{"role": "continuation", "content": HUMANEVAL["prompt"]}]
+    assert "\ndef " in stop and not any(end in HUMANEVAL["canonical_solution"] for end in stop)
+
+
+def test_a_set_is_called_what_it_is(write: Callable[..., Path]) -> None:
+    plain = HUMANEVAL | {"task_id": "HumanEval/1", "test": "def check(candidate):\n    assert candidate(1) == 2\n"}
+    few = MBPP | {"task_id": 7, "prompt": "Add two numbers.", "test": "assert add(1, 2) == 3"}
+    rows = [HUMANEVAL, plain | {"prompt": HUMANEVAL["prompt"] + "    # plain\n"}, MBPP, few, ASSERTIONS]
+    benchmark = load_evalplus(write(*rows))
+    names = [benchmark.group[problem.problem_id] for problem in benchmark.problems]
+    assert names == ["HumanEval+", "HumanEval", "MBPP+", "MBPP", "MBPP (the base assertions alone)"]
+
+
+def test_the_function_of_mbpp_is_the_one_that_its_test_calls(write: Callable[..., Path]) -> None:
+    rows = [
+        MBPP | {"task_id": number, "prompt": f"Task {number}.", "test_list": [test], "test": test}
+        for number, test in enumerate(
+            [
+                "assert set(similar((1, 2), (2, 3))) == {2}",
+                "assert math.isclose(area(3), 9, rel_tol=0.1)",
+                "assert f() is None",
+            ]
+        )
+    ]
+    assert [problem.function_name for problem in load_evalplus(write(*rows)).problems] == ["similar", "area", "f"]
+
+
 def test_the_official_policy_has_no_say_here(write: Callable[..., Path], replay: Any, tmp_path: Path) -> None:
     benchmark = load_evalplus(write(HUMANEVAL))
     settings = EvaluationSettings(samples=1, k=(1,), policies=("faithful", "livecodebench"))
@@ -111,6 +151,8 @@ def test_the_official_policy_has_no_say_here(write: Callable[..., Path], replay:
         ({"task_id": 1}, "the field 'prompt' is missing"),
         ({"task_id": 1, "prompt": "x", "base_input": []}, "neither a `test` nor an `assertion`"),
         (HUMANEVAL | {"entry_point": "a b"}, "expected a Python name"),
+        (HUMANEVAL | {"entry_point": 3}, "expected a Python name"),
+        (MBPP | {"task_id": 7, "test_list": ["True"]}, "says which function is judged"),
     ],
 )
 def test_a_row_that_cannot_be_judged_is_named(write: Callable[..., Path], row: dict[str, Any], said: str) -> None:

@@ -17,6 +17,7 @@ from evaluation.results import ModelResult, ResultLayout, load_results
 from evaluation.samples import Sample
 from reward.config import JudgeSettings
 from xcoder_train.core.errors import InfrastructureError, InputError
+from xcoder_train.core.generation.config import GenerationSettings
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.problem import Limits, Problem, TestCase
 from xcoder_train.core.records import read_records, write_records
@@ -48,6 +49,14 @@ def evaluate(
         return evaluate_model(asked, judge_settings, [benchmark], label, generator, path, 7, "livecodebench")
 
     return run
+
+
+def test_the_dtype_of_sampling_is_recorded_and_a_result_is_of_one(replay: Any, evaluate: Evaluate) -> None:
+    answers = {"sum of the integers": [RIGHT_SUM] * 4, "twice x": [RIGHT_DOUBLE] * 4}
+    first = GenerationSettings().on(has_gpu=False)
+    assert evaluate(replay(answers), generation=first).scores["dtype"] == "float32"
+    with pytest.raises(InputError, match="dtype = 'float32', now asked for 'bfloat16'"):
+        evaluate(replay(answers), generation=GenerationSettings().on(has_gpu=True))
 
 
 def test_every_failure_has_its_name(replay: Any, evaluate: Evaluate) -> None:

@@ -9,14 +9,16 @@ It writes its bytes itself, because no HTTP framework can be told to break the p
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
 
-Answer = Callable[[list[dict[str, str]], dict[str, Any]], str]
-"""The text for the messages of a request; the second argument is its whole body, with the sampling parameters.
+Answer = Callable[[list[dict[str, str]], dict[str, Any]], str | list[str]]
+"""The text for the messages of a request; the second argument is its whole body, with the sampling parameters. A list
+is sent as it is, an event for each item; a text word by word.
 
 Text up to `</think>` is sent apart, as servers with a reasoning parser do, when the server's `reasoning_field` is set.
 """
@@ -24,7 +26,8 @@ Text up to `</think>` is sent apart, as servers with a reasoning parser do, when
 
 @dataclass(frozen=True)
 class Fault:
-    """One misbehaviour. A number is an HTTP status, told with `message`; `retry_after` goes into its header.
+    """One misbehaviour. A number is an HTTP status, told with `message`, or with `body` instead of OpenAI's form of it;
+    `retry_after` goes into its header.
 
     "cut": the connection is closed before any byte; "cut_in_answer": in the middle of the stream; "no_end": the stream
     ends in order after half of the answer, without a finish_reason; "slow": `seconds` before each token; "hang": no
@@ -54,6 +57,7 @@ class Fault:
     code: str | None = None
     retry_after: float | None = None
     seconds: float = 0.0
+    body: Any = None
 
 
 @dataclass
@@ -77,7 +81,8 @@ class OpenAIServer:
     """`faults` meet the requests in order of arrival, None letting one pass; `fault_of` decides for each call instead.
 
     `models` are the names it knows. With `key`, requests need it; `echo_key` repeats the given key in every error, as
-    careless servers do.
+    careless servers do. With `context`, prompt and `max_tokens` have to fit into so many words, or are refused in
+    vLLM's words; without `max_tokens` an answer may take what is left.
     """
 
     answer: Answer
@@ -88,6 +93,7 @@ class OpenAIServer:
     echo_key: bool = False
     reasoning_field: str | None = None
     seconds_per_token: float = 0.0
+    context: int | None = None
     port: int = 0
     calls: list[Call] = field(default_factory=list)
     most_at_once: int = 0
@@ -152,13 +158,21 @@ class OpenAIServer:
                 return await self._refuse(writer, Fault(404, f"The model `{body['model']}` does not exist."), headers)
             if call.fault is not None and isinstance(call.fault.kind, int):
                 return await self._refuse(writer, call.fault, headers)
+            words, limit = _words(body), body.get("max_tokens", 1)
+            if self.context is not None and words + limit > self.context:
+                told = (
+                    f"This model's maximum context length is {self.context} tokens. However, you requested {limit} "
+                    f"output tokens and your prompt contains {words} input tokens."
+                )
+                return await self._refuse(writer, Fault(400, told), headers)
             return await self._stream(writer, call)
         finally:
             self._at_once -= 1
 
     async def _refuse(self, writer: asyncio.StreamWriter, fault: Fault, headers: dict[str, str]) -> bool:
         message = fault.message + (f" You sent {headers.get('authorization')}." if self.echo_key else "")
-        body = json.dumps({"error": {"message": message, "type": "error", "code": fault.code}}).encode()
+        told = fault.body or {"error": {"message": message, "type": "error", "code": fault.code}}
+        body = json.dumps(told).encode()
         wait = "" if fault.retry_after is None else f"retry-after: {fault.retry_after}\r\n"
         head = (
             f"HTTP/1.1 {fault.kind} Told\r\ncontent-type: application/json\r\n{wait}content-length: {len(body)}\r\n\r\n"
@@ -197,7 +211,7 @@ class OpenAIServer:
             written += 1
         if kind != "empty":
             await _send(writer, {"choices": [{"index": 0, "delta": {}, "finish_reason": finish_reason}]})
-        words = sum(len(message["content"].split()) for message in call.body["messages"])
+        words = _words(call.body)
         usage = {"prompt_tokens": words, "completion_tokens": written, "total_tokens": words + written}
         if kind != "no_usage":
             await _send(writer, {"choices": [], "usage": usage})
@@ -207,7 +221,11 @@ class OpenAIServer:
 
     def _deltas(self, call: Call) -> tuple[list[dict[str, str]], str]:
         """The answer in pieces of a word each, and how it ends."""
-        text, limit = self.answer(call.body["messages"], call.body), call.body["max_tokens"]
+        text, limit = self.answer(call.body["messages"], call.body), call.body.get("max_tokens")
+        if limit is None:
+            limit = sys.maxsize if self.context is None else self.context - _words(call.body)
+        if isinstance(text, list):
+            return [{"content": piece} for piece in text], "stop"
         reasoning, closing, rest = text.partition("</think>")
         if not closing or self.reasoning_field is None:
             reasoning, rest = "", text
@@ -219,6 +237,10 @@ class OpenAIServer:
         if len(deltas) > limit:
             return deltas[:limit], "length"
         return deltas, "content_filter" if kind == "filtered" else "stop"
+
+
+def _words(body: dict[str, Any]) -> int:
+    return sum(len(message["content"].split()) for message in body["messages"])
 
 
 def _pieces(text: str) -> list[str]:

@@ -78,7 +78,7 @@ def read_tables(names: Iterable[str] = ()) -> list[Mutation]:
 
 
 def _read_table(path: Path) -> Iterator[Mutation]:
-    records: list[dict[str, Any]] = YAML(typ="safe").load(path)
+    records: list[dict[str, Any]] = YAML(typ="safe", pure=True).load(path)
     seen: set[str] = set()
     for number, record in enumerate(records, start=1):
         if record.keys() - {"slow"} != FIELDS or record["name"] in seen:

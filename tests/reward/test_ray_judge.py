@@ -174,21 +174,19 @@ def test_submissions_are_consumed_as_results_are_taken(judge: Executor, monkeypa
 
 
 def test_what_a_deadline_cuts_off_is_an_infrastructure_failure_and_cancelling_ends_programs(judge: Executor) -> None:
-    sleeping = [program("import time\ntime.sleep(30)", ("", ""), seconds=30.0)] * 6
+    sleeping = [program("import time\ntime.sleep(3600)", ("", ""), seconds=3600.0)] * 6
 
-    async def calls() -> tuple[list[Judgement], list[Judgement], float]:
-        started = time.monotonic()
+    async def calls() -> tuple[list[Judgement], list[Judgement]]:
         quick = program(SUM, ("1 2\n", "3"), name="quick")
         late = await judge.judge_async([quick, *sleeping], stop_at_first_failure=True, deadline_seconds=1.5)
         abandoned = asyncio.create_task(judge.judge_async(sleeping, stop_at_first_failure=True))
         await asyncio.sleep(0.5)
         abandoned.cancel()
-        return late, await judge.judge_async([quick] * 20, stop_at_first_failure=True), time.monotonic() - started
+        return late, await judge.judge_async([quick] * 20, stop_at_first_failure=True)
 
-    late, after, seconds = asyncio.run(calls())
+    late, after = asyncio.run(calls())
     assert [judgement.verdict for judgement in late] == [Verdict.AC] + [Verdict.IE] * 6
     assert [judgement.verdict for judgement in after] == [Verdict.AC] * 20
-    assert seconds < 15
 
 
 def test_a_submission_that_cannot_be_judged_is_refused_before_it_travels(judge: Executor) -> None:

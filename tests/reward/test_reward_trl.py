@@ -7,6 +7,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,9 @@ from reward.config import JudgeSettings, RewardSettings
 from reward.judge import Judge
 from reward.test_table import TestTable
 from reward.trl import NO_CODE, ROLLOUTS_BEFORE_BREAKER, JudgedReward
+from tests.chat_templates import PROMPT, cases
 from xcoder_train.core.errors import InfrastructureError
+from xcoder_train.core.generation.chat import completion_text, opened_reasoning, prompt_token_ids
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.problem import Limits, Problem, TestCase
 from xcoder_train.core.records import write_records
@@ -240,3 +243,24 @@ def test_it_is_called_on_the_event_loop_of_another_thread_as_trl_does(judge: Jud
 
 def _children(parent: int) -> list[int]:
     return [process.pid for process in psutil.Process(parent).children()]
+
+
+def test_a_draft_in_reasoning_that_the_prompt_opened_earns_nothing(judge: Judge, tests: TestTable) -> None:
+    """TRL's text of a rollout says nothing of the prompt, so the reward reads its token ids."""
+    case = next(case for case in cases() if (case.name, case.thinking) == ("qwen3_5_think", True))
+    opened = opened_reasoning(case.tokenizer, prompt_token_ids(case.tokenizer, PROMPT))
+    reward = rollouts_with(judge, tests, kind="all").reward
+    reward.text_of = partial(completion_text, case.tokenizer, opened)
+    program = ROLLOUTS[0][1]
+    texts = [f"Perhaps:\n{program}\nor not", f"So.\n</think>\n\n{program}"]
+    rewards = asyncio.run(
+        reward(
+            completions=[[{"role": "assistant", "content": text}] for text in texts],
+            completion_ids=[case.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts],
+            problem_id=["sum", "sum"],
+            trainer_state=SimpleNamespace(global_step=0),
+            log_extra=lambda *_: None,
+            log_metric=lambda *_: None,
+        )
+    )
+    assert rewards == [0.0, 1.0]

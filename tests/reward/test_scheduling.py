@@ -36,7 +36,7 @@ SALT = itertools.count()
 
 def napping(seconds: float, name: str = "p", tests: int = 1) -> Submission:
     inputs, expected = zip(*((str(number), str(number + 1)) for number in range(tests)), strict=True)
-    return Submission(name, NAP.format(seconds=seconds), inputs, expected, limits=Limits(60))
+    return Submission(name, NAP.format(seconds=seconds), inputs, expected, limits=Limits(3600))
 
 
 def slow_to_compile(times: int, name: str = "cpp") -> Submission:
@@ -205,34 +205,32 @@ def test_what_programs_print_bounds_how_far_executions_run_ahead() -> None:
 
 
 def test_long_and_short_programs_are_spread_over_the_workers() -> None:
-    submissions = [napping(0.5 if number % 4 == 0 else 0, name=str(number)) for number in range(32)]
+    """Of the long ones, every fourth, some run at the same time: dealt out in turns, one worker would have them all."""
+    code = "import time\nbegin = time.monotonic()\ntime.sleep({})\nprint(begin, time.monotonic())\n"
+    long, short = (Submission("p", code.format(seconds), ("",), ("",), limits=Limits(60)) for seconds in (0.5, 0))
     with Judge(JudgeSettings(), workers=2) as judge:
-        judged(judge, napping(0), napping(0))
-        started = time.monotonic()
-        assert {each.verdict for each in judged(judge, *submissions)} == {Verdict.AC}
-        assert time.monotonic() - started < 0.85 * 8 * 0.5  # of one worker's time; 0.5 were perfect
+        executions = judge.execute([long if number % 4 == 0 else short for number in range(32)])
+        times = [tuple(map(float, each.runs[0].stdout.split())) for each in executions]
+    naps = [time for time in times if time[1] - time[0] >= 0.5]
+    assert any(one[0] < other[0] < one[1] for one in naps for other in naps)
 
 
 def test_a_deadline_holds_for_the_synchronous_interface_too() -> None:
     with Judge(JudgeSettings(), workers=1) as judge:
-        submissions = [napping(0, "quick"), napping(30, "slow"), napping(0, "waits")]
-        started = time.monotonic()
-        judgements = list(judge.judge(submissions, stop_at_first_failure=True, deadline_seconds=2.0))
-        assert time.monotonic() - started < 6
+        submissions = [napping(0, "quick"), napping(3600, "slow"), napping(0, "waits")]
+        judgements = list(judge.judge(submissions, stop_at_first_failure=True, deadline_seconds=3.0))
         assert [each.verdict for each in judgements] == [Verdict.AC, Verdict.IE, Verdict.IE]
-        executions = list(judge.execute([napping(30)], deadline_seconds=0.5))
+        executions = list(judge.execute([napping(3600)], deadline_seconds=0.5))
         assert executions[0].runs[0].status == "IE"
 
 
 def test_closing_the_iterator_ends_what_runs_for_it() -> None:
     with Judge(JudgeSettings(), workers=1) as judge:
-        judgements = judge.judge([napping(0), napping(60)], stop_at_first_failure=True)
+        judgements = judge.judge([napping(0), napping(3600)], stop_at_first_failure=True)
         next(judgements)
         wait_until(lambda: chain(judge))
         judgements.close()  # type: ignore[attr-defined]
-        started = time.monotonic()
         assert judged(judge, napping(0))[0].verdict is Verdict.AC
-        assert time.monotonic() - started < 10
 
 
 def test_whoever_submits_while_the_judge_closes_is_answered() -> None:
@@ -277,7 +275,6 @@ def test_a_compilation_ends_at_once_and_leaves_nothing(
         return await task
 
     with Judge(JudgeSettings(), workers=1) as judge:
-        started = time.monotonic()
         if ending == "deadline":
             assert [each.verdict for each in asyncio.run(judge_it(judge))] == [Verdict.IE]
         else:
@@ -285,7 +282,6 @@ def test_a_compilation_ends_at_once_and_leaves_nothing(
                 asyncio.run(judge_it(judge))
         if ending != "close":
             assert judged(judge, napping(0))[0].verdict is Verdict.AC  # the worker is free again
-        assert time.monotonic() - started < 10
         assert alive(by_name("cc1plus") + by_name("g++")) == []
     assert list(tmp_path.iterdir()) == []
     assert alive(below()) == []
@@ -319,7 +315,7 @@ def test_a_supervisor_that_is_ended_leaves_no_process_and_no_file(number: signal
     program = textwrap.dedent("""
         from tests.reward.test_scheduling import *
         with Judge(JudgeSettings(), workers=3) as judge:
-            looping = Submission("p", "while True: pass", ("",), ("",), limits=Limits(60))
+            looping = Submission("p", "while True: pass", ("",), ("",), limits=Limits(3600))
             judged(judge, looping, slow_to_compile(FOR_EVER), looping)
         """)
     environment = {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "PATH": os.environ["PATH"]}
@@ -343,10 +339,8 @@ def test_a_supervisor_that_is_ended_leaves_no_process_and_no_file(number: signal
     wait_until(all_at_work)
     started = below(supervisor.pid)
     assert list(tmp_path.iterdir())
-    sent = time.monotonic()
     os.killpg(supervisor.pid, number)
     supervisor.communicate(timeout=20)
-    assert time.monotonic() - sent < 5
     assert alive(started) == []
     wait_until(lambda: list(tmp_path.iterdir()) == [], 5)
     for process in psutil.process_iter():

@@ -138,3 +138,39 @@ def test_a_table_that_is_damaged_inside_is_named(finished_folder: Path, tmp_path
     damaged.write_bytes(bytes(content))
     with pytest.raises(InputError, match=f"{damaged} is not a readable Parquet file"):
         read_table(damaged)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (None, "has no chat template, so prompts cannot be rendered. Name a file with one (model.chat_template"),
+        ("{% for message in messages %}", "template.jinja, line 1: not a Jinja template"),
+        ("{{ 'Q:' }}", "is no chat template: it never names `messages`"),
+        ("missing", "cannot be read: "),
+    ],
+)
+def test_a_model_without_a_usable_chat_template_is_refused_before_anything_runs(
+    model: Path, terminal: Any, template: str | None, said: str
+) -> None:
+    (model / "chat_template.jinja").unlink()
+    file = terminal.folder / "template.jinja"
+    if template not in (None, "missing"):
+        file.write_text(str(template))
+    given = [] if template is None else [f"model.chat_template={file}"]
+    done = terminal.xcoder("plan", "recipe.yaml", f"model.path={model}", "sft={max_length: 512}", *given)
+    assert done.returncode == 2 and said in done.stderr, done.stderr
+
+
+def test_a_template_of_the_recipe_takes_the_place_of_the_tokenizers_own(model: Path, tmp_path: Path) -> None:
+    from xcoder_train.config import ModelSettings
+    from xcoder_train.model import load_tokenizer
+
+    (model / "chat_template.jinja").unlink()
+    file = tmp_path / "template.jinja"
+    file.write_text(
+        "{% for message in messages %}{% generation %}{{ message.content }}{% endgeneration %}{% endfor %}\n"
+    )
+    tokenizer = load_tokenizer(model, ModelSettings(path=str(model), chat_template=file))
+    assert tokenizer.apply_chat_template([{"role": "user", "content": "Hello"}], tokenize=False) == "Hello"
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert (tmp_path / "saved" / "chat_template.jinja").read_text() == file.read_text()

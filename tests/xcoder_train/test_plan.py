@@ -263,6 +263,14 @@ def test_muon_over_shards_is_warned_of(recipe: Path) -> None:
         assert "warning" not in make_plan(recipe, one)["stages"]["sft"]
 
 
+def test_a_cut_distribution_is_warned_of_where_vllm_makes_the_rollouts(recipe: Path) -> None:
+    cut, vllm = ["grpo.top_k=5", "grpo.top_p=0.8"], ["grpo.generation=vllm_colocate"]
+    for one in cut:
+        assert "importance ratio" in make_plan(recipe, [*vllm, one])["stages"]["grpo"]["warning"]
+    for several in (cut, vllm):
+        assert "warning" not in make_plan(recipe, several)["stages"]["grpo"]
+
+
 def test_a_model_is_not_sharded_over_a_cpu(tmp_path: Path) -> None:
     config = tmp_path / "fsdp.yaml"
     config.write_text("distributed_type: FSDP\nnum_processes: 2\n")
@@ -306,11 +314,6 @@ def test_each_process_of_a_node_sees_its_own_gpus(
     assert os.environ["CUDA_VISIBLE_DEVICES"] == own
 
 
-def test_threads_that_wait_give_way_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    assert int(stage_environment(LaunchSettings(threads=2))["GOMP_SPINCOUNT"]) < 100_000
-    assert "GOMP_SPINCOUNT" not in stage_environment(LaunchSettings())
-    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    assert stage_environment(LaunchSettings(threads=2))["GOMP_SPINCOUNT"] == "7"
-    chosen = LaunchSettings(threads=2, environment={"GOMP_SPINCOUNT": "9"})
-    assert stage_environment(chosen)["GOMP_SPINCOUNT"] == "9"
+def test_a_recipe_decides_the_threads_of_a_stage_and_how_they_wait() -> None:
+    chosen = stage_environment(LaunchSettings(threads=2, environment={"GOMP_SPINCOUNT": "9"}))
+    assert (chosen["OMP_NUM_THREADS"], chosen["GOMP_SPINCOUNT"]) == ("2", "9")

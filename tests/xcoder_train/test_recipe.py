@@ -134,7 +134,7 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         (["grpo.max_completion_length=400"], "max_prompt_length (200) + max_completion_length (400) = 600 tokens"),
         (["grpo.prompts_per_step=16"], "a step of 16 prompts cannot be filled from 10 tasks for rl"),
         (["sft=null"], "needs a model to start from"),
-        (["grpo=null"], "`rl` is what the stage `grpo` trains"),
+        (["grpo=null", "evaluation.models=[rl]"], "`rl` is what the stage `grpo` trains"),
         (["synth=null"], "needs tasks: give a `synth:` section or `inputs.synth`"),
         (["synth.splits.unsolved=null"], "`grpo` needs a split with `use: rl`"),
         (

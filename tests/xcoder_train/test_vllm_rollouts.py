@@ -2,15 +2,18 @@
 
 import json
 import threading
+import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 from xcoder_train.config import GrpoSettings
 from xcoder_train.core.errors import EnvironmentLacks
-from xcoder_train.vllm_rollouts import check_server, check_version, check_vllm, server_url, wait_for_server
+from xcoder_train.vllm_rollouts import SUPPORTED, check_server, check_version, check_vllm, server_url, wait_for_server
 
 SERVED = {
     "model_config": {"max_model_len": 32768, "logprobs_mode": "processed_logprobs"},
@@ -44,14 +47,23 @@ def server() -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.parametrize("version", ["0.22.0", "0.24.0+cu129", "0.31.0", "0.31.0+cpu"])
-def test_versions_that_trl_works_with_are_taken(version: str) -> None:
+@pytest.mark.parametrize("version", ["0.27.0", "0.27.1+cu129", "0.30.0", "0.30.0+cpu", "0.30.1"])
+def test_versions_that_were_tried_are_taken(version: str) -> None:
     check_version(version)
 
 
-@pytest.mark.parametrize("version", ["0.21.9", "0.32.0", "0.32.0+cu129", "1.0"])
+def test_the_extra_asks_for_what_is_checked_and_for_nothing_that_training_cannot_work_beside() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    (asked,) = map(Requirement, project["optional-dependencies"]["vllm"])
+    assert (asked.name, asked.specifier) == ("vllm", SUPPORTED)
+    (transformers,) = (each for each in map(Requirement, project["dependencies"]) if each.name == "transformers")
+    # vLLM 0.31 asks for transformers below 5.18, and training passes an argument that is there since 5.23.
+    assert not SUPPORTED.contains("0.31.0") and not transformers.specifier.contains("5.22.9")
+
+
+@pytest.mark.parametrize("version", ["0.22.0", "0.26.9", "0.31.0", "0.31.0+cu129", "0.31.0.dev1", "1.0"])
 def test_other_versions_are_refused_with_the_window(version: str) -> None:
-    with pytest.raises(EnvironmentLacks, match=r"pip install 'vllm>=0.22.0,<=0.31.0'") as refused:
+    with pytest.raises(EnvironmentLacks, match=r"pip install 'vllm<0.31,>=0.27'") as refused:
         check_version(version)
     assert f"vLLM {version} is installed" in str(refused.value)
 

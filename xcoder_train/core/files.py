@@ -1,16 +1,43 @@
 """Files that appear whole or not at all, and the fingerprints of their content."""
 
+import codecs
 import glob
+import gzip
 import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
+from xcoder_train.core.errors import InputError
 from xcoder_train.core.parent_death import is_alive
+
+GZIP_MARK = b"\x1f\x8b"
+
+
+@contextmanager
+def open_text_bytes(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a text file that somebody else wrote: unpacked where they are gzip, behind a byte order mark.
+
+    Both are told by the first bytes, whatever the file's name is. Raises `InputError` where the packing is damaged.
+    """
+    with open(path, "rb") as file:
+        stream = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if file.peek(2)[:2] == GZIP_MARK else file
+        try:
+            if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+                stream.seek(0)
+            yield stream
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise InputError(f"{path} is gzip, and cannot be unpacked: {error}; get the file again") from error
+
+
+def unpacked_stem(path: Path) -> str:
+    """A file's name without its last ending, and without `.gz` behind that."""
+    return Path(path.name.removesuffix(".gz")).stem
 
 
 @contextmanager

@@ -1,11 +1,14 @@
 """A process that must not outlive the one that started it, even when that one is killed."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
+VLLM_ENDS_WITH_US = "XCODER_VLLM_ENDS_WITH_US"
+"""Set in the environment of the processes that a vLLM engine of ours starts."""
 
 
 def die_with_parent(parent: int) -> None:
@@ -31,3 +34,13 @@ def is_alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def end_with_vllm_owner() -> None:
+    """In each process of a vLLM engine that a process of ours started: die with the one that started it.
+
+    vLLM calls this as its plugin (`pyproject.toml`). It does nothing in engines that others start.
+    """
+    parent = multiprocessing.parent_process()
+    if VLLM_ENDS_WITH_US in os.environ and parent is not None and parent.pid is not None:
+        die_with_parent(parent.pid)

@@ -26,8 +26,9 @@ class Limits:
 class Problem:
     """A programming task as a model sees it, without its tests.
 
-    `function_name` and `starter_code` are set exactly when `io` is "function". `features` are paths in the
-    feature tree, such as "algorithm/sorting/merge sort". `checker` names how outputs are compared.
+    `starter_code` is set exactly when `io` is "function"; `function_name` then too, and where the input of a stdin
+    problem is a program that calls the function. `features` are paths in the feature tree, such as
+    "algorithm/sorting/merge sort". `checker` names how outputs are compared.
     """
 
     problem_id: str

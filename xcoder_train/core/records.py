@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from xcoder_train.core.characters import whole_characters
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import atomic_path
 from xcoder_train.core.keys import Keys
@@ -241,7 +242,9 @@ def _maker(hint: Any) -> Callable[[Any], Any]:
 
 
 def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, (str, int, float)):
+    if isinstance(value, str):
+        return whole_characters(value)
+    if value is None or isinstance(value, (int, float)):
         return value
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
@@ -282,7 +285,7 @@ def _key_function(key: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any,
 
 
 def _journal_line(row: dict[str, Any]) -> bytes:
-    body = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    body = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
@@ -300,7 +303,8 @@ def _read_journal(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
                     )
                 return
             end += len(line)
-            yield json.loads(body.decode("utf-8", "surrogatepass")), end
+            # Journals of earlier versions may hold half characters.
+            yield json.loads(whole_characters(body.decode("utf-8", "surrogatepass"))), end
 
 
 def _write_all(file: typing.BinaryIO, data: bytes) -> None:

@@ -79,9 +79,9 @@ def test_the_end_of_a_turn_is_learned_and_not_the_end_of_a_document(name: str) -
 
 
 def test_a_template_that_renders_the_prompt_otherwise_before_an_answer_is_refused() -> None:
-    forced = "{% if add_generation_prompt %}<think>\n{% endif %}"
+    forced = "{% if add_generation_prompt %}Certainly:\n{% endif %}"
     tokenizer = qwen_tokenizer((TEMPLATES / "qwen2_5.jinja").read_text() + forced)
-    with pytest.raises(InputError, match="renders a prompt differently.*<think>"):
+    with pytest.raises(InputError, match="renders a prompt differently.*Certainly"):
         example_token_ids(tokenizer, PROMPT, [{"role": "assistant", "content": "print(1)"}])
 
 

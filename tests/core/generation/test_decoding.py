@@ -7,8 +7,9 @@ import pytest
 import torch
 from transformers import PreTrainedModel, RepetitionPenaltyLogitsProcessor, TopKLogitsWarper, TopPLogitsWarper
 
+from benchmarks.sampling import pick_from_all
 from xcoder_train.core.generation.config import SamplingSettings
-from xcoder_train.core.generation.decoding import Sampled, pick_tokens, sample_batch
+from xcoder_train.core.generation.decoding import InPlaceLayer, Sampled, pick_tokens, sample_batch
 
 MakeModel = Callable[..., PreTrainedModel]
 
@@ -25,7 +26,8 @@ def sample(
     sampling: SamplingSettings = FREE,
     stop: frozenset[int] = STOP,
 ) -> list[Sampled]:
-    return sample_batch(model, prompts, seeds, sampling, stop, pad_token=0)
+    ended = dict(sample_batch(model, prompts, seeds, sampling, stop, pad_token=0))
+    return [ended[place] for place in range(len(prompts))]
 
 
 @pytest.mark.parametrize("architecture", ["qwen2", "qwen3"])
@@ -137,3 +139,61 @@ def test_an_excluded_token_is_not_drawn_at_the_ends_of_the_uniform_range() -> No
         SamplingSettings(temperature=1.0, top_p=0.9),
     ):
         assert pick_tokens(logits, ends, sampling).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("rounding", [torch.float32, torch.bfloat16])  # models in bfloat16 make many logits tie
+@pytest.mark.parametrize("spread", [0.01, 1.0, 4.0, 20.0])
+@pytest.mark.parametrize("vocabulary", [12, 960, 6_000])
+def test_picking_among_the_likeliest_is_picking_from_the_sorted_vocabulary(
+    vocabulary: int, spread: float, rounding: torch.dtype
+) -> None:
+    random = torch.Generator().manual_seed(vocabulary)
+    widths = set()
+    for temperature, top_p, top_k in [(0.6, 0.95, 20), (1.0, 0.95, 0), (0.8, 1.0, 0), (1.3, 0.5, 0), (0.7, 1.0, 7)]:
+        sampling = SamplingSettings(temperature=temperature, top_p=top_p, top_k=top_k)
+        logits = (torch.randn(48, vocabulary, generator=random) * spread).to(rounding).float()
+        logits[7] = 0  # every token ties with every other
+        logits[8, 3] = 100  # one token is all
+        uniforms = torch.rand(48, generator=random, dtype=torch.float64)
+        picked, expected = pick_tokens(logits, uniforms, sampling), pick_from_all(logits, uniforms, sampling)
+        assert picked.tolist() == expected.tolist()
+        widths.add(len(set(picked.tolist())))
+    assert max(widths) > 1
+
+
+def test_completions_are_given_as_they_end(tiny_model: MakeModel) -> None:
+    lengths = [len(one.token_ids) for _, one in sample_batch(tiny_model("qwen2"), PROMPTS, [*range(5)], FREE, STOP, 0)]
+    assert lengths == sorted(lengths)
+    assert lengths[0] < lengths[-1]
+    first = next(iter(sample_batch(tiny_model("qwen2"), PROMPTS, [*range(5)], FREE, STOP, 0)))
+    assert len(first[1].token_ids) == lengths[0]
+
+
+def test_a_completion_that_fills_the_context_is_cut_off_there_and_no_other_changes(tiny_model: MakeModel) -> None:
+    model = tiny_model("qwen2")
+    context = model.config.max_position_embeddings
+    long = [5 + place % 20 for place in range(context - 6)]
+    cut, whole = sample(model, [long, [5, 6, 7]], [1, 2], FREE, frozenset())
+    assert cut.truncated
+    assert len(cut.token_ids) == 6
+    assert whole == sample(model, [[5, 6, 7]], [2], FREE, frozenset())[0]
+    six = FREE.model_copy(update={"max_new_tokens": 6})
+    assert cut == sample(model, [long], [1], six, frozenset())[0]
+
+
+def test_keys_and_values_beyond_the_room_are_kept_with_those_before() -> None:
+    random = torch.Generator().manual_seed(0)
+    layer, pieces = InPlaceLayer(room=4), [torch.randn(2, 1, length, 3, generator=random) for length in (3, 1, 1, 2)]
+    for piece in pieces:
+        keys, values = layer.update(piece, -piece)
+    assert keys.equal(torch.cat(pieces, 2))
+    assert values.equal(-keys)
+    layer.select(torch.tensor([1, 1]))
+    assert layer.keys.equal(keys[[1, 1]])
+
+
+def test_sampling_warns_of_nothing_that_transformers_deprecates(
+    tiny_model: MakeModel, recwarn: pytest.WarningsRecorder
+) -> None:
+    sample(tiny_model("qwen2"), PROMPTS, [*range(5)])
+    assert not [warning for warning in recwarn if "deprecated" in str(warning.message)]

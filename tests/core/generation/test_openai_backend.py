@@ -151,19 +151,84 @@ def test_a_request_that_fails_every_time_is_unanswered_and_the_others_are_not(as
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_request_that_the_server_refuses_is_not_sent_again(ask: Ask, status: int) -> None:
-    fault = Fault(status, "This model's maximum context length is 64 tokens.")
-    with OpenAIServer(echo, faults=[fault]) as server:
+    with OpenAIServer(echo, faults=[Fault(status, "the roles must alternate")]) as server:
         (answer,) = ask(server)
-    assert isinstance(answer, Unanswered) and "maximum context length is 64 tokens" in answer.reason
+    assert isinstance(answer, Unanswered) and "the roles must alternate" in answer.reason
     assert len(server.calls) == 1
 
 
-def test_a_prompt_that_is_no_text_is_unanswered() -> None:
-    torn = Request("torn", [{"role": "user", "content": "half a character: \ud83d"}], 0)
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"detail": "Unexpected fields in the request: {'top_k'}"}, "Unexpected fields in the request: {'top_k'}"),
+        ({"detail": [{"loc": ["body", "seed"], "msg": "Input should be less than 5"}]}, "Input should be less than 5"),
+        ({"error": "the prompt is no text for us"}, "the prompt is no text for us"),
+        ({"object": "error", "message": "no such role"}, "no such role"),
+        ("plain words", "plain words"),
+    ],
+    ids=["detail", "details", "error", "message", "text"],
+)
+def test_a_refusal_keeps_its_reason_in_whatever_form_it_comes(ask: Ask, body: Any, said: str) -> None:
+    with OpenAIServer(echo, faults=[Fault(422, body=body)]) as server:
+        (answer,) = ask(server)
+    assert isinstance(answer, Unanswered) and said in answer.reason and "422" in answer.reason
+
+
+def test_a_server_that_takes_no_top_k_is_told_from_its_refusal(ask: Ask) -> None:
+    refusal = Fault(422, body={"detail": "Unexpected fields in the request: {'repetition_penalty', 'top_k'}"})
+    with OpenAIServer(echo, faults=[refusal]) as server:
+        (answer,) = ask(server, kind="vllm")
+    assert isinstance(answer, Unanswered) and "set `kind: openai`" in answer.reason
+
+
+def test_tokens_beyond_the_servers_context_are_cut_to_what_it_leaves() -> None:
+    def writes_on(messages: Any, parameters: Any) -> str:
+        return " on" * 100
+
+    asked = [Request(f"{words}", [{"role": "user", "content": "q " * words}], 0) for words in (10, 20, 39, 40, 60)]
+    sampling = SAMPLING.model_copy(update={"max_new_tokens": 25})
+    with (
+        OpenAIServer(writes_on, context=40) as server,
+        OpenAIGenerator(ServerSettings(base_url=server.base_url), "model") as generator,
+    ):
+        answers = {answer.request_id: answer for answer in generator.generate(asked, sampling)}
+    lengths = {name: one.completion_tokens for name, one in answers.items() if isinstance(one, Completion)}
+    assert lengths == {"10": 25, "20": 20, "39": 1}
+    assert all(one.finish_reason == "length" for one in answers.values() if isinstance(one, Completion))
+    for name in ("40", "60"):
+        one = answers[name]
+        assert isinstance(one, Unanswered) and "maximum context length is 40 tokens" in one.reason
+    assert generator.usage.retries == 0
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "max_tokens=900 cannot be greater than max_model_len=max_total_tokens=512. Please request fewer output tokens.",
+        "max_tokens is too large: 900. This model supports at most 512 completion tokens, whereas you provided 900.",
+        "Requested token count exceeds the model's maximum context length of 512 tokens.",
+    ],
+)
+def test_the_words_for_too_many_tokens_are_known(ask: Ask, told: str) -> None:
+    with OpenAIServer(echo, faults=[Fault(400, told)]) as server:
+        assert one(ask(server)).text == "the answer to q0 is here"
+    assert ["max_tokens" in call.body for call in server.calls] == [True, False]
+
+
+def test_half_a_character_in_a_prompt_is_asked_as_a_replacement() -> None:
+    torn = Request("torn", [{"role": "user", "content": "half \ud83d and a pair \ud83d\ude00"}], 0)
     with OpenAIServer(echo) as server, OpenAIGenerator(ServerSettings(base_url=server.base_url), "model") as generator:
-        answers = {answer.request_id: answer for answer in generator.generate([torn, *requests(2)], SAMPLING)}
-    assert isinstance(answers["torn"], Unanswered) and "Unicode" in answers["torn"].reason
-    assert isinstance(answers["r0"], Completion) and isinstance(answers["r1"], Completion)
+        (answer,) = generator.generate([torn], SAMPLING)
+    assert isinstance(answer, Completion)
+    assert [call.asked for call in server.calls] == ["half \ufffd and a pair \U0001f600"]
+
+
+def test_halves_of_a_character_are_joined_and_a_half_alone_is_replaced(ask: Ask) -> None:
+    def streams_halves(messages: Any, parameters: Any) -> list[str]:
+        return ["one \ud83d", "\ude00 and half \ud83d", " end\ude00"]
+
+    with OpenAIServer(streams_halves) as server:
+        assert one(ask(server)).text == "one \U0001f600 and half \ufffd end\ufffd"
 
 
 def test_what_a_filter_removed_is_unanswered(ask: Ask) -> None:
@@ -270,6 +335,17 @@ def test_requests_wait_for_a_server_that_is_away_and_their_attempts_do_not_count
         timer.join()
         revived.__exit__(None, None, None)
     assert all(isinstance(answer, Completion) for answer in answers) and len(answers) == 5
+
+
+def test_waiting_for_a_server_is_said_at_once_and_when_it_is_back(ask: Ask, capfd: pytest.CaptureFixture[str]) -> None:
+    away = iter(range(40))
+    with OpenAIServer(echo, fault_of=lambda call: Fault(503, "restarting") if next(away, None) else None) as server:
+        ask(server, 5, attempts=2)
+    lines = capfd.readouterr().err.splitlines()
+    waiting = [place for place, line in enumerate(lines) if "waiting for the server" in line]
+    back = [place for place, line in enumerate(lines) if "is back" in line]
+    assert len(waiting) == len(back) == 1 and waiting < back
+    assert "restarting" in lines[waiting[0]] and "give_up_after" in lines[waiting[0]]
 
 
 def test_a_server_that_stays_away_ends_the_run(ask: Ask) -> None:

@@ -1,4 +1,4 @@
-"""The generator that runs anywhere: every request is answered once, and what cannot fit is refused before sampling."""
+"""The generator that runs anywhere: every request is answered once, as soon as its answer has ended."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,10 +6,9 @@ from dataclasses import replace
 import pytest
 from transformers import PreTrainedModel
 
-from xcoder_train.core.errors import InputError
 from xcoder_train.core.generation.chat import prompt_token_ids
 from xcoder_train.core.generation.config import SamplingSettings
-from xcoder_train.core.generation.request import Request
+from xcoder_train.core.generation.request import Request, Unanswered
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
 from xcoder_train.core.prompt import CONTINUATION
 from xcoder_train.tokenizer import train_tokenizer
@@ -62,12 +61,31 @@ def test_tokens_are_counted_as_they_were_read_and_sampled(generator: Transformer
         assert (answer.prompt_tokens, answer.completion_tokens) == (len(prompt), len(answer.token_ids))
 
 
-def test_a_prompt_and_answer_beyond_the_context_are_refused_with_the_numbers(generator: TransformersGenerator) -> None:
-    request = Request("long", [{"role": "user", "content": "é" * 40}], seed=0)
-    length = len(prompt_token_ids(generator.tokenizer, request.messages))
-    assert length > 64 - 12
-    with pytest.raises(InputError, match=rf"{length} tokens .* = 12 need {length + 12} positions.* has 64"):
-        list(generator.generate([request], SAMPLING))
+def test_an_answer_ends_where_the_context_does_and_a_prompt_that_fills_it_is_unanswered(
+    generator: TransformersGenerator,
+) -> None:
+    asked = [*requests(4), *(Request(f"long-{n}", [{"role": "user", "content": "é" * n}], seed=n) for n in (30, 40))]
+    lengths = [len(prompt_token_ids(generator.tokenizer, request.messages)) for request in asked]
+    assert 64 - 12 < lengths[4] < 64 <= lengths[5]
+    answers = {answer.request_id: answer for answer in generator.generate(asked, SAMPLING)}
+    assert answers.pop("long-40") == Unanswered(
+        "long-40", f"a prompt of {lengths[5]} tokens leaves no room in a context of 64"
+    )
+    cut = answers["long-30"]
+    assert (cut.finish_reason, cut.completion_tokens) == ("length", 64 - lengths[4])
+    assert answers == {answer.request_id: answer for answer in generator.generate(asked[:5], SAMPLING)}
+
+
+def test_an_answer_comes_before_its_batch_is_done(generator: TransformersGenerator) -> None:
+    generator.batch_size = 40
+    asked = generator.generate(requests(40), SAMPLING)
+    lengths = [answer.completion_tokens for answer in asked]
+    assert lengths == sorted(lengths)
+    assert lengths[0] < lengths[-1]
+    generator.model.train()
+    next(asked := generator.generate(requests(40), SAMPLING))
+    asked.close()  # as when its reader fails
+    assert generator.model.training
 
 
 def test_a_model_in_training_is_put_back_into_training(generator: TransformersGenerator) -> None:

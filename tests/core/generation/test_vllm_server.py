@@ -1,6 +1,7 @@
 """A real vLLM server with a tiny model. Where vLLM has an environment of its own, VLLM_PYTHON names its interpreter."""
 
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -13,18 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from tests.core.generation.conftest import CONTEXT_FOR_VLLM
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.generation.chat import prompt_token_ids
 from xcoder_train.core.generation.config import SamplingSettings, ServerSettings
 from xcoder_train.core.generation.openai_backend import OpenAIGenerator
 from xcoder_train.core.generation.request import Completion, Request, Unanswered
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
-from xcoder_train.tokenizer import train_tokenizer
 
 PYTHON = os.environ.get("VLLM_PYTHON", sys.executable)
-CONTEXT = 256
 
 pytestmark = [
     pytest.mark.vllm_server,
@@ -34,59 +33,63 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def local() -> TransformersGenerator:
-    """The same model in this process. vLLM's kernels take no narrower heads."""
-    torch.manual_seed(0)
-    tokenizer = train_tokenizer(["print(1)"], 300)
-    shape = {"hidden_size": 128, "intermediate_size": 192, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = Qwen2Config(
-        vocab_size=len(tokenizer),
-        num_key_value_heads=2,
-        max_position_embeddings=CONTEXT,
-        initializer_range=0.2,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-        **shape,
-    )
-    return TransformersGenerator(Qwen2ForCausalLM(config).eval(), tokenizer, batch_size=8)
+class Server:
+    """Starts vLLM's server on a port of its own, as often as it is asked to."""
 
+    def __init__(self, model: Path, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self.settings = ServerSettings(base_url=f"{self.url}/v1", model=str(model), kind="vllm", give_up_after=20)
+        self.log = folder / "log"
 
-@pytest.fixture(scope="module")
-def server(local: TransformersGenerator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerSettings]:
-    folder = tmp_path_factory.mktemp("vllm")
-    local.model.save_pretrained(folder / "model")
-    local.tokenizer.save_pretrained(folder / "model")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        PYTHON,
-        "-m",
-        "vllm.entrypoints.openai.api_server",
-        "--model",
-        str(folder / "model"),
-        "--port",
-        str(port),
-    ]
-    command += ["--host", "127.0.0.1", "--dtype", "float32", "--max-model-len", str(CONTEXT), "--enforce-eager"]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
-    with open(folder / "log", "w") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until_healthy(url, process, folder / "log")
-        yield ServerSettings(base_url=f"{url}/v1", model=str(folder / "model"), kind="vllm", give_up_after=20)
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
+    def start(self) -> None:
+        """Return at once; `wait_until_healthy` follows."""
+        told = f"--model {self.settings.model} --host 127.0.0.1 --port {self.url.rsplit(':')[-1]} --dtype float32"
+        told += f" --max-model-len {CONTEXT_FOR_VLLM} --enforce-eager"
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+        with open(self.log, "a") as log:
+            self.process = subprocess.Popen(
+                [PYTHON, "-m", "vllm.entrypoints.openai.api_server", *told.split()],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def wait_until_healthy(self) -> None:
+        """Return once it answers."""
+        _wait_until_healthy(self.url, self.process, self.log)
+
+    def kill(self) -> None:
+        """As the kernel does, with its engine, which vLLM leaves behind."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def end(self) -> None:
+        """In order."""
+        os.killpg(self.process.pid, signal.SIGTERM)
         try:
-            process.wait(60)
+            self.process.wait(60)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)  # an engine that died leaves its workers behind
+            os.killpg(self.process.pid, signal.SIGKILL)  # an engine that died leaves its workers behind
+
+
+@pytest.fixture(scope="module")
+def running(local_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    started = Server(local_folder, tmp_path_factory.mktemp("server"))
+    started.start()
+    try:
+        started.wait_until_healthy()
+        yield started
+    finally:
+        started.end()
+
+
+@pytest.fixture
+def server(running: Server) -> ServerSettings:
+    return running.settings
 
 
 def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -121,21 +124,35 @@ def test_greedy_answers_and_token_counts_are_those_of_the_model_in_this_process(
     assert generator.usage.completion_tokens == sum(answer.completion_tokens for answer in here.values())
 
 
-def test_equal_seeds_give_equal_samples_and_others_differ(server: ServerSettings) -> None:
+@pytest.mark.parametrize("text", ["plain", "emoji 🙂🙂 ünï", "<|im_end|> inside", "\x00null", "tab\tnl\n\n  spaces  "])
+def test_a_prompt_is_token_for_token_what_it_is_in_this_process(
+    text: str, running: Server, local: TransformersGenerator
+) -> None:
+    messages = [{"role": "user", "content": text}]
+    asked = {"model": running.settings.model, "messages": messages, "max_tokens": 1, "return_token_ids": True}
+    sent = urllib.request.Request(
+        f"{running.url}/v1/chat/completions", json.dumps(asked).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(sent, timeout=60) as answer:
+        assert json.load(answer)["prompt_token_ids"] == prompt_token_ids(local.tokenizer, messages)
+
+
+def test_equal_seeds_give_equal_samples_in_any_order_and_others_differ(server: ServerSettings) -> None:
     sampling = SamplingSettings(temperature=1, top_p=0.9, top_k=40, repetition_penalty=1.2, max_new_tokens=24)
     with OpenAIGenerator(server, "") as generator:
-        first, again = ({a.request_id: a for a in generator.generate(requests(6), sampling)} for _ in range(2))
+        first = {answer.request_id: answer for answer in generator.generate(requests(6), sampling)}
+        again = {answer.request_id: answer for answer in generator.generate(requests(6)[::-1], sampling)}
         one_prompt = [Request(f"s{n}", requests(1)[0].messages, n) for n in range(6)]
         texts = {answer.text for answer in generator.generate(one_prompt, sampling) if isinstance(answer, Completion)}
     assert first == again and len(texts) > 3
 
 
 def test_a_prompt_beyond_the_context_is_unanswered_with_the_servers_words(server: ServerSettings) -> None:
-    long = Request("long", [{"role": "user", "content": "é" * CONTEXT}], 0)
+    long = Request("long", [{"role": "user", "content": "é" * CONTEXT_FOR_VLLM}], 0)
     with OpenAIGenerator(server, "") as generator:
         answers = list(generator.generate([long, *requests(2)], SamplingSettings(max_new_tokens=8)))
     (refused,) = (answer for answer in answers if isinstance(answer, Unanswered))
-    assert refused.request_id == "long" and str(CONTEXT) in refused.reason
+    assert refused.request_id == "long" and str(CONTEXT_FOR_VLLM) in refused.reason
     assert generator.usage.retries == 0
 
 
@@ -145,3 +162,26 @@ def test_a_model_that_is_not_served_is_named(server: ServerSettings) -> None:
         pytest.raises(InputError, match="knows no model 'another'"),
     ):
         list(generator.generate(requests(3), SamplingSettings(max_new_tokens=8)))
+
+
+def test_a_killed_server_is_waited_for_and_nothing_is_asked_again_that_was_answered(
+    running: Server, local: TransformersGenerator
+) -> None:
+    sampling = SamplingSettings(temperature=0, top_p=1, top_k=0, max_new_tokens=24)
+    settings = running.settings.model_copy(update={"give_up_after": 600, "max_concurrency": 4})
+    asked = [Request(f"r{n}", request.messages, n) for n, request in enumerate(requests(12) * 5)]
+    expected = {answer.request_id: answer for answer in local.generate(asked, sampling)}
+    with OpenAIGenerator(settings, "") as generator:
+        found = []
+        for answer in generator.generate(asked, sampling):
+            found.append(answer)
+            if len(found) == 10:
+                running.kill()
+                running.start()
+    assert sorted(answer.request_id for answer in found) == sorted(expected)
+    for answer in found:
+        assert isinstance(answer, Completion), answer
+        assert answer.text.rstrip("\ufffd") == expected[answer.request_id].text.rstrip("\ufffd")
+    # Each answer was counted once, so none was paid for twice.
+    assert generator.usage.completion_tokens == sum(answer.completion_tokens for answer in expected.values())
+    running.wait_until_healthy()

@@ -28,6 +28,7 @@ from xcoder_train.core.prompt import render_prompt
 from xcoder_train.core.records import read_records
 from xcoder_train.grpo_prompts import load_prompts
 from xcoder_train.model import initialise_model
+from xcoder_train.packed_attention import attend_within_examples
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.sft_data import corpus, read_rows, read_tokens, tokenize
 
@@ -58,7 +59,8 @@ def _tiny(texts: Any = ("a",), vocabulary: int = 300) -> tuple[PreTrainedModel, 
     return initialise_model(init, texts, seed=0)
 
 
-def test_a_document_has_the_same_logits_in_a_packed_row_as_alone(synthesis: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("within", [False, True], ids=["by a mask", "one after another"])
+def test_a_document_has_the_same_logits_in_a_packed_row_as_alone(within: bool, synthesis: Path, tmp_path: Path) -> None:
     quiet_libraries()
     rows = read_rows(SynthLayout(synthesis), verified=True, prompt_style="plain")[:8]
     model, tokenizer = _tiny(corpus(rows), 400)
@@ -82,12 +84,23 @@ def test_a_document_has_the_same_logits_in_a_packed_row_as_alone(synthesis: Path
     lengths = (batch["position_ids"][0] == 0).nonzero()[:, 0].tolist() + [batch["input_ids"].shape[1]]
     assert len(lengths) - 1 == len(rows) > len(dataset)
     with torch.no_grad():
+        if within:
+            attend_within_examples(model)
+            assert model.config._attn_implementation != "sdpa"
         packed = model(**batch, use_cache=False).logits[0]
+        model.set_attn_implementation("sdpa")
         for start, end in zip(lengths, lengths[1:], strict=False):
             alone = model(input_ids=batch["input_ids"][:, start:end], use_cache=False).logits[0]
             assert torch.allclose(packed[start:end], alone, atol=1e-5)
         seen = model(input_ids=batch["input_ids"], use_cache=False).logits[0]  # one long document instead
     assert not torch.allclose(packed, seen, atol=1e-2)
+
+
+def test_a_model_with_windows_of_attention_keeps_the_mask_that_says_so() -> None:
+    model, _ = _tiny()
+    model.config.sliding_window = 64
+    attend_within_examples(model)
+    assert model.config._attn_implementation == "sdpa"
 
 
 def test_rollouts_are_asked_as_the_recipe_words_it_whatever_the_dataset_has(synthesis: Path) -> None:

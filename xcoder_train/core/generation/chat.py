@@ -6,6 +6,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.prompt import CONTINUATION, Message
+from xcoder_train.core.reasoning import MARK, continue_from, opening_at_end
 
 
 def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
@@ -15,13 +16,29 @@ def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mess
     return list(tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=False))
 
 
+def opened_reasoning(tokenizer: PreTrainedTokenizerBase, prompt_ids: Sequence[int]) -> str:
+    """The mark such as `<think>` with which a prompt opens the model's reasoning, and the white space after it."""
+    return opening_at_end(tokenizer.decode(list(prompt_ids[-16:])))
+
+
+def completion_text(tokenizer: PreTrainedTokenizerBase, opened: str, token_ids: Sequence[int]) -> str:
+    """What a model wrote after a prompt that `opened` its reasoning (`opened_reasoning`), with that opening in front.
+
+    So a text says by itself whether its reasoning was closed. Special tokens are left out, but for the marks of
+    reasoning, which some tokenizers have among them.
+    """
+    special = {token for token in tokenizer.all_special_ids if not MARK.fullmatch(tokenizer.decode([token]))}
+    return opened + str(tokenizer.decode([token for token in token_ids if token not in special]))
+
+
 def example_token_ids(
     tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], completion: Sequence[Message]
 ) -> tuple[list[int], list[int]]:
     """Token ids of the prompt as it is sampled from, and of the answer: its text byte for byte, then the turn's end.
 
     The answer is not rendered by the template: Qwen3's adds or reshapes `<think>`, others strip, and an answer's first
-    newline would merge with the prompt's last. What looks like a special token in it is text.
+    newline would merge with the prompt's last. What looks like a special token in it is text. Reasoning that the prompt
+    opens is not opened again; an answer without reasoning closes it first.
     Raises `InputError` for a template under which the model would be trained on another prompt than it meets later.
     """
     (example,) = examples_token_ids(tokenizer, [prompt], [completion])
@@ -34,17 +51,45 @@ def examples_token_ids(
     completions: Sequence[Sequence[Message]],
 ) -> Iterator[tuple[list[int], list[int]]]:
     """`example_token_ids` of several examples, whose answers are encoded together on all cores."""
-    texts = [message["content"] for (message,) in completions]
+    rendered = [_rendered(tokenizer, prompt, add_generation_prompt=True) for prompt in prompts]
+    texts = [_continuation(before, said["content"]) for before, (said,) in zip(rendered, completions, strict=True)]
     answers = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    for prompt, answer in zip(prompts, answers, strict=True):
-        yield prompt_token_ids(tokenizer, prompt), [*answer, _turn_end(tokenizer, prompt)]
+    for prompt, before, answer in zip(prompts, rendered, answers, strict=True):
+        yield prompt_token_ids(tokenizer, prompt), [*answer, _turn_end(tokenizer, prompt, before)]
 
 
-def _turn_end(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message]) -> int:
-    """The stop token by which the template ends an answer to this prompt."""
-    before = str(tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, tokenize=False))
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, add_generation_prompt: bool = False
+) -> str:
+    from jinja2 import TemplateError
+
+    options = {"add_generation_prompt": add_generation_prompt, "tokenize": False}
+    try:
+        return str(tokenizer.apply_chat_template(list(messages), **options))
+    except TemplateError as error:
+        raise InputError(
+            f"the chat template cannot render a conversation: {error}. Expected one for messages whose content is "
+            "text; name a file with such a template (model.chat_template)."
+        ) from error
+
+
+def _continuation(before: str, answer: str) -> str:
+    try:
+        return continue_from(before, answer)
+    except ValueError as error:
+        raise InputError(
+            f"the chat template closes the reasoning in the prompt (it ends with {before[-30:]!r}), but the answer "
+            f"begins with reasoning ({answer[:30]!r}): a model would learn to reason twice. Use a template that leaves "
+            "thinking on (model.chat_template), or answers without reasoning."
+        ) from error
+
+
+def _turn_end(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], before: str) -> int:
+    """The stop token by which the template ends an answer to this prompt, which is `before` when rendered alone."""
+    # Templates that open the reasoning leave it out of a turn that is over.
+    before = before.removesuffix(opening_at_end(before))
     answered = [*prompt, {"role": "assistant", "content": "answer"}]
-    whole = str(tokenizer.apply_chat_template(answered, tokenize=False))
+    whole = _rendered(tokenizer, answered)
     if not whole.startswith(before):
         raise InputError(
             "the chat template renders a prompt differently when an answer follows it, so training and sampling would "

@@ -25,11 +25,12 @@ class SamplingSettings(Settings):
     """1 leaves the distribution alone."""
 
     max_new_tokens: int = Field(default=32768, ge=1)
-    """Completions that reach this length without a stop token are truncated, and counted as such."""
+    """Completions that reach this length, or the end of the model's context, without a stop token are truncated, and
+    counted as such. When left out, no more than the context has."""
 
 
 # What of a server's settings its answers depend on; the others say how fast and how patiently it is asked.
-SHAPING_SERVER_SETTINGS = frozenset({"model", "kind", "extra_body"})
+SHAPING_SERVER_SETTINGS = frozenset({"model", "kind", "extra_body", "opens_reasoning"})
 
 
 class ServerSettings(Settings):
@@ -52,6 +53,10 @@ class ServerSettings(Settings):
 
     extra_body: dict[str, JsonValue] = {}
     """Sent as it is with every request, as `chat_template_kwargs: {enable_thinking: true}`."""
+
+    opens_reasoning: bool = False
+    """The chat template opens the reasoning in the prompt (`<think>`), and the server does not return it apart. Without
+    this, an answer that is cut off in its reasoning shows no sign of it."""
 
     max_concurrency: int = Field(default=64, ge=1, le=1000)
     """Requests that the server works on at a time."""
@@ -121,6 +126,10 @@ class GenerationSettings(Settings):
     openai: ServerSettings | None = None
     """The server that `backend: openai` asks."""
 
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Numbers that transformers and vLLM compute in, whatever the weights are stored in; `auto` is float32 on a CPU and
+    bfloat16 on a GPU. Recorded beside every score. A server computes in its own."""
+
     batch_size: int = Field(default=256, ge=1)
     """Sequences that the transformers backend decodes together."""
 
@@ -137,4 +146,11 @@ class GenerationSettings(Settings):
     def _server_is_named(self) -> Self:
         if self.backend == "openai" and self.openai is None:
             raise ValueError("`backend: openai` needs an `openai:` section that names the server by its `base_url`")
+        if self.backend == "openai" and self.dtype != "auto":
+            raise ValueError("the server of `backend: openai` computes in its own `dtype`; leave it out")
         return self
+
+    def on(self, *, has_gpu: bool) -> "GenerationSettings":
+        """The settings with the dtype that `auto` stands for on such a machine."""
+        named = ("bfloat16" if has_gpu else "float32") if self.dtype == "auto" else self.dtype
+        return self.model_copy(update={"dtype": named})

@@ -8,6 +8,7 @@ import asyncio
 import os
 import queue
 import random
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,7 @@ from xcoder_train.core.generation.usage import Usage
 # not let the server run dry. Answers that it has not taken yet count, so that a kill loses few.
 HANDED_OVER = 2
 
+SECONDS_BETWEEN_LINES = 60.0  # while a server is away
 SEEDS = 2**31  # the range that every server takes
 CHARACTERS_PER_TOKEN = 4
 
@@ -51,6 +53,7 @@ class OpenAIGenerator:
         self._token_limit = AsyncLimiter(tokens, 60) if tokens is not None else None
         self._last_contact = 0.0
         self._away_since: float | None = None
+        self._told_away, self._told_at = False, -SECONDS_BETWEEN_LINES
         self._client = openai.AsyncOpenAI(
             base_url=settings.base_url,
             api_key=self._key or "none",  # given, so that a key meant for another server is never read and sent
@@ -129,7 +132,10 @@ class OpenAIGenerator:
             raise fault
 
     def sampling_sent(self, sampling: SamplingSettings) -> dict[str, Any]:
-        """The parameters that go with every request, for the record; `not_sent` are left to the server."""
+        """The parameters that go with every request, for the record; `not_sent` are left to the server.
+
+        `max_tokens` is left out where the server refuses it because its context holds less.
+        """
         sent = self._parameters(sampling)
         extra = sent.pop("extra_body")
         missing = [] if self.settings.kind != "openai" else ["top_k", "repetition_penalty"]
@@ -155,16 +161,20 @@ class OpenAIGenerator:
 
     async def _answer(self, request: Request, sampling: SamplingSettings) -> Completion | Unanswered:
         attempts = failures = 0
+        parameters = self._parameters(sampling)
         async with self._slots:
             while True:
                 started = time.monotonic()
                 try:
-                    answer = await self._attempt(request, sampling)
+                    answer = await self._attempt(request, sampling, parameters)
                     break
                 except Exception as error:
                     meaning = meaning_of(error, self.settings, self.model)
                 if isinstance(meaning, XcoderError):
                     raise type(meaning)(self._without_key(str(meaning)))
+                if isinstance(meaning, Refused) and meaning.asks_too_many_tokens and "max_tokens" in parameters:
+                    del parameters["max_tokens"]  # what the context leaves is then the limit
+                    continue
                 if isinstance(meaning, Refused):
                     return self._unanswered(request, meaning.reason)
                 if not meaning.server_is_away:
@@ -180,7 +190,7 @@ class OpenAIGenerator:
                 await asyncio.sleep(max(told, self._backoff(failures)))
         return self._completion(request, answer)
 
-    async def _attempt(self, request: Request, sampling: SamplingSettings) -> ServerAnswer:
+    async def _attempt(self, request: Request, sampling: SamplingSettings, parameters: dict[str, Any]) -> ServerAnswer:
         if self._request_limit is not None:
             await self._request_limit.acquire()
         if self._token_limit is not None:
@@ -193,7 +203,7 @@ class OpenAIGenerator:
                 seed=request.seed % SEEDS,
                 stream=True,
                 stream_options={"include_usage": True},
-                **self._parameters(sampling),
+                **parameters,
             ) as response,
         ):
             self._heard_from()
@@ -218,12 +228,17 @@ class OpenAIGenerator:
         )
         return Completion(
             request.id,
-            with_reasoning(answer.reasoning, answer.text),
+            self._text(answer),
             (),
             "length" if answer.finish_reason == "length" else "stop",
             answer.prompt_tokens,
             answer.completion_tokens,
         )
+
+    def _text(self, answer: ServerAnswer) -> str:
+        is_marked = answer.reasoning or answer.text.lstrip().startswith("<think>")
+        opening = "<think>\n" if self.settings.opens_reasoning and not is_marked else ""
+        return opening + with_reasoning(answer.reasoning, answer.text)
 
     def _unanswered(self, request: Request, reason: str) -> Unanswered:
         self._count(request, unanswered=1)
@@ -231,6 +246,9 @@ class OpenAIGenerator:
 
     def _heard_from(self) -> None:
         """Note that the server is there."""
+        if self._told_away and self._away_since is not None:
+            print(f"the server {self.settings.base_url} is back", file=sys.stderr, flush=True)
+            self._told_away = False
         self._last_contact, self._away_since = time.monotonic(), None
 
     def _give_up_if_away(self, failure: Passing) -> None:
@@ -244,6 +262,11 @@ class OpenAIGenerator:
                 f"than openai.give_up_after = {self.settings.give_up_after:g}: {self._without_key(failure.reason)}. "
                 "What was answered is kept; the same command goes on from there once the server is back."
             )
+        if now - self._told_at >= SECONDS_BETWEEN_LINES:
+            self._told_away, self._told_at = True, now
+            away, reason = f"away for {now - self._away_since:.0f} s", self._without_key(failure.reason)
+            limit = f"the run ends after openai.give_up_after = {self.settings.give_up_after:g} s"
+            print(f"waiting for the server, {away}: {reason}; {limit}", file=sys.stderr, flush=True)
 
     def _backoff(self, failures: int) -> float:
         """Seconds, drawn from 0 to a bound that doubles with each failure: "full jitter", so that requests that failed

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from xcoder_train.core.characters import whole_characters
 from xcoder_train.core.prompt import Message
+from xcoder_train.core.reasoning import after_reasoning
 
 if TYPE_CHECKING:
     from xcoder_train.core.generation.config import SamplingSettings
@@ -12,8 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One completion to sample. `seed` decides every random choice of it, whatever else is in its batch.
+    """One completion to sample. `seed` decides every random choice of it; what that promises, docs/generation.md says.
 
+    Half a character in the messages, which no tokenizer and no server takes, becomes U+FFFD.
     `purpose` names what the completion is for, such as "solutions"; usage and cost are counted for each purpose.
     Each text in `stop` ends the completion as a stop token does, and is not part of its text; servers that are asked
     over the network are not sent any.
@@ -25,6 +28,10 @@ class Request:
     purpose: str = "completions"
     stop: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        whole = [{**message, "content": whole_characters(message["content"])} for message in self.messages]
+        object.__setattr__(self, "messages", whole)
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
@@ -33,7 +40,7 @@ class Completion:
     A server returns no ids, so `token_ids` is empty there and `completion_tokens` is what it counted. Reasoning that a
     server returns apart from the answer stands in `text` as it would from any other backend:
     `<think>\\n…\\n</think>\\n\\n` and then the answer.
-    `finish_reason` is "stop" after a stop token and "length" when `max_new_tokens` cut it off.
+    `finish_reason` is "stop" after a stop token, "length" when `max_new_tokens` or the end of the context cut it off.
     """
 
     request_id: str
@@ -45,11 +52,9 @@ class Completion:
 
     @property
     def answer(self) -> str:
-        """What follows the reasoning: the text after the last `</think>`; empty where the reasoning was cut off."""
-        _, closing, answer = self.text.rpartition("</think>")
-        if not closing and "<think>" in self.text:
-            return ""
-        return answer.removeprefix("\n\n") if closing else answer
+        """What follows the reasoning; empty where the reasoning was cut off."""
+        answer = after_reasoning(self.text) or ""
+        return answer if answer == self.text else answer.removeprefix("\n\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ class Generator(Protocol):
 
     def generate(self, requests: Iterable[Request], sampling: "SamplingSettings") -> Iterator[Completion | Unanswered]:
         """Yield exactly one `Completion` or `Unanswered` per request, in any order.
+
+        An answer goes on to the end of the context where `max_new_tokens` goes beyond it.
 
         `requests` is read as it is worked off, in the thread of the caller.
         """

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from xcoder_train.core.characters import whole_characters
+
 # Reasons to stop that say the server went away in the middle rather than that the model was done.
 _ABORTED = {"abort", "error"}
 
@@ -31,12 +33,12 @@ class ServerAnswer:
     @property
     def text(self) -> str:
         """The answer without its reasoning, where the server tells the two apart."""
-        return "".join(self._texts)
+        return whole_characters("".join(self._texts))
 
     @property
     def reasoning(self) -> str:
         """The reasoning that came apart from the answer."""
-        return "".join(self._reasonings)
+        return whole_characters("".join(self._reasonings))
 
     def take(self, event: dict[str, Any]) -> None:
         """Add one event of the stream."""

@@ -1,5 +1,7 @@
 """What a failed attempt means: try again, give the request up, or end the run because every other would fail too."""
 
+import json
+import re
 from dataclasses import dataclass
 
 import httpx2
@@ -12,6 +14,13 @@ from xcoder_train.core.generation.server_answer import BrokenAnswer
 # A gateway's way of saying that the server behind it is restarting or not there.
 _AWAY = {502, 503, 504}
 _PASSING = {408, 409, 429}
+
+# How servers say that `max_tokens` asks for more than the context holds, or than they give.
+_TOO_MANY_TOKENS = re.compile(
+    r"context.?(?:length|window|size)|max_model_len|max_(?:\w+_)?tokens\W.*(?:too large|greater|exceed|at most)",
+    re.IGNORECASE | re.DOTALL,
+)
+_ONLY_SOME_TAKE = ("top_k", "repetition_penalty", "min_p")
 
 
 @dataclass(frozen=True)
@@ -28,17 +37,19 @@ class Passing:
 
 @dataclass(frozen=True)
 class Refused:
-    """Another attempt of this request would fail too; others may not."""
+    """Another attempt of this request would fail too; others may not.
+
+    `asks_too_many_tokens` where it might not, were `max_tokens` left to the server.
+    """
 
     reason: str
+    asks_too_many_tokens: bool = False
 
 
 def meaning_of(error: Exception, settings: ServerSettings, model: str) -> Passing | Refused | XcoderError:
     """What a failed attempt means; an error that is none of the server's is raised again."""
     if isinstance(error, openai.APIStatusError):
         return _of_status(error, settings, model)
-    if isinstance(error, UnicodeEncodeError):
-        return Refused(f"the prompt is no valid Unicode text: {error}")
     if isinstance(error, BrokenAnswer):
         return Passing(str(error))
     if isinstance(error, TimeoutError):
@@ -57,6 +68,8 @@ def meaning_of(error: Exception, settings: ServerSettings, model: str) -> Passin
 
 def _of_status(error: openai.APIStatusError, settings: ServerSettings, model: str) -> Passing | Refused | XcoderError:
     status, said = error.status_code, f"{error.status_code}: {error.message}"
+    if error.body and error.message == f"Error code: {status}":  # the client knows `error.message` alone
+        said += f": {error.body if isinstance(error.body, str) else json.dumps(error.body)}"[:1000]
     if status in (401, 403):
         key = (
             f"the key in the environment variable {settings.api_key_env}"
@@ -73,7 +86,9 @@ def _of_status(error: openai.APIStatusError, settings: ServerSettings, model: st
         return EnvironmentLacks(f"the account at {settings.base_url} has no credit left. It said {said}")
     if status in _PASSING or status >= 500:
         return Passing(said, _retry_after(error), server_is_away=status in _AWAY)
-    return Refused(f"the server refused the request: {said}")
+    if settings.kind != "openai" and any(name in said for name in _ONLY_SOME_TAKE):
+        said += f". If it is no {settings.kind} server, set `kind: openai`: these parameters are then not sent"
+    return Refused(f"the server refused the request: {said}", _TOO_MANY_TOKENS.search(said) is not None)
 
 
 def _retry_after(error: openai.APIStatusError) -> float:

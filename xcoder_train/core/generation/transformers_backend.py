@@ -5,11 +5,10 @@ from itertools import islice
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
+from xcoder_train.core.generation.chat import completion_text, opened_reasoning, prompt_token_ids, stop_token_ids
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.decoding import sample_batch
-from xcoder_train.core.generation.request import Completion, Request
+from xcoder_train.core.generation.request import Completion, Request, Unanswered
 
 # Batches are formed from this many of them at a time, sorted by length so that little is padded.
 BATCHES_AHEAD = 8
@@ -24,11 +23,19 @@ class TransformersGenerator:
         self.batch_size = batch_size
         self.stop_tokens = stop_token_ids(tokenizer, model)
 
-    def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion]:
-        """Yield one completion per request, in the order in which batches finish."""
+    def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion | Unanswered]:
+        """Yield each completion as soon as it ends; a prompt that fills the whole context stays unanswered."""
+        context = self.model.config.get_text_config().max_position_embeddings
         pending = iter(requests)
         while window := list(islice(pending, self.batch_size * BATCHES_AHEAD)):
-            encoded = [(prompt_token_ids(self.tokenizer, request.messages), request) for request in window]
+            encoded: list[tuple[list[int], Request]] = []
+            for request in window:
+                prompt = prompt_token_ids(self.tokenizer, request.messages)
+                if len(prompt) < context:
+                    encoded.append((prompt, request))
+                else:
+                    reason = f"a prompt of {len(prompt)} tokens leaves no room in a context of {context}"
+                    yield Unanswered(request.id, reason)
             encoded.sort(key=lambda pair: (len(pair[0]), pair[1].id))
             for start in range(0, len(encoded), self.batch_size):
                 yield from self._generate_batch(encoded[start : start + self.batch_size], sampling)
@@ -36,32 +43,30 @@ class TransformersGenerator:
     def _generate_batch(
         self, batch: list[tuple[list[int], Request]], sampling: SamplingSettings
     ) -> Iterator[Completion]:
-        prompts = [prompt for prompt, _ in batch]
-        self._check_context(prompts, sampling)
         was_training = self.model.training
         self.model.eval()
         try:
-            sampled = sample_batch(
+            for row, one in sample_batch(
                 self.model,
-                prompts,
+                [prompt for prompt, _ in batch],
                 [request.seed for _, request in batch],
                 sampling,
                 self.stop_tokens,
                 self.tokenizer.pad_token_id,
                 self._ends(batch) if any(request.stop for _, request in batch) else None,
-            )
+            ):
+                prompt, request = batch[row]
+                text = completion_text(self.tokenizer, opened_reasoning(self.tokenizer, prompt), one.token_ids)
+                yield Completion(
+                    request.id,
+                    _before_first(text, request.stop),
+                    tuple(one.token_ids),
+                    "length" if one.truncated else "stop",
+                    prompt_tokens=len(prompt),
+                    completion_tokens=len(one.token_ids),
+                )
         finally:
             self.model.train(was_training)
-        texts = self.tokenizer.batch_decode([one.token_ids for one in sampled], skip_special_tokens=True)
-        for (prompt, request), one, text in zip(batch, sampled, texts, strict=True):
-            yield Completion(
-                request.id,
-                _before_first(text, request.stop),
-                tuple(one.token_ids),
-                "length" if one.truncated else "stop",
-                prompt_tokens=len(prompt),
-                completion_tokens=len(one.token_ids),
-            )
 
     def _ends(self, batch: list[tuple[list[int], Request]]) -> Callable[[int, list[int]], bool]:
         """Whether the newest token of a row of the batch has completed one of its stop texts."""
@@ -74,16 +79,6 @@ class TransformersGenerator:
             return any(stop in tail for stop in stops[row])
 
         return ends
-
-    def _check_context(self, prompts: list[list[int]], sampling: SamplingSettings) -> None:
-        context = self.model.config.get_text_config().max_position_embeddings
-        longest = max(map(len, prompts))
-        if longest + sampling.max_new_tokens > context:
-            raise InputError(
-                f"a prompt of {longest} tokens and max_new_tokens = {sampling.max_new_tokens} need "
-                f"{longest + sampling.max_new_tokens} positions, but the model has {context}. Lower max_new_tokens to "
-                f"{context - longest} or less, or use a model with a longer context."
-            )
 
 
 def _before_first(text: str, stops: tuple[str, ...]) -> str:

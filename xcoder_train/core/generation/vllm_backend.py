@@ -1,19 +1,24 @@
-"""Completions from vLLM in this process group: offline batches on GPUs (the extra `vllm`)."""
+"""Completions from vLLM in this process group: an engine that is kept full (the extra `vllm`)."""
 
+import itertools
+import json
+import sys
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from xcoder_train.core.errors import EnvironmentLacks, install_command
-from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
+from xcoder_train.core.generation.chat import opened_reasoning, prompt_token_ids, stop_token_ids
 from xcoder_train.core.generation.config import GenerationSettings, SamplingSettings
 from xcoder_train.core.generation.request import Completion, Request, Unanswered
+from xcoder_train.core.generation.vllm_engine import in_vllm_words, prepare_vllm, stdout_kept
 
-# Requests handed over at a time: enough to keep the engine full, few enough that a kill loses little.
-REQUESTS_PER_CALL = 2048
+# Requests that the engine holds at a time: enough to keep it full, few enough that the caller's follow them closely.
+REQUESTS_AT_ONCE = 2048
 
 
 class VllmGenerator:
@@ -27,9 +32,13 @@ class VllmGenerator:
         *,
         trust_remote_code: bool,
         seed: int,
+        adapter: Path | None = None,
     ) -> None:
+        """Raises `EnvironmentLacks` where vLLM is missing or its engine fails, `InputError` for what it refuses."""
+        prepare_vllm()
         try:
             from vllm import LLM
+            from vllm.lora.request import LoRARequest
         except ImportError as error:
             raise EnvironmentLacks(
                 f"generation.backend is vllm, but the package is not installed: {install_command('vllm')}, "
@@ -37,45 +46,58 @@ class VllmGenerator:
             ) from error
         self.tokenizer = tokenizer
         self.stop_tokens = sorted(stop_token_ids(tokenizer))
-        self.engine = LLM(
-            model=str(model),
-            trust_remote_code=trust_remote_code,
-            tensor_parallel_size=settings.tensor_parallel,
-            gpu_memory_utilization=settings.gpu_memory_utilization,
-            max_model_len=settings.max_model_len,
-            generation_config="vllm",  # not the model's own file, which may hide a repetition penalty
-            seed=seed % 2**31,
-        )
-        self.context: int = self.engine.llm_engine.model_config.max_model_len
+        self.adapter = None if adapter is None else LoRARequest("trained", 1, str(adapter))
+        dtype = settings.on(has_gpu=torch.cuda.is_available()).dtype
+        print(f"vLLM loads {model} in {dtype}", file=sys.stderr, flush=True)
+        with stdout_kept(), in_vllm_words():
+            self.engine = LLM(
+                model=str(model),
+                dtype=dtype,
+                trust_remote_code=trust_remote_code,
+                tensor_parallel_size=settings.tensor_parallel,
+                gpu_memory_utilization=settings.gpu_memory_utilization,
+                max_model_len=settings.max_model_len,
+                generation_config="vllm",  # not the model's own file, which may hide a repetition penalty
+                seed=seed % 2**31,
+                use_tqdm_on_load=False,
+                **({} if adapter is None else {"enable_lora": True, "max_lora_rank": _rank_for(adapter)}),
+            ).llm_engine
+        self.context: int = self.engine.model_config.max_model_len
+        self._names = map(str, itertools.count())
 
     def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion | Unanswered]:
-        """Yield one completion per request; a prompt that fills the whole context stays unanswered."""
-        pending = iter(requests)
-        while window := list(islice(pending, REQUESTS_PER_CALL)):
-            asked: list[Request] = []
-            prompts: list[Any] = []
-            for request in window:
-                token_ids = prompt_token_ids(self.tokenizer, request.messages)
-                if len(token_ids) < self.context:
-                    asked.append(request)
-                    prompts.append({"prompt_token_ids": token_ids})
-                else:  # the engine would end the whole batch
-                    reason = f"a prompt of {len(token_ids)} tokens leaves no room in a context of {self.context}"
-                    yield Unanswered(request.id, reason)
-            parameters = [self._parameters(request, sampling) for request in asked]
-            for request, output in zip(asked, self.engine.generate(prompts, parameters), strict=True):
-                answer = output.outputs[0]
-                yield Completion(
-                    request.id,
-                    answer.text,
-                    tuple(answer.token_ids),
-                    "length" if answer.finish_reason == "length" else "stop",
-                    prompt_tokens=len(output.prompt_token_ids),
-                    completion_tokens=len(answer.token_ids),
-                )
+        """Yield each completion as soon as it ends; a prompt that fills the whole context stays unanswered."""
+        pending, running = iter(requests), dict[str, Request]()
+        try:
+            while True:
+                while len(running) < REQUESTS_AT_ONCE and (request := next(pending, None)) is not None:
+                    prompt = prompt_token_ids(self.tokenizer, request.messages)
+                    if len(prompt) >= self.context:  # the engine would end all of them
+                        reason = f"a prompt of {len(prompt)} tokens leaves no room in a context of {self.context}"
+                        yield Unanswered(request.id, reason)
+                        continue
+                    running[name := next(self._names)] = request
+                    with in_vllm_words():
+                        self.engine.add_request(
+                            name,
+                            {"prompt_token_ids": prompt},
+                            self._parameters(request, sampling),
+                            lora_request=self.adapter,
+                        )
+                if not running:
+                    return
+                with in_vllm_words():
+                    outputs = self.engine.step()
+                for output in outputs:
+                    if output.finished:
+                        yield self._completion(running.pop(output.request_id), output)
+        finally:
+            with suppress(Exception):  # of an engine that is dead, which is told already
+                self.engine.abort_request(list(running))
 
     def _parameters(self, request: Request, sampling: SamplingSettings) -> Any:
         from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
 
         return SamplingParams(
             temperature=sampling.temperature,
@@ -86,4 +108,24 @@ class VllmGenerator:
             stop_token_ids=self.stop_tokens,
             stop=list(request.stop),
             seed=request.seed % 2**31,
+            output_kind=RequestOutputKind.FINAL_ONLY,
         )
+
+    def _completion(self, request: Request, output: Any) -> Completion | Unanswered:
+        answer = output.outputs[0]
+        if answer.finish_reason not in ("stop", "length"):
+            return Unanswered(request.id, f"vLLM ended the answer with finish_reason {answer.finish_reason}")
+        return Completion(
+            request.id,
+            opened_reasoning(self.tokenizer, output.prompt_token_ids) + answer.text,
+            tuple(answer.token_ids),
+            answer.finish_reason,
+            prompt_tokens=len(output.prompt_token_ids),
+            completion_tokens=len(answer.token_ids),
+        )
+
+
+def _rank_for(adapter: Path) -> int:
+    """The smallest of the ranks that vLLM reserves room for."""
+    rank = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
+    return min(room for room in (1, 8, 16, 32, 64, 128, 256, 320, 512) if room >= rank)

