@@ -36,6 +36,7 @@ def write_import_card(use: str, rows: int, settings: SynthSettings, seed: int, f
         lines += [(f"dropped: {reason}", count) for reason, count in counts["dropped"].items()]
         lines += [("problems kept", counts["kept"]), ("solutions", counts["accepted_solutions"])]
         lines += [("tests", counts["tests"]), ("tests in conflict", counts["tests_in_conflict"])]
+        lines += [("tests without text", counts["tests_without_text"])]
         table = [f"| {name} | {count:,} |" for name, count in lines]
         sections += [f"## Split `{item.split}`", "\n".join(["| step | count |", "|---|---:|", *table])]
     shown = settings.model_dump(mode="json", include={"imports", "cleaning", "solutions_per_task", "limit_seconds"})
