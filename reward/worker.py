@@ -32,6 +32,8 @@ TEST_OVERHEAD_SECONDS = 1.0
 SEALS = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL
 PACKAGES = ("numpy", "sortedcontainers", "cyaron", "colorful", "xeger")
 """Installed packages that programs may import."""
+PROMISED = PACKAGES[:2]
+"""Those that are always there."""
 SYSTEM_READABLE = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")
 CRASHED_COMPILER = {4, 6, 7, 11, 24}
 """SIGILL, SIGABRT, SIGBUS, SIGSEGV, SIGXCPU: how a template dies of the source that it compiles."""
@@ -270,6 +272,11 @@ def _hang_up(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
+def package_folder() -> str:
+    """The one folder of installed packages in which programs find theirs."""
+    return sysconfig.get_path("platlib")
+
+
 def _library_paths() -> tuple[list[str], list[str], str | None]:
     """Readable paths, folders of which only the names can be listed, and the folder of installed packages."""
     standard_library = sysconfig.get_path("stdlib")
@@ -278,7 +285,7 @@ def _library_paths() -> tuple[list[str], list[str], str | None]:
     shared_library = sysconfig.get_config_var("LIBDIR") or "/usr/lib"
     readable = [standard_library, binary_library, *SYSTEM_READABLE]
     readable += [str(path) for path in Path(shared_library).glob("libpython*")]
-    packages = sysconfig.get_path("platlib")
+    packages = package_folder()
     if not os.path.isdir(packages):
         return readable, [], None
     beside = [f"{name}.libs" for name in PACKAGES]

@@ -14,6 +14,7 @@ from pathlib import Path
 from reward.language import compiled_languages
 from reward.ranks import usable_cores
 from reward.tiers import MADE_OF, NOT_STOPPED, TIERS, why_not
+from reward.worker import PROMISED, package_folder
 from xcoder_train.core.errors import EnvironmentLacks, install_command
 
 DISTRIBUTION = "xcoder-train"
@@ -118,6 +119,12 @@ def _isolation() -> Iterator[Finding]:
         yield Finding("judging Python", "no tier holds, so the judge refuses to run; see docs/judge.md", False)
         return
     yield Finding("judging Python", f"in tier {used}, which does not stop: {NOT_STOPPED[used]} (docs/judge.md)")
+    away = [name for name in PROMISED if not Path(package_folder(), name).is_dir()]
+    if away:
+        told = f"no {' and '.join(away)} in {package_folder()}: right programs that import it fail; reinstall it there"
+        yield Finding("programs import", told, False)
+    else:
+        yield Finding("programs import", " and ".join(PROMISED))
     compilers = {language.compiler for language in compiled_languages().values()}
     missing = sorted(compiler for compiler in compilers if shutil.which(compiler) is None)
     if used == "D":

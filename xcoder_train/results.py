@@ -28,7 +28,7 @@ REPORT_FILE = "report.html"
 # Raised when a stage's code changes so that equal settings give another result.
 STAGE_VERSIONS: dict[StageName, int] = {"synth": 2, "sft": 2, "grpo": 2, "evaluation": 3, "report": 1}
 IMPORT_VERSION = 2
-"""The same for a synthesis that is an import: what a teacher was paid for stays whole when the reading of sets changes."""
+"""The same for imports, so that no synthesis by a teacher is made again where published sets are read otherwise."""
 
 _HOW_A_SERVER_IS_ASKED = tuple(sorted(set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS))
 
