@@ -247,6 +247,16 @@ class SftDataSettings(Settings):
     """Only solutions that pass every test of their task; otherwise candidates are taken as they come."""
 
 
+class HeldOutLossSettings(Settings):
+    """The loss on held-out solutions while SFT trains; it shows a curve and decides nothing."""
+
+    every_steps: int = Field(default=100, ge=1)
+    """Optimiser steps between two evaluations; there is one before the first step and one after the last too."""
+
+    tasks: int = Field(default=64, ge=1)
+    """Held-out tasks, chosen once from the seed; each with its golden solution."""
+
+
 class SftSettings(Settings):
     """Supervised fine-tuning on the solutions of a synthesis; docs/training.md describes it."""
 
@@ -280,6 +290,10 @@ class SftSettings(Settings):
 
     quantize: Literal["nf4"] | None = None
     """With `lora`: hold the frozen weights in 4 bits while training (QLoRA, Dettmers et al., 2023)."""
+
+    evaluation: HeldOutLossSettings | None = None
+    """Evaluate on held-out tasks while training, for a curve of the loss. It changes nothing of the training, so a
+    finished stage stands."""
 
     resume: bool = True
     """Continue from the newest whole checkpoint of an interrupted stage."""

@@ -18,7 +18,7 @@ def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mess
 
 def opened_reasoning(tokenizer: PreTrainedTokenizerBase, prompt_ids: Sequence[int]) -> str:
     """The mark such as `<think>` with which a prompt opens the model's reasoning, and the white space after it."""
-    return opening_at_end(tokenizer.decode(list(prompt_ids[-16:])))
+    return opening_at_end(str(tokenizer.decode(list(prompt_ids[-16:]))))
 
 
 def completion_text(tokenizer: PreTrainedTokenizerBase, opened: str, token_ids: Sequence[int]) -> str:
@@ -27,7 +27,8 @@ def completion_text(tokenizer: PreTrainedTokenizerBase, opened: str, token_ids: 
     So a text says by itself whether its reasoning was closed. Special tokens are left out, but for the marks of
     reasoning, which some tokenizers have among them.
     """
-    special = {token for token in tokenizer.all_special_ids if not MARK.fullmatch(tokenizer.decode([token]))}
+    added = tokenizer.added_tokens_decoder
+    special = {token for token, held in added.items() if held.special and not MARK.fullmatch(held.content)}
     return opened + str(tokenizer.decode([token for token in token_ids if token not in special]))
 
 
@@ -63,9 +64,11 @@ def _rendered(
 ) -> str:
     from jinja2 import TemplateError
 
-    options = {"add_generation_prompt": add_generation_prompt, "tokenize": False}
     try:
-        return str(tokenizer.apply_chat_template(list(messages), **options))
+        rendered = tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=add_generation_prompt, tokenize=False
+        )
+        return str(rendered)
     except TemplateError as error:
         raise InputError(
             f"the chat template cannot render a conversation: {error}. Expected one for messages whose content is "
