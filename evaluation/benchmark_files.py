@@ -20,7 +20,7 @@ def benchmark_files(name: str, livecodebench_folder: Path | None) -> list[Path]:
         raise InputError(
             "expected `heldout`, `livecodebench:NAME`, `file:PATH` of a LiveCodeBench file, or `evalplus:PATH`"
         )
-    path = Path(rest).expanduser()
+    path = Path(rest)
     if not path.is_file():
         raise InputError(f"there is no such file: {path}")
     return [path]

@@ -9,7 +9,7 @@ from evaluation.extraction import Extraction
 from evaluation.few_shot import FEW_SHOT, EvaluationPrompt
 from reward.config import Policy
 from xcoder_train.core.generation.config import GenerationSettings, SamplingSettings
-from xcoder_train.core.settings import Settings
+from xcoder_train.core.settings import Settings, expanded
 
 
 class EvaluationSettings(Settings):
@@ -71,6 +71,12 @@ class EvaluationSettings(Settings):
         if len(set(policies)) < len(policies):
             raise ValueError("expected each policy once")
         return policies
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _paths_as_a_shell_reads_them(cls, benchmarks: tuple[str, ...]) -> tuple[str, ...]:
+        parts = [name.partition(":") for name in benchmarks]
+        return tuple(f"{kind}:{expanded(path)}" if colon else kind for kind, colon, path in parts)
 
     @model_validator(mode="after")
     def _base_models_continue_a_text(self) -> Self:

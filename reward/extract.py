@@ -68,7 +68,7 @@ def parses(code: str) -> bool:
 
 
 def _blocks(answer: str) -> list[_Block]:
-    tokens = _parser().parse(answer if answer.endswith("\n") else answer + "\n")
+    tokens = _parser().parse(re.sub(r"\r\n?", "\n", answer) + "\n")
     return [
         _Block(_tag(token.info), token.content or "\n", token.meta["is_closed"])
         for token in tokens
@@ -78,7 +78,8 @@ def _blocks(answer: str) -> list[_Block]:
 
 def _tag(info: str) -> str:
     found = _TAG.match(info)
-    return found[1].lower() if found else ""
+    word = found[1] if found else ""
+    return (word or info.strip().partition(" ")[0]).lower()
 
 
 @cache
@@ -87,7 +88,7 @@ def _parser() -> "MarkdownIt":
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark").disable(["html_block", "reference", "lheading"])
-    parser.core.ruler.enableOnly(["normalize", "block"])
+    parser.core.ruler.enableOnly(["block"])  # not the one that replaces a NUL, which is the program's
     parser.block.ruler.at("fence", _fence, {"alt": ["paragraph", "reference", "blockquote", "list"]})
     return parser
 

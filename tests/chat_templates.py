@@ -122,5 +122,10 @@ def _code(text: str) -> str:
     return f"`{shown}`"
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write the page to standard output."""
     print(page(), end="")
+
+
+if __name__ == "__main__":
+    main()

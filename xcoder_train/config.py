@@ -6,13 +6,13 @@ Paths in a recipe are relative to the folder that the command runs in; only `ext
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from evaluation.config import EvaluationSettings
 from reward.config import RewardSettings
 from synth.config import Style
 from xcoder_train.core.prompt import PromptStyle
-from xcoder_train.core.settings import Settings
+from xcoder_train.core.settings import Settings, expanded
 
 
 class TrackingSettings(Settings):
@@ -93,6 +93,11 @@ class ModelSettings(Settings):
 
     trust_remote_code: bool = False
     """Run code that comes with the model."""
+
+    @field_validator("path")
+    @classmethod
+    def _path_as_a_shell_reads_it(cls, path: str | None) -> str | None:
+        return path if path is None else expanded(path)
 
     @model_validator(mode="after")
     def _one_starting_point(self) -> Self:
@@ -242,6 +247,16 @@ class SftDataSettings(Settings):
     """Only solutions that pass every test of their task; otherwise candidates are taken as they come."""
 
 
+class HeldOutLossSettings(Settings):
+    """The loss on held-out solutions while SFT trains; it shows a curve and decides nothing."""
+
+    every_steps: int = Field(default=100, ge=1)
+    """Optimiser steps between two evaluations; there is one before the first step and one after the last too."""
+
+    tasks: int = Field(default=64, ge=1)
+    """Held-out tasks, chosen once from the seed; each with its golden solution."""
+
+
 class SftSettings(Settings):
     """Supervised fine-tuning on the solutions of a synthesis; docs/training.md describes it."""
 
@@ -275,6 +290,10 @@ class SftSettings(Settings):
 
     quantize: Literal["nf4"] | None = None
     """With `lora`: hold the frozen weights in 4 bits while training (QLoRA, Dettmers et al., 2023)."""
+
+    evaluation: HeldOutLossSettings | None = None
+    """Evaluate on held-out tasks while training, for a curve of the loss. It changes nothing of the training, so a
+    finished stage stands."""
 
     resume: bool = True
     """Continue from the newest whole checkpoint of an interrupted stage."""

@@ -142,8 +142,6 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
 def _prompts(recipe: "Recipe", grpo: GrpoSettings) -> Iterator[Conflict]:
     if recipe.synth is not None:
         splits = recipe.synth.splits.values()
-        if grpo.evaluation is not None and all(split.use != "evaluation" for split in splits):
-            yield conflict("needs a split with `use: evaluation`", "grpo.evaluation", "synth.splits")
         tasks = sum(split.tasks for split in splits if split.use == "rl")
         if 0 < tasks < grpo.prompts_per_step:  # none at all: another conflict, or an import
             yield conflict(

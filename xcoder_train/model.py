@@ -210,7 +210,7 @@ def load_trained(
     held = torch.float32 if dtype == "auto" else dtype
     start = load_trained(start_of(adapter), settings, torch.float32 if merged else held, merged=True)
     if merged:
-        return _merge(start, adapter).to(held)  # type: ignore[arg-type,no-any-return]  # as in save_trained
+        return _merge(start, adapter).to(held)  # type: ignore[arg-type]  # as in save_trained
     start.load_adapter(str(adapter))
     return start
 
@@ -233,7 +233,7 @@ def start_of(adapter: Path) -> str:
 def _merge(start: PreTrainedModel, adapter: Path) -> PreTrainedModel:
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(start, str(adapter)).merge_and_unload()  # type: ignore[no-any-return]
+    return PeftModel.from_pretrained(start, str(adapter)).merge_and_unload()
 
 
 def _keep_adapter(gathered: Path, start: Path | str, folder: Path) -> Path:

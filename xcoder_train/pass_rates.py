@@ -130,6 +130,8 @@ def read_given(path: Path, problem_ids: Sequence[str]) -> dict[str, float]:
     if missing:
         raise InputError(f"grpo.curriculum.pass_rates: {path} lacks the column(s) {', '.join(sorted(missing))}")
     rates = dict(zip(table["problem_id"].to_pylist(), table["pass_rate"].to_pylist(), strict=True))
+    if len(rates) < table.num_rows:
+        raise InputError(f"grpo.curriculum.pass_rates: {path} names a problem twice; expected one row for each problem")
     for name in problem_ids:
         rate = rates.get(name)
         if not isinstance(rate, int | float) or not 0 <= rate <= 1:

@@ -21,6 +21,8 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message="`past_key_values` is deprecated", category=FutureWarning)
     # Checkpoints made within a second are put in order by their step, which is what we want.
     _silence("transformers.trainer_utils", "mtime")
+    # Between two starts of one stage only how often it is evaluated may change: all else would be another stage.
+    _silence("transformers.trainer_utils", "eval_steps:")
     # A rollout that could not be judged: TRL prints all of it, and `judge/excluded` counts it.
     _silence("trl.trainer.grpo_trainer", "All reward functions returned None")
     # `rollout_func` is marked experimental; the pinned version has it, and tests hold it.

@@ -38,6 +38,7 @@ def find_conflicts(recipe: "Recipe") -> list[Conflict]:
         *_stages(recipe),
         *_starting_points(recipe),
         *_splits(recipe),
+        *_held_out_tasks(recipe),
         *_features(recipe),
         *_read_files(recipe),
         *_evaluation(recipe),
@@ -114,10 +115,27 @@ def _splits(recipe: "Recipe") -> Iterator[Conflict]:
                 yield conflict(f"`{stage}` needs an import of source {published[use]}", "synth.import", stage)
             else:
                 yield conflict(f"`{stage}` needs a split with `use: {use}`", "synth.splits", stage)
-    if recipe.evaluation is not None and "heldout" in recipe.evaluation.benchmarks and "evaluation" not in uses:
-        yield conflict(
-            "the benchmark `heldout` needs a split with `use: evaluation`", "synth.splits", "evaluation.benchmarks"
-        )
+
+
+def _held_out_tasks(recipe: "Recipe") -> Iterator[Conflict]:
+    """What reads held-out tasks, where the synthesis keeps none."""
+    sft, grpo, evaluation = recipe.sft, recipe.grpo, recipe.evaluation
+    readers = {
+        "evaluation.benchmarks": evaluation is not None and "heldout" in evaluation.benchmarks,
+        "sft.evaluation": sft is not None and sft.evaluation is not None,
+        "grpo.evaluation": grpo is not None and grpo.evaluation is not None,
+    }
+    uses, where = {"evaluation"}, "inputs.synth"
+    if recipe.synth is not None:
+        uses, where = set(uses_of(recipe.synth).values()), "synth.splits"
+    elif recipe.inputs.synth is not None and any(readers.values()):
+        with suppress(InputError, OSError):  # a synthesis that cannot be read is told of already
+            members = read_records(SynthLayout(input_folder(recipe, "synth")).memberships, Membership)
+            uses = {member.use for member in members}
+    for path, reads in readers.items() if "evaluation" not in uses else ():
+        if reads:
+            reader = "the benchmark `heldout`" if path == "evaluation.benchmarks" else path
+            yield conflict(f"{reader} needs a split with `use: evaluation`, and {where} has none", path, where)
 
 
 def _read_files(recipe: "Recipe") -> Iterator[Conflict]:
@@ -178,15 +196,6 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
             "synth",
             "inputs",
         )
-    if "heldout" in settings.benchmarks and recipe.inputs.synth is not None:
-        with suppress(InputError, OSError):  # a synthesis that cannot be read is told of already
-            members = read_records(SynthLayout(input_folder(recipe, "synth")).memberships, Membership)
-            if all(member.use != "evaluation" for member in members):
-                yield conflict(
-                    "`heldout` is the splits with `use: evaluation`, and the synthesis of inputs.synth has none",
-                    "evaluation.benchmarks",
-                    "inputs.synth",
-                )
     server = settings.generation.openai
     if settings.generation.backend == "openai" and server is not None and server.model and len(settings.models) > 1:
         yield conflict(

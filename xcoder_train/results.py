@@ -38,7 +38,7 @@ SHAPES_NOTHING: dict[StageName, tuple[str, ...]] = {
         "push_to",
         *(f"teacher.server.{name}" for name in _HOW_A_SERVER_IS_ASKED),
     ),
-    "sft": ("launch", "resume"),
+    "sft": ("launch", "resume", "evaluation"),
     "grpo": ("launch", "resume", "alarms"),
     "evaluation": (
         "launch",

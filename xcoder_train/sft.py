@@ -10,11 +10,12 @@ from pathlib import Path
 
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from xcoder_train.batching import BatchPlan, plan_sft_batch
 from xcoder_train.checkpoints import CHECKPOINTS, newest_whole_checkpoint
 from xcoder_train.core.files import write_text
+from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.stage import StageContext
 from xcoder_train.launch import context_parallel_size
 from xcoder_train.memory import adapter_parameters
@@ -28,8 +29,9 @@ from xcoder_train.processes import join_processes
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
 from xcoder_train.run import run_stage
-from xcoder_train.sft_data import TokenStatistics, read_tokens
+from xcoder_train.sft_data import TokenStatistics, held_out_tokens, read_held_out, read_tokens
 from xcoder_train.sft_prepare import await_folder, prepare, starting_point
+from xcoder_train.sft_trainer import HeldOutSftTrainer
 from xcoder_train.supervised_tokens import score_supervised_tokens
 from xcoder_train.throughput import Throughput
 from xcoder_train.tracking import MetricsFile, TokenCount, TrainingProgress
@@ -55,14 +57,20 @@ def train(recipe: Recipe, context: StageContext) -> None:
     if state.is_main_process:
         print(describe(statistics, batch), file=sys.stderr)
 
+    held_out = None
+    if settings.evaluation is not None:
+        rows = read_held_out(SynthLayout(context.inputs["synth"]), recipe.model.prompt, context.seed)
+        held_out = held_out_tokens(rows, tokenizer, max_length=settings.max_length, tasks=settings.evaluation.tasks)
+
     # Before the model, which ZeRO-3 partitions while it is loaded.
     config = sft_config(recipe, context, batch, statistics.tokens / statistics.examples)
     model = load_training_model(start, recipe.model, lora=settings.lora is not None, quantize=settings.quantize)
-    trainer = sft_trainer(recipe, context, config, model, tokenizer, dataset)
+    trainer = sft_trainer(recipe, context, config, model, tokenizer, dataset, held_out)
     throughput = Throughput(trainer, flops_per_token(recipe, start, statistics), settings.launch.hardware.peak_tflops)
     trainer.add_callback(throughput)
     with state.main_process_first():  # the first one sweeps half-written checkpoints away
         checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
+    trainer.args.eval_on_start = held_out is not None and checkpoint is None
     result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
     saved = save_trained(trainer, tokenizer, start, recipe.model, context.folder / "model")
@@ -101,15 +109,17 @@ def sft_trainer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     dataset: Dataset,
-) -> SFTTrainer:
+    held_out: Dataset | None = None,
+) -> HeldOutSftTrainer:
     """TRL's trainer as the recipe sets it up, on rows of token ids."""
     settings = present(recipe.sft)
     if settings.packing:
         attend_within_examples(model)
-    trainer = SFTTrainer(
+    trainer = HeldOutSftTrainer(
         model=model,
         args=config,
         train_dataset=dataset,
+        eval_dataset=held_out,
         processing_class=tokenizer,
         peft_config=lora_config(settings.lora),
         optimizer_cls_and_kwargs=optimizer_factory(settings.optimizer, settings.training),

@@ -145,6 +145,42 @@ def read_rows(layout: SynthLayout, *, verified: bool, prompt_style: PromptStyle)
     return [{**row, "prompt": prompts[row["problem_id"]]} for row in rows]
 
 
+def read_held_out(layout: SynthLayout, prompt_style: PromptStyle, seed: int) -> list[dict[str, Any]]:
+    """The golden solutions of the tasks that are kept for evaluation, in an order from the seed."""
+    held_out = {m.problem_id for m in read_records(layout.memberships, Membership) if m.use == "evaluation"}
+    solutions = read_records(layout.solutions, Solution) if held_out else ()
+    golden = {one.problem_id: one.response for one in solutions if one.is_golden and one.problem_id in held_out}
+    if not golden:
+        raise InputError(
+            f"sft.evaluation: {layout.solutions} holds no golden solution of a task for evaluation. Give the synthesis "
+            "a split with `use: evaluation`, or leave sft.evaluation out."
+        )
+    prompts = render_prompts(layout, golden.keys(), prompt_style)
+    order = sorted(golden, key=lambda problem_id: derive_seed(seed, "sft", "held out", problem_id))
+    return [
+        {"prompt": prompts[problem_id], "completion": [{"role": "assistant", "content": golden[problem_id]}]}
+        for problem_id in order
+    ]
+
+
+def held_out_tokens(
+    rows: list[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase", *, max_length: int, tasks: int
+) -> "Dataset":
+    """The first `tasks` rows that fit `max_length`, as columns `input_ids` and `labels`."""
+    from datasets import Dataset
+
+    examples = (pair for pair in _token_ids(rows, tokenizer) if sum(map(len, pair)) <= max_length)
+    tokens = [
+        {"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer}
+        for prompt, answer in islice(examples, tasks)
+    ]
+    if not tokens:
+        raise InputError(
+            f"sft.evaluation: all {len(rows)} held-out solutions are longer than sft.max_length = {max_length} tokens"
+        )
+    return Dataset.from_list(tokens)
+
+
 def _raw_rows(layout: SynthLayout) -> list[dict[str, Any]]:
     """Every candidate of the tasks for SFT, in the order of the table, without its text."""
     styles = dict(zip(*read_table(layout.problems, ["problem_id", "style"]).to_pydict().values(), strict=True))

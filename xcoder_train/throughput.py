@@ -41,6 +41,11 @@ class Throughput(TrainerCallback):
             metrics[name].append(value)
         self._step_begun, self._tokens = now, tokens
 
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Leave the seconds of an evaluation out; its tokens are not counted either."""
+        seconds = kwargs["metrics"]["eval_runtime"]
+        self._begun, self._step_begun = self._begun + seconds, self._step_begun + seconds
+
     def over_all(self) -> dict[str, float]:
         """The same figures over everything that this process trained; empty when it trained nothing."""
         tokens = self._tokens - self._tokens_at_start

@@ -22,9 +22,11 @@ class MetricsFile(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Keep the lines up to the step that training goes on from."""
+        state.eval_steps = args.eval_steps or state.eval_steps  # the recipe's, not those of a checkpoint from before
         if state.is_world_process_zero:
             lines = self.path.read_text().splitlines() if self.path.exists() else []
-            kept = [line for line in lines if _step_of(line) <= state.global_step]
+            # A start without a checkpoint makes everything again, the evaluation before the first step too.
+            kept = [line for line in lines if state.global_step and _step_of(line) <= state.global_step]
             write_text(self.path, "".join(line + "\n" for line in kept))
             if "wandb" in (args.report_to or []):
                 repeat_history(self.path.parent, [json.loads(line) for line in kept])

@@ -31,6 +31,12 @@ def sft_config(recipe: Recipe, context: StageContext, batch: BatchPlan, tokens_p
         "pad_to_multiple_of": 2 * context_parallel_size() if context_parallel_size() > 1 else None,
         "dataset_kwargs": {"skip_prepare_dataset": True},
     }
+    if settings.evaluation is not None:
+        arguments |= {
+            "eval_strategy": "steps",
+            "eval_steps": settings.evaluation.every_steps,
+            "per_device_eval_batch_size": 1,  # so that the loss depends on no padding and on no number of processes
+        }
     if settings.tokens is not None:
         arguments["max_steps"] = math.ceil(settings.tokens / (batch.examples_per_step * tokens_per_example))
     return built(SFTConfig, "sft", arguments)

@@ -35,6 +35,8 @@ def _batches(recipe: "Recipe") -> Iterator[Conflict]:
                 "grpo.launch.processes",
             )
     sft = recipe.sft
+    if sft is not None and sft.evaluation is not None and _row_parts(sft.launch) > 1:
+        yield conflict("has no way to split a held-out solution over processes; leave it out", "sft.evaluation")
     if sft is None or sft.packing:
         return
     processes, shared = sft.launch.processes, _row_parts(sft.launch)

@@ -80,6 +80,8 @@ DECIDED = {
         "dataset_num_proc": "the stage, which tokenises in one process",
         "dataset_kwargs": "the stage, which tokenises itself",
         "dataset_text_field": "the dataset that synthesis makes",
+        "eval_steps": "`sft.evaluation`",
+        "per_device_eval_batch_size": "the stage, which evaluates one solution at a time, without padding",
     },
     "grpo": _DECIDED_BY_BOTH
     | {

@@ -54,7 +54,10 @@ _RANGES: dict[str, _Range] = {
     "vllm_tensor_parallel_size": _FROM_1,
 }
 
-_NO_EVALUATION = "training has no evaluation data; the recipe's `evaluation:` section measures its result. Leave it out"
+_NO_EVALUATION = (
+    "the section's `evaluation` (sft.evaluation, grpo.evaluation) decides when training is evaluated, and no step "
+    "depends on the result. Leave it out"
+)
 _EXACT_RESUME = "an interrupted run could not go on exactly where it was. Leave it out"
 _NO_REFERENCE_KEPT = f"a checkpoint does not hold a reference model that moves, so {_EXACT_RESUME}"
 _NO_UPLOAD = "a run uploads nothing; take the finished model from the stage's folder. Leave it out"

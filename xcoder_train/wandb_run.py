@@ -1,14 +1,17 @@
 """Weights & Biases, when a recipe asks for it: one run per stage, with the recipe and the manifest. Never needed."""
 
+import json
 import os
+import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 from evaluation.results import ModelResult
 from xcoder_train.config import TrackingSettings
 from xcoder_train.core.files import write_text
-from xcoder_train.core.stage import StageContext
+from xcoder_train.core.stage import RESULT_FILE, StageContext
 
 _RECORDS = ("recipe.resolved.json", "manifest.json")
 
@@ -34,19 +37,29 @@ def start_tracking(settings: TrackingSettings, context: StageContext, config: di
             project=settings.project,
             group=settings.group or context.run,
             name=f"{context.run}/{context.name}",
+            job_type=context.name,
             id=run_id,
             resume=None if offline else "allow",  # without a server there is nothing that it could take up
             mode=settings.wandb,
             tags=list(settings.tags),
             config=config,
             dir=context.folder,
+            settings=wandb.Settings(silent=True),  # coloured lines in a log, and warnings that offline means offline
         )
+        where = f"send it with: {sync_command(context.folder)}" if offline else run.url
+        print(f"W&B: {context.name} is recorded; {where}", file=sys.stderr)
         write_text(context.folder / "wandb_run_id", run_id + "\n")
         records = wandb.Artifact(f"{context.run}-records", type="recipe")
         for file in _records(context.folder):
             records.add_file(str(file))
         run.log_artifact(records)
     return ["wandb"]
+
+
+def sync_command(folder: Path | str) -> str:
+    """What a person types to send a stage's offline files as the one run that they are."""
+    quoted = shlex.quote(str(folder))
+    return f'wandb sync --id "$(cat {quoted}/wandb_run_id)" {quoted}/wandb/offline-run-*'
 
 
 def repeat_history(folder: Path, lines: list[dict[str, Any]]) -> None:
@@ -96,6 +109,21 @@ def track_results(
     ]
     run.log({"pass@k": wandb.Table(["model", "benchmark", "rate", "mean", "low", "high"], rows)})
     run.summary.update({f"{label}/{benchmark}/{name}": mean for label, benchmark, name, mean, *_ in rows})
+    run.finish()
+
+
+def track_synthesis(settings: TrackingSettings, context: StageContext, config: dict[str, Any]) -> None:
+    """A W&B run of a finished synthesis: its funnel, a language model's tokens, and the seconds, as summary."""
+    if not start_tracking(settings, context, config):
+        return
+    import wandb
+
+    run = wandb.run
+    assert run is not None  # begun just above; synthesis is one process
+    figures = json.loads((context.folder / RESULT_FILE).read_text(encoding="utf-8"))
+    timings = context.folder / "timings.json"  # an import leaves none
+    seconds = json.loads(timings.read_text(encoding="utf-8")) if timings.exists() else {}
+    run.summary.update({"funnel": figures["funnel"], "usage": figures.get("usage", {}), "seconds": seconds})
     run.finish()
 
 

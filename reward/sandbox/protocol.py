@@ -26,8 +26,8 @@ counts against the limit on address space. So there is room for it beyond the me
 held."""
 
 JOB_WALL = struct.Struct("<d")
-JOB = struct.Struct("<BBIIIqqddd")
-"""Mode, report the first test at once, tests, bytes of code, bytes of function name, limits in bytes (address space
+JOB = struct.Struct("<BBBIIIqqddd")
+"""Mode, report the first test at once, import packages once for all tests, tests, bytes of code, bytes of function name, limits in bytes (address space
 beyond what the interpreter itself maps, output), and seconds: CPU limit of a process, CPU limit of a function call,
 wall-clock cap of a process."""
 

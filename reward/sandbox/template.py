@@ -162,7 +162,9 @@ def serve(descriptors: list[int], box: Box, zygote: int) -> NoReturn:
         os.dup2(executable[0], EXTRA_DESCRIPTOR)
         program = native_program(job.memory)
     else:
+        packages = [] if job.packages_once else [sys.meta_path.pop()]  # the zygote's finder, the last
         program = python_program(box, job, out)
+        sys.meta_path += packages
     own_cpu = time.process_time() + TEMPLATE_CPU_SECONDS + TEMPLATE_CPU_SECONDS_PER_TEST * len(job.sizes)
     backstop = math.ceil(max(own_cpu, CPU_BACKSTOP * job.cpu))
     resource.setrlimit(resource.RLIMIT_CPU, (backstop, backstop))
@@ -180,6 +182,7 @@ class Job(NamedTuple):
     descriptor: int
     mode: int
     report_first: bool
+    packages_once: bool
     memory: int
     output: int
     cpu: float
@@ -194,12 +197,12 @@ class Job(NamedTuple):
 def read_job(descriptor: int) -> Job:
     """Everything but the inputs."""
     header = os.pread(descriptor, JOB.size, 0)
-    mode, report_first, tests, code_bytes, name_bytes, memory, output, cpu, call_cpu, wall = JOB.unpack(header)
+    mode, first, once, tests, code_bytes, name_bytes, memory, output, cpu, call_cpu, wall = JOB.unpack(header)
     text = os.pread(descriptor, 8 * tests + code_bytes + name_bytes, JOB.size)
     sizes, code_at = struct.unpack_from(f"<{tests}Q", text), 8 * tests
     name_at = code_at + code_bytes
     source, name, at = text[code_at:name_at], text[name_at:].decode(), JOB.size + len(text)
-    return Job(descriptor, mode, report_first, memory, output, cpu, call_cpu, wall, sizes, source, name, at)
+    return Job(descriptor, mode, first, once, memory, output, cpu, call_cpu, wall, sizes, source, name, at)
 
 
 def tidy_heap() -> None:

@@ -236,7 +236,7 @@ def rehearsed_job(rehearsal: programs.Rehearsal) -> bytes:
     """A job with two tests."""
     mode, code, name, given = rehearsal
     tests, seconds = 2, 60.0
-    header = protocol.JOB.pack(mode, False, tests, len(code), len(name), 1 << 30, 1 << 20, seconds, seconds, seconds)
+    header = protocol.JOB.pack(mode, False, True, tests, len(code), len(name), 1 << 30, 1 << 20, *[seconds] * 3)
     return header + struct.pack("<2Q", len(given), len(given)) + code + name + given * tests
 
 

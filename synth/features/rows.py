@@ -5,11 +5,14 @@ format allows it. A row that cannot be read is set aside with its place and its 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import TextIOWrapper
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from synth.answers import AnswerError, read_json_strictly
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import open_text_bytes
 
 _LFS_MARK = "version https://git-lfs"
 
@@ -25,22 +28,21 @@ class BadRow:
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]] | BadRow]:
     """Yield each row with its place. Raises `InputError` for a file that is missing or of another format."""
     if not path.is_file():
-        raise InputError(f"{path} is not a file; expected rows as .jsonl, .json or .parquet")
+        raise InputError(f"{path} is not a file; expected rows as .jsonl, .json (also .gz) or .parquet")
     if path.suffix == ".parquet":
         yield from _objects(_parquet_rows(path))
         return
     try:
-        with open(path, encoding="utf-8") as file:
+        with open_text_bytes(path) as stream, TextIOWrapper(stream, encoding="utf-8") as file:
             start = file.read(4096)
             if start.startswith(_LFS_MARK):
                 raise InputError(
                     f"{path} is a Git LFS pointer, not the rows themselves; fetch them with `git lfs pull`"
                 )
-            file.seek(0)
             if start.lstrip().startswith("["):
-                yield from _objects(enumerate(_array(path, file.read()), 1))
+                yield from _objects(enumerate(_array(path, start + file.read()), 1))
             else:
-                yield from _lines(file)
+                yield from _lines(chain((start + file.readline()).splitlines(keepends=True), file))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as UTF-8 text: {error}") from error
 

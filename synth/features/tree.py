@@ -125,7 +125,7 @@ def read_tree(path: Path) -> FeatureTree:
     """The inverse of `write_tree`; raises `InputError` for a file that is not one of its."""
     tree = FeatureTree()
     try:
-        _read_children(tree.root, json.loads(path.read_text(encoding="utf-8")))
+        _read_children(tree.root, json.loads(path.read_text(encoding="utf-8-sig")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a feature tree as synthesis writes it: {error!r}") from error
     return tree

@@ -50,7 +50,7 @@ def read_xcoder_rows(path: Path) -> Iterator[Subtree | BadRow]:
 def read_published_tree(path: Path) -> FeatureTree:
     """The tree of X-Coder's `feature_evoled.json`, nested JSON. Raises `InputError` for a file that holds none."""
     try:
-        value = read_json_strictly(path.read_text(encoding="utf-8"))
+        value = read_json_strictly(path.read_text(encoding="utf-8-sig"))
         if not isinstance(value, dict):
             raise TreeError("expected an object whose keys are categories")
         return _tree(value)

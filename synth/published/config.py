@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from xcoder_train.core.settings import Settings
+from xcoder_train.core.settings import Settings, expanded
 
 Source = Literal["x-coder-sft-376k", "x-coder-rl-40k"]
 
@@ -51,6 +51,11 @@ class ImportSettings(Settings):
 
     limit: int | None = Field(default=None, ge=1)
     """Only so many rows, the first ones; all when left out."""
+
+    @field_validator("path")
+    @classmethod
+    def _path_as_a_shell_reads_it(cls, path: str | None) -> str | None:
+        return path if path is None else expanded(path)
 
     @model_validator(mode="after")
     def _is_a_part_of_its_set(self) -> "ImportSettings":

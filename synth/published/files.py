@@ -7,9 +7,10 @@ from typing import Any
 from synth.features.rows import BadRow, read_rows
 from synth.published.config import HUB_ID, PARTS, ImportSettings
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import open_text_bytes
 from xcoder_train.core.hub import asking_hub
 
-SUFFIXES = (".parquet", ".jsonl", ".json")
+SUFFIXES = (".parquet", ".jsonl", ".json", ".jsonl.gz", ".json.gz")
 NOT_FOR_TRAINING = "test_wo_prompt"
 """X-Coder's validation file, which lies among its RL files: LiveCodeBench problems with their tests."""
 
@@ -77,7 +78,7 @@ def count_rows(files: list[Path], limit: int | None) -> int:
             if file.suffix == ".parquet":
                 rows += read_metadata(file).num_rows
             else:
-                with open(file, "rb") as lines:
+                with open_text_bytes(file) as lines:
                     rows += sum(1 for _ in lines)
         except (pyarrow.ArrowException, OSError) as error:
             raise InputError(f"{file} cannot be read: {error}") from error
@@ -142,7 +143,9 @@ def _json_rows(file: Path, use: str, skipped: int) -> Iterator[int | dict[str, A
 
 def _chosen(folder: Path, settings: ImportSettings) -> list[Path]:
     """The files of the configuration: those whose path has its words."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES and NOT_FOR_TRAINING not in path.name)
+    files = sorted(
+        path for path in folder.rglob("*") if path.name.endswith(SUFFIXES) and NOT_FOR_TRAINING not in path.name
+    )
     words = PARTS[settings.source][settings.part]
     chosen = [path for path in files if words in path.as_posix().replace("-", "_")]
     if not chosen:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from reward.compare import canonical_output
 from synth.published.tables import FaultyRow, PooledProblem, PooledSolution, PooledTest, ReadRow
 from synth.tables import task_id
 from xcoder_train.core.problem import problem_id
@@ -20,7 +21,7 @@ def pool(rows: Iterable[ReadRow], splits: list[str]) -> tuple[PooledProblem | No
     """The problem of rows with one `statement_key`, in order of rank and number, and the rows that it leaves out.
 
     Where solutions differ in the signature that they are for, most solutions decide, and the earliest of as many.
-    Inputs with different outputs are left out, and the problem with them where no other test is left.
+    Inputs with outputs that the judge tells apart are left out, and the problem with them where no other test is left.
     """
     rows = list(rows)
     first = rows[0]
@@ -30,21 +31,22 @@ def pool(rows: Iterable[ReadRow], splits: list[str]) -> tuple[PooledProblem | No
     (io, name, starter), _ = votes.most_common(1)[0]  # of equals, the one that was counted first
     used: list[ReadRow] = []
     solutions: dict[str, PooledSolution] = {}
-    outputs: dict[str, set[str]] = {}
+    outputs: dict[str, dict[str, PooledTest]] = {}  # by input and output, each in the form that the judge compares
     for row in rows:
         if (row.io, row.function_name, row.starter_code) != (io, name, starter):
             left_out.append(_faulty(row, OTHER_SIGNATURE))
             continue
         used.append(row)
         for given, expected in zip(row.inputs, row.expected, strict=True):
-            outputs.setdefault(given, set()).add(expected)
+            same_input = outputs.setdefault(given.rstrip("\n"), {})
+            same_input.setdefault(canonical_output(expected), PooledTest(given, expected))
         if row.response is not None and row.code is not None:
             if row.response in solutions:
                 left_out.append(_faulty(row, REPEATED))
             else:
                 model = row.model or splits[row.rank]
                 solutions[row.response] = PooledSolution(row.response, row.code, model)
-    tests = tuple(PooledTest(given, *found) for given, found in outputs.items() if len(found) == 1)
+    tests = tuple(test for found in outputs.values() if len(found) == 1 for test in found.values())
     if not solutions and not tests:
         return None, left_out + [_faulty(row, CONFLICT) for row in used]
     identity = problem_id(first.statement, io, name, starter)

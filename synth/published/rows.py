@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from reward.extract import extract_code, fenced_blocks, parses
@@ -73,7 +74,10 @@ def read_rl_row(row: dict[str, Any]) -> Reading:
     if name is None:
         if kind != "livecodebench" and row.get("type") not in (None, "stdin_stdout"):
             raise RowFault(f"tests of an unknown type: {row['type']!r:.40}")
-        inputs, expected = zip(*((_lines(given), _lines(answer)) for given, answer in _pairs(tests)), strict=True)
+        pairs = [pair for pair in _pairs(tests) if None not in pair]
+        if not pairs:
+            raise RowFault("no test has both an input and an output")
+        inputs, expected = zip(*((_lines(given), _lines(answer)) for given, answer in pairs), strict=True)
         return _reading(row, statement, None, inputs=inputs, expected=expected)
     if signature is None or signature[0] != str(name).rpartition(".")[2]:
         raise RowFault("a function problem whose statement shows no signature of the function that is called")
@@ -195,8 +199,16 @@ def _pairs(tests: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _lines(value: Any) -> str:
-    """Text of a stdin test; some sets hold lists of lines."""
-    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+    """Text of a stdin test; some sets hold lists of lines, and numbers for lines of one number."""
+    return "\n".join(map(_line, value)) if isinstance(value, list) else _line(value)
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or value - value != 0:
+        raise RowFault(f"a test on standard input holds {json.dumps(value)[:40]}, which is no text")
+    return format(Decimal(repr(value)), "f")  # without an exponent, which `int` does not read
 
 
 def _arguments(value: Any) -> str:

@@ -83,7 +83,9 @@ def test_invalid_samples_are_excluded_counted_and_judged_again(
 def test_unanswered_samples_are_excluded_counted_and_asked_again(
     rows: Any, write_jsonl: Callable[..., Path], settings: EvaluationSettings, tmp_path: Path
 ) -> None:
-    benchmark = load_livecodebench(write_jsonl(rows["stdin"](), rows["stdin"](question_content="Print x.")))
+    benchmark = load_livecodebench(
+        write_jsonl(rows["stdin"](), rows["stdin"](question_id="b", question_content="Print x."))
+    )
     is_refusing = True
 
     def refuse(call: Call) -> Fault | None:

@@ -6,6 +6,7 @@ import json
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -268,3 +269,21 @@ def test_concurrent_calls_share_the_workers(judge: Judge) -> None:
 def test_missing_expected_output_is_refused(judge: Judge) -> None:
     with pytest.raises(InputError, match="test 1 has no expected output"):
         list(judge.judge([Submission("x", SUM, ("1 2", "3 4"), ("3", None))], stop_at_first_failure=True))
+
+
+@pytest.mark.parametrize("policy", ["faithful", "livecodebench"])
+@pytest.mark.parametrize("tier", [None, "D"])
+def test_a_library_that_finds_no_memory_is_a_verdict_on_the_program(policy: Any, tier: Any) -> None:
+    """OpenBLAS ends its process there. Who names numpy and never imports it does not meet that."""
+    dead = "print(3)\nif False:\n    import numpy"
+    live = "import numpy\nprint(3)"
+    method = "class Solution:\n    def f(self, a):\n        if a:\n            import numpy\n        return 3"
+    tests = {"inputs": ("0", "0"), "expected": ("3", "3")}
+    with Judge(JudgeSettings(policy=policy, tier=tier), workers=1) as judge:
+        for mib in (48, 64, 72):
+            limits = Limits(5.0, mib)
+            assert verdict_of(judge, Submission("dead", dead, **tests, limits=limits)) is Verdict.AC
+            assert verdict_of(judge, Submission("live", live, **tests, limits=limits)) in (Verdict.RE, Verdict.MLE)
+            for share in (False, True):
+                function = Submission("f", method, **tests, function_name="f", share_process=share, limits=limits)
+                assert verdict_of(judge, function) is Verdict.AC

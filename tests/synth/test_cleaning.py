@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +95,61 @@ def test_shingles_ignore_case_punctuation_and_line_breaks() -> None:
     assert statement_shingles("Add 2.\nPrint: the sum!", 3) == statement_shingles("add 2 print THE sum", 3)
     assert len(statement_shingles("one two", 3)) == 1
     assert statement_shingles("a b c d", 3) != statement_shingles("a b c d", 2)
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("给定n个整数a1，求和。", ["给", "定", "n", "个", "整", "数", "a1", "求", "和"]),
+        ("データを2回読む", ["デ", "ー", "タ", "を", "2", "回", "読", "む"]),
+        ("ﾃﾞｰﾀ 𠮷々 12", ["ﾃ", "ﾞ", "ｰ", "ﾀ", "𠮷", "々", "12"]),
+        ("พิมพ์ ๑๒ ค่าx", ["พิ", "ม", "พ์", "๑๒", "ค่", "า", "x"]),
+        ("ພິມ ໑໒", ["ພິ", "ມ", "໑໒"]),
+        ("បោះពុម្ព។", ["បោះ", "ពុ", "ម្", "ព"]),
+        ("ကိန်း၊ ၁၂", ["ကိ", "န်း", "၁၂"]),
+        ("གྲངས་ཀ།", ["གྲ", "ང", "ས", "ཀ"]),
+    ],
+)
+def test_characters_are_words_where_a_script_has_no_spaces(statement: str, words: list[str]) -> None:
+    assert statement_shingles(statement, 1) == {zlib.crc32(word.encode()) for word in words}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "정수 N개가 주어진다. 합을_출력 ㄱㄴ ﾡ",
+        "يُعطى عددٌ صحيح n، اطبع المجموع ١٢٣",
+        "Дано целое ЧИСЛО n; ё-моё",
+        "एक पूर्णांक n दिया गया है। योग छापें १२",
+        "Ünïcode naïve_x façade 12ab ① ² ǅ ᚠ ߊ",
+        "Δίνεται ο αριθμός · שלום עולם ՀԱՅ ქართ አማርኛ தமிழ் বাংলা",
+    ],
+)
+def test_shingles_of_scripts_with_spaces_stay_as_they_were(statement: str) -> None:
+    """Other ones would take other tasks out of sets that are cleaned again."""
+    words = re.findall(r"[^\W_]+", statement.lower())
+    runs = {" ".join(words[place : place + 2]) for place in range(len(words) - 1)}
+    assert statement_shingles(statement, 2) == {zlib.crc32(run.encode()) for run in runs}
+
+
+CHINESE = "给定一个长度为n的整数序列和一个整数k，请你选出恰好k个互不相邻的元素，使它们的和最大，并输出这个最大值。"
+JAPANESE = (
+    "長さNの文字列Sが与えられます。隣り合う二文字を何度でも入れ替えられるとき、辞書順で最小の文字列を求めてください。"
+)
+THAI = "ให้ตัวเลขมาหนึ่งชุดซึ่งเรียงจากน้อยไปมากจงหาว่ามีกี่คู่ที่ผลรวมหารด้วยสามลงตัวแล้วพิมพ์จำนวนคู่นั้นออกมา"
+
+
+@pytest.mark.parametrize("statement", [CHINESE, JAPANESE, THAI])
+def test_copies_are_found_in_languages_without_spaces(statement: str, tmp_path: Path) -> None:
+    edited = statement[:20] + "甲" + statement[21:]
+    within = "从前有一位国王。" + statement.rstrip("。") + "，祝你好运"
+    against = evaluation_set(tmp_path, statement, "Print the sum of two integers that are given on one line.")
+    other = verdict("000-a-3", CHINESE if statement != CHINESE else JAPANESE)
+    copies = [verdict("000-a-1", edited), verdict("000-a-2", within)]
+    removed = held_against(against, *copies, other)
+    assert [removal.task_id for removal in removed] == ["000-a-1", "000-a-2"]
+    near = removals(verdict("000-a-0", statement), verdict("000-a-1", edited), other, similarity=0.8)
+    assert [(one.task_id, one.reason) for one in near] == [("000-a-1", "near-duplicate")]
 
 
 def evaluation_set(folder: Path, *statements: str, name: str = "bench", **columns: Any) -> EvaluationSet:

@@ -1,10 +1,12 @@
 """Published sets in their own columns become problems, tests and solutions that training reads."""
 
+import gzip
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,12 @@ from pydantic import ValidationError
 from reward.config import JudgeSettings
 from reward.test_table import TestTable
 from synth.config import SynthSettings
+from synth.features.rows import read_rows
 from synth.pipeline import synthesise
+from synth.published.pooling import pool
 from synth.published.rows import RowFault, read_rl_row, read_sft_row
 from synth.published.stage import import_published
+from synth.published.tables import ReadRow
 from synth.tables import Quarantined, Removal, WorkTables
 from tests.synth.published_rows import (
     ADD,
@@ -388,6 +393,7 @@ import resource, sys
 from pathlib import Path
 from synth.config import SynthSettings
 from synth.published.stage import import_published
+from synth.published.tables import ReadRow
 from xcoder_train.core.stage import StageContext
 
 folder, path = Path(sys.argv[1]), sys.argv[2]
@@ -419,3 +425,55 @@ def test_memory_does_not_grow_with_the_number_of_rows(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout))
     assert peaks[1] - peaks[0] < 100, peaks
+
+
+def rl_row(tests: dict[str, Any], problem: str = "Read numbers and print their sum.") -> dict[str, Any]:
+    return {"problem": problem, "prompter_type": "other", "type": "stdin_stdout", "input_output": json.dumps(tests)}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("1 2\n", "1 2\n"),
+        (["1", "2"], "1\n2"),
+        ([1, 2.5], "1\n2.5"),
+        (1e20, "100000000000000000000"),
+        (1e-7, "0.0000001"),
+    ],
+)
+def test_a_value_of_a_test_is_the_text_that_it_means(value: Any, text: str) -> None:
+    reading = read_rl_row(rl_row({"inputs": [value, "0"], "outputs": [value, "0"]}))
+    assert reading.inputs == (text, "0") and reading.expected == (text, "0")
+
+
+def test_a_test_without_an_output_or_an_input_is_no_test() -> None:
+    reading = read_rl_row(rl_row({"inputs": ["1", None, "3"], "outputs": [None, "2", "3"]}))
+    assert (reading.inputs, reading.expected) == (("3",), ("3",))
+    with pytest.raises(RowFault, match="no test has both an input and an output"):
+        read_rl_row(rl_row({"inputs": ["1"], "outputs": [None]}))
+
+
+@pytest.mark.parametrize("value", [True, {"a": 1}, ["1", None], [["1"]], [False]])
+def test_what_is_no_text_is_never_made_one(value: Any) -> None:
+    for tests in ({"inputs": [value], "outputs": ["1"]}, {"inputs": ["1"], "outputs": [value]}):
+        with pytest.raises(RowFault, match="which is no text"):
+            read_rl_row(rl_row(tests))
+
+
+def test_outputs_that_the_judge_takes_for_equal_are_no_conflict() -> None:
+    tests = ({"inputs": ["1\n", "2"], "outputs": ["2\n", "4.0 \n"]}, {"inputs": ["1", "2"], "outputs": ["2", "4"]})
+    readings = [asdict(read_rl_row(rl_row(each))) for each in tests]
+    rows = [ReadRow(statement_key="a", rank=0, number=number, **each) for number, each in enumerate(readings)]
+    pooled, left_out = pool(rows, ["a"])
+    assert pooled is not None and not left_out
+    assert [(test.input, test.expected) for test in pooled.tests] == [("1\n", "2\n"), ("2", "4.0 \n")]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_rows_behind_a_byte_order_mark_are_all_read(tmp_path: Path, packed: bool) -> None:
+    text = "".join(json.dumps({"row": number}) + "\n" for number in range(3)).encode("utf-8-sig")
+    path = tmp_path / ("rows.jsonl.gz" if packed else "rows.jsonl")
+    path.write_bytes(gzip.compress(text) if packed else text)
+    assert [row for _, row in read_rows(path)] == [{"row": 0}, {"row": 1}, {"row": 2}]
+    (tmp_path / "rows.json").write_text(json.dumps([{"row": 0}]), encoding="utf-8-sig")
+    assert [row for _, row in read_rows(tmp_path / "rows.json")] == [{"row": 0}]

@@ -14,19 +14,23 @@ _NO_SUCH_FILE = "RemoteEntryNotFoundError"  # the hub answered well: what was na
 
 
 def hub_words(error: BaseException | None) -> str | None:
-    """The hub's own words, or those of the network on the way to it; None where no hub is to blame."""
-    said = None
+    """The hub's own words, or else those of the network on the way to it; None where no hub is to blame."""
+    said: dict[int, str] = {}
     while error is not None:
+        names = [kind.__name__ for kind in type(error).__mro__]
         package = type(error).__module__.partition(".")[0]
-        is_hubs = package == "huggingface_hub" and isinstance(error, OSError) and type(error).__name__ != _NO_SUCH_FILE
+        is_hubs = package == "huggingface_hub" and isinstance(error, OSError) and _NO_SUCH_FILE not in names
         if is_hubs or package in _HTTP_CLIENTS:
-            address = getattr(getattr(error, "_request", None), "url", None)
             words = " ".join(str(error).split()).rstrip(".") or "no words"
-            said = f"{type(error).__name__}: {words}" + (
-                f" ({address})" if address and package != "huggingface_hub" else ""
+            address = getattr(getattr(error, "_request", None), "url", "")
+            of_network = f"{words} ({address})" if address and str(address) not in words else words
+            # What huggingface_hub says of a file that is not here gives the reason only as its cause.
+            rank = (
+                0 if {"HfHubHTTPError", "OfflineModeIsEnabled"} & set(names) else 1 if package in _HTTP_CLIENTS else 2
             )
+            said.setdefault(rank, f"{type(error).__name__}: {of_network}")
         error = error.__cause__ or error.__context__
-    return said
+    return said[min(said)] if said else None
 
 
 @contextmanager

@@ -119,7 +119,7 @@ def read_yaml(text: str, source: str, lines: bool = True, flaws: list[Flaw] | No
 def read_yaml_file(path: Path, flaws: list[Flaw] | None = None) -> Located:
     """Parse a file; one that is missing or not text is an InputError. `flaws` as in `read_yaml`."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path}: cannot be read: {reason}{_meant(path)}") from error

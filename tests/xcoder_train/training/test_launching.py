@@ -21,7 +21,7 @@ ACCELERATE = PROJECT / "recipes" / "accelerate"
 TRAINING = {"optim": "sgd", "learning_rate": 1.0, "max_grad_norm": 0.0, "max_steps": 3}
 Weights = Callable[[Path], dict[str, torch.Tensor]]
 needs_deepspeed = pytest.mark.skipif(
-    find_spec("deepspeed") is None, reason="DeepSpeed is not installed: pip install 'xcoder-train[deepspeed]'"
+    find_spec("deepspeed") is None, reason="DeepSpeed is not installed: pip install '.[deepspeed]'"
 )
 
 

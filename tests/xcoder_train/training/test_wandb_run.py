@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from evaluation.results import ModelResult
-from tests.xcoder_train.training.wandb_file import history
+from tests.xcoder_train.training.wandb_file import history, summary_and_jobs
 from xcoder_train.config import TrackingSettings
 from xcoder_train.core.stage import StageContext
-from xcoder_train.wandb_run import repeat_history, start_tracking, track_results
+from xcoder_train.wandb_run import repeat_history, start_tracking, sync_command, track_results
 
 SCORES = {"k": [1, 2], "benchmarks": {"heldout": {f"pass_at_{k}": {"mean": k / 4, "ci95": [0.1, 0.9]} for k in (1, 2)}}}
 
@@ -120,3 +120,34 @@ def test_pass_at_k_and_the_runs_records_are_in_the_offline_run(
     ((config, summary),) = seen["finish"]
     assert config == {"recipe": "as it is"}
     assert summary["sft/heldout/pass@2"] == 0.5
+
+
+def test_the_printed_sync_command_is_the_documented_one() -> None:
+    assert sync_command("STAGE_FOLDER") in (Path(__file__).parents[3] / "docs" / "grpo.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_synthesis_has_an_offline_run_with_its_funnel_and_seconds_and_a_plain_log(tmp_path: Path) -> None:
+    recipe = {
+        "name": "tiny",
+        "tracking": {"wandb": "offline"},
+        "synth": {"candidates_per_task": 4, "inputs_per_task": 5, "splits": {"solved": {"use": "sft", "tasks": 4}}},
+    }
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    done = subprocess.run(
+        [sys.executable, "-m", "xcoder_train.cli", "synth", "recipe.yaml"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (file,) = tmp_path.glob("runs/tiny/synth/*/wandb/offline-run-*/run-*.wandb")
+    summary, jobs = summary_and_jobs(file)
+    funnel = json.loads((file.parents[2] / "funnel.json").read_text())
+    assert summary["funnel"] == funnel and summary["seconds"]["tasks"]["wall_seconds"] >= 0
+    assert jobs == {"synth"}
+    assert sync_command(file.parents[2]) in done.stderr
+    assert "\x1b" not in done.stderr and "WARNING" not in done.stderr

@@ -23,7 +23,7 @@ def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mess
 
 def opened_reasoning(tokenizer: PreTrainedTokenizerBase, prompt_ids: Sequence[int]) -> str:
     """The mark such as `<think>` with which a prompt opens the model's reasoning, and the white space after it."""
-    return opening_at_end(tokenizer.decode(list(prompt_ids[-16:])))
+    return opening_at_end(str(tokenizer.decode(list(prompt_ids[-16:]))))
 
 
 def completion_text(tokenizer: PreTrainedTokenizerBase, opened: str, token_ids: Sequence[int]) -> str:
@@ -40,8 +40,7 @@ def completion_text(tokenizer: PreTrainedTokenizerBase, opened: str, token_ids: 
 def _left_out(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Every special token, whether it has a name or not, that no mark of reasoning is made of."""
     added = tokenizer.added_tokens_decoder.items()
-    special = {token for token, text in added if text.special and str(text) not in PARTS}
-    return frozenset(special | {token for token in tokenizer.all_special_ids if tokenizer.decode([token]) not in PARTS})
+    return frozenset(token for token, held in added if held.special and held.content not in PARTS)
 
 
 def example_token_ids(
