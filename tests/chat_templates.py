@@ -44,6 +44,10 @@ the one that ends a rollout in GRPO and a completion in evaluation. A prompt tha
 completion begin inside it: rewards and evaluation put the opening in front of what the model wrote, so that a draft in
 reasoning that was never closed is no answer ([`answers.md`](answers.md)).
 
+A template whose prompt is refused can be used nowhere; one that is refused under *supervised* can be sampled, in GRPO
+and evaluation. gpt-oss and Muse write each part of an answer to a channel of its own, which answers of a data set do
+not name.
+
 | template | thinking | the prompt ends with | supervised, with reasoning | supervised, without |
 |---|---|---|---|---|
 """
@@ -90,9 +94,15 @@ def page() -> str:
 
 def _row(case: Case) -> str:
     thinking = {None: "–", True: "on", False: "off"}[case.thinking]
-    ending = case.tokenizer.decode(prompt_token_ids(case.tokenizer, PROMPT)).rpartition("Add.")[2]
     supervised = f"{_supervised(case, REASONED)} | {_supervised(case, ANSWER)}"
-    return f"| {case.name} | {thinking} | {_code(ending)} | {supervised} |\n"
+    return f"| {case.name} | {thinking} | {_ending(case)} | {supervised} |\n"
+
+
+def _ending(case: Case) -> str:
+    try:
+        return _code(case.tokenizer.decode(prompt_token_ids(case.tokenizer, PROMPT)).rpartition("Add.")[2])
+    except InputError as error:
+        return f"refused: {_reason(error)}"
 
 
 def _supervised(case: Case, answer: str) -> str:
@@ -104,7 +114,7 @@ def _supervised(case: Case, answer: str) -> str:
 
 
 def _reason(error: InputError) -> str:
-    return re.split(r"[:;(.]", str(error))[0].strip()
+    return re.split(r"[:;(.,]", str(error))[0].strip().replace("|", "\\|")
 
 
 def _code(text: str) -> str:
