@@ -3,6 +3,7 @@
 python -m tests.chat_templates > docs/chat-templates.md
 """
 
+import argparse
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -124,6 +125,7 @@ def _code(text: str) -> str:
 
 def main() -> None:
     """Write the page to standard output."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     print(page(), end="")
 
 
