@@ -32,8 +32,6 @@ TEST_OVERHEAD_SECONDS = 1.0
 SEALS = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL
 PACKAGES = ("numpy", "sortedcontainers", "cyaron", "colorful", "xeger")
 """Installed packages that programs may import."""
-PROMISED = PACKAGES[:2]
-"""Those that are always there."""
 SYSTEM_READABLE = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")
 ENDED_BY_A_LIBRARY = {4, 6, 7, 11}
 """SIGILL, SIGABRT, SIGBUS, SIGSEGV: how a template dies of a library that does not end it with an exit status."""
@@ -242,7 +240,7 @@ class Worker:
     def _last_words(self) -> str:
         size = os.fstat(self._errors.fileno()).st_size
         text = os.pread(self._errors.fileno(), 1000, max(0, size - 1000)).decode("utf-8", "replace").strip()
-        return text or "it left no message"
+        return "; ".join(dict.fromkeys(text.splitlines())) or "it left no message"  # what was tried twice says it twice
 
     def close(self) -> None:
         """End the zygote and everything below it, and release what this worker holds.
@@ -280,11 +278,6 @@ def _hang_up(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def package_folder() -> str:
-    """The one folder of installed packages in which programs find theirs."""
-    return sysconfig.get_path("platlib")
-
-
 def _library_paths() -> tuple[list[str], list[str], str | None]:
     """Readable paths, folders of which only the names can be listed, and the folder of installed packages."""
     standard_library = sysconfig.get_path("stdlib")
@@ -293,7 +286,7 @@ def _library_paths() -> tuple[list[str], list[str], str | None]:
     shared_library = sysconfig.get_config_var("LIBDIR") or "/usr/lib"
     readable = [standard_library, binary_library, *SYSTEM_READABLE]
     readable += [str(path) for path in Path(shared_library).glob("libpython*")]
-    packages = package_folder()
+    packages = sysconfig.get_path("platlib")
     if not os.path.isdir(packages):
         return readable, [], None
     beside = [f"{name}.libs" for name in PACKAGES]

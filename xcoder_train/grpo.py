@@ -75,6 +75,8 @@ def train(recipe: Recipe, context: StageContext) -> None:
         if settings.curriculum is not None:
             rates = pass_rates(prompts, model, tokenizer, judge, tests, settings, context, state)
             prompts, order = curriculum(prompts, rates, settings.curriculum, context.seed)
+            if state.is_main_process:
+                print(f"{len(prompts):,} of {considered:,} prompts can teach something", file=sys.stderr)
             refuse_too_few(prompts, settings, "that the model solves sometimes")
         stop_tokens = stop_token_ids(tokenizer, model)
         opened = opened_reasoning(tokenizer, prompt_token_ids(tokenizer, prompts[0]["prompt"]))
