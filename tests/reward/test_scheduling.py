@@ -315,7 +315,7 @@ def test_a_supervisor_that_is_ended_leaves_no_process_and_no_file(number: signal
     program = textwrap.dedent("""
         from tests.reward.test_scheduling import *
         with Judge(JudgeSettings(), workers=3) as judge:
-            looping = Submission("p", "while True: pass", ("",), ("",), limits=Limits(max(60, seconds)))
+            looping = Submission("p", "while True: pass", ("",), ("",), limits=Limits(60))
             judged(judge, looping, slow_to_compile(FOR_EVER), looping)
         """)
     environment = {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "PATH": os.environ["PATH"]}
