@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ class Settings(BaseModel):
         if isinstance(value, tuple) and any(isinstance(each, Path) for each in value):
             return tuple(Path(expanded(str(each))) for each in value)
         return value
+
+
+def differences_from_defaults(settings: Settings, exclude: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a section says beyond its defaults, as JSON values; a setting that is added later is not in it.
+
+    A field without a default is always in it. `exclude` names fields, nested as in pydantic's `model_dump`.
+    """
+    return settings.model_dump(mode="json", exclude_defaults=True, exclude=exclude)
 
 
 def expanded(path: str) -> str:
