@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from synth.published.files import local_files
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import read_json
 from xcoder_train.core.generation.config import SHAPING_SERVER_SETTINGS, ServerSettings
-from xcoder_train.core.settings import differences_from_defaults
+from xcoder_train.core.settings import at_default, differences_from_defaults
 from xcoder_train.core.stage import RESULT_FILE
 from xcoder_train.model_folder import looks_local
 from xcoder_train.recipe import Recipe, StageName, present, stored_recipe
@@ -289,7 +289,9 @@ class _Keys:
             inner[last] = True
         if self.complete is not None:
             return _without(self.complete[stage], excluded)
-        return differences_from_defaults(present(getattr(self.recipe, stage)), exclude=excluded)
+        # Put at its default and not only left out, or a section in which nothing else is set would differ from none.
+        section = reduce(at_default, SHAPES_NOTHING[stage], present(getattr(self.recipe, stage)))
+        return differences_from_defaults(section, exclude=excluded)
 
     def _judge(self) -> dict[str, Any]:
         """What of the judge decides verdicts: the policy, and the limit of output where it is not the default.
