@@ -1,9 +1,10 @@
-"""The defaults that a stage's result rests on, by path. `python -m tests.growth.defaults` writes them down anew.
+"""The defaults that a stage's result rests on, by path. `python -m tests.growth.defaults` prints them for `defaults.json`.
 
 Keys say only what differs from the defaults, so a changed default must raise the stage's version, or a result that was
 made with the old one would be taken for one of the new.
 """
 
+import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,7 @@ def mistakes(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
     found = []
     for stage, before in recorded.items():
         if before["version"] != now[stage]["version"]:
-            found.append(f"{stage}: version {now[stage]['version']}; run python -m tests.growth.defaults")
+            found.append(f"{stage}: version {now[stage]['version']}; run python -m tests.growth.defaults > {FILE}")
             continue
         found += [
             f"{path}: {before['defaults'][path]!r} -> {value!r}; raise STAGE_VERSIONS[{stage!r}]"
@@ -82,5 +83,11 @@ def _settings_in(annotation: Any) -> Iterator[type[Settings]]:
         yield from _settings_in(inner)
 
 
+def main() -> None:
+    """Print the table."""
+    argparse.ArgumentParser("python -m tests.growth.defaults", None, __doc__).parse_args()
+    print(json.dumps(current(), indent=1, sort_keys=True))
+
+
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(current(), indent=1, sort_keys=True) + "\n")
+    main()
