@@ -1,4 +1,4 @@
-"""The defaults that a stage's result rests on, by path. `python -m tests.growth.defaults` prints them for `defaults.json`.
+"""The defaults that a stage's result rests on, by path. `python -m tests.growth.defaults` prints them.
 
 Keys say only what differs from the defaults, so a changed default must raise the stage's version, or a result that was
 made with the old one would be taken for one of the new.
