@@ -185,7 +185,8 @@ def _unknown_key(path: tuple[Part, ...], model: type[Settings]) -> str:
         if above == [trainer] and any(name in _fields(each) for each in _settings_at(model, (trainer, "training"))):
             return f"no such key; it belongs to {trainer}.training.{name}"
         if above == [trainer, "training"]:
-            return f"{meant or 'no such key;'} Another argument of {CONFIG[trainer]} goes below {trainer}.training.trl"
+            below = f"{trainer}.training.trl"
+            return f"{meant or 'no such key.'} Arguments of {CONFIG[trainer]} without a key go below {below}"
     if near:
         return meant
     return f"no such key; valid are {', '.join(names)}" if names else "no such key"

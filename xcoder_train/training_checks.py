@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from xcoder_train.config import GrpoSettings, LaunchSettings, SftSettings
 from xcoder_train.conflict import Conflict, conflict
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.secrets import hide_forms
 from xcoder_train.launch import SHARDING, accelerate_settings, division
 from xcoder_train.training_settings import TrainingSettings
 from xcoder_train.trl_arguments import DECIDED, Trainer, trl_refusals
@@ -74,9 +75,10 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
             continue
         training = settings.training
         yield from _of_trl(stage, training)
-        if settings.optimizer.name == "muon" and "optim" in training.trl:
+        if settings.optimizer.name == "muon" and training.for_trl()["optim"] != TrainingSettings().optim:
+            below = "trl." if "optim" in training.trl else ""
             yield conflict(
-                "is decided by optimizer.name: muon", f"{stage}.training.trl.optim", f"{stage}.optimizer.name"
+                "is decided by optimizer.name: muon", f"{stage}.training.{below}optim", f"{stage}.optimizer.name"
             )
         if settings.optimizer.name == "muon" and "learning_rate" not in training.model_fields_set:
             yield conflict(
@@ -115,13 +117,14 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
 
 def _of_trl(stage: Trainer, training: TrainingSettings) -> Iterator[Conflict]:
     """What stands below `trl` and should not: what other keys say, and what the installed TRL refuses."""
-    own = training.trl.keys() & (DECIDED[stage].keys() | type(training).model_fields.keys())
+    own = training.trl.keys() & (DECIDED[stage].keys() | type(training).model_fields.keys() - {"optim"})
     for name in own:
-        decider = DECIDED[stage].get(name, f"the key {stage}.training.{name}")
-        yield conflict(f"is decided by {decider}", f"{stage}.training.trl.{name}")
+        decider = DECIDED[stage].get(name)
+        message = f"is decided by {decider}" if decider else f"has a key of its own: {stage}.training.{name}"
+        yield conflict(message, f"{stage}.training.trl.{name}")
     rest = {name: value for name, value in training.trl.items() if name not in own}
     for name, message in trl_refusals(stage, rest).items() if rest else ():
-        yield conflict(message, f"{stage}.training.trl.{name}".rstrip("."))
+        yield conflict(hide_forms(message), f"{stage}.training.trl.{name}".rstrip("."))
     if training.trl.get("fp16") and training.bf16 is not False:
         yield conflict(
             f"fp16 and bf16 exclude each other: set {stage}.training.bf16: false beside it",

@@ -34,6 +34,19 @@ class TrainingSettings(Settings):
     num_train_epochs: float | None = Field(default=None, gt=0)
     """Passes over the data; 3 where nothing says how long to train."""
 
+    optim: Literal[
+        "adamw_torch_fused",
+        "adamw_torch",
+        "adamw_torch_8bit",
+        "adamw_8bit",
+        "paged_adamw_8bit",
+        "paged_adamw_32bit",
+        "lion_8bit",
+        "adafactor",
+        "sgd",
+    ] = "adamw_torch_fused"
+    """The optimiser with `optimizer.name: adamw`; another of transformers' can stand below `trl`."""
+
     lr_scheduler_type: Literal[
         "linear",
         "cosine",
@@ -88,8 +101,8 @@ class TrainingSettings(Settings):
     """Seconds that processes wait for each other before they are taken for dead."""
 
     trl: dict[str, Any] = {}
-    """Any other argument of the trainer's configuration, such as `{optim: adafactor}`. The installed TRL checks them
-    before the run begins."""
+    """Any other argument of the trainer's configuration, such as `{neftune_noise_alpha: 5}`. The installed TRL
+    checks them before the run begins."""
 
     @property
     def epochs(self) -> float:

@@ -37,7 +37,7 @@ _DECIDED: Mapping[str, Mapping[str, str]] = {
             "per_device_eval_batch_size"
         ),
         "the stage, which goes on exactly where it was interrupted": "ignore_data_skip save_only_model sync_ref_model",
-        "the stage, which uploads nothing": "push_to_hub log_completions_hub_repo",
+        "the stage, which uploads nothing": "push_to_hub hub_token log_completions_hub_repo",
         "the machine: a GPU is used where there is one": "use_cpu",
         "the stage, which has a progress bar of its own": "disable_tqdm",
     },
