@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xcoder_train.recipe import Recipe
 
 # Schedules that stop without one of these in lr_scheduler_kwargs, with an example of each.
-_SCHEDULE_NEEDS = {
+_SCHEDULE_NEEDS: dict[str, dict[str, float]] = {
     "cosine_with_min_lr": {"min_lr": 1e-6, "min_lr_rate": 0.1},
     "cosine_warmup_with_min_lr": {"min_lr": 1e-6, "min_lr_rate": 0.1},
     "warmup_stable_decay": {"num_decay_steps": 100},

@@ -125,7 +125,8 @@ def refusals_of_installed(trainer: Trainer, values: Mapping[str, Any]) -> dict[s
             found[name] = f"is not an argument of {CONFIG[trainer]}{meant}"
             continue
         try:
-            TypeAdapter(fields[name].type, config=strict).validate_json(json.dumps(value))
+            adapter: TypeAdapter[Any] = TypeAdapter(fields[name].type, config=strict)  # type: ignore[arg-type]
+            adapter.validate_json(json.dumps(value))
         except ValidationError as error:
             expected = dict.fromkeys(each["msg"].removeprefix("Input should be ") for each in error.errors())
             found[name] = f"expected {' or '.join(expected)}"
