@@ -41,7 +41,7 @@ def measure_steps(
     finally:
         grpo.JudgedReward = own_reward  # type: ignore[misc]
     total = spent.pop("steps")
-    steps = recipe.grpo.training["max_steps"] if recipe.grpo is not None else 0
+    steps = recipe.grpo.training.max_steps if recipe.grpo is not None else 0
     spent["training"] = total - sum(spent.values())
     return {
         "steps": steps,

@@ -142,7 +142,7 @@ def _arguments(recipe: Recipe, folder: Path, *, plain: bool) -> SFTConfig:
     values: dict[str, Any] = {
         "bf16": on_gpu,
         "activation_checkpointing": on_gpu,
-        **{name: value for name, value in settings.training.items() if name not in left_out},
+        **{name: value for name, value in settings.training.for_trl().items() if name not in left_out},
         "output_dir": str(folder),
         "seed": derive_seed(recipe.seed, "sft", "trainer") % 2**31,  # the same order of rows as in `own`
         "max_length": settings.max_length,

@@ -69,11 +69,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 def measure_sft(rounds: int, steps: int) -> dict[str, Any]:
     """Tokens per second of CPU time of each set-up, and this project's over each by round, on the recipe's own data."""
-    recipe = load_recipe(QUICKSTART, [f"sft.training.max_steps={steps}", f"sft.training.logging_steps={steps}"])
-    settings = recipe.sft
-    assert settings is not None
-    settings = settings.model_copy(update={"training": {**settings.training, "save_strategy": "no"}})
-    recipe = recipe.model_copy(update={"sft": settings})
+    training = f"{{max_steps: {steps}, logging_steps: {steps}, save_strategy: no}}"
+    recipe = load_recipe(QUICKSTART, [f"sft.training={training}"])
     with tempfile.TemporaryDirectory() as folder:
         start, examples = _prepared(recipe, Path(folder))
     tokens = sum(len(example["input_ids"]) for example in examples)

@@ -239,7 +239,7 @@ class Ablation:
             if section is None or (name == "sft" and self._sft_is_shared):
                 continue
             tokens = section.tokens if isinstance(section, SftSettings) else None
-            steps, epochs = section.training.get("max_steps", -1), section.training.get("num_train_epochs")
+            steps, epochs = section.training.max_steps, section.training.num_train_epochs
             batch = section.batch if isinstance(section, SftSettings) else section.prompts_per_step
             found = {
                 "tokens": None if tokens is None else f"{tokens:,} tokens",

@@ -4,7 +4,7 @@ Paths in a recipe are relative to the folder that the command runs in; only `ext
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,6 +13,7 @@ from reward.config import RewardSettings
 from synth.config import Style
 from xcoder_train.core.prompt import PromptStyle
 from xcoder_train.core.settings import Settings, expanded
+from xcoder_train.training_settings import GrpoTraining, SftTraining
 
 
 class TrackingSettings(Settings):
@@ -298,9 +299,7 @@ class SftSettings(Settings):
     resume: bool = True
     """Continue from the newest whole checkpoint of an interrupted stage."""
 
-    training: dict[str, Any] = {}
-    """Arguments of trl.SFTConfig, by their own names, such as `learning_rate: 5e-5`; those that another key decides are
-    refused."""
+    training: SftTraining = SftTraining()
 
 
 class CurriculumSettings(Settings):
@@ -418,9 +417,7 @@ class GrpoSettings(Settings):
     resume: bool = True
     """Continue from the newest whole checkpoint of an interrupted stage."""
 
-    training: dict[str, Any] = {}
-    """Arguments of trl.GRPOConfig, by their own names, such as `max_steps: 200`; those that another key decides are
-    refused."""
+    training: GrpoTraining = GrpoTraining()
 
 
 class ReportSettings(Settings):

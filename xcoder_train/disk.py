@@ -48,7 +48,7 @@ def grpo_disk(shape: ModelShape | None, settings: GrpoSettings, new_tokens: int 
 
 
 def _keeps_every_checkpoint(settings: SftSettings | GrpoSettings) -> bool:
-    return settings.training.get("save_total_limit", 2) is None
+    return settings.training.save_total_limit is None
 
 
 def _trained_disk(shape: ModelShape | None, settings: SftSettings | GrpoSettings) -> dict[str, int]:
@@ -58,6 +58,6 @@ def _trained_disk(shape: ModelShape | None, settings: SftSettings | GrpoSettings
     lora: LoraSettings | None = settings.lora
     trained = shape.parameters if lora is None else adapter_parameters(shape, lora)
     checkpoint = (trained + optimizer_numbers(shape, settings, trained)) * _FLOAT32
-    kept = 0 if settings.training.get("save_strategy") == "no" else settings.training.get("save_total_limit", 2) + 1
+    kept = 0 if settings.training.save_strategy == "no" else (settings.training.save_total_limit or 0) + 1
     found: dict[str, Any] = {f"{kept} checkpoints": kept * checkpoint} if kept else {}
     return found | {"model": shape.parameters * _FLOAT32}

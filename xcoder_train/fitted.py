@@ -92,7 +92,7 @@ def _rollout_lengths(recipe: "Recipe", context: int) -> dict[str, int]:
     """Half of the context for a prompt at most, and the rest of it for the completion."""
     grpo = recipe.grpo
     assert grpo is not None
-    room = min(context, grpo.training.get("vllm_max_model_length") or context)
+    room = min(context, grpo.training.vllm_max_model_length or context)
     completion = grpo.max_completion_length
     left = room - completion if _is_written(recipe, "grpo.max_completion_length") else room // 2
     prompt = grpo.max_prompt_length

@@ -16,13 +16,7 @@ _VLLM_OF_COLOCATE = (
     "vllm_max_model_length",
     "vllm_model_impl",
 )
-_VLLM_OF_SERVER = (
-    "vllm_server_base_url",
-    "vllm_server_host",
-    "vllm_server_port",
-    "vllm_server_timeout",
-    "vllm_group_port",
-)
+_VLLM_OF_SERVER = ("vllm_server_base_url", "vllm_server_timeout", "vllm_group_port")
 
 # What vLLM's `generation_kwargs` would set past the trainer, which computes log-probabilities by the recipe's own keys.
 _SAMPLING = {
@@ -31,7 +25,7 @@ _SAMPLING = {
     "top_k": "`grpo.top_k`",
     "max_tokens": "`grpo.max_completion_length`",
     "n": "`grpo.rollouts`",
-    "min_p": "`grpo.training.min_p`",
+    "min_p": "`grpo.training.trl.min_p`",
     "repetition_penalty": "`grpo.training.repetition_penalty`",
     "logprobs": "the trainer, which corrects by the sampled tokens' log-probabilities",
     "seed": "the seed of vLLM's process: one for every request would make the rollouts of a group alike",
@@ -51,39 +45,29 @@ def grpo_conflicts(recipe: "Recipe") -> Iterator[Conflict]:
 
 def _loss(grpo: GrpoSettings) -> Iterator[Conflict]:
     training = grpo.training
-    iterations, save_steps = training.get("num_iterations", 1), training.get("save_steps", 500)
-    if iterations > 1 and save_steps % iterations:
+    if training.num_iterations > 1 and training.save_steps % training.num_iterations:
         yield conflict(
             "a checkpoint inside a generation window cannot be resumed exactly: save_steps "
-            f"({save_steps}{'' if 'save_steps' in training else ', the default'}) must be divisible by num_iterations "
-            f"({iterations})",
-            "grpo.training.save_steps" if "save_steps" in training else "grpo.training.num_iterations",
+            f"({training.save_steps:g}) must be divisible by num_iterations ({training.num_iterations})",
             "grpo.training.num_iterations",
+            "grpo.training.save_steps",
         )
-    loss, level = training.get("loss_type", "dapo"), training.get("importance_sampling_level", "token")
-    needed = {
-        "luspo": "sequence",
-        "vespo": "token",
-        "bnpo": "token",
-        "dr_grpo": "token",
-        "dapo": "token",
-        "cispo": "token",
-    }
-    if loss in needed and level != needed[loss]:
+    loss, level = training.loss_type, training.importance_sampling_level
+    needed = "sequence" if loss == "luspo" else "token"
+    if loss not in ("grpo", "sapo") and level != needed:
         yield conflict(
-            f"loss_type {loss} needs importance_sampling_level {needed[loss]}, which is {level}",
-            "grpo.training.loss_type" if "loss_type" in training else "grpo.training.importance_sampling_level",
+            f"loss_type {loss} needs importance_sampling_level {needed}, which is {level}",
             "grpo.training.importance_sampling_level",
+            "grpo.training.loss_type",
         )
-    if loss == "cispo" and not (training.get("epsilon_high") or 0) > 1:
+    if loss == "cispo" and training.epsilon_high <= 1:
         yield conflict(
             "cispo cuts the ratio itself off at epsilon_high, and ratios are about 1: set grpo.training.epsilon_high "
             "above 1, such as 5 (TRL's advice)",
-            "grpo.training.epsilon_high" if "epsilon_high" in training else "grpo.training.loss_type",
+            "grpo.training.epsilon_high",
             "grpo.training.loss_type",
         )
-    corrects_by = training.get("vllm_importance_sampling_mode", _VESPO_CORRECTS_BY[0])
-    if loss == "vespo" and corrects_by not in _VESPO_CORRECTS_BY:
+    if loss == "vespo" and training.vllm_importance_sampling_mode not in _VESPO_CORRECTS_BY:
         yield conflict(
             f"loss_type vespo needs one of {', '.join(_VESPO_CORRECTS_BY)}",
             "grpo.training.vllm_importance_sampling_mode",
@@ -100,27 +84,30 @@ def _loss(grpo: GrpoSettings) -> Iterator[Conflict]:
 def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
     training, way = grpo.training, grpo.generation
     unread = {
-        "transformers": [name for name in training if name.startswith("vllm_") or name in _NOT_OF_OUR_SAMPLER],
-        "vllm_colocate": [name for name in _VLLM_OF_SERVER if name in training],
-        "vllm_server": [name for name in _VLLM_OF_COLOCATE if name in training],
+        "transformers": lambda name: name.startswith("vllm_") or name in _NOT_OF_OUR_SAMPLER,
+        "vllm_colocate": lambda name: name in _VLLM_OF_SERVER,
+        "vllm_server": lambda name: name in _VLLM_OF_COLOCATE,
     }[way]
-    for name in unread:
+    fields = type(training).model_fields.items()
+    changed = [name for name, field in fields if name != "trl" and getattr(training, name) != field.default]
+    for name in filter(unread, (*changed, *training.trl)):
         where = (
             "; give it to the server when you start it" if name in _VLLM_OF_COLOCATE and way == "vllm_server" else ""
         )
-        yield conflict(f"has no effect with generation: {way}{where}", f"grpo.training.{name}", "grpo.generation")
-    given = training.get("generation_kwargs")
+        path = f"grpo.training.{'trl.' if name in training.trl else ''}{name}"
+        yield conflict(f"has no effect with generation: {way}{where}", path, "grpo.generation")
+    given = training.trl.get("generation_kwargs")
     for name in given if way != "transformers" and isinstance(given, dict) else ():
         if name in _SAMPLING:
-            yield conflict(f"`{name}` is decided by {_SAMPLING[name]}", "grpo.training.generation_kwargs")
-    over = training.get("vllm_tensor_parallel_size", 1)
+            yield conflict(f"`{name}` is decided by {_SAMPLING[name]}", "grpo.training.trl.generation_kwargs")
+    over = training.vllm_tensor_parallel_size
     if way == "vllm_colocate" and grpo.launch.processes % over:
         yield conflict(
             f"vllm_tensor_parallel_size ({over}) must divide launch.processes ({grpo.launch.processes})",
             "grpo.training.vllm_tensor_parallel_size",
             "grpo.launch.processes",
         )
-    longest, needed = training.get("vllm_max_model_length"), grpo.max_prompt_length + grpo.max_completion_length
+    longest, needed = training.vllm_max_model_length, grpo.max_prompt_length + grpo.max_completion_length
     if way == "vllm_colocate" and longest is not None and longest < needed:
         yield conflict(
             f"vllm_max_model_length ({longest}) is less than max_prompt_length ({grpo.max_prompt_length}) + "
@@ -129,7 +116,7 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
             "grpo.max_prompt_length",
             "grpo.max_completion_length",
         )
-    patience = training.get("ddp_timeout", 1800)
+    patience = training.ddp_timeout
     if 2 * grpo.reward.deadline_seconds > patience:
         yield conflict(
             f"deadline_seconds ({grpo.reward.deadline_seconds:g}) must be at most half of training.ddp_timeout "

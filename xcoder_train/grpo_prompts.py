@@ -123,6 +123,6 @@ def sampling_settings(settings: GrpoSettings) -> SamplingSettings:
         temperature=settings.temperature,
         top_p=settings.top_p,
         top_k=settings.top_k,
-        repetition_penalty=settings.training.get("repetition_penalty", 1.0),
+        repetition_penalty=settings.training.repetition_penalty,
         max_new_tokens=settings.max_completion_length,
     )

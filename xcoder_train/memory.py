@@ -49,7 +49,7 @@ def estimate_grpo(shape: ModelShape, settings: GrpoSettings, *, on_gpu: bool) ->
     longest = settings.max_prompt_length + settings.max_completion_length
     cached = _rows_decoded_together(settings) * longest
     policy = _estimate(shape, settings, settings.micro_batch * longest, cached, on_gpu=on_gpu, is_quantized=False)
-    has_reference = settings.training.get("beta", 0) != 0 and settings.lora is None
+    has_reference = settings.training.beta != 0 and settings.lora is None
     return replace(policy, weights=2 * policy.weights) if has_reference else policy
 
 
@@ -91,8 +91,9 @@ def _estimate(
 ) -> MemoryEstimate:
     divided = division(settings.launch)
     shards, tokens = divided.shards, tokens // divided.row_parts
-    computed = _BFLOAT16 if settings.training.get("bf16", on_gpu) else _FLOAT32
-    checkpointed = settings.training.get("activation_checkpointing", on_gpu) is not False
+    bf16, checkpointed = settings.training.bf16, settings.training.activation_checkpointing
+    computed = _BFLOAT16 if (on_gpu if bf16 is None else bf16) else _FLOAT32
+    checkpointed = on_gpu if checkpointed is None else checkpointed
     stream, copies = computed, 0
     trained_width = _BFLOAT16 if is_quantized else _FLOAT32  # TRL makes adapters above 4-bit weights bfloat16
     if settings.lora is None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from xcoder_train.config import OptimizerSettings
+from xcoder_train.training_settings import GrpoTraining, SftTraining
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -86,16 +87,17 @@ class MuonFactory:
         )
 
 
-def optimizer_factory(settings: OptimizerSettings, training: dict[str, Any]) -> tuple[type, dict[str, Any]] | None:
+def optimizer_factory(
+    settings: OptimizerSettings, training: SftTraining | GrpoTraining
+) -> tuple[type, dict[str, Any]] | None:
     """What the Trainer takes as `optimizer_cls_and_kwargs`; None leaves the choice to its own AdamW."""
     if settings.name == "adamw":
         return None
-    learning_rate = float(training["learning_rate"])
     return MuonFactory, {
-        "lr": learning_rate,
-        "lr_rest": settings.learning_rate_rest or learning_rate,
+        "lr": training.learning_rate,
+        "lr_rest": settings.learning_rate_rest or training.learning_rate,
         "momentum": settings.momentum,
-        "weight_decay": float(training.get("weight_decay", 0.0)),
-        "betas": (float(training.get("adam_beta1", 0.9)), float(training.get("adam_beta2", 0.999))),
+        "weight_decay": training.weight_decay,
+        "betas": (training.adam_beta1, training.adam_beta2),
         "newton_schulz_steps": settings.newton_schulz_steps,
     }

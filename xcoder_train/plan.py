@@ -137,7 +137,8 @@ def _sft(
     settings: SftSettings, examples: tuple[int | None, bool], shape: ModelShape | None, on_gpu: bool
 ) -> dict[str, Any]:
     count, is_measured = examples
-    epochs, steps = settings.training.get("num_train_epochs", 3), settings.training.get("max_steps", -1)
+    epochs = settings.training.epochs
+    steps: int | None = settings.training.max_steps
     if settings.tokens is not None:
         steps = None  # they follow from the length of the examples, which only their tokens tell
     elif steps <= 0:
@@ -170,13 +171,14 @@ def _grpo(
         settings.prompts_per_step, settings.rollouts, settings.launch.processes, settings.micro_batch
     )
     count, is_measured = problems
-    epochs, steps = settings.training.get("num_train_epochs", 3), settings.training.get("max_steps", -1)
+    epochs = settings.training.epochs
+    steps: int | None = settings.training.max_steps
     if count is not None and count < settings.prompts_per_step:
         raise InputError(
             f"grpo.prompts_per_step = {settings.prompts_per_step}, but the synthesis has only {count} problems for it. "
             "Lower it, or synthesise more tasks."
         )
-    uses = settings.training.get("num_iterations", 1)  # steps that each set of rollouts is trained on
+    uses = settings.training.num_iterations  # steps that each set of rollouts is trained on
     if steps <= 0:  # prompts that do not fill a step are left out of an epoch
         steps = None if count is None else math.ceil(epochs * (count // settings.prompts_per_step * uses))
     per_step = settings.prompts_per_step * settings.rollouts

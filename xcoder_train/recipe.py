@@ -100,15 +100,14 @@ def examine_recipe(path: Path, overrides: Sequence[str]) -> tuple[Located, Recip
     """The merged source, the recipe when it is free of mistakes, and the mistakes otherwise."""
     from xcoder_train.fitted import fitted
     from xcoder_train.recipe_checks import find_conflicts
-    from xcoder_train.recipe_mistakes import Mistake, mistakes_of, secret_mistakes, training_mistakes, without
+    from xcoder_train.recipe_mistakes import Mistake, mistakes_of, secret_mistakes, without
 
     flaws: list[Flaw] = []
     root = read_source(path, overrides, flaws)
-    mistakes: list[Mistake] = training_mistakes(root)
-    # What is wrong is taken out and the rest validated again, so that conflicts between sound sections show too.
-    values = without(root.plain(), [mistake.path for mistake in mistakes])
+    mistakes: list[Mistake] = []
+    values = root.plain()
     recipe: Recipe | None = None
-    while recipe is None:
+    while recipe is None:  # what is wrong is taken out, so that conflicts between sound sections show too
         try:
             recipe = _validate(values)
         except ValidationError as error:

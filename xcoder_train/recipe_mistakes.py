@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from xcoder_train.core.secrets import hide_forms, names_a_secret, secret_form
 from xcoder_train.core.settings import Settings
 from xcoder_train.core.yaml_source import Flaw, Located, Part, Place, entries
-from xcoder_train.trl_arguments import Trainer, argument_mistake, arguments
+from xcoder_train.trl_arguments import CONFIG, DECIDED
 
 _LONGEST_VALUE = 80
 # What people put a key into by mistake; a message may end up in a log.
@@ -76,21 +76,6 @@ def mistakes_of(error: ValidationError, root: Located) -> list[Mistake]:
         for detail in error.errors(include_url=False)
         for path in [_source_path(detail["loc"], root, may_end_in_tag=detail["type"] == "value_error")]
     ]
-
-
-def training_mistakes(root: Located) -> list[Mistake]:
-    """Mistakes in the arguments that `sft.training` and `grpo.training` hand to TRL."""
-    trainers: tuple[Trainer, ...] = ("sft", "grpo")
-    found = []
-    for trainer in trainers:
-        section = root.nearest((trainer, "training"))
-        if section is root.nearest((trainer,)) or not isinstance(section.value, dict):
-            continue
-        for name, item in section.value.items():
-            message = argument_mistake(trainer, name, item.plain())
-            if message is not None:
-                found.append(Mistake((trainer, "training", name), message, root))
-    return found
 
 
 def secret_mistakes(root: Located) -> list[Mistake]:
@@ -160,6 +145,8 @@ def _message(detail: ErrorDetails, path: tuple[Part, ...], model: type[Settings]
         near = get_close_matches(str(context["tag"]), str(context["expected_tags"]).replace("'", "").split(", "), 1)
         meant = f"; did you mean `{near[0]}`?" if near else ""
         return f"`kind` is '{context['tag']}', expected one of {context['expected_tags']}{meant}"
+    if kind == "literal_error" and detail["input"] == "gspo":
+        return "GSPO is `importance_sampling_level: sequence` with `loss_type: grpo`"
     if kind == "literal_error":
         values = [value.strip("' ") for part in str(context["expected"]).split(" or ") for value in part.split(",")]
         near = get_close_matches(str(detail["input"]), values, 1)
@@ -191,13 +178,17 @@ def _unknown_key(path: tuple[Part, ...], model: type[Settings]) -> str:
     if not above:
         names = [*names, "extends"]
         near = get_close_matches(str(name), names, 1)
-    for trainer in ("sft", "grpo"):
-        if above == [trainer] and name in arguments(trainer):
-            message = argument_mistake(trainer, str(name), None)
-            decided = message is not None and message.startswith("is ") and "argument" not in message
-            return f"no such key; it {message}" if decided else f"no such key; it belongs to {trainer}.training.{name}"
+    meant = f"no such key; did you mean `{near[0]}`?" if near else ""
+    for trainer, decided in DECIDED.items():
+        if above in ([trainer], [trainer, "training"]) and name in decided:
+            return f"no such key; it is decided by {decided[str(name)]}"
+        if above == [trainer] and any(name in _fields(each) for each in _settings_at(model, (trainer, "training"))):
+            return f"no such key; it belongs to {trainer}.training.{name}"
+        if above == [trainer, "training"]:
+            below = f"{trainer}.training.trl"
+            return f"{meant or 'no such key.'} Arguments of {CONFIG[trainer]} without a key go below {below}"
     if near:
-        return f"no such key; did you mean `{near[0]}`?"
+        return meant
     return f"no such key; valid are {', '.join(names)}" if names else "no such key"
 
 

@@ -135,12 +135,12 @@ class Reference:
 
 def _decided() -> Iterator[str]:
     """What `training` may not say, because another key does."""
-    yield "## What `training` leaves to other keys\n"
+    yield "## What `training.trl` leaves to other keys\n"
     yield "Arguments of TRL that a recipe says by other means; `sft.training` and `grpo.training` refuse them.\n"
     for trainer, decided in DECIDED.items():
         yield f"| `{trainer}.training` | is decided by |\n|---|---|"
         for argument, decider in decided.items():
-            yield f"| `{argument}` | {decider.format(section=trainer)} |"
+            yield f"| `{argument}` | {decider} |"
         yield ""
 
 

@@ -1,6 +1,6 @@
 """TRL's arguments of a stage: the recipe's `training` over our defaults, and over both what its other keys decide.
 
-Which names, types and values `training` may hold is checked long before, without TRL: `trl_arguments.py`.
+What `training` may hold is checked long before: `training_settings.py`, `training_checks.py`.
 """
 
 import math
@@ -24,7 +24,7 @@ def sft_config(recipe: Recipe, context: StageContext, batch: BatchPlan, tokens_p
     settings = present(recipe.sft)
     arguments: dict[str, Any] = {
         **_defaults(),
-        **settings.training,
+        **settings.training.for_trl(),
         **_decided(recipe, context, "sft", batch),
         "max_length": settings.max_length,
         "packing": settings.packing,
@@ -50,13 +50,8 @@ def grpo_config(
     batch = plan_grpo_batch(settings.prompts_per_step, settings.rollouts, processes, settings.micro_batch)
     arguments: dict[str, Any] = {
         **_defaults(),
-        # The authors' scripts: this rate, clip-higher, no KL (TRL's default). TRL's own importance correction would
-        # drop whole long rollouts.
-        "learning_rate": 4e-7,
-        "epsilon_high": 0.28,
-        "vllm_importance_sampling_mode": "token_truncate",
         "log_completions": True,
-        **settings.training,
+        **settings.training.for_trl(),
         **_decided(recipe, context, "grpo", batch),
         "num_completions_to_print": 0,
         "num_generations": settings.rollouts,
@@ -78,7 +73,7 @@ def grpo_config(
         arguments["vllm_mode"] = settings.generation.removeprefix("vllm_")
         arguments.setdefault("vllm_max_model_length", settings.max_prompt_length + settings.max_completion_length)
         # vLLM knows the stop tokens of the folder that it loads, where a base model's end of turn may be missing.
-        own = settings.training.get("generation_kwargs") or {}
+        own = settings.training.trl.get("generation_kwargs") or {}
         stops = sorted(stop_tokens.union(own.get("stop_token_ids", ())))
         arguments["generation_kwargs"] = {**own, "stop_token_ids": stops}
     return built(GRPOConfig, "grpo", arguments)
@@ -96,12 +91,11 @@ def evaluation_batch(tasks: int, samples: int, processes: int, at_most: int) -> 
 
 
 def _defaults() -> dict[str, Any]:
-    """Where these differ from TRL's own."""
+    """Where TRL's own do not do, and a key that is left out depends on the machine."""
     on_gpu = torch.cuda.is_available()
     return {
         "bf16": on_gpu,
         "activation_checkpointing": on_gpu,
-        "save_total_limit": 2,
         "ddp_find_unused_parameters": False,  # every parameter is used; searching for others costs a pass over them
     }
 

@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING
 from xcoder_train.config import GrpoSettings, LaunchSettings, SftSettings
 from xcoder_train.conflict import Conflict, conflict
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.secrets import hide_forms
 from xcoder_train.launch import SHARDING, accelerate_settings, division
-from xcoder_train.trl_values import schedule_mistake
+from xcoder_train.training_settings import TrainingSettings
+from xcoder_train.trl_arguments import DECIDED, Trainer, trl_refusals
 
 if TYPE_CHECKING:
     from xcoder_train.recipe import Recipe
+
+# Schedules that stop without one of these in lr_scheduler_kwargs, with an example of each.
+_SCHEDULE_NEEDS: dict[str, dict[str, float]] = {
+    "cosine_with_min_lr": {"min_lr": 1e-6, "min_lr_rate": 0.1},
+    "cosine_warmup_with_min_lr": {"min_lr": 1e-6, "min_lr_rate": 0.1},
+    "warmup_stable_decay": {"num_decay_steps": 100},
+}
 
 
 def training_conflicts(recipe: "Recipe") -> Iterator[Conflict]:
@@ -60,14 +69,18 @@ def _row_parts(launch: LaunchSettings) -> int:
 
 
 def _training(recipe: "Recipe") -> Iterator[Conflict]:
-    sections: dict[str, SftSettings | GrpoSettings | None] = {"sft": recipe.sft, "grpo": recipe.grpo}
+    sections: dict[Trainer, SftSettings | GrpoSettings | None] = {"sft": recipe.sft, "grpo": recipe.grpo}
     for stage, settings in sections.items():
         if settings is None:
             continue
         training = settings.training
-        if settings.optimizer.name == "muon" and "optim" in training:
-            yield conflict("is decided by optimizer.name: muon", f"{stage}.training.optim", f"{stage}.optimizer.name")
-        if settings.optimizer.name == "muon" and "learning_rate" not in training:
+        yield from _of_trl(stage, training)
+        if settings.optimizer.name == "muon" and training.for_trl()["optim"] != TrainingSettings().optim:
+            below = "trl." if "optim" in training.trl else ""
+            yield conflict(
+                "is decided by optimizer.name: muon", f"{stage}.training.{below}optim", f"{stage}.optimizer.name"
+            )
+        if settings.optimizer.name == "muon" and "learning_rate" not in training.model_fields_set:
             yield conflict(
                 f"Muon has no rate that fits every model: set {stage}.training.learning_rate, such as 1e-2",
                 f"{stage}.optimizer.name",
@@ -80,20 +93,44 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
                 f"{stage}.lora",
             )
         if stage == "sft" and isinstance(settings, SftSettings) and settings.tokens is not None:
-            for length in ("max_steps", "num_train_epochs"):
-                if length in training:
+            for length, is_given in {
+                "max_steps": training.max_steps > 0,
+                "num_train_epochs": training.num_train_epochs is not None,
+            }.items():
+                if is_given:
                     yield conflict(
                         f"sft.tokens ({settings.tokens}) says how long to train; keep one of the two",
                         f"sft.training.{length}",
                         "sft.tokens",
                     )
-        schedule = schedule_mistake(training)
-        if schedule is not None:
-            yield conflict(schedule, f"{stage}.training.lr_scheduler_type", f"{stage}.training.lr_scheduler_kwargs")
-        if training.get("bf16") is True and training.get("fp16") is True:
-            yield conflict("bf16 and fp16 exclude each other", f"{stage}.training.fp16", f"{stage}.training.bf16")
+        needed = _SCHEDULE_NEEDS.get(training.lr_scheduler_type, {})
+        if needed and len(needed.keys() & (training.lr_scheduler_kwargs or {}).keys()) != 1:
+            name, example = list(needed.items())[-1]
+            yield conflict(
+                f"needs lr_scheduler_kwargs with {' or '.join(needed)}, such as {{{name}: {example}}}",
+                f"{stage}.training.lr_scheduler_type",
+                f"{stage}.training.lr_scheduler_kwargs",
+            )
     if recipe.sft is not None and recipe.sft.quantize is not None and recipe.sft.lora is None:
         yield conflict("weights in 4 bits cannot be trained themselves: give sft.lora", "sft.quantize", "sft.lora")
+
+
+def _of_trl(stage: Trainer, training: TrainingSettings) -> Iterator[Conflict]:
+    """What stands below `trl` and should not: what other keys say, and what the installed TRL refuses."""
+    own = training.trl.keys() & (DECIDED[stage].keys() | type(training).model_fields.keys() - {"optim"})
+    for name in own:
+        decider = DECIDED[stage].get(name)
+        message = f"is decided by {decider}" if decider else f"has a key of its own: {stage}.training.{name}"
+        yield conflict(message, f"{stage}.training.trl.{name}")
+    rest = {name: value for name, value in training.trl.items() if name not in own}
+    for name, message in trl_refusals(stage, rest).items() if rest else ():
+        yield conflict(hide_forms(message), f"{stage}.training.trl.{name}".rstrip("."))
+    if training.trl.get("fp16") and training.bf16 is not False:
+        yield conflict(
+            f"fp16 and bf16 exclude each other: set {stage}.training.bf16: false beside it",
+            f"{stage}.training.trl.fp16",
+            f"{stage}.training.bf16",
+        )
 
 
 def _launches(recipe: "Recipe") -> Iterator[Conflict]:

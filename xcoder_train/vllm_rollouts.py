@@ -4,8 +4,6 @@ import importlib.metadata
 import json
 import time
 import urllib.request
-from collections.abc import Mapping
-from typing import Any
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -15,9 +13,6 @@ from xcoder_train.core.errors import EnvironmentLacks, install_command
 
 SUPPORTED = SpecifierSet(">=0.27,<0.31")
 """As the extra `vllm` in pyproject.toml, which says why; a test holds the two together."""
-
-SERVER_SECONDS = 240.0
-"""How long a server may take to come up where `training.vllm_server_timeout` says nothing; TRL's own default."""
 
 
 def check_vllm(settings: GrpoSettings, *, has_gpu: bool, model: str) -> None:
@@ -31,8 +26,8 @@ def check_vllm(settings: GrpoSettings, *, has_gpu: bool, model: str) -> None:
             "transformers"
         )
     if settings.generation == "vllm_server":
-        url = server_url(settings.training)
-        wait_for_server(url, float(settings.training.get("vllm_server_timeout", SERVER_SECONDS)), model)
+        url = (settings.training.vllm_server_base_url or "http://0.0.0.0:8000").rstrip("/")  # where TRL will look
+        wait_for_server(url, settings.training.vllm_server_timeout, model)
         check_server(url, settings, model)
 
 
@@ -59,12 +54,6 @@ def _follows_on_a_cpu(installed: str) -> bool:
     from vllm import _custom_ops
 
     return not _custom_ops._supports_onednn
-
-
-def server_url(training: Mapping[str, Any]) -> str:
-    """Where TRL will look for the server."""
-    host, port = training.get("vllm_server_host", "0.0.0.0"), training.get("vllm_server_port", 8000)
-    return str(training.get("vllm_server_base_url") or f"http://{host}:{port}").rstrip("/")
 
 
 def wait_for_server(url: str, seconds: float, model: str) -> None:
@@ -98,7 +87,7 @@ def check_server(url: str, settings: GrpoSettings, model: str) -> None:
             f"without VLLM_SERVER_DEV_MODE=1 and cannot take weights. {_start(model)}"
         ) from error
     needed = settings.max_prompt_length + settings.max_completion_length
-    corrects = settings.training.get("vllm_importance_sampling_correction", True)
+    corrects = settings.training.trl.get("vllm_importance_sampling_correction", True)
     for holds, lack in (
         (takes_weights, "was started without --weight-transfer-config, so it cannot take weights"),
         (length >= needed, f"has a context of {length}; max_prompt_length + max_completion_length are {needed}"),

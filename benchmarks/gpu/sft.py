@@ -120,7 +120,7 @@ def recipe_of(chosen: argparse.Namespace) -> Recipe:
         "logging_steps": chosen.steps,
         "save_strategy": "no",
         "activation_checkpointing": True,
-        "activation_offloading": chosen.offload_activations,
+        "trl": {"activation_offloading": chosen.offload_activations},
     }
     section: dict[str, Any] = {"micro_batch": chosen.micro_batch, "max_length": chosen.length, "training": training}
     if chosen.lora:

@@ -13,9 +13,10 @@ from xcoder_train.core.errors import InputError
 from xcoder_train.model import initialise_model
 from xcoder_train.optimizer import MuonFactory, MuonWithAdamW, optimizer_factory
 from xcoder_train.recipe import load_recipe
+from xcoder_train.training_settings import SftTraining
 
 SETTINGS = OptimizerSettings(name="muon", learning_rate_rest=3e-3, momentum=0.9)
-TRAINING = {"learning_rate": "1e-2", "weight_decay": 0.1, "adam_beta2": 0.98}
+TRAINING = SftTraining(learning_rate=1e-2, weight_decay=0.1, adam_beta2=0.98)
 
 
 def _model(tied: bool = True) -> PreTrainedModel:

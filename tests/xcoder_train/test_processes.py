@@ -9,7 +9,8 @@ PROJECT = Path(__file__).parents[2]
 ASK = """
 import torch
 from xcoder_train.processes import join_processes
-join_processes({"ddp_timeout": 7200})
+from xcoder_train.training_settings import TrainingSettings
+join_processes(TrainingSettings(ddp_timeout=7200))
 group = torch.distributed.group.WORLD
 print(group._get_backend(torch.device("cpu")).options._timeout.total_seconds())
 """

@@ -43,7 +43,7 @@ def test_a_sound_recipe_runs_its_sections_as_stages(recipe: Path) -> None:
     loaded = load_recipe(recipe, [])
     assert loaded.stages == ("synth", "sft", "grpo", "evaluation", "report")
     assert loaded.run_folder == Path("runs/tiny")
-    assert loaded.sft is not None and loaded.sft.training["learning_rate"] == 5e-4
+    assert loaded.sft is not None and loaded.sft.training.learning_rate == 5e-4
 
 
 def test_a_resolved_recipe_is_a_recipe(recipe: Path, tmp_path: Path) -> None:
@@ -84,11 +84,14 @@ def test_a_recipe_with_many_mistakes_reports_all_of_them_with_their_lines(tmp_pa
         (9, 'sft.batch = "8": expected a whole number'),
         (10, "sft.max_length = 600: rows of 600 tokens do not fit the model's context of 512"),
         (11, "sft.learning_rate = 3: no such key; it belongs to sft.training.learning_rate"),
-        (13, "sft.training.warmup_ratio = 0.1: is not an argument any more: use `warmup_steps`"),
-        (14, "sft.training.learning_rat = 3: is not an argument of trl.SFTConfig; did you mean `learning_rate`?"),
+        (13, "sft.training.warmup_ratio = 0.1: no such key; did you mean `warmup_steps`?"),
+        (
+            14,
+            "sft.training.learning_rat = 3: no such key; did you mean `learning_rate`? Arguments of trl.SFTConfig",
+        ),
         (15, "sft.training.max_steps = 1.5: expected a whole number"),
-        (16, 'sft.training.lr_scheduler_type = "cosin"'),
-        (17, "sft.training.max_seq_length = 3: is decided by `sft.max_length`"),
+        (16, 'sft.training.lr_scheduler_type = "cosin": expected'),
+        (17, "sft.training.max_seq_length = 3: no such key; it is decided by `sft.max_length`"),
         (18, "evaluation.k = [1, 100]: pass@100 cannot be estimated from 2 samples"),
     ):
         assert any(shown.startswith(f"  {path}:{line}: ") and words in shown for shown in said.splitlines()), words
@@ -157,34 +160,48 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         (["grpo.training.loss_type=gspo"], "GSPO is `importance_sampling_level: sequence` with `loss_type: grpo`"),
         (["grpo.training.num_generations=4"], "is decided by `grpo.rollouts`"),
         (["grpo.training.max_prompt_length=4"], "is decided by `grpo.max_prompt_length`"),
-        (["grpo.training.use_liger_kernel=true"], "is not an argument any more"),
-        (["sft.training.torch_dtype=bfloat16"], "is not an argument any more"),
-        (["sft.training.evaluation_strategy=steps"], "it is now called `eval_strategy`"),
-        (["sft.training.bf16=1"], "expected true or false or null"),
-        (["sft.training.eval_strategy=steps"], "(sft.evaluation, grpo.evaluation) decides when training is evaluated"),
-        (["grpo.training.eval_strategy=epoch"], "decides when training is evaluated"),
-        (["sft.training.load_best_model_at_end=true"], "no step depends on the result"),
-        (["sft.training.lr_scheduler_type=reduce_lr_on_plateau"], "no step depends on the result"),
+        (
+            ["grpo.training.dataloader_num_workers=2"],
+            "Arguments of trl.GRPOConfig without a key go below grpo.training.t",
+        ),
+        (
+            ["grpo.training.trl.num_generations=4"],
+            "grpo.training.trl.num_generations = 4: is decided by `grpo.rollouts`",
+        ),
+        (
+            ["sft.training.trl={max_steps: 4}"],
+            "sft.training.trl.max_steps = 4: has a key of its own: sft.training.max_ste",
+        ),
+        (["sft.training.gradient_checkpointing=true"], "is decided by `sft.training.activation_checkpointing`"),
+        (
+            ["sft.training.evaluation_strategy=steps"],
+            "is decided by `sft.evaluation`, and no step depends on its result",
+        ),
+        (["sft.training.bf16=1"], "expected true or false"),
+        (["grpo.training.eval_strategy=epoch"], "is decided by `grpo.evaluation`, and no step depends on its result"),
+        (["sft.training.trl.load_best_model_at_end=true"], "no step depends on its result"),
+        (["sft.training.lr_scheduler_type=reduce_lr_on_plateau"], "expected 'linear', 'cosine'"),
+        (["sft.training.save_strategy=best"], "expected 'steps', 'epoch' or 'no'"),
         (
             ["sft.evaluation={}", "synth.splits.held=null", "evaluation.benchmarks=[]"],
             "sft.evaluation needs a split with",
         ),
-        (["sft.training.push_to_hub=true"], "a run uploads nothing"),
-        (["sft.training.warmup_steps=-1"], "expected a whole number of steps, or below 1 a share of all steps"),
-        (["sft.training.logging_steps=0"], "expected a whole number of steps above 0"),
-        (["sft.training.save_steps=2.5"], "expected a whole number of steps above 0"),
-        (["sft.training.adam_beta2=7"], "expected a number of at least 0 and below 1"),
+        (["sft.training.push_to_hub=true"], "is decided by the stage, which uploads nothing"),
+        (["sft.training.warmup_steps=-1"], "expected greater than or equal to 0"),
+        (["sft.training.logging_steps=0"], "expected greater than 0"),
+        (["sft.training.save_steps=2.5"], "expected a whole number of steps, or below 1 a share of all steps"),
+        (["sft.training.adam_beta2=7"], "expected less than 1"),
         (["sft.training.max_steps=0"], "or -1 to train for num_train_epochs"),
-        (["grpo.training.num_train_epochs=0"], "expected a number above 0"),
-        (["grpo.training.epsilon=-3"], "expected a number above 0"),
+        (["grpo.training.num_train_epochs=0"], "expected greater than 0"),
+        (["grpo.training.epsilon=-3"], "expected greater than 0"),
         (["sft.training.weight_decay=.nan"], "sft.training.weight_decay = NaN: expected a finite number"),
         (["sft.training.save_steps=.inf"], "sft.training.save_steps = Infinity: expected a finite number"),
         (["sft.training.num_train_epochs=.inf"], "expected a finite number"),
         (["evaluation.sampling.temperature=.inf"], "evaluation.sampling.temperature = Infinity: expected a finite"),
-        (["sft.training.lr_scheduler_type=[cosine]"], 'sft.training.lr_scheduler_type = ["cosine"]: expected text'),
-        (["grpo.training.loss_type={dapo: 1}"], "grpo.training.loss_type: expected text"),
+        (["sft.training.lr_scheduler_type=[cosine]"], 'sft.training.lr_scheduler_type = ["cosine"]: expected'),
+        (["grpo.training.loss_type={dapo: 1}"], "grpo.training.loss_type: expected 'grpo', 'dr_grpo'"),
         (["sft.training.lr_scheduler_type=cosine_with_min_lr"], "needs lr_scheduler_kwargs with min_lr or min_lr_rate"),
-        (["sft.training.learning_rate=0"], "expected a number above 0"),
+        (["sft.training.learning_rate=0"], "expected greater than 0"),
         (["sft.optimizer={name: muon}", "sft.training.learning_rate=null"], "set sft.training.learning_rate, such as"),
         (["sft.optimizer={name: muon}", "sft.training.optim=adafactor"], "is decided by optimizer.name: muon"),
         (["sft.optimizer.learning_rate_rest=0.1"], "is the rate of what Muon leaves over"),
@@ -193,9 +210,12 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         (["sft.launch={processes: 3, nodes: 2}"], "processes (3) must be divisible by nodes (2)"),
         (["sft.launch.hardware.mfu=0.4"], "is a share of peak_tflops, which is not set"),
         (["sft.launch.accelerate=missing.yaml"], "missing.yaml: cannot be read"),
-        (["grpo.training.num_iterations=3"], "save_steps (500, the default) must be divisible by num_iterations (3)"),
-        (["grpo.training.save_only_model=true"], "an interrupted run could not go on exactly where it was"),
-        (["sft.training.ignore_data_skip=true"], "an interrupted run could not go on exactly where it was"),
+        (["grpo.training.num_iterations=3"], "save_steps (500) must be divisible by num_iterations (3)"),
+        (
+            ["grpo.training.save_only_model=true"],
+            "is decided by the stage, which goes on exactly where it was interrupted",
+        ),
+        (["sft.training.trl.ignore_data_skip=true"], "the stage, which goes on exactly where it was interrupted"),
         (["grpo.training.shuffle_dataset=false"], "is decided by `grpo.curriculum`"),
         (["grpo.reward.deadline_seconds=1000"], "must be at most half of training.ddp_timeout (1800 s)"),
         (["grpo.training.vllm_gpu_memory_utilization=0.4"], "has no effect with generation: transformers"),
@@ -204,7 +224,7 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
             "has no effect with generation: vllm_server; give it to the server when you start it",
         ),
         (
-            ["grpo.generation=vllm_colocate", "grpo.training.vllm_server_port=8001"],
+            ["grpo.generation=vllm_colocate", "grpo.training.vllm_server_base_url='http://x'"],
             "has no effect with generation: vllm_colocate",
         ),
         (
@@ -215,7 +235,7 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
             ["grpo.generation=vllm_colocate", "grpo.training.vllm_max_model_length=300"],
             "vllm_max_model_length (300) is less than max_prompt_length (200) + max_completion_length (200) = 400",
         ),
-        (["grpo.training.min_p=0.1"], "has no effect with generation: transformers"),
+        (["grpo.training.trl.min_p=0.1"], "grpo.training.trl.min_p = 0.1: has no effect with generation: transformers"),
         (["grpo.training.loss_type=cispo"], "set grpo.training.epsilon_high above 1"),
         (["grpo.training={loss_type: cispo, epsilon_high: 0.28}"], "set grpo.training.epsilon_high above 1"),
         (
@@ -226,13 +246,13 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
             "loss_type vespo needs one of token_truncate, token_mask",
         ),
         (["grpo.lora.targets=[q_proj, lm_head]"], "leave lm_head out"),
-        (["grpo.training={sync_ref_model: true, beta: 0.1}"], "does not hold a reference model that moves"),
+        (["grpo.training={sync_ref_model: true, beta: 0.1}"], "which goes on exactly where it was interrupted"),
         (
-            ["grpo.generation=vllm_colocate", "grpo.training.generation_kwargs={seed: 1}"],
+            ["grpo.generation=vllm_colocate", "grpo.training.trl.generation_kwargs={seed: 1}"],
             "`seed` is decided by the seed of vLLM's process",
         ),
         (
-            ["grpo.generation=vllm_server", "grpo.training.generation_kwargs={temperature: 0.6}"],
+            ["grpo.generation=vllm_server", "grpo.training.trl.generation_kwargs={temperature: 0.6}"],
             "`temperature` is decided by `grpo.temperature`",
         ),
         (

@@ -30,6 +30,7 @@ QUICKSTART = PROJECT / "recipes" / "laptop" / "quickstart.yaml"
     [
         f"sft.training.hub_token={HIDDEN}",
         f"sft.training.run_name=Bearer {HIDDEN}",
+        f"sft.training.trl={{hub_token: {HIDDEN}, optim: 'Bearer {HIDDEN}'}}",
         f"sft.launch.environment={{WANDB_API_KEY: {HIDDEN}}}",
         f"grpo.training.vllm_server_base_url=http://me:{HIDDEN}@host/",
         f"tracking.project=https://{HIDDEN}@host/",

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from xcoder_train.config import GrpoSettings
 from xcoder_train.core.errors import EnvironmentLacks
-from xcoder_train.vllm_rollouts import SUPPORTED, check_server, check_version, check_vllm, server_url, wait_for_server
+from xcoder_train.vllm_rollouts import SUPPORTED, check_server, check_version, check_vllm, wait_for_server
 
 SERVED = {
     "model_config": {"max_model_len": 32768, "logprobs_mode": "processed_logprobs"},
@@ -106,9 +106,3 @@ def test_a_server_that_could_not_follow_the_policy_is_told_what_it_lacks(
     monkeypatch.setattr(Healthy, "served", served)
     with pytest.raises(EnvironmentLacks, match=f"{lack}.* trl vllm-serve --model m"):
         check_server(server, GrpoSettings(), "m")
-
-
-def test_the_server_is_looked_for_where_trl_looks() -> None:
-    assert server_url({}) == "http://0.0.0.0:8000"
-    assert server_url({"vllm_server_host": "node7", "vllm_server_port": 9}) == "http://node7:9"
-    assert server_url({"vllm_server_base_url": "http://node7:9/", "vllm_server_port": 1}) == "http://node7:9"

@@ -72,9 +72,10 @@ def by_heart(tmp_path_factory: pytest.TempPathFactory, synthesis: Path) -> Path:
 
 
 def _recipe(stage: str, **changed: Any) -> dict[str, Any]:
-    """The recipe of one stage; `changed` replaces keys of its section, and `training` is merged."""
+    """The recipe of one stage; `changed` replaces keys of its section, and `training` is merged, None removes."""
     section = {"sft": SFT, "grpo": GRPO}[stage]
-    training = {**section["training"], **changed.pop("training", {})}
+    merged = {**section["training"], **changed.pop("training", {})}
+    training = {name: value for name, value in merged.items() if value is not None}
     top = {name: changed.pop(name) for name in ("model", "tracking", "seed") if name in changed}
     model = {"init": {**MODEL, "context": 512}}
     return {"name": "tiny", "seed": 5, "model": model, **top, stage: {**section, **changed, "training": training}}

@@ -58,9 +58,8 @@ def test_arms_start_from_one_model_and_a_number_of_tokens_sets_the_steps(
 ) -> None:
     starts = []
     for tasks in (4, 8):
-        length = {"max_steps": -1, "num_train_epochs": 1}
-        recipe, context = stage("sft", tmp_path / str(tasks), data={"tasks": tasks}, tokens=3000, training=length)
-        del recipe.sft.training["max_steps"], recipe.sft.training["num_train_epochs"]
+        length = {"tokens": 3000, "training": {"max_steps": None}}
+        recipe, context = stage("sft", tmp_path / str(tasks), data={"tasks": tasks}, **length)
         train(recipe, context)
         figures = read_result(context.folder)
         per_step = figures["examples_per_step"] * figures["tokens"] / figures["examples"]
