@@ -164,8 +164,7 @@ def evaluate(
         raise typer.BadParameter("--model takes the place of a RECIPE and needs a --benchmark file:PATH")
     from xcoder_train.evaluation_recipe import evaluation_recipe
 
-    with evaluation_recipe(model, benchmark, server) as path:
-        _run(path, given, "evaluation", break_lock)
+    _run(evaluation_recipe(model, benchmark, server), given, "evaluation", break_lock)
 
 
 @app.command()
@@ -338,7 +337,7 @@ def _told(error: Exception | KeyboardInterrupt) -> int:
     return report_failure(error, None)
 
 
-def _run(recipe: Path, overrides: list[str] | None, only: Any, break_lock: bool) -> None:
+def _run(recipe: Any, overrides: list[str] | None, only: Any, break_lock: bool) -> None:
     from xcoder_train.run import run_recipe
 
     status = run_recipe(recipe, overrides or [], only, break_lock)

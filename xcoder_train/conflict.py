@@ -7,12 +7,12 @@ from xcoder_train.core.yaml_source import Part
 
 @dataclass(frozen=True)
 class Conflict:
-    """A message at `paths[0]`; it stands only while all of `paths` are free of mistakes of their own."""
+    """A message about the setting at `path`."""
 
-    paths: tuple[tuple[Part, ...], ...]
+    path: tuple[Part, ...]
     message: str
 
 
-def conflict(message: str, *dotted: str) -> Conflict:
-    """A conflict between the keys at these dotted paths; it is told at the first."""
-    return Conflict(tuple(tuple(path.split(".")) for path in dotted), message)
+def conflict(message: str, dotted: str) -> Conflict:
+    """A conflict at a dotted path with settings that the message names."""
+    return Conflict(tuple(dotted.split(".")), message)

@@ -50,7 +50,6 @@ def _loss(grpo: GrpoSettings) -> Iterator[Conflict]:
             "a checkpoint inside a generation window cannot be resumed exactly: save_steps "
             f"({training.save_steps:g}) must be divisible by num_iterations ({training.num_iterations})",
             "grpo.training.num_iterations",
-            "grpo.training.save_steps",
         )
     loss, level = training.loss_type, training.importance_sampling_level
     needed = "sequence" if loss == "luspo" else "token"
@@ -58,20 +57,17 @@ def _loss(grpo: GrpoSettings) -> Iterator[Conflict]:
         yield conflict(
             f"loss_type {loss} needs importance_sampling_level {needed}, which is {level}",
             "grpo.training.importance_sampling_level",
-            "grpo.training.loss_type",
         )
     if loss == "cispo" and training.epsilon_high <= 1:
         yield conflict(
             "cispo cuts the ratio itself off at epsilon_high, and ratios are about 1: set grpo.training.epsilon_high "
             "above 1, such as 5 (TRL's advice)",
             "grpo.training.epsilon_high",
-            "grpo.training.loss_type",
         )
     if loss == "vespo" and training.vllm_importance_sampling_mode not in _VESPO_CORRECTS_BY:
         yield conflict(
             f"loss_type vespo needs one of {', '.join(_VESPO_CORRECTS_BY)}",
             "grpo.training.vllm_importance_sampling_mode",
-            "grpo.training.loss_type",
         )
     if grpo.lora is not None and "lm_head" in grpo.lora.targets:
         yield conflict(
@@ -95,7 +91,7 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
             "; give it to the server when you start it" if name in _VLLM_OF_COLOCATE and way == "vllm_server" else ""
         )
         path = f"grpo.training.{'trl.' if name in training.trl else ''}{name}"
-        yield conflict(f"has no effect with generation: {way}{where}", path, "grpo.generation")
+        yield conflict(f"has no effect with generation: {way}{where}", path)
     given = training.trl.get("generation_kwargs")
     for name in given if way != "transformers" and isinstance(given, dict) else ():
         if name in _SAMPLING:
@@ -105,7 +101,6 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
         yield conflict(
             f"vllm_tensor_parallel_size ({over}) must divide launch.processes ({grpo.launch.processes})",
             "grpo.training.vllm_tensor_parallel_size",
-            "grpo.launch.processes",
         )
     longest, needed = training.vllm_max_model_length, grpo.max_prompt_length + grpo.max_completion_length
     if way == "vllm_colocate" and longest is not None and longest < needed:
@@ -113,8 +108,6 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
             f"vllm_max_model_length ({longest}) is less than max_prompt_length ({grpo.max_prompt_length}) + "
             f"max_completion_length ({grpo.max_completion_length}) = {needed}, so rollouts would be cut short",
             "grpo.training.vllm_max_model_length",
-            "grpo.max_prompt_length",
-            "grpo.max_completion_length",
         )
     patience = training.ddp_timeout
     if 2 * grpo.reward.deadline_seconds > patience:
@@ -122,7 +115,6 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
             f"deadline_seconds ({grpo.reward.deadline_seconds:g}) must be at most half of training.ddp_timeout "
             f"({patience:g} s), or the processes that wait for one judge are taken for dead",
             "grpo.reward.deadline_seconds",
-            "grpo.training.ddp_timeout",
         )
 
 
@@ -134,7 +126,6 @@ def _prompts(recipe: "Recipe", grpo: GrpoSettings) -> Iterator[Conflict]:
             yield conflict(
                 f"a step of {grpo.prompts_per_step} prompts cannot be filled from {tasks} tasks for rl",
                 "grpo.prompts_per_step",
-                "synth.splits",
             )
     path = None if grpo.curriculum is None else grpo.curriculum.pass_rates
     if path is not None and not path.is_file():

@@ -1,7 +1,7 @@
 """A recipe: one YAML file that says what to synthesise, train and measure, composed of every part's settings."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -21,10 +21,21 @@ from xcoder_train.config import (
 )
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.settings import Settings, expanded
-from xcoder_train.core.yaml_source import Flaw, Located, merge, read_override, read_yaml_file
+from xcoder_train.core.yaml_source import (
+    Flaw,
+    Located,
+    Place,
+    located,
+    merge,
+    read_override,
+    read_yaml_file,
+)
 from xcoder_train.slurm_settings import SlurmSettings
 
 Value = TypeVar("Value")
+
+Source = Path | Mapping[str, Any]
+"""A recipe's file, or its sections as plain values."""
 
 StageName = Literal["synth", "sft", "grpo", "evaluation", "report"]
 STAGES: tuple[StageName, ...] = ("synth", "sft", "grpo", "evaluation", "report")
@@ -83,49 +94,40 @@ def present(value: Value | None) -> Value:
     return value
 
 
-def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(source: Source, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and what it extends, lay the overrides over it, and check all of it.
 
-    Raises one InputError that lists every mistake with its file, line, dotted path, value, what was expected and
-    the nearest valid name.
+    `source` is a file or a mapping of sections. Raises one InputError that lists every mistake with its file, line,
+    dotted path, value, what was expected and the nearest valid name; what does not fit together is looked for once all
+    settings can be read.
     """
-    root, recipe, mistakes = examine_recipe(Path(path), overrides)
+    _, recipe, mistakes = examine_recipe(source, overrides)
     if recipe is None:
         many = f"{len(mistakes)} mistakes" if len(mistakes) > 1 else "1 mistake"
-        raise InputError("\n".join([f"{path}: {many} in the recipe", *(f"  {mistake}" for mistake in mistakes)]))
+        where = f"{source}: {many} in the recipe" if isinstance(source, Path) else f"{many} in the recipe"
+        raise InputError("\n".join([where, *(f"  {mistake}" for mistake in mistakes)]))
     return recipe
 
 
-def examine_recipe(path: Path, overrides: Sequence[str]) -> tuple[Located, Recipe | None, list[str]]:
+def examine_recipe(source: Source, overrides: Sequence[str]) -> tuple[Located, Recipe | None, list[str]]:
     """The merged source, the recipe when it is free of mistakes, and the mistakes otherwise."""
     from xcoder_train.fitted import fitted
     from xcoder_train.recipe_checks import find_conflicts
-    from xcoder_train.recipe_mistakes import Mistake, mistakes_of, secret_mistakes, without
+    from xcoder_train.recipe_mistakes import mistake_at, mistakes_of, secret_mistakes
 
-    flaws: list[Flaw] = []
-    root = read_source(path, overrides, flaws)
-    mistakes: list[Mistake] = []
-    values = root.plain()
+    mistakes: list[Flaw] = []
+    root = read_source(source, overrides, mistakes)
     recipe: Recipe | None = None
-    while recipe is None:  # what is wrong is taken out, so that conflicts between sound sections show too
-        try:
-            recipe = _validate(values)
-        except ValidationError as error:
-            found = mistakes_of(error, root)
-            mistakes += [mistake for mistake in found if not any(mistake.follows(earlier) for earlier in mistakes)]
-            rest = without(values, [mistake.path for mistake in found])
-            if rest == values:  # only a default of ours can be wrong where nothing was written
-                raise
-            values = rest
-    recipe = fitted(recipe)
-    for conflict in find_conflicts(recipe):
-        if not any(mistake.touches(conflict.paths) for mistake in mistakes):
-            mistakes.append(Mistake(conflict.paths[0], conflict.message, root))
-    said = {mistake.path for mistake in mistakes}
-    mistakes += [mistake for mistake in secret_mistakes(root) if mistake.path not in said]
-    told = [(mistake.order(), str(mistake)) for mistake in mistakes]
-    told += [((flaw.place.source, flaw.place.line or 0), str(flaw)) for flaw in flaws]
-    return root, None if told else recipe, [text for _, text in sorted(told)]
+    try:
+        recipe = fitted(_validate(root.plain()))
+    except ValidationError as error:
+        mistakes += mistakes_of(error, root)
+    else:
+        mistakes += [mistake_at(root, conflict.path, conflict.message) for conflict in find_conflicts(recipe)]
+    known = {mistake.place for mistake in mistakes}
+    mistakes += [mistake for mistake in secret_mistakes(root) if mistake.place not in known]
+    mistakes.sort(key=lambda mistake: (mistake.place.source, mistake.place.line or 0))
+    return root, None if mistakes else recipe, list(dict.fromkeys(map(str, mistakes)))
 
 
 def stored_recipe(values: dict[str, Any], source: Path) -> Recipe:
@@ -148,9 +150,10 @@ def stored_recipe(values: dict[str, Any], source: Path) -> Recipe:
                 here.pop(str(name), None)
 
 
-def read_source(path: Path, overrides: Sequence[str], flaws: list[Flaw]) -> Located:
+def read_source(source: Source, overrides: Sequence[str], flaws: list[Flaw]) -> Located:
     """The recipe's tree: the files that it extends below it, the overrides above it. `flaws` of the files are added."""
-    root = _read_extended(path, (), flaws)
+    is_file = isinstance(source, Path)
+    root = _read_extended(source, (), flaws) if isinstance(source, Path) else located(source, Place("the recipe"))
     unreadable = []
     for override in overrides:
         try:
@@ -162,8 +165,8 @@ def read_source(path: Path, overrides: Sequence[str], flaws: list[Flaw]) -> Loca
             unreadable.append(str(error))
     if unreadable:
         raise InputError("\n".join(unreadable))
-    if "name" not in root.value:
-        root.value["name"] = Located(path.stem, root.place)
+    if "name" not in root.value and is_file:
+        root.value["name"] = Located(Path(str(source)).stem, root.place)
     return root
 
 
@@ -178,17 +181,15 @@ def _read_extended(path: Path, above: tuple[Path, ...], flaws: list[Flaw]) -> Lo
     extends = root.value.pop("extends", None)
     if extends is None:
         return root
-    if not isinstance(extends.value, str):
-        raise InputError(f"{extends.place}: extends: expected the path of another recipe, found {extends.plain()!r}")
     chain = (*above, path.resolve())
     try:
-        below = path.parent / expanded(extends.value)
+        below = path.parent / expanded(str(extends.value))
     except ValueError as error:
         raise InputError(f"{extends.place}: extends: {error}") from error
     if below.resolve() in chain:
         raise InputError(f"{extends.place}: extends: {extends.value} leads back to itself")
     if not below.is_file():
-        raise InputError(f"{extends.place}: extends: there is no file {below}")
+        raise InputError(f"{extends.place}: extends: there is no file {below}; expected the path of another recipe")
     return merge(_read_extended(below, chain, flaws), root)
 
 

@@ -53,9 +53,7 @@ def _stages(recipe: "Recipe") -> Iterator[Conflict]:
     earlier: tuple[StageName, ...] = ("synth", "sft", "grpo")
     for stage in earlier:
         if recipe.has(stage) and getattr(recipe.inputs, stage) is not None:
-            yield conflict(
-                f"this recipe has a `{stage}:` section of its own; keep one of the two", f"inputs.{stage}", stage
-            )
+            yield conflict(f"this recipe has a `{stage}:` section of its own; keep one of the two", f"inputs.{stage}")
     if not recipe.stages:
         yield conflict("the recipe has no stage; give one of synth, sft, grpo, evaluation", "name")
     has_data = recipe.has_result("synth")
@@ -63,17 +61,11 @@ def _stages(recipe: "Recipe") -> Iterator[Conflict]:
     trained: tuple[StageName, ...] = ("sft", "grpo")
     for stage in trained:
         if recipe.has(stage) and not has_data:
-            yield conflict("needs tasks: give a `synth:` section or `inputs.synth`", stage, "synth", "inputs")
+            yield conflict("needs tasks: give a `synth:` section or `inputs.synth`", stage)
     if recipe.sft is not None and not has_model:
-        yield conflict("needs a model to start from: set model.path or model.init", "sft", "model")
+        yield conflict("needs a model to start from: set model.path or model.init", "sft")
     if recipe.grpo is not None and not recipe.has_result("sft") and recipe.model.path is None:
-        yield conflict(
-            "needs a model to start from: an `sft:` section, `inputs.sft`, or model.path",
-            "grpo",
-            "sft",
-            "model",
-            "inputs",
-        )
+        yield conflict("needs a model to start from: an `sft:` section, `inputs.sft`, or model.path", "grpo")
 
 
 def _starting_points(recipe: "Recipe") -> Iterator[Conflict]:
@@ -113,9 +105,9 @@ def _splits(recipe: "Recipe") -> Iterator[Conflict]:
     for stage, use in (("sft", "sft"), ("grpo", "rl")):
         if recipe.has(stage) and use not in uses:  # type: ignore[arg-type]
             if recipe.synth.imports:
-                yield conflict(f"`{stage}` needs an import of source {published[use]}", "synth.import", stage)
+                yield conflict(f"`{stage}` needs an import of source {published[use]}", "synth.import")
             else:
-                yield conflict(f"`{stage}` needs a split with `use: {use}`", "synth.splits", stage)
+                yield conflict(f"`{stage}` needs a split with `use: {use}`", "synth.splits")
 
 
 def _held_out_tasks(recipe: "Recipe") -> Iterator[Conflict]:
@@ -136,7 +128,7 @@ def _held_out_tasks(recipe: "Recipe") -> Iterator[Conflict]:
     for path, reads in readers.items() if "evaluation" not in uses else ():
         if reads:
             reader = "the benchmark `heldout`" if path == "evaluation.benchmarks" else path
-            yield conflict(f"{reader} needs a split with `use: evaluation`, and {where} has none", path, where)
+            yield conflict(f"{reader} needs a split with `use: evaluation`, and {where} has none", path)
 
 
 def _read_files(recipe: "Recipe") -> Iterator[Conflict]:
@@ -150,7 +142,7 @@ def _read_files(recipe: "Recipe") -> Iterator[Conflict]:
         try:
             local_files(item)
         except InputError as error:
-            yield Conflict((("synth", "import", place),), str(error))
+            yield Conflict(("synth", "import", place), str(error))
 
 
 def _features(recipe: "Recipe") -> Iterator[Conflict]:
@@ -169,7 +161,6 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
             f"pass@{beyond[0]} cannot be estimated from {settings.samples} samples; every k must lie between 1 and "
             "evaluation.samples",
             "evaluation.k",
-            "evaluation.samples",
         )
     sources: dict[str, StageName] = {"sft": "sft", "rl": "grpo"}
     for model in settings.models:
@@ -179,23 +170,15 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
                 f"`{model}` is what the stage `{stage}` trains: give a `{stage}:` section or `inputs.{stage}`, "
                 "or leave it out",
                 "evaluation.models",
-                stage,
-                "inputs",
             )
     if "base" in settings.models and not has_base(recipe):
         yield conflict(
             "`base` is the model before training: set model.path, or model.init with an `sft:` section that makes it",
             "evaluation.models",
-            "model",
-            "sft",
-            "inputs",
         )
     if "heldout" in settings.benchmarks and not recipe.has_result("synth"):
         yield conflict(
-            "`heldout` is made by synthesis: give a `synth:` section or `inputs.synth`",
-            "evaluation.benchmarks",
-            "synth",
-            "inputs",
+            "`heldout` is made by synthesis: give a `synth:` section or `inputs.synth`", "evaluation.benchmarks"
         )
     server = settings.generation.openai
     if settings.generation.backend == "openai" and server is not None and server.model and len(settings.models) > 1:
@@ -203,13 +186,12 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
             f"the server's model {server.model!r} would be measured {len(settings.models)} times over; name one model, "
             "or leave openai.model out where the server knows each by its path",
             "evaluation.models",
-            "evaluation.generation.openai.model",
         )
     for index, benchmark in enumerate(settings.benchmarks):
         try:
             benchmark_files(benchmark, settings.livecodebench_folder)
         except InputError as error:
-            yield Conflict((("evaluation", "benchmarks", index),), str(error))
+            yield Conflict(("evaluation", "benchmarks", index), str(error))
     files = (name.partition(":")[::2] for name in settings.benchmarks)
     names = [unpacked_stem(Path(path)) if kind in ("file", "evalplus") else f"{kind}:{path}" for kind, path in files]
     names = [name.rstrip(":") for name in names]
@@ -233,9 +215,7 @@ def _context(recipe: "Recipe") -> Iterator[Conflict]:
     where = "model.init.context" if recipe.model.init is not None else "model.path"
     if recipe.sft is not None and recipe.sft.max_length > context:
         yield conflict(
-            f"rows of {recipe.sft.max_length} tokens do not fit the model's context of {context}",
-            "sft.max_length",
-            where,
+            f"rows of {recipe.sft.max_length} tokens do not fit the model's context of {context}", "sft.max_length"
         )
     grpo = recipe.grpo
     if grpo is not None and grpo.max_prompt_length + grpo.max_completion_length > context:
@@ -243,8 +223,6 @@ def _context(recipe: "Recipe") -> Iterator[Conflict]:
             f"max_prompt_length ({grpo.max_prompt_length}) + max_completion_length ({grpo.max_completion_length}) = "
             f"{grpo.max_prompt_length + grpo.max_completion_length} tokens do not fit the model's context of {context}",
             "grpo.max_completion_length",
-            "grpo.max_prompt_length",
-            where,
         )
     if recipe.evaluation is not None:
         longest = min(recipe.evaluation.generation.max_model_len or context, context)
@@ -259,7 +237,6 @@ def _new_tokens(recipe: "Recipe", path: str, room: int, *others: str) -> Iterato
             f"{new} new tokens leave no room for a prompt in a context of {room}: set {path} to less, or leave it out, "
             "and answers end where the context does",
             path,
-            *others,
         )
 
 

@@ -1,8 +1,6 @@
 """How a mistake in a recipe is found in its source and told to its author."""
 
 import json
-import re
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
@@ -25,67 +23,42 @@ _KEEP_OUT = (
 )
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """One thing that is wrong at `path`; the place and value are looked up in `root`."""
-
-    path: tuple[Part, ...]
-    message: str
-    root: Located = field(compare=False, repr=False)
-
-    def __str__(self) -> str:
-        place = self.root.nearest(self.path).place
-        dotted = ".".join(map(str, self.path))
-        return f"{place}: {dotted}{self._written()}: {self.message}" if dotted else f"{place}: {self.message}"
-
-    def order(self) -> tuple[str, int]:
-        """By file, then line."""
-        place = self.root.nearest(self.path).place
-        return place.source, place.line or 0
-
-    def touches(self, paths: tuple[tuple[Part, ...], ...]) -> bool:
-        """True when one of `paths` is this mistake's, below it, or a section that it was found in."""
-        parent = self.path[:-1]
-        return any(path[: len(self.path)] == self.path or (parent and parent[: len(path)] == path) for path in paths)
-
-    def follows(self, earlier: "Mistake") -> bool:
-        """True when this was only found because what `earlier` complains of was taken out."""
-        if self.path == earlier.path:
-            return True
-        below = earlier.path[len(self.path) :]
-        is_above = earlier.path[: len(self.path)] == self.path
-        return is_above and re.search(rf"\b{re.escape(str(below[0]))}\b", self.message) is not None
-
-    def _written(self) -> str:
-        """` = value` as the author wrote it; nothing for a whole section, a possible secret or where there is none."""
-        if _NOT_SHOWN.intersection(self.path) or names_a_secret(str(self.path[-1])):
-            return ""
-        above, found = self.root.nearest(self.path[:-1]), self.root.nearest(self.path)
-        if found is above or isinstance(found.value, dict):
-            return ""
-        text = hide_forms(json.dumps(found.plain(), ensure_ascii=False))
-        return f" = {text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + '…'}"
+def mistake_at(root: Located, path: tuple[Part, ...], message: str) -> Flaw:
+    """One thing that is wrong at `path`, with the place and the value that `root` has there."""
+    found, dotted = root.nearest(path), ".".join(map(str, path))
+    return Flaw(found.place, f"{dotted}{_written(root, path)}: {message}" if dotted else message)
 
 
-def mistakes_of(error: ValidationError, root: Located) -> list[Mistake]:
+def _written(root: Located, path: tuple[Part, ...]) -> str:
+    """` = value` as the author wrote it; nothing for a whole section, a possible secret or where there is none."""
+    if _NOT_SHOWN.intersection(path) or names_a_secret(str(path[-1])):
+        return ""
+    above, found = root.nearest(path[:-1]), root.nearest(path)
+    if found is above or isinstance(found.value, dict):
+        return ""
+    text = hide_forms(json.dumps(found.plain(), ensure_ascii=False))
+    return f" = {text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + '…'}"
+
+
+def mistakes_of(error: ValidationError, root: Located) -> list[Flaw]:
     """What pydantic found, with our words and the nearest valid name."""
     from xcoder_train.recipe import Recipe
 
     return [
-        Mistake(path, _message(detail, path, Recipe), root)
+        mistake_at(root, path, _message(detail, path, Recipe))
         for detail in error.errors(include_url=False)
         for path in [_source_path(detail["loc"], root, may_end_in_tag=detail["type"] == "value_error")]
     ]
 
 
-def secret_mistakes(root: Located) -> list[Mistake]:
+def secret_mistakes(root: Located) -> list[Flaw]:
     """What looks like a secret: a recipe is copied into its run, the report and W&B, overrides into the manifest."""
     found = []
     for path, item in entries(root):
         if path and isinstance(item.value, str) and item.value:
             form = secret_form(item.value) or ("a secret" if names_a_secret(str(path[-1])) else None)
             if form is not None:
-                found.append(Mistake(path, f"looks like {form}; {_KEEP_OUT}", root))
+                found.append(mistake_at(root, path, f"looks like {form}; {_KEEP_OUT}"))
     return found
 
 
@@ -97,24 +70,6 @@ def secrets_in_comments(path: Path) -> list[Flaw]:
         if form is not None:
             flaws.append(Flaw(Place(str(path), number), f"the comment holds what looks like {form}; {_KEEP_OUT}"))
     return flaws
-
-
-def without(values: dict[str, Any], paths: list[tuple[Part, ...]]) -> dict[str, Any]:
-    """A copy of `values` less what stands at `paths`; where nothing stands there, less the section that lacks it."""
-    for path in paths:
-        values = _dropped(values, path) or {}
-    return {"name": "recipe", **values}
-
-
-def _dropped(here: Any, path: tuple[Part, ...]) -> Any:
-    """None stands for what is dropped; a list with a bad entry goes as a whole, so that later indices stay valid."""
-    if not path or not isinstance(here, dict) or (len(path) == 1 and path[0] not in here):
-        return None
-    first, *rest = path
-    if first not in here:
-        return here
-    below = _dropped(here[first], tuple(rest))
-    return {key: below if key == first else item for key, item in here.items() if key != first or below is not None}
 
 
 def _source_path(location: tuple[Part, ...], root: Located, *, may_end_in_tag: bool) -> tuple[Part, ...]:

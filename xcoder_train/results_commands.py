@@ -22,8 +22,7 @@ def rejudge_file(file: Path, benchmark: str, overrides: Sequence[str]) -> None:
     """Judge an official submission again and show its scores; they lie in `runs/rejudge-<file>/`."""
     name = "rejudge-" + re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-")[-80:]
     # The recipe is only read, for its settings and its checks: a model that a server knows needs no folder.
-    with evaluation_recipe(name, [benchmark], NOWHERE) as path:
-        recipe = load_recipe(path, [f"name={name}", *overrides])
+    recipe = load_recipe(evaluation_recipe(name, [benchmark], NOWHERE), [f"name={name}", *overrides])
     settings = present(recipe.evaluation)
     (loaded,) = load_benchmarks(settings.benchmarks, None, settings.livecodebench_folder)
     folder = recipe.run_folder / "evaluation" / loaded.name.replace(":", "-")

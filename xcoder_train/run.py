@@ -29,7 +29,7 @@ from xcoder_train.launch import (
     stage_command,
     stage_environment,
 )
-from xcoder_train.recipe import Recipe, StageName, load_recipe
+from xcoder_train.recipe import Recipe, Source, StageName, load_recipe
 from xcoder_train.results import REPORT_FILE, is_whole, stage_folder, stage_inputs, stage_key
 from xcoder_train.run_folder import RESOLVED_RECIPE, RunFolder
 
@@ -41,22 +41,22 @@ _FAILURE_FILE = ".failure"
 Work = Callable[[Recipe, StageContext], None]
 
 
-def run_recipe(recipe_path: Path, overrides: Sequence[str], only: StageName | None, break_lock: bool) -> int:
+def run_recipe(source: Source, overrides: Sequence[str], only: StageName | None, break_lock: bool) -> int:
     """Run every stage that is not whole yet, or only one. Returns the exit code of the command."""
-    recipe = load_recipe(recipe_path, overrides)
+    recipe = load_recipe(source, overrides)
     if recipe.ablation is not None:
         raise InputError(
-            f"{recipe_path} describes several runs: xcoder ablate {recipe_path}, or add ablation=null to run only the "
+            f"{source} describes several runs: xcoder ablate {source}, or add ablation=null to run only the "
             "recipe that they vary"
         )
     stages = recipe.stages if only is None else (only,)
     if only is not None and not recipe.has(only):
-        raise InputError(f"{recipe_path} has no `{_section(only)}:` section; it has {', '.join(recipe.stages)}")
+        raise InputError(f"{source} has no `{_section(only)}:` section; it has {', '.join(recipe.stages)}")
     if only is not None:
         _check_inputs(recipe, only)
     with end_at_first_interrupt():
         try:
-            with _held(recipe, recipe_path, break_lock) as lock:
+            with _held(recipe, source, break_lock) as lock:
                 for stage in stages:
                     status = _run_one(recipe, stage, lock)
                     if status != 0:
@@ -182,7 +182,7 @@ def _taken_failure(recipe: Recipe) -> Failure | None:
 
 
 @contextmanager
-def _held(recipe: Recipe, recipe_path: Path, break_lock: bool) -> Iterator[RunLock]:
+def _held(recipe: Recipe, source: Source, break_lock: bool) -> Iterator[RunLock]:
     """Hold the run, and have its recipe written. Stages of a holding `xcoder run` and other ranks pass through."""
     folder = recipe.run_folder
     owner = recorded_owner(folder)
@@ -204,7 +204,7 @@ def _held(recipe: Recipe, recipe_path: Path, break_lock: bool) -> Iterator[RunLo
             _say("changed since this run's last start; what it touches is made anew beside the old results:")
             for change in changes:
                 _say(f"  {change}")
-        run_folder.write_recipe(recipe_path, sys.argv)
+        run_folder.write_recipe(source, sys.argv)
         yield lock
     finally:
         lock.release()

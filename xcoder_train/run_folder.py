@@ -14,7 +14,8 @@ from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import atomic_path, fingerprint, read_json, write_json
 from xcoder_train.core.settings import differences_from_defaults
 from xcoder_train.core.stage import RESULT_FILE
-from xcoder_train.recipe import Recipe, stored_recipe
+from xcoder_train.core.yaml_source import Place, located
+from xcoder_train.recipe import Recipe, Source, stored_recipe
 from xcoder_train.results import MANIFEST, RESOLVED_RECIPE, SHAPES_NOTHING, carried_over, read_result
 
 GIVEN_RECIPE = "recipe.yaml"
@@ -78,10 +79,13 @@ class RunFolder:
             )
         return shown
 
-    def write_recipe(self, given: Path, command: Sequence[str]) -> None:
+    def write_recipe(self, given: Source, command: Sequence[str]) -> None:
         """Keep the recipe as given and as resolved, and begin the manifest."""
         with atomic_path(self.path / GIVEN_RECIPE) as temporary:
-            temporary.write_bytes(given.read_bytes())
+            if isinstance(given, Path):
+                temporary.write_bytes(given.read_bytes())
+            else:  # as JSON, which is YAML
+                temporary.write_text(json.dumps(located(given, Place("")).plain(), indent=2) + "\n", encoding="utf-8")
         manifest, earlier_names = self.manifest(), carried_over(self.path)
         write_json(self.path / RESOLVED_RECIPE, self.recipe.model_dump(mode="json"))
         self._write_manifest(

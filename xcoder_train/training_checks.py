@@ -39,9 +39,6 @@ def _batches(recipe: "Recipe") -> Iterator[Conflict]:
                 f"per step must be divisible by micro_batch ({grpo.micro_batch}) x launch.processes "
                 f"({grpo.launch.processes}) = {together}",
                 "grpo.micro_batch",
-                "grpo.prompts_per_step",
-                "grpo.rollouts",
-                "grpo.launch.processes",
             )
     sft = recipe.sft
     if sft is not None and sft.evaluation is not None and _row_parts(sft.launch) > 1:
@@ -55,8 +52,6 @@ def _batches(recipe: "Recipe") -> Iterator[Conflict]:
         yield conflict(
             f"batch ({sft.batch}) must be divisible by micro_batch ({sft.micro_batch}) x {said} = {together}",
             "sft.batch",
-            "sft.micro_batch",
-            "sft.launch.processes",
         )
 
 
@@ -77,20 +72,16 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
         yield from _of_trl(stage, training)
         if settings.optimizer.name == "muon" and training.for_trl()["optim"] != TrainingSettings().optim:
             below = "trl." if "optim" in training.trl else ""
-            yield conflict(
-                "is decided by optimizer.name: muon", f"{stage}.training.{below}optim", f"{stage}.optimizer.name"
-            )
+            yield conflict("is decided by optimizer.name: muon", f"{stage}.training.{below}optim")
         if settings.optimizer.name == "muon" and "learning_rate" not in training.model_fields_set:
             yield conflict(
                 f"Muon has no rate that fits every model: set {stage}.training.learning_rate, such as 1e-2",
                 f"{stage}.optimizer.name",
-                f"{stage}.training",
             )
         if settings.optimizer.name == "muon" and settings.lora is not None:
             yield conflict(
                 "muon is for whole matrices, adapters are products of two; use optimizer.name: adamw with lora",
                 f"{stage}.optimizer.name",
-                f"{stage}.lora",
             )
         if stage == "sft" and isinstance(settings, SftSettings) and settings.tokens is not None:
             for length, is_given in {
@@ -101,7 +92,6 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
                     yield conflict(
                         f"sft.tokens ({settings.tokens}) says how long to train; keep one of the two",
                         f"sft.training.{length}",
-                        "sft.tokens",
                     )
         needed = _SCHEDULE_NEEDS.get(training.lr_scheduler_type, {})
         if needed and len(needed.keys() & (training.lr_scheduler_kwargs or {}).keys()) != 1:
@@ -109,10 +99,9 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
             yield conflict(
                 f"needs lr_scheduler_kwargs with {' or '.join(needed)}, such as {{{name}: {example}}}",
                 f"{stage}.training.lr_scheduler_type",
-                f"{stage}.training.lr_scheduler_kwargs",
             )
     if recipe.sft is not None and recipe.sft.quantize is not None and recipe.sft.lora is None:
-        yield conflict("weights in 4 bits cannot be trained themselves: give sft.lora", "sft.quantize", "sft.lora")
+        yield conflict("weights in 4 bits cannot be trained themselves: give sft.lora", "sft.quantize")
 
 
 def _of_trl(stage: Trainer, training: TrainingSettings) -> Iterator[Conflict]:
@@ -129,7 +118,6 @@ def _of_trl(stage: Trainer, training: TrainingSettings) -> Iterator[Conflict]:
         yield conflict(
             f"fp16 and bf16 exclude each other: set {stage}.training.bf16: false beside it",
             f"{stage}.training.trl.fp16",
-            f"{stage}.training.bf16",
         )
 
 
@@ -146,7 +134,6 @@ def _launches(recipe: "Recipe") -> Iterator[Conflict]:
             yield conflict(
                 f"{launch.processes} processes need as many GPUs; launch.gpus names {len(launch.gpus)}",
                 f"{stage}.launch.processes",
-                f"{stage}.launch.gpus",
             )
         try:
             configured = {} if launch.accelerate is None else accelerate_settings(launch.accelerate)
@@ -160,7 +147,6 @@ def _launches(recipe: "Recipe") -> Iterator[Conflict]:
                 yield conflict(
                     f"{theirs} there is {count}, launch.{ours} here is {here}; make them equal",
                     f"{stage}.launch.accelerate",
-                    f"{stage}.launch.{ours}",
                 )
 
 
@@ -173,7 +159,6 @@ def _sharding(recipe: "Recipe", stage: str, launch: LaunchSettings, kind: str | 
             f"rollouts by transformers would wait for each other forever under {kind}, which shards the model: "
             "set grpo.generation: vllm_colocate or vllm_server, or launch without sharding",
             "grpo.generation",
-            "grpo.launch.accelerate",
         )
     measures = (
         recipe.grpo is not None and recipe.grpo.curriculum is not None and recipe.grpo.curriculum.pass_rates is None
@@ -184,7 +169,6 @@ def _sharding(recipe: "Recipe", stage: str, launch: LaunchSettings, kind: str | 
             "pass rates are sampled from a whole model in every process, and FSDP loads it in the first one of a "
             "machine: measure them without sharding and name the file in curriculum.pass_rates",
             "grpo.curriculum",
-            "grpo.launch.accelerate",
         )
     section = recipe.sft if stage == "sft" else recipe.grpo
     if kind == "DEEPSPEED" and section is not None and section.optimizer.name == "muon":
@@ -193,14 +177,12 @@ def _sharding(recipe: "Recipe", stage: str, launch: LaunchSettings, kind: str | 
             "muon is for whole matrices, and DeepSpeed steps flat shards of them: use optimizer.name: adamw, or launch "
             "with recipes/accelerate/fsdp2.yaml",
             f"{stage}.optimizer.name",
-            f"{stage}.launch.accelerate",
         )
     if stage == "sft" and kind in SHARDING and recipe.sft is not None and recipe.sft.quantize is not None:
         yield conflict(
             f"4-bit weights are not sharded, and {kind} shards: launch with recipes/accelerate/ddp.yaml, or train "
             "adapters on weights that are not quantised",
             "sft.quantize",
-            "sft.launch.accelerate",
         )
     shared = division(launch).row_parts
     rows_are_split = shared > 1
@@ -209,13 +191,10 @@ def _sharding(recipe: "Recipe", stage: str, launch: LaunchSettings, kind: str | 
             f"each row is split over {shared} processes there (parallelism_config_cp_size), which does not divide "
             f"launch.processes ({launch.processes})",
             "sft.launch.accelerate",
-            "sft.launch.processes",
         )
     if rows_are_split and stage == "grpo":
         yield conflict("TRL's GRPO trains without context parallelism; launch it otherwise", "grpo.launch.accelerate")
     if rows_are_split and stage == "sft" and recipe.sft is not None and recipe.sft.packing:
         yield conflict(
-            "context parallelism drops the mask that keeps packed examples apart: set sft.packing: false",
-            "sft.packing",
-            "sft.launch.accelerate",
+            "context parallelism drops the mask that keeps packed examples apart: set sft.packing: false", "sft.packing"
         )

@@ -163,12 +163,12 @@ def _check_values(command: str, given: dict[str, Any], page: str) -> None:
         _judge_settings(**{name: given[name] for name in ("policy", "tier", "executor", "ray_address")})
     elif command == "eval" and (given["model"] or given["rejudge"]):
         overrides = [text for text in (given["recipe"], *(given["overrides"] or [])) if text]
-        with evaluation_recipe(
+        recipe = evaluation_recipe(
             given["model"] or "rejudged",
             given["benchmark"] or [],
             given["server"] or (NOWHERE if given["rejudge"] else None),
-        ) as recipe:
-            _sound(str(recipe), overrides, None)
+        )
+        _sound(recipe, overrides, None)
     elif given.get("recipe") is not None:
         stage = {"eval": "evaluation"}.get(command, command)
         _recipe(str(given["recipe"]), list(given["overrides"] or []), stage, page)
@@ -196,11 +196,11 @@ def _recipe(path: str, overrides: list[str], stage: str | None, page: str) -> No
         Ablation(Path(path), overrides)
 
 
-def _sound(path: str, overrides: list[str], stage: str | None) -> bool:
+def _sound(path: Any, overrides: list[str], stage: str | None) -> bool:
     """Raises NotAccepted where the recipe is wrong. False where it is right and something that it starts from lacks."""
     from xcoder_train.recipe import STAGES, examine_recipe
 
-    root, _, mistakes = examine_recipe(Path(path), overrides)
+    root, _, mistakes = examine_recipe(Path(path) if isinstance(path, str) else path, overrides)
     broken = [mistake for mistake in mistakes if not any(lack in mistake for lack in _LACKING)]
     if broken:
         raise NotAccepted("\n".join(broken))

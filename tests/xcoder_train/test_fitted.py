@@ -67,15 +67,12 @@ def test_an_evaluation_without_a_recipe_runs_at_the_first_try(tmp_path: Path) ->
     benchmark = tmp_path / "HumanEval.jsonl"
     benchmark.write_text("")
     start = model(tmp_path / "m", 8192)
-    with evaluation_recipe(str(start), [f"evalplus:{benchmark}"], None) as path:
-        evaluation = load_recipe(path, ["evaluation.samples=4"]).evaluation
-        assert evaluation is not None
-        assert (evaluation.sampling.max_new_tokens, evaluation.k) == (8191, (1,))
-    with (
-        pytest.raises(InputError, match=r"set evaluation\.sampling\.max_new_tokens to less, or leave it out"),
-        evaluation_recipe(str(start), [f"evalplus:{benchmark}"], None) as path,
-    ):
-        load_recipe(path, ["evaluation.sampling.max_new_tokens=8192"])
+    recipe = evaluation_recipe(str(start), [f"evalplus:{benchmark}"], None)
+    evaluation = load_recipe(recipe, ["evaluation.samples=4"]).evaluation
+    assert evaluation is not None
+    assert (evaluation.sampling.max_new_tokens, evaluation.k) == (8191, (1,))
+    with pytest.raises(InputError, match=r"set evaluation\.sampling\.max_new_tokens to less, or leave it out"):
+        load_recipe(recipe, ["evaluation.sampling.max_new_tokens=8192"])
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,6 @@ def test_a_recipe_with_many_mistakes_reports_all_of_them_with_their_lines(tmp_pa
         (7, "synth.splits.second.use: is needed and not given"),
         (7, "synth.splits.second.tasks = 0: expected greater than or equal to 1"),
         (9, 'sft.batch = "8": expected a whole number'),
-        (10, "sft.max_length = 600: rows of 600 tokens do not fit the model's context of 512"),
         (11, "sft.learning_rate = 3: no such key; it belongs to sft.training.learning_rate"),
         (13, "sft.training.warmup_ratio = 0.1: no such key; did you mean `warmup_steps`?"),
         (
@@ -92,10 +91,31 @@ def test_a_recipe_with_many_mistakes_reports_all_of_them_with_their_lines(tmp_pa
         (15, "sft.training.max_steps = 1.5: expected a whole number"),
         (16, 'sft.training.lr_scheduler_type = "cosin": expected'),
         (17, "sft.training.max_seq_length = 3: no such key; it is decided by `sft.max_length`"),
-        (18, "evaluation.k = [1, 100]: pass@100 cannot be estimated from 2 samples"),
     ):
         assert any(shown.startswith(f"  {path}:{line}: ") and words in shown for shown in said.splitlines()), words
     assert f"{path}: {len(said.splitlines()) - 1} mistakes in the recipe" in said
+
+
+def test_all_settings_that_do_not_fit_together_are_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        "model: {init: {context: 512}}\n"
+        "synth: {splits: {solved: {use: sft, tasks: 10}}}\n"
+        "sft:\n"
+        "  max_length: 600\n"
+        "evaluation: {samples: 2, k: [1, 100]}\n"
+    )
+    said = refusal(path)
+    assert "3 mistakes in the recipe" in said
+    assert f"{path}:4: sft.max_length = 600: rows of 600 tokens do not fit the model's context of 512" in said
+    assert f"{path}:5: evaluation.k = [1, 100]: pass@100 cannot be estimated from 2 samples" in said
+
+
+def test_a_mapping_is_a_recipe_too(recipe: Path) -> None:
+    sections = {"name": "mapped", "model": {"path": "owner/name"}, "evaluation": {"benchmarks": ["humaneval"]}}
+    with pytest.raises(InputError, match=r'the recipe: evaluation\.benchmarks\.0 = "humaneval"'):
+        load_recipe(sections)
+    assert load_recipe(load_recipe(recipe).model_dump(mode="json")) == load_recipe(recipe)
 
 
 def test_repeated_keys_are_told_with_all_other_mistakes(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ Scalars have the meaning of the 1.2 core schema: `1e-5` is a number, `off`, `no`
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -79,6 +79,17 @@ class Located:
             else:
                 return here
         return here
+
+
+def located(value: Any, place: Place) -> Located:
+    """Plain values as a tree whose places are all `place`, but for values that have one already."""
+    if isinstance(value, Located):
+        return value
+    if isinstance(value, Mapping):
+        return Located({key: located(item, place) for key, item in value.items()}, place)
+    if isinstance(value, list | tuple):
+        return Located([located(item, place) for item in value], place)
+    return Located(value, place)
 
 
 def read_yaml(text: str, source: str, lines: bool = True, flaws: list[Flaw] | None = None) -> Located:
