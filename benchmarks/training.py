@@ -71,6 +71,7 @@ def measure_sft(rounds: int, steps: int) -> dict[str, Any]:
     """Tokens per second of CPU time of each set-up, and this project's over each by round, on the recipe's own data."""
     training = f"{{max_steps: {steps}, logging_steps: {steps}, save_strategy: no}}"
     recipe = load_recipe(QUICKSTART, [f"sft.training={training}"])
+    assert recipe.sft is not None
     with tempfile.TemporaryDirectory() as folder:
         start, examples = _prepared(recipe, Path(folder))
     tokens = sum(len(example["input_ids"]) for example in examples)
@@ -89,7 +90,7 @@ def measure_sft(rounds: int, steps: int) -> dict[str, Any]:
     }
     return {
         "parameters": model.num_parameters(),
-        "rows_per_step": settings.micro_batch,
+        "rows_per_step": recipe.sft.micro_batch,
         "tokens_per_row": tokens / len(examples),
         "share_of_prompts": unsupervised / tokens,
         "steps": steps - 1,

@@ -137,6 +137,12 @@ def stored_recipe(values: dict[str, Any], source: Path) -> Recipe:
         try:
             return _validate(values)
         except ValidationError as error:
+            training = {detail["loc"][:3] for detail in error.errors() if detail["loc"][1:2] == ("training",)}
+            for stage, _, name in training:  # which held every argument of TRL once
+                written = values[stage]["training"]
+                written.setdefault("trl", {})[name] = written.pop(name)
+            if training:
+                continue
             unknown = [detail["loc"] for detail in error.errors() if detail["type"] == "extra_forbidden"]
             if not unknown:
                 raise InputError(

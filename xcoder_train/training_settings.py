@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PlainSerializer
 
 from xcoder_train.core.settings import Settings
 
@@ -19,32 +19,26 @@ def _some_steps(steps: int) -> int:
     return steps
 
 
-Steps = Annotated[float, AfterValidator(_whole_or_share)]
+# Written as it was given, so that a key is the same for 2 and 2.0.
+Number = Annotated[float, PlainSerializer(lambda value: int(value) if value == int(value) else value)]
+Steps = Annotated[Number, AfterValidator(_whole_or_share)]
 
 
 class TrainingSettings(Settings):
     """What SFT and GRPO hand to TRL's trainer alike."""
 
-    learning_rate: float = Field(default=2e-5, gt=0)
+    learning_rate: Number = Field(default=2e-5, gt=0)
     """The highest rate; of Muon's matrices with `optimizer.name: muon`, which needs it written."""
 
     max_steps: Annotated[int, AfterValidator(_some_steps)] = Field(default=-1, ge=-1)
     """Optimiser steps to train for; -1 trains for `num_train_epochs`."""
 
-    num_train_epochs: float | None = Field(default=None, gt=0)
+    num_train_epochs: Number | None = Field(default=None, gt=0)
     """Passes over the data; 3 where nothing says how long to train."""
 
-    optim: Literal[
-        "adamw_torch_fused",
-        "adamw_torch",
-        "adamw_torch_8bit",
-        "adamw_8bit",
-        "paged_adamw_8bit",
-        "paged_adamw_32bit",
-        "lion_8bit",
-        "adafactor",
-        "sgd",
-    ] = "adamw_torch_fused"
+    optim: Literal["adamw_torch_fused", "adamw_torch", "adamw_8bit", "paged_adamw_8bit", "adafactor", "sgd"] = (
+        "adamw_torch_fused"
+    )
     """The optimiser with `optimizer.name: adamw`; another of transformers' can stand below `trl`."""
 
     lr_scheduler_type: Literal[
@@ -67,16 +61,16 @@ class TrainingSettings(Settings):
     warmup_steps: Steps = Field(default=0, ge=0)
     """Steps over which the learning rate rises from 0; below 1 a share of all steps."""
 
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: Number = Field(default=0.0, ge=0)
     """Decoupled weight decay, of all weights but biases and norms."""
 
-    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    adam_beta1: Number = Field(default=0.9, ge=0, lt=1)
     """Decay of AdamW's mean of gradients."""
 
-    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
+    adam_beta2: Number = Field(default=0.999, ge=0, lt=1)
     """Decay of AdamW's mean of squared gradients."""
 
-    max_grad_norm: float = Field(default=1.0, ge=0)
+    max_grad_norm: Number = Field(default=1.0, ge=0)
     """Gradients are scaled down to this norm where theirs is larger; 0 leaves them as they are."""
 
     bf16: bool | None = None
@@ -111,7 +105,8 @@ class TrainingSettings(Settings):
 
     def for_trl(self) -> dict[str, Any]:
         """The arguments by TRL's names, less those that are left to TRL."""
-        return {name: value for name, value in self if value is not None and name != "trl"} | self.trl
+        ours = {"trl", *Settings.model_fields}
+        return {name: value for name, value in self if value is not None and name not in ours} | self.trl
 
 
 class SftTraining(TrainingSettings):
@@ -127,7 +122,7 @@ class SftTraining(TrainingSettings):
 class GrpoTraining(TrainingSettings):
     """Arguments of trl.GRPOConfig, by its own names; docs/grpo.md says where defaults differ from TRL's."""
 
-    learning_rate: float = Field(default=4e-7, gt=0)
+    learning_rate: Number = Field(default=4e-7, gt=0)
     """The highest rate; of Muon's matrices with `optimizer.name: muon`, which needs it written."""
 
     loss_type: Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = "dapo"
@@ -139,13 +134,13 @@ class GrpoTraining(TrainingSettings):
     scale_rewards: Literal["group", "batch", "none"] = "group"
     """Whose standard deviation advantages are divided by."""
 
-    beta: float = Field(default=0.0, ge=0)
+    beta: Number = Field(default=0.0, ge=0)
     """Weight of the KL divergence from the start; above 0 a second model is held."""
 
-    epsilon: float = Field(default=0.2, gt=0)
+    epsilon: Number = Field(default=0.2, gt=0)
     """How far below 1 a ratio counts."""
 
-    epsilon_high: float = Field(default=0.28, gt=0)
+    epsilon_high: Number = Field(default=0.28, gt=0)
     """How far above 1 a ratio counts; `loss_type: cispo` cuts the ratio itself off here, and needs more than 1."""
 
     num_iterations: int = Field(default=1, ge=1)
@@ -154,7 +149,7 @@ class GrpoTraining(TrainingSettings):
     mask_truncated_completions: bool = False
     """Leave rollouts that were cut off out of the loss."""
 
-    repetition_penalty: float = Field(default=1.0, gt=0)
+    repetition_penalty: Number = Field(default=1.0, gt=0)
     """Of rollouts; above 1 tokens that stand there already become less likely."""
 
     vllm_importance_sampling_mode: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = (
@@ -162,7 +157,7 @@ class GrpoTraining(TrainingSettings):
     )
     """What becomes of a token or rollout that vLLM and the policy find differently likely."""
 
-    vllm_gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    vllm_gpu_memory_utilization: Number | None = Field(default=None, gt=0, le=1)
     """Share of a GPU's memory for vLLM with `generation: vllm_colocate`; 0.3 when left out."""
 
     vllm_enable_sleep_mode: bool = False
@@ -177,5 +172,5 @@ class GrpoTraining(TrainingSettings):
     vllm_server_base_url: str | None = None
     """Address of the server with `generation: vllm_server`; http://0.0.0.0:8000 when left out."""
 
-    vllm_server_timeout: float = Field(default=240.0, gt=0)
+    vllm_server_timeout: Number = Field(default=240.0, gt=0)
     """Seconds that the server may take to come up."""

@@ -23,8 +23,7 @@ CONFIG: Mapping[Trainer, str] = {"sft": "trl.SFTConfig", "grpo": "trl.GRPOConfig
 _SAME_PROMPT = "the tokenizer's chat template, so that SFT, GRPO and evaluation read the same prompt"
 _DECIDED: Mapping[str, Mapping[str, str]] = {
     "both": {
-        "the run folder (`runs_dir`, `name`)": "output_dir",
-        "`name`": "run_name",
+        "the run folder (`runs_dir`, `name`)": "output_dir run_name",
         "`tracking`": "project report_to",
         "`seed`": "seed data_seed",
         "`model`": "trust_remote_code model_init_kwargs",
@@ -38,13 +37,12 @@ _DECIDED: Mapping[str, Mapping[str, str]] = {
         ),
         "the stage, which goes on exactly where it was interrupted": "ignore_data_skip save_only_model sync_ref_model",
         "the stage, which uploads nothing": "push_to_hub hub_token log_completions_hub_repo",
-        "the machine: a GPU is used where there is one": "use_cpu",
-        "the stage, which has a progress bar of its own": "disable_tqdm",
+        "the stage": "use_cpu disable_tqdm",
     },
     "sft": {
         "`sft.batch`": "gradient_accumulation_steps",
         "`sft.max_length`": "max_length max_seq_length",
-        "`sft.packing`, which keeps examples apart": "packing packing_strategy eval_packing",
+        "`sft.packing`": "packing packing_strategy eval_packing",
         "`sft.launch.accelerate`, where rows are split": "pad_to_multiple_of",
         "`sft.truncation_limit`; examples are left out, never cut": "truncation_mode",
         "the stage: prompts are read and answers are learned": "completion_only_loss assistant_only_loss",
@@ -55,19 +53,14 @@ _DECIDED: Mapping[str, Mapping[str, str]] = {
     "grpo": {
         "`grpo.prompts_per_step`": "gradient_accumulation_steps generation_batch_size steps_per_generation",
         "`grpo.rollouts`": "num_generations",
-        "`grpo.max_prompt_length`": "max_prompt_length",
-        "`grpo.max_completion_length`": "max_completion_length",
-        "`grpo.temperature`": "temperature",
-        "`grpo.top_p`": "top_p",
-        "`grpo.top_k`": "top_k",
+        "the key of this name below `grpo`": "max_prompt_length max_completion_length temperature top_p top_k",
         "`grpo.generation`": "use_vllm vllm_mode",
         "`grpo.training.vllm_server_base_url`": "vllm_server_host vllm_server_port",
         "`grpo.curriculum`": "shuffle_dataset train_sampling_strategy",
         _SAME_PROMPT: "chat_template_kwargs",
         "`grpo.evaluation`": "num_generations_eval",
+        "`grpo.reward`": "reward_weights remove_unused_columns",
         "the stage: completions go to a table, none to the terminal": "num_completions_to_print",
-        "`grpo.reward`": "reward_weights",
-        "the reward, which reads the problem's identity from a column": "remove_unused_columns",
     },
 }
 DECIDED: Mapping[Trainer, Mapping[str, str]] = {

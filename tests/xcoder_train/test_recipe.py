@@ -179,7 +179,7 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         (["grpo.training={num_iterations: 2, save_steps: 5}"], "must be divisible by num_iterations (2)"),
         (["grpo.training.loss_type=gspo"], "GSPO is `importance_sampling_level: sequence` with `loss_type: grpo`"),
         (["grpo.training.num_generations=4"], "is decided by `grpo.rollouts`"),
-        (["grpo.training.max_prompt_length=4"], "is decided by `grpo.max_prompt_length`"),
+        (["grpo.training.max_prompt_length=4"], "is decided by the key of this name below `grpo`"),
         (
             ["grpo.training.dataloader_num_workers=2"],
             "Arguments of trl.GRPOConfig without a key go below grpo.training.t",

@@ -13,7 +13,7 @@ from transformers.training_args import OptimizerNames
 
 from xcoder_train import training_arguments
 from xcoder_train.core.errors import InputError
-from xcoder_train.recipe import load_recipe
+from xcoder_train.recipe import load_recipe, stored_recipe
 from xcoder_train.training_settings import GrpoTraining, SftTraining, TrainingSettings
 from xcoder_train.trl_arguments import CONFIG, DECIDED, built, refusals_of_installed
 
@@ -154,3 +154,19 @@ def test_trl_is_asked_without_what_a_launcher_says(tmp_path: Path, monkeypatch: 
 
 def test_every_configuration_that_is_named_is_trls() -> None:
     assert {trainer: f"trl.{config.__name__}" for trainer, (_, config) in TRAINERS.items()} == CONFIG
+
+
+def test_arguments_that_an_earlier_version_stored_are_read_where_they_stand_today(tmp_path: Path) -> None:
+    """None is dropped: a result that was made with it would be taken for one that was made without."""
+    before = {"learning_rate": 1e-3, "max_steps": 4, "neftune_noise_alpha": 5, "optim": "lion_32bit"}
+    stored = stored_recipe({"name": "tiny", "sft": {"batch": 4, "training": before}}, tmp_path)
+    assert stored.sft is not None
+    assert stored.sft.training.trl == {"neftune_noise_alpha": 5, "optim": "lion_32bit"}
+    assert before.items() <= stored.sft.training.for_trl().items()
+
+
+def test_a_whole_number_is_stored_as_it_was_written() -> None:
+    """Results lie below keys that are hashes of what was written."""
+    written = {"num_train_epochs": 2, "save_steps": 2, "warmup_steps": 0.05}
+    assert json.loads(SftTraining(**written).model_dump_json(exclude_defaults=True)) == written
+    assert "2.0" not in SftTraining(**written).model_dump_json()
