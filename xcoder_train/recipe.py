@@ -34,7 +34,7 @@ from xcoder_train.slurm_settings import SlurmSettings
 
 Value = TypeVar("Value")
 
-Source = Path | Mapping[str, Any]
+Source = Path | str | Mapping[str, Any]
 """A recipe's file, or its sections as plain values."""
 
 StageName = Literal["synth", "sft", "grpo", "evaluation", "report"]
@@ -104,7 +104,7 @@ def load_recipe(source: Source, overrides: Sequence[str] = ()) -> Recipe:
     _, recipe, mistakes = examine_recipe(source, overrides)
     if recipe is None:
         many = f"{len(mistakes)} mistakes" if len(mistakes) > 1 else "1 mistake"
-        where = f"{source}: {many} in the recipe" if isinstance(source, Path) else f"{many} in the recipe"
+        where = f"{source}: {many} in the recipe" if not isinstance(source, Mapping) else f"{many} in the recipe"
         raise InputError("\n".join([where, *(f"  {mistake}" for mistake in mistakes)]))
     return recipe
 
@@ -137,10 +137,12 @@ def stored_recipe(values: dict[str, Any], source: Path) -> Recipe:
         try:
             return _validate(values)
         except ValidationError as error:
-            training = {detail["loc"][:3] for detail in error.errors() if detail["loc"][1:2] == ("training",)}
-            for stage, _, name in training:  # which held every argument of TRL once
-                written = values[stage]["training"]
-                written.setdefault("trl", {})[name] = written.pop(name)
+            places = [tuple(map(str, detail["loc"])) for detail in error.errors()]
+            training = {
+                place[:3] for place in places if place[1:2] == ("training",) and place[2:3] not in ((), ("trl",))
+            }
+            for stage, section, name in training:  # which held every argument of TRL once
+                values[stage][section].setdefault("trl", {})[name] = values[stage][section].pop(name)
             if training:
                 continue
             unknown = [detail["loc"] for detail in error.errors() if detail["type"] == "extra_forbidden"]
@@ -149,17 +151,19 @@ def stored_recipe(values: dict[str, Any], source: Path) -> Recipe:
                     f"{source} holds a recipe that this version cannot read: {error.errors()[0]['msg']}. Give this run "
                     "a folder of its own (name=…)"
                 ) from error
-            for *above, name in unknown:
+            for *above, last in unknown:
                 here: Any = values
                 for part in above:  # a location also names the class that a value was read as
                     here = here[part] if isinstance(part, int) or part in here else here
-                here.pop(str(name), None)
+                here.pop(str(last), None)
 
 
 def read_source(source: Source, overrides: Sequence[str], flaws: list[Flaw]) -> Located:
     """The recipe's tree: the files that it extends below it, the overrides above it. `flaws` of the files are added."""
-    is_file = isinstance(source, Path)
-    root = _read_extended(source, (), flaws) if isinstance(source, Path) else located(source, Place("the recipe"))
+    if isinstance(source, Mapping):
+        root = located(source, Place("the recipe"))
+    else:
+        root = _read_extended(Path(source), (), flaws)
     unreadable = []
     for override in overrides:
         try:
@@ -171,8 +175,8 @@ def read_source(source: Source, overrides: Sequence[str], flaws: list[Flaw]) -> 
             unreadable.append(str(error))
     if unreadable:
         raise InputError("\n".join(unreadable))
-    if "name" not in root.value and is_file:
-        root.value["name"] = Located(Path(str(source)).stem, root.place)
+    if "name" not in root.value and not isinstance(source, Mapping):
+        root.value["name"] = Located(Path(source).stem, root.place)
     return root
 
 

@@ -82,10 +82,10 @@ class RunFolder:
     def write_recipe(self, given: Source, command: Sequence[str]) -> None:
         """Keep the recipe as given and as resolved, and begin the manifest."""
         with atomic_path(self.path / GIVEN_RECIPE) as temporary:
-            if isinstance(given, Path):
-                temporary.write_bytes(given.read_bytes())
-            else:  # as JSON, which is YAML
+            if isinstance(given, Mapping):  # as JSON, which is YAML
                 temporary.write_text(json.dumps(located(given, Place("")).plain(), indent=2) + "\n", encoding="utf-8")
+            else:
+                temporary.write_bytes(Path(given).read_bytes())
         manifest, earlier_names = self.manifest(), carried_over(self.path)
         write_json(self.path / RESOLVED_RECIPE, self.recipe.model_dump(mode="json"))
         self._write_manifest(
