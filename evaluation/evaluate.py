@@ -10,51 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.benchmark import Benchmark
+from evaluation.benchmarks import all_problems
 from evaluation.config import EvaluationSettings
-from evaluation.evalplus import STYLE, load_evalplus
+from evaluation.evalplus import STYLE
 from evaluation.extraction import extractor
 from evaluation.few_shot import EvaluationPrompt, load_examples
-from evaluation.heldout import load_heldout
-from evaluation.interchange import write_official_files
+from evaluation.interchange import read_submission, write_official_files, write_samples
 from evaluation.judging import SampleVerdict, judge_samples
-from evaluation.livecodebench import load_livecodebench, load_window
 from evaluation.policies import write_differences
 from evaluation.results import ModelResult, ResultLayout, load_result
-from evaluation.sampling import sample_together
+from evaluation.samples import sample_together
 from evaluation.score_file import count_verdicts, describe_difference, make_scores
 from evaluation.scores import ProblemCounts, estimate_difference
 from reward.config import JudgeSettings
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import write_json
+from xcoder_train.core.files import fingerprint, write_json
 from xcoder_train.core.generation.request import Generator
 from xcoder_train.core.problem import Problem, TestCase
 from xcoder_train.core.records import read_records, write_records
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.core.share import WHOLE, Share
-
-BENCHMARK_FORMS = "`heldout`, `livecodebench:NAME`, `file:PATH` (LiveCodeBench's format), `evalplus:PATH`"
-
-
-def load_benchmarks(
-    names: Sequence[str], synth_folder: Path | None, livecodebench_folder: Path | None = None
-) -> list[Benchmark]:
-    """The benchmarks that `evaluation.benchmarks` names. Raises InputError for a name that means none."""
-    benchmarks = []
-    for name in names:
-        kind, _, rest = name.partition(":")
-        if name == "heldout":
-            if synth_folder is None:
-                raise InputError("the benchmark `heldout` needs a finished synthesis; add `synth:` or `inputs: synth`")
-            benchmarks.append(load_heldout(synth_folder))
-        elif kind == "file" and rest:
-            benchmarks.append(load_livecodebench(Path(rest)))
-        elif kind == "livecodebench":
-            benchmarks.append(load_window(rest, livecodebench_folder))
-        elif kind == "evalplus" and rest:
-            benchmarks.append(load_evalplus(Path(rest)))
-        else:
-            raise InputError(f"evaluation.benchmarks: {name!r} is none of {BENCHMARK_FORMS}")
-    return benchmarks
 
 
 def evaluate_model(
@@ -156,6 +131,38 @@ def judge_and_score(
     return load_result(folder)
 
 
+def rejudge(
+    file: Path,
+    benchmark: Benchmark,
+    settings: EvaluationSettings,
+    judge_settings: JudgeSettings,
+    label: str,
+    folder: Path,
+    seed: int,
+) -> ModelResult:
+    """Judge the programs of `file` (see `interchange`) and leave the files of `ResultLayout` in `folder`; no model is
+    asked.
+
+    The file says how many samples there are; each k of the settings that is beyond them is left out. A folder goes on
+    where it was broken off; InputError where it was begun for another file, benchmark or policy.
+    """
+    if not file.is_file():
+        raise InputError(f"{file} does not exist; expected a submission in an official format of LiveCodeBench")
+    layout = ResultLayout(folder)
+    programs = read_submission(file, benchmark)
+    samples = len(next(iter(programs.values())))
+    asked = settings.model_copy(
+        update={"samples": samples, "k": tuple(k for k in settings.k if k <= samples) or (1,), "extraction": "given"}
+    )
+    policies = asked.policies or (judge_settings.policy,)
+    hold_to_plan(layout, asked, policies, [benchmark], f"{label} {fingerprint(file)}", seed, "plain")
+    if not layout.problems.exists():
+        write_records(layout.problems, Problem, benchmark.problems, ("problem_id",))
+    if not layout.samples.exists():
+        write_samples(layout, programs)
+    return judge_and_score(asked, judge_settings, [benchmark], label, folder, seed, {})
+
+
 def compare(results: Mapping[str, ModelResult]) -> dict[str, Any]:
     """Paired differences of each model and the one before it, on the same problems, with 95 % intervals.
 
@@ -205,27 +212,6 @@ def summarise(results: Mapping[str, ModelResult]) -> dict[str, Any]:
     if others:
         summary["other_benchmarks"] = {name: of(name) for name in others}
     return summary
-
-
-def all_problems(benchmarks: Sequence[Benchmark]) -> dict[str, Problem]:
-    """The problems of all benchmarks by problem_id; what two of them share would be counted twice."""
-    home: dict[str, str] = {}
-    problems: dict[str, Problem] = {}
-    names = [benchmark.name for benchmark in benchmarks]
-    if len(set(names)) < len(names):
-        raise InputError(f"two benchmarks have the same name among {', '.join(names)}; rename a file")
-    for benchmark in benchmarks:
-        for problem in benchmark.problems:
-            if problem.problem_id in home:
-                raise InputError(
-                    f"problem {problem.problem_id} ({problem.source}) is in the benchmarks {home[problem.problem_id]} "
-                    f"and {benchmark.name}; evaluate them in separate runs, or leave one out"
-                )
-            home[problem.problem_id] = benchmark.name
-            problems[problem.problem_id] = problem
-    if not problems:
-        raise InputError(f"evaluation.benchmarks is empty; expected {BENCHMARK_FORMS}")
-    return problems
 
 
 def hold_to_plan(

@@ -1,7 +1,11 @@
-"""Completions of a model on problems: asked once each, kept one by one, so that a killed run goes on."""
+"""Completions of a model on problems: asked once each, kept one by one, so that a killed run goes on.
+
+Several processes each sample their share of the problems, and the first one puts the tables together.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -11,8 +15,9 @@ from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.request import Completion, Generator, Request, Unanswered
 from xcoder_train.core.problem import Problem
 from xcoder_train.core.progress import Progress
-from xcoder_train.core.records import RecordStore
+from xcoder_train.core.records import RecordStore, read_records, write_records
 from xcoder_train.core.seeds import derive_seed
+from xcoder_train.core.share import Share, await_files
 
 KEY = ("problem_id", "sample_index")
 
@@ -87,6 +92,37 @@ def sample_completions(
         )
     store.extend(unanswered)
     store.seal()
+
+
+def sample_together(
+    problems: Sequence[Problem],
+    samples: int,
+    sampling: SamplingSettings,
+    generator: Generator,
+    path: Path,
+    seed: int,
+    prompt_style: EvaluationPrompt,
+    maximum_invalid_share: float,
+    share: Share,
+    examples: FewShotExamples | None = None,
+) -> None:
+    """Do this process's share of the table that `sample_completions` leaves at `path`. All must name the same problems.
+
+    The first process returns when the table is whole. What another number of processes had sampled before a kill is
+    sampled again.
+    """
+    if path.exists():
+        return
+    own = path if share.of == 1 else share.file(path)
+    mine = share.items(problems)
+    sample_completions(mine, samples, sampling, generator, own, seed, prompt_style, maximum_invalid_share, examples)
+    if share.of == 1 or share.index > 0:
+        return
+    parts = [Share(index, share.of).file(path) for index in range(share.of)]
+    await_files(parts)
+    write_records(path, Sample, chain.from_iterable(read_records(part, Sample) for part in parts), KEY)
+    for part in path.parent.glob(f"{path.stem}-*-of-*"):
+        part.unlink()
 
 
 def _sample(problem_id: str, index: int, seed: int, answer: Completion | Unanswered) -> Sample:

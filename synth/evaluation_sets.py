@@ -1,14 +1,13 @@
 """Evaluation sets as decontamination sees them: the statements, their ids and dates. Tests and answers are not read."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from synth.features.rows import BadRow, read_rows
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.rows import RowPlace, sound_rows
 
 STATEMENTS = ("question_content", "statement", "problem", "question", "prompt")
 IDS = ("question_id", "problem_id", "task_id", "id")
@@ -42,10 +41,10 @@ def read_evaluation_set(path: Path) -> EvaluationSet:
     """
     problems = []
     names: set[str] = set()
-    for place, row in _rows(path):
-        problem = _problem(path, place, row)
+    for place, row in sound_rows(path):
+        problem = _problem(place, row)
         if problem.problem in names:  # sets that were joined may each count from 1
-            problem = replace(problem, problem=f"{problem.problem} (row {place})")
+            problem = replace(problem, problem=f"{problem.problem} (row {place.number})")
         names.add(problem.problem)
         problems.append(problem)
     if not problems:
@@ -55,25 +54,18 @@ def read_evaluation_set(path: Path) -> EvaluationSet:
     return EvaluationSet(path.stem, digest, tuple(problems))
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for found in read_rows(path):
-        if isinstance(found, BadRow):
-            raise InputError(f"{path}, row {found.place}: {found.reason}")
-        yield found
-
-
-def _problem(path: Path, place: int, row: dict[str, Any]) -> EvaluationProblem:
+def _problem(place: RowPlace, row: dict[str, Any]) -> EvaluationProblem:
     column = next((name for name in STATEMENTS if name in row), None)
     if column is None:
-        raise InputError(f"{path}, row {place}: none of the columns {', '.join(STATEMENTS)}; found {', '.join(row)}")
+        raise InputError(f"{place}: none of the columns {', '.join(STATEMENTS)}; found {', '.join(row)}")
     statement = row[column]
     if not isinstance(statement, str) or not statement.strip():
-        raise InputError(f"{path}, row {place}: `{column}` holds no text")
-    named = next((str(row[name]) for name in IDS if row.get(name) not in (None, "")), f"row {place}")
-    return EvaluationProblem(path.stem, named, statement, _day(path, place, row))
+        raise InputError(f"{place}: `{column}` holds no text")
+    named = next((str(row[name]) for name in IDS if row.get(name) not in (None, "")), f"row {place.number}")
+    return EvaluationProblem(place.path.stem, named, statement, _day(place, row))
 
 
-def _day(path: Path, place: int, row: dict[str, Any]) -> date | None:
+def _day(place: RowPlace, row: dict[str, Any]) -> date | None:
     value = next((row[name] for name in DATES if row.get(name) is not None), None)
     if value is None or isinstance(value, datetime):
         return None if value is None else value.date()
@@ -82,4 +74,4 @@ def _day(path: Path, place: int, row: dict[str, Any]) -> date | None:
     try:
         return datetime.fromisoformat(value).date()
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}, row {place}: {value!r:.40} is not a date in ISO format") from error
+        raise InputError(f"{place}: {value!r:.40} is not a date in ISO format") from error

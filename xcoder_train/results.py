@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.benchmark_files import benchmark_files
+from evaluation.benchmarks import benchmark_files
 from evaluation.few_shot import examples_identity
 from reward.config import JudgeSettings
 from synth.config import SynthSettings

@@ -7,7 +7,7 @@ from typing import Any
 
 from evaluation.config import EvaluationSettings
 from evaluation.livecodebench import load_livecodebench
-from evaluation.sampling import sample_together
+from evaluation.samples import sample_together
 from xcoder_train.core.share import WHOLE, Share
 
 

@@ -124,7 +124,7 @@ def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
 
     if not path.exists():
         raise InputError(f"{path} does not exist; expected a table of {record_type.__name__} records")
-    with _readable(path):
+    with readable(path, _MEND_A_TABLE):
         table = pyarrow.parquet.ParquetFile(path)
     wanted = [field.name for field in dataclasses.fields(record_type)]  # type: ignore[arg-type]
     missing = sorted(set(wanted) - set(table.schema_arrow.names))
@@ -132,7 +132,7 @@ def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
         raise InputError(f"{path} lacks the columns {missing} of a {record_type.__name__} table")
     with table:
         for number in range(table.num_row_groups):
-            with _readable(path):
+            with readable(path, _MEND_A_TABLE):
                 group = table.read_row_group(number, columns=wanted)
             for batch in group.to_batches(ROWS_AT_ONCE):
                 for row in batch.to_pylist():
@@ -150,7 +150,7 @@ def read_matching(
 
     highest = lowest if highest is None else highest
     names = [field.name for field in dataclasses.fields(record_type)]  # type: ignore[arg-type]
-    with _readable(path), pyarrow.parquet.ParquetFile(path) as table:
+    with readable(path, _MEND_A_TABLE), pyarrow.parquet.ParquetFile(path) as table:
         for number in range(table.num_row_groups):
             chunks = map(table.metadata.row_group(number).column, range(table.metadata.num_columns))
             known = next(chunk for chunk in chunks if chunk.path_in_schema == column).statistics
@@ -166,7 +166,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Any:
     """The whole of a Parquet file as an Arrow table; a damaged one is an InputError."""
     import pyarrow.parquet
 
-    with _readable(path):
+    with readable(path, _MEND_A_TABLE):
         return pyarrow.parquet.read_table(path, columns=columns)
 
 
@@ -205,13 +205,14 @@ def from_row(record_type: type[Record], row: dict[str, Any]) -> Record:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path, mend: str = "") -> Iterator[None]:
+    """Within, what pyarrow cannot read of a Parquet file is an `InputError`; `mend` says what to do then."""
     import pyarrow
 
     try:
         yield
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file: {error} {_MEND_A_TABLE}") from error
+        raise InputError(f"{path} is not a readable Parquet file: {error} {mend}".rstrip()) from error
 
 
 _names: dict[type, tuple[str, ...]] = {}

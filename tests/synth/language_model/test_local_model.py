@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from synth.config import SynthSettings
 from synth.language_model.config import LocalTeacherSettings
 from synth.language_model.dialogue import Dialogue, Interview, Question, Unusable
-from synth.language_model.model import load_model, model_name
+from synth.language_model.teacher import model_name, open_teacher
 from xcoder_train.core.generation.answered import Answers
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.request import Completion
@@ -49,7 +49,7 @@ def test_a_local_model_answers_and_what_it_cannot_do_is_set_aside(folder: Path, 
     def dialogue() -> Dialogue[str]:
         return (yield Question("write", [{"role": "user", "content": "Write."}], read))
 
-    model = load_model(teacher, 3)
+    model = open_teacher(teacher, 3)
     with Answers(tmp_path / "answers.parquet") as answers:
         short = Interview(model, answers, SamplingSettings(max_new_tokens=4), "test", 3)
         (cut_off,) = [ended.outcome for ended in short.hold([("a", dialogue())])]
