@@ -14,7 +14,7 @@ from evaluation.benchmarks import all_problems
 from evaluation.config import EvaluationSettings
 from evaluation.evalplus import STYLE
 from evaluation.extraction import extractor
-from evaluation.few_shot import EvaluationPrompt, load_examples
+from evaluation.few_shot import EvaluationPrompt
 from evaluation.interchange import read_submission, write_official_files, write_samples
 from evaluation.judging import SampleVerdict, judge_samples
 from evaluation.policies import write_differences
@@ -46,7 +46,7 @@ def evaluate_model(
 ) -> ModelResult:
     """Sample, judge and score one model; leaves the files of `ResultLayout` in `folder` and goes on from what is there.
 
-    Of several processes the first one calls this, with its `share`, and the others `sample_share`.
+    Of several processes the first one calls this, with its `share`, and the others `sample_together`.
     `decontamination` maps a benchmark to what `decontamination_status` says of the model's training data. Raises
     `InputError` where `folder` was begun for something else, `InfrastructureError` where too many samples have no
     verdict.
@@ -62,32 +62,8 @@ def evaluate_model(
     if not layout.problems.exists():
         write_records(layout.problems, Problem, problems.values(), ("problem_id",))
     with _Stopwatch(layout.timings, "sampling"):
-        sample_share(settings, benchmarks, generator, folder, seed, prompt_style, share)
+        sample_together(list(problems.values()), settings, generator, layout.samples, seed, prompt_style, share)
     return judge_and_score(settings, judge_settings, benchmarks, label, folder, seed, decontamination or {})
-
-
-def sample_share(
-    settings: EvaluationSettings,
-    benchmarks: Sequence[Benchmark],
-    generator: Generator,
-    folder: Path,
-    seed: int,
-    prompt_style: EvaluationPrompt,
-    share: Share,
-) -> None:
-    """What a process does of an evaluation by several: complete its share of the problems."""
-    sample_together(
-        list(all_problems(benchmarks).values()),
-        settings.samples,
-        settings.sampling,
-        generator,
-        ResultLayout(folder).samples,
-        seed,
-        prompt_style,
-        settings.maximum_invalid_share,
-        share,
-        None if settings.few_shot_folder is None else load_examples(settings.few_shot_folder),
-    )
 
 
 def judge_and_score(

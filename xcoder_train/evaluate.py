@@ -12,13 +12,14 @@ from typing import Any
 import torch
 
 from evaluation.benchmark import Benchmark
-from evaluation.benchmarks import load_benchmarks
+from evaluation.benchmarks import all_problems, load_benchmarks
 from evaluation.breakdown_tables import breakdowns_markdown
 from evaluation.config import EvaluationSettings
 from evaluation.decontamination import decontamination_status
-from evaluation.evaluate import compare, evaluate_model, sample_share, summarise
+from evaluation.evaluate import compare, evaluate_model, summarise
 from evaluation.few_shot import FEW_SHOT
-from evaluation.results import ModelResult, load_result
+from evaluation.results import ModelResult, ResultLayout, load_result
+from evaluation.samples import sample_together
 from evaluation.tables import print_results
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json, write_text
@@ -72,7 +73,9 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
     data = training_data(recipe, target.label)
     with target_generator(recipe, target) as generator:
         if share.index > 0:
-            sample_share(settings, benchmarks, generator, target.folder, recipe.seed, prompt_style, share)
+            problems = list(all_problems(benchmarks).values())
+            path = ResultLayout(target.folder).samples
+            sample_together(problems, settings, generator, path, recipe.seed, prompt_style, share)
             return
         result = evaluate_model(
             settings,

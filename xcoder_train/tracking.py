@@ -84,7 +84,7 @@ class TrainingProgress(TrainerCallback):
     def on_train_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Close the bar."""
         if self.progress is not None:
-            self.progress.__exit__(None, None, None)
+            self.progress.__exit__()
 
 
 def _step_of(line: str) -> float:

@@ -7,10 +7,9 @@ from typing import Any
 
 from synth.answers import AnswerError, read_answer
 from synth.features.answering import FeatureAnswer, Paths, hold_dialogues
-from synth.features.categories import CATEGORIES
 from synth.features.config import Snippets
 from synth.features.names import normal_form
-from synth.features.tree import FeatureTree, TreeError, tree_from_leaves, tree_from_nested
+from synth.features.tree import CATEGORIES, FeatureTree, TreeError, tree_from_leaves, tree_from_nested
 from synth.language_model.dialogue import Dialogue, Interview, Question
 from synth.prompts import render
 from xcoder_train.core.errors import InputError

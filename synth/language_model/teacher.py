@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from reward.config import JudgeSettings
-from reward.open_judge import open_judge
+from reward.judge import open_judge
 from synth.config import SynthSettings, count_tasks
 from synth.execution import FAILED_SHARE
 from synth.features.stage import make_features, needs_model, subtrees
 from synth.language_model.config import LocalTeacherSettings, OpenAITeacherSettings
 from synth.language_model.dialogue import Dialogue, Interview, Unusable
 from synth.language_model.inputs import collect_inputs
-from synth.language_model.programs import Written, ask_programs
-from synth.language_model.solutions import ask_solution
+from synth.language_model.programs import Written, ask_programs, ask_solution
 from synth.language_model.tasks import ask_task
 from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, split_of
 from synth.teacher import TaskOrder

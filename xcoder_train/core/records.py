@@ -16,12 +16,12 @@ import typing
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from xcoder_train.core.characters import whole_characters
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import atomic_path
+from xcoder_train.core.files import atomic_path, whole_characters
 from xcoder_train.core.keys import Keys
 
 Record = TypeVar("Record")
@@ -215,21 +215,15 @@ def readable(path: Path, mend: str = "") -> Iterator[None]:
         raise InputError(f"{path} is not a readable Parquet file: {error} {mend}".rstrip()) from error
 
 
-_names: dict[type, tuple[str, ...]] = {}
-_record_makers: dict[type, dict[str, Callable[[Any], Any]]] = {}
-
-
+@cache
 def _field_names(record_type: type) -> tuple[str, ...]:
-    if record_type not in _names:
-        _names[record_type] = tuple(field.name for field in dataclasses.fields(record_type))
-    return _names[record_type]
+    return tuple(field.name for field in dataclasses.fields(record_type))
 
 
+@cache
 def _makers(record_type: type) -> dict[str, Callable[[Any], Any]]:
-    if record_type not in _record_makers:
-        hints = typing.get_type_hints(record_type)
-        _record_makers[record_type] = {name: _maker(hints[name]) for name in _field_names(record_type)}
-    return _record_makers[record_type]
+    hints = typing.get_type_hints(record_type)
+    return {name: _maker(hints[name]) for name in _field_names(record_type)}
 
 
 def _maker(hint: Any) -> Callable[[Any], Any]:

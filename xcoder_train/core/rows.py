@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xcoder_train.core.characters import whole_characters
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import open_text_bytes
+from xcoder_train.core.files import open_text_bytes, whole_characters
 from xcoder_train.core.records import readable
 
 _ANY_FORM = "rows as .jsonl, .json (also .gz) or .parquet"

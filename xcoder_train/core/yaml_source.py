@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import whole_characters
 from xcoder_train.core.secrets import hide_given
 
 Part = str | int
@@ -222,7 +223,7 @@ class _Builder:
 
     def _scalar(self, node: Any, place: Place) -> Any:
         text = node.value
-        if not _is_unicode(text):
+        if whole_characters(text) != text:
             self.flaws.append(Flaw(place, "half of a surrogate pair is no text"))
             return None
         if str(node.tag).endswith(":str") or node.style in ("'", '"', "|", ">"):
@@ -241,11 +242,3 @@ class _Builder:
         if match := _INFINITY.fullmatch(text):
             return float(f"{match[1]}inf")
         return float("nan") if _NAN.fullmatch(text) else text
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from synth.card import write_card
 from synth.config import SynthSettings
 from synth.features.config import FeatureSettings
-from synth.features.seed import seed_tree
 from synth.features.stage import make_features, needs_model, subtrees
 from synth.features.subtrees import Subtree
+from synth.features.tree import seed_tree
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.generation.answered import Answers
 from xcoder_train.core.records import read_records
