@@ -6,7 +6,6 @@ Every error message is written for the model that is asked again, so it says wha
 from typing import Any
 
 from reward.extract import fenced_blocks
-from xcoder_train.core.errors import InputError
 from xcoder_train.core.rows import JsonError, read_json
 from xcoder_train.core.yaml_source import read_yaml
 
@@ -38,7 +37,7 @@ def read_answer(text: str) -> Any:
             return read_yaml(block, "line").plain()
     except JsonError as error:
         raise AnswerError(str(error)) from error
-    except InputError as error:
+    except ValueError as error:  # Python reads no numbers of thousands of digits
         raise AnswerError(f"the last fenced block cannot be read: {error}") from error
     raise AnswerError(f"the last fenced block is tagged `{tag[:_SHOWN_CHARACTERS]}`; expected ```json")
 
