@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from synth.published.tables import FaultyRow, PooledProblem, ReadRow
 from xcoder_train.core.files import write_json
-from xcoder_train.core.ordered_table import OrderedTable, size_of
+from xcoder_train.core.ordered_table import ordered_table, size_of
 from xcoder_train.core.records import read_records, to_row
 
 Record = TypeVar("Record")
@@ -49,9 +49,8 @@ class SortedRuns(Generic[Record]):
     def write(self) -> None:
         """Write what is held as the next run."""
         self._held.sort(key=self._key_of)
-        with OrderedTable(
-            self.folder / f"run-{len(self.runs):06d}.parquet", self.record_type, self.key, GROUP_BYTES
-        ) as table:
+        path = self.folder / f"run-{len(self.runs):06d}.parquet"
+        with ordered_table(path, self.record_type, self.key, GROUP_BYTES) as table:
             for record in self._held:
                 table.append(record)
         self._held, self._bytes = [], 0

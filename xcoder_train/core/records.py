@@ -196,12 +196,13 @@ def arrow_schema(record_type: type) -> Any:
 
 def to_row(record: Any) -> dict[str, Any]:
     """A record as the plain values that Arrow and JSON take."""
-    return {name: _plain(getattr(record, name)) for name in _field_names(type(record))}
+    return {name: _plain(getattr(record, name)) for name in _field_names(type(record))}  # type: ignore[arg-type]  # classes are hashable
 
 
 def from_row(record_type: type[Record], row: dict[str, Any]) -> Record:
     """The record of a row; lists become tuples, structs their dataclasses."""
-    return record_type(**{name: make(row[name]) for name, make in _makers(record_type).items()})
+    makers = _makers(record_type)  # type: ignore[arg-type]  # as above
+    return record_type(**{name: make(row[name]) for name, make in makers.items()})
 
 
 @contextmanager
