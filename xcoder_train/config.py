@@ -12,7 +12,7 @@ from evaluation.config import EvaluationSettings
 from reward.config import RewardSettings
 from synth.config import Style
 from xcoder_train.core.prompt import PromptStyle
-from xcoder_train.core.settings import Settings, ShellPath
+from xcoder_train.core.settings import GivenPath, Settings
 
 
 class TrackingSettings(Settings):
@@ -73,7 +73,7 @@ class InitSettings(Settings):
 class ModelSettings(Settings):
     """The starting point of training, by `path` or by `init`, and how models are asked."""
 
-    path: ShellPath | None = None
+    path: GivenPath | None = None
     """Local folder or hub name of a pretrained model."""
 
     init: InitSettings | None = None

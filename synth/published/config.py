@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from xcoder_train.core.settings import Settings, ShellPath
+from xcoder_train.core.settings import GivenPath, Settings
 
 Source = Literal["x-coder-sft-376k", "x-coder-rl-40k"]
 
@@ -37,7 +37,7 @@ class ImportSettings(Settings):
     """Which set it is, so how its columns are read: `x-coder-sft-376k` gives `sft` tasks with solutions,
     `x-coder-rl-40k` gives `rl` tasks with tests."""
 
-    path: ShellPath | None = None
+    path: GivenPath | None = None
     """Where it lies: a folder or a file (Parquet or JSON lines) on this machine, or an id of a dataset on the hub.
     The set's own id on the hub when left out."""
 

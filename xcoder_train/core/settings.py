@@ -35,5 +35,4 @@ def expanded(path: str) -> str:
     return replaced
 
 
-ShellPath = Annotated[str, AfterValidator(expanded)]
-"""A text that may be a path, read as one of a shell."""
+GivenPath = Annotated[str, AfterValidator(expanded)]  # or an id on the hub
