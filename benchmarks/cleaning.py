@@ -30,8 +30,7 @@ from typing import Any
 
 from synth.cleaning import find_duplicates
 from synth.config import CleaningSettings
-from synth.decontamination import Decontamination
-from synth.evaluation_sets import EvaluationProblem, EvaluationSet
+from synth.decontamination import Decontamination, EvaluationProblem, EvaluationSet
 from xcoder_train.core.files import write_json, write_text
 
 RESULTS = Path(__file__).parent / "results" / "cleaning.json"

@@ -19,12 +19,12 @@ from typing import Any
 
 from evaluation.evalplus import load_evalplus, program_in, program_under_test
 from evaluation.extraction import extractor
-from evaluation.row_files import read_rows
 from reward.checker import read_checker
 from reward.config import JudgeSettings
 from reward.judge import Judge
 from reward.submission import Submission
 from reward.verdict import Verdict
+from xcoder_train.core.rows import sound_rows
 
 OFFICIAL = Path(__file__).with_name("humaneval_official.py")
 ALONE = "function alone"
@@ -77,7 +77,7 @@ def made_answers(rows: list[dict[str, Any]]) -> Iterator[Answer]:
 
 def judged(path: Path, python: str, answers: list[Answer]) -> list[Outcome]:
     """Both harnesses on the same answers."""
-    rows = {row["task_id"]: row for _, row in read_rows(path, "HumanEval.jsonl.gz")}
+    rows = {row["task_id"]: row for _, row in sound_rows(path, "HumanEval.jsonl.gz")}
     tasks = {task: [answer for answer in answers if answer.task == task] for task in rows}
     tasks = {task: asked for task, asked in tasks.items() if asked}
     lines = [json.dumps(rows[t] | {"answers": [[a.text, a.continues] for a in asked]}) for t, asked in tasks.items()]
@@ -124,11 +124,11 @@ def main() -> None:
     parser.add_argument("--answers", type=Path)
     parser.add_argument("--differences", action="store_true", help="show each answer that is judged otherwise")
     chosen = parser.parse_args()
-    rows = [row for _, row in read_rows(chosen.humaneval, "HumanEval.jsonl.gz")]
+    rows = [row for _, row in sound_rows(chosen.humaneval, "HumanEval.jsonl.gz")]
     if chosen.answers is None:
         answers = list(made_answers(rows))
     else:
-        answers = [Answer(r["task_id"], "a model's", r["text"]) for _, r in read_rows(chosen.answers, "answers")]
+        answers = [Answer(r["task_id"], "a model's", r["text"]) for _, r in sound_rows(chosen.answers, "answers")]
     forms = defaultdict(list)
     for outcome in judged(chosen.humaneval, chosen.python, answers):
         forms[outcome.answer.form].append(outcome)

@@ -236,7 +236,7 @@ def _ours(policy: str) -> Callable[[Path, Path | None, Scale], dict[str, Any]]:
 
         from evaluation import livecodebench
         from evaluation.config import EvaluationSettings
-        from evaluation.rejudge import rejudge
+        from evaluation.evaluate import rejudge
         from reward.config import JudgeSettings
         from xcoder_train.core.problem import Limits
 

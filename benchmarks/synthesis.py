@@ -55,7 +55,7 @@ def measure_stages(tasks: int, reasoning: int) -> dict[str, Any]:
     with (
         TemporaryDirectory(prefix="synthesis-") as folder,
         patch("synth.pipeline._timed", timed),
-        patch("synth.language_model.teacher.load_model", lambda *_: StandInModel(reasoning)),
+        patch("synth.language_model.teacher.open_teacher", lambda *_: StandInModel(reasoning)),
         patch("synth.language_model.teacher.open_judge", StandInJudge),
         patch("synth.execution.open_judge", StandInJudge),
         patch("synth.brute_force.open_judge", StandInJudge),

@@ -25,8 +25,9 @@ from benchmarks.grpo_split import measure_steps
 from benchmarks.sft_peers import SETUPS, Trained, apart_on_one_batch, train
 from synth.pipeline import synthesise
 from xcoder_train.core.files import write_json
+from xcoder_train.core.generation.loading import load_tokenizer
 from xcoder_train.core.stage import StageContext
-from xcoder_train.model import load_tokenizer, load_training_model
+from xcoder_train.model import load_training_model
 from xcoder_train.recipe import Recipe, load_recipe
 from xcoder_train.results import stage_folder
 from xcoder_train.sft_data import IGNORED, read_tokens
@@ -119,7 +120,7 @@ def _prepared(recipe: Recipe, folder: Path) -> tuple[tuple[Any, Any], list[dict[
     start = starting_point(recipe, context)
     examples = [dict(row) for row in read_tokens(folder / "rows")[0]]
     model = load_training_model(start, recipe.model, lora=False, quantize=None)
-    return (model, load_tokenizer(start, recipe.model)), examples
+    return (model, load_tokenizer(start, recipe.model.trust_remote_code, recipe.model.chat_template)), examples
 
 
 def measure_grpo(steps: int, sft_steps: int) -> dict[str, Any]:

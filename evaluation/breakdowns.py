@@ -38,8 +38,7 @@ def every_k(counts: Sequence[ProblemCounts], resamples: int, seed: int) -> list[
     curve = []
     for k in range(1, max((count.samples for count in counts), default=0) + 1):
         estimate = estimate_pass_at_k(counts, k, resamples, seed)
-        interval = None if estimate.low is None else [estimate.low, estimate.high]
-        curve.append({"k": k, "mean": estimate.mean, "ci95": interval, "left_out": estimate.left_out})
+        curve.append({"k": k, "mean": estimate.mean, "ci95": estimate.interval, "left_out": estimate.left_out})
     return curve
 
 

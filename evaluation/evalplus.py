@@ -17,12 +17,12 @@ from typing import Any
 
 from evaluation.benchmark import Benchmark
 from evaluation.evalplus_programs import CHECKER, recorder
-from evaluation.row_files import read_rows
 from reward.extract import extract_code, fenced_blocks, is_python, parses
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import unpacked_stem
 from xcoder_train.core.problem import Limits, Problem, TestCase, problem_id
 from xcoder_train.core.reasoning import after_reasoning
+from xcoder_train.core.rows import sound_rows
 
 STYLE = "evalplus"
 # EvalPlus gives a program of HumanEval+ about a second and 4 GiB; one process runs all of a problem's inputs here, and
@@ -42,7 +42,7 @@ def load_evalplus(path: Path) -> Benchmark:
     tests: dict[str, tuple[TestCase, ...]] = {}
     kinds: dict[str, str] = {}
     checker = json.dumps({"kind": "program", "code": CHECKER})
-    for place, row in read_rows(path, "HumanEval or MBPP in the format of EvalPlus (JSONL or Parquet)"):
+    for place, row in sound_rows(path, "HumanEval or MBPP in the format of EvalPlus (JSONL or Parquet)", strict=False):
         statement, name, test, kind = _read(row, str(place))
         source = f"evalplus:{row['task_id']}"
         identity = problem_id(statement, "stdin", None, None)

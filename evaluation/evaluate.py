@@ -10,51 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.benchmark import Benchmark
+from evaluation.benchmarks import all_problems
 from evaluation.config import EvaluationSettings
-from evaluation.evalplus import STYLE, load_evalplus
+from evaluation.evalplus import STYLE
 from evaluation.extraction import extractor
-from evaluation.few_shot import EvaluationPrompt, load_examples
-from evaluation.heldout import load_heldout
-from evaluation.interchange import write_official_files
+from evaluation.few_shot import EvaluationPrompt
+from evaluation.interchange import read_submission, write_official_files, write_samples
 from evaluation.judging import SampleVerdict, judge_samples
-from evaluation.livecodebench import load_livecodebench, load_window
 from evaluation.policies import write_differences
 from evaluation.results import ModelResult, ResultLayout, load_result
-from evaluation.sampling import sample_together
+from evaluation.samples import sample_together
 from evaluation.score_file import count_verdicts, describe_difference, make_scores
 from evaluation.scores import ProblemCounts, estimate_difference
 from reward.config import JudgeSettings
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import write_json
+from xcoder_train.core.files import fingerprint, write_json
 from xcoder_train.core.generation.request import Generator
 from xcoder_train.core.problem import Problem, TestCase
 from xcoder_train.core.records import read_records, write_records
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.core.share import WHOLE, Share
-
-BENCHMARK_FORMS = "`heldout`, `livecodebench:NAME`, `file:PATH` (LiveCodeBench's format), `evalplus:PATH`"
-
-
-def load_benchmarks(
-    names: Sequence[str], synth_folder: Path | None, livecodebench_folder: Path | None = None
-) -> list[Benchmark]:
-    """The benchmarks that `evaluation.benchmarks` names. Raises InputError for a name that means none."""
-    benchmarks = []
-    for name in names:
-        kind, _, rest = name.partition(":")
-        if name == "heldout":
-            if synth_folder is None:
-                raise InputError("the benchmark `heldout` needs a finished synthesis; add `synth:` or `inputs: synth`")
-            benchmarks.append(load_heldout(synth_folder))
-        elif kind == "file" and rest:
-            benchmarks.append(load_livecodebench(Path(rest)))
-        elif kind == "livecodebench":
-            benchmarks.append(load_window(rest, livecodebench_folder))
-        elif kind == "evalplus" and rest:
-            benchmarks.append(load_evalplus(Path(rest)))
-        else:
-            raise InputError(f"evaluation.benchmarks: {name!r} is none of {BENCHMARK_FORMS}")
-    return benchmarks
 
 
 def evaluate_model(
@@ -71,7 +46,7 @@ def evaluate_model(
 ) -> ModelResult:
     """Sample, judge and score one model; leaves the files of `ResultLayout` in `folder` and goes on from what is there.
 
-    Of several processes the first one calls this, with its `share`, and the others `sample_share`.
+    Of several processes the first one calls this, with its `share`, and the others `sample_together`.
     `decontamination` maps a benchmark to what `decontamination_status` says of the model's training data. Raises
     `InputError` where `folder` was begun for something else, `InfrastructureError` where too many samples have no
     verdict.
@@ -87,32 +62,8 @@ def evaluate_model(
     if not layout.problems.exists():
         write_records(layout.problems, Problem, problems.values(), ("problem_id",))
     with _Stopwatch(layout.timings, "sampling"):
-        sample_share(settings, benchmarks, generator, folder, seed, prompt_style, share)
+        sample_together(list(problems.values()), settings, generator, layout.samples, seed, prompt_style, share)
     return judge_and_score(settings, judge_settings, benchmarks, label, folder, seed, decontamination or {})
-
-
-def sample_share(
-    settings: EvaluationSettings,
-    benchmarks: Sequence[Benchmark],
-    generator: Generator,
-    folder: Path,
-    seed: int,
-    prompt_style: EvaluationPrompt,
-    share: Share,
-) -> None:
-    """What a process does of an evaluation by several: complete its share of the problems."""
-    sample_together(
-        list(all_problems(benchmarks).values()),
-        settings.samples,
-        settings.sampling,
-        generator,
-        ResultLayout(folder).samples,
-        seed,
-        prompt_style,
-        settings.maximum_invalid_share,
-        share,
-        None if settings.few_shot_folder is None else load_examples(settings.few_shot_folder),
-    )
 
 
 def judge_and_score(
@@ -154,6 +105,38 @@ def judge_and_score(
             write_official_files(layout, benchmark, settings, extract)
     write_json(layout.scores, make_scores(settings, benchmarks, label, tables, layout, seed, decontamination))
     return load_result(folder)
+
+
+def rejudge(
+    file: Path,
+    benchmark: Benchmark,
+    settings: EvaluationSettings,
+    judge_settings: JudgeSettings,
+    label: str,
+    folder: Path,
+    seed: int,
+) -> ModelResult:
+    """Judge the programs of `file` (see `interchange`) and leave the files of `ResultLayout` in `folder`; no model is
+    asked.
+
+    The file says how many samples there are; each k of the settings that is beyond them is left out. A folder goes on
+    where it was broken off; InputError where it was begun for another file, benchmark or policy.
+    """
+    if not file.is_file():
+        raise InputError(f"{file} does not exist; expected a submission in an official format of LiveCodeBench")
+    layout = ResultLayout(folder)
+    programs = read_submission(file, benchmark)
+    samples = len(next(iter(programs.values())))
+    asked = settings.model_copy(
+        update={"samples": samples, "k": tuple(k for k in settings.k if k <= samples) or (1,), "extraction": "given"}
+    )
+    policies = asked.policies or (judge_settings.policy,)
+    hold_to_plan(layout, asked, policies, [benchmark], f"{label} {fingerprint(file)}", seed, "plain")
+    if not layout.problems.exists():
+        write_records(layout.problems, Problem, benchmark.problems, ("problem_id",))
+    if not layout.samples.exists():
+        write_samples(layout, programs)
+    return judge_and_score(asked, judge_settings, [benchmark], label, folder, seed, {})
 
 
 def compare(results: Mapping[str, ModelResult]) -> dict[str, Any]:
@@ -205,27 +188,6 @@ def summarise(results: Mapping[str, ModelResult]) -> dict[str, Any]:
     if others:
         summary["other_benchmarks"] = {name: of(name) for name in others}
     return summary
-
-
-def all_problems(benchmarks: Sequence[Benchmark]) -> dict[str, Problem]:
-    """The problems of all benchmarks by problem_id; what two of them share would be counted twice."""
-    home: dict[str, str] = {}
-    problems: dict[str, Problem] = {}
-    names = [benchmark.name for benchmark in benchmarks]
-    if len(set(names)) < len(names):
-        raise InputError(f"two benchmarks have the same name among {', '.join(names)}; rename a file")
-    for benchmark in benchmarks:
-        for problem in benchmark.problems:
-            if problem.problem_id in home:
-                raise InputError(
-                    f"problem {problem.problem_id} ({problem.source}) is in the benchmarks {home[problem.problem_id]} "
-                    f"and {benchmark.name}; evaluate them in separate runs, or leave one out"
-                )
-            home[problem.problem_id] = benchmark.name
-            problems[problem.problem_id] = problem
-    if not problems:
-        raise InputError(f"evaluation.benchmarks is empty; expected {BENCHMARK_FORMS}")
-    return problems
 
 
 def hold_to_plan(

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.benchmark import Benchmark
-from evaluation.row_files import RowPlace, read_row, read_rows
 from evaluation.windows import Window, find_window, window_files
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import unpacked_stem
 from xcoder_train.core.problem import IoKind, Limits, Origin, Problem, TestCase, problem_id
+from xcoder_train.core.rows import RowPlace, read_row, sound_rows
 
 FIELDS = (
     "question_content",
@@ -113,7 +113,7 @@ def _benchmark(name: str, paths: Sequence[Path], window: Window | None, said: st
     questions: dict[str, Mapping[str, str]] = {}
     named: dict[str, RowPlace] = {}
     for path in paths:
-        for place, row in read_rows(path, "a JSONL or Parquet file in LiveCodeBench's format"):
+        for place, row in sound_rows(path, "a JSONL or Parquet file in LiveCodeBench's format", strict=False):
             if window is not None and not window.holds(_moment(row, str(place))):
                 continue
             problem, tests, date = _read_row(row, str(place))

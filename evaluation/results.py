@@ -10,6 +10,7 @@ from evaluation.judging import SampleVerdict
 from evaluation.samples import Sample
 from evaluation.scores import ProblemCounts
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.layout import Below
 from xcoder_train.core.problem import Problem
 from xcoder_train.core.records import read_records
 from xcoder_train.core.stage import RESULT_FILE
@@ -21,59 +22,31 @@ class ResultLayout:
 
     folder: Path
 
-    @property
-    def plan(self) -> Path:
-        """JSON: what was asked; a folder that was begun for another plan is refused."""
-        return self.folder / "plan.json"
-
-    @property
-    def problems(self) -> Path:
-        """`Problem` records of all benchmarks, by problem_id."""
-        return self.folder / "problems.parquet"
-
-    @property
-    def samples(self) -> Path:
-        """`Sample` records, by (problem_id, sample_index)."""
-        return self.folder / "samples.parquet"
-
-    @property
-    def verdicts(self) -> Path:
-        """`SampleVerdict` records, by (problem_id, sample_index)."""
-        return self.folder / "verdicts.parquet"
+    plan = Below("plan.json")
+    """JSON: what was asked; a folder that was begun for another plan is refused."""
+    problems = Below("problems.parquet")
+    """`Problem` records of all benchmarks, by problem_id."""
+    samples = Below("samples.parquet")
+    """`Sample` records, by (problem_id, sample_index)."""
+    verdicts = Below("verdicts.parquet")
+    """`SampleVerdict` records, by (problem_id, sample_index)."""
 
     def verdicts_under(self, policy: str) -> Path:
         """`SampleVerdict` records of a further policy, by (problem_id, sample_index)."""
         return self.folder / f"verdicts-{policy}.parquet"
 
-    @property
-    def policy_differences(self) -> Path:
-        """`PolicyDifference` records by (problem_id, sample_index), where two policies were asked for."""
-        return self.folder / "policy_differences.parquet"
-
-    @property
-    def official(self) -> Path:
-        """Folder of LiveCodeBench's own result files, one folder per benchmark."""
-        return self.folder / "official"
-
-    @property
-    def counts(self) -> Path:
-        """`ProblemCounts` records, by problem_id."""
-        return self.folder / "counts.parquet"
-
-    @property
-    def scores(self) -> Path:
-        """JSON: pass@k with intervals per benchmark, overall and by group. Written last."""
-        return self.folder / "scores.json"
-
-    @property
-    def tiers(self) -> Path:
-        """JSON list: the isolation tiers under which this result was judged; they differ from machine to machine."""
-        return self.folder / "judge_tiers.json"
-
-    @property
-    def timings(self) -> Path:
-        """JSON: measured seconds, which no other file holds."""
-        return self.folder / "timings.json"
+    policy_differences = Below("policy_differences.parquet")
+    """`PolicyDifference` records by (problem_id, sample_index), where two policies were asked for."""
+    official = Below("official")
+    """Folder of LiveCodeBench's own result files, one folder per benchmark."""
+    counts = Below("counts.parquet")
+    """`ProblemCounts` records, by problem_id."""
+    scores = Below("scores.json")
+    """JSON: pass@k with intervals per benchmark, overall and by group. Written last."""
+    tiers = Below("judge_tiers.json")
+    """JSON list: the isolation tiers under which this result was judged; they differ from machine to machine."""
+    timings = Below("timings.json")
+    """JSON: measured seconds, which no other file holds."""
 
 
 @dataclass(frozen=True)

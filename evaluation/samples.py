@@ -1,18 +1,23 @@
-"""Completions of a model on problems: asked once each, kept one by one, so that a killed run goes on."""
+"""Completions of a model on problems: asked once each, kept one by one, so that a killed run goes on.
+
+Several processes each sample their share of the problems, and the first one puts the tables together.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from evaluation.few_shot import EvaluationPrompt, FewShotExamples, evaluation_prompt
+from evaluation.config import EvaluationSettings
+from evaluation.few_shot import EvaluationPrompt, evaluation_prompt, load_examples
 from xcoder_train.core.errors import InfrastructureError
-from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.request import Completion, Generator, Request, Unanswered
 from xcoder_train.core.problem import Problem
 from xcoder_train.core.progress import Progress
-from xcoder_train.core.records import RecordStore
+from xcoder_train.core.records import RecordStore, read_records, write_records
 from xcoder_train.core.seeds import derive_seed
+from xcoder_train.core.share import WHOLE, Share, await_files
 
 KEY = ("problem_id", "sample_index")
 
@@ -34,40 +39,62 @@ class Sample:
     unanswered_because: str | None
 
 
-def sample_completions(
+def sample_together(
     problems: Sequence[Problem],
-    samples: int,
-    sampling: SamplingSettings,
+    settings: EvaluationSettings,
     generator: Generator,
     path: Path,
     seed: int,
     prompt_style: EvaluationPrompt,
-    maximum_invalid_share: float,
-    examples: FewShotExamples | None = None,
+    share: Share = WHOLE,
 ) -> None:
-    """Leave `samples` completions of every problem in the table at `path`; what is there already is not asked again.
+    """Leave `settings.samples` completions of every problem in the table at `path`; what is there is not asked again.
 
+    Each of several processes, which must name the same problems, completes its share. The first one returns when the
+    table is whole. What another number of processes had sampled before a kill is sampled again.
     A sample's seed depends on the run's seed, the problem and the sample's index, not on the model: models that are
-    compared meet the same noise. Raises `InfrastructureError` as soon as more than `maximum_invalid_share` of all
-    samples are unanswered; these are asked again by the next run, the others are kept.
+    compared meet the same noise. Raises `InfrastructureError` as soon as more than `maximum_invalid_share` of a share
+    are unanswered; these are asked again by the next run, the others are kept.
     """
+    if path.exists():
+        return
+    mine = share.items(problems)
+    _complete(mine, settings, generator, path if share.of == 1 else share.file(path), seed, prompt_style)
+    if share.of == 1 or share.index > 0:
+        return
+    parts = [Share(index, share.of).file(path) for index in range(share.of)]
+    await_files(parts)
+    write_records(path, Sample, chain.from_iterable(read_records(part, Sample) for part in parts), KEY)
+    for part in path.parent.glob(f"{path.stem}-*-of-*"):
+        part.unlink()
+
+
+def _complete(
+    problems: Sequence[Problem],
+    settings: EvaluationSettings,
+    generator: Generator,
+    path: Path,
+    seed: int,
+    prompt_style: EvaluationPrompt,
+) -> None:
     store = RecordStore(path, Sample, KEY)
     if store.is_sealed:
         return
+    examples = None if settings.few_shot_folder is None else load_examples(settings.few_shot_folder)
     asked: dict[str, tuple[str, int, int]] = {}
     requests: list[Request] = []
     for problem in problems:
         messages, stop = evaluation_prompt(problem, prompt_style, examples)
-        for index in range(samples):
+        for index in range(settings.samples):
             if (problem.problem_id, index) not in store.keys:
                 request_id = f"{problem.problem_id}/{index}"
                 sample_seed = derive_seed(seed, "evaluation", problem.problem_id, index)
                 asked[request_id] = (problem.problem_id, index, sample_seed)
                 requests.append(Request(request_id, messages, sample_seed, stop=stop))
-    total = len(problems) * samples
+    total = len(problems) * settings.samples
     unanswered: list[Sample] = []
     with Progress("sampling", total, "completions", done=total - len(requests)) as progress:
-        for answer in generator.generate(requests, sampling) if requests else ():
+        for answer in generator.generate(requests, settings.sampling) if requests else ():
             if answer.request_id not in asked:
                 raise InfrastructureError(
                     f"the generator answered request {answer.request_id!r}, which was not asked or was answered "
@@ -76,7 +103,7 @@ def sample_completions(
             sample = _sample(*asked.pop(answer.request_id), answer)
             if isinstance(answer, Unanswered):
                 unanswered.append(sample)
-                _refuse_too_many(len(unanswered), total, maximum_invalid_share, answer.reason)
+                _refuse_too_many(len(unanswered), total, settings.maximum_invalid_share, answer.reason)
             else:
                 store.append(sample)
             progress.advance()

@@ -86,7 +86,7 @@ def describe_difference(estimate: Estimate) -> dict[str, Any]:
     """A paired difference as it stands in result files."""
     return {
         "difference": estimate.mean,
-        "ci95": _interval(estimate),
+        "ci95": estimate.interval,
         "problems": estimate.problems,
         "left_out": estimate.left_out,
     }
@@ -141,12 +141,8 @@ def _score(
 def _mean(estimate: Estimate) -> dict[str, Any]:
     return {
         "mean": estimate.mean,
-        "ci95": _interval(estimate),
+        "ci95": estimate.interval,
         "problems": estimate.problems,
         "samples": estimate.samples,
         "left_out": estimate.left_out,
     }
-
-
-def _interval(estimate: Estimate) -> list[float] | None:
-    return None if estimate.low is None or estimate.high is None else [estimate.low, estimate.high]

@@ -1,10 +1,10 @@
-"""pass@k, its 95 % interval over problems, and the paired difference of two models.
+"""pass@k, its 95 % interval over problems, and the paired difference of two models, or of two designs over seeds.
 
 The unit of chance is the problem: problems are resampled, never samples, because the samples of one problem are not
-independent of each other.
+independent of each other. Where a design was trained with several seeds, these are resampled too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -42,6 +42,15 @@ class Estimate:
     samples: int
     left_out: int
 
+    @property
+    def interval(self) -> list[float] | None:
+        """As it stands in result files."""
+        return None if self.low is None or self.high is None else [self.low, self.high]
+
+
+Counts = Mapping[str, ProblemCounts]
+"""What one model did, by problem_id."""
+
 
 def pass_at_k(samples: Sequence[int], correct: Sequence[int], k: int) -> numpy.ndarray:
     """The unbiased pass@k of each problem, shape (problems,): 1 - C(n-c, k) / C(n, k).
@@ -65,30 +74,39 @@ def pass_at_k(samples: Sequence[int], correct: Sequence[int], k: int) -> numpy.n
 def estimate_pass_at_k(counts: Sequence[ProblemCounts], k: int, resamples: int, seed: int) -> Estimate:
     """Mean pass@k over the problems with at least k valid samples, and its interval."""
     usable = [count for count in counts if count.samples >= k]
-    values = pass_at_k([count.samples for count in usable], [count.correct for count in usable], k)
-    return _estimate(values, (0.0, 1.0), usable, len(counts) - len(usable), resamples, seed)
+    return _estimate(_values([usable], k), (0.0, 1.0), usable, len(counts) - len(usable), resamples, seed)
 
 
-def estimate_difference(
-    before: Mapping[str, ProblemCounts], after: Mapping[str, ProblemCounts], k: int, resamples: int, seed: int
-) -> Estimate:
-    """Mean of pass@k(after) - pass@k(before), problem by problem, with its paired interval.
+def estimate_over_seeds(runs: Sequence[Counts], k: int, resamples: int, seed: int) -> Estimate:
+    """Mean pass@k over seeds and problems; `runs` holds one seed's counts each.
 
-    Both map problem_id to counts and must hold the same problems; InputError otherwise. Problems on which either
-    model has fewer than k valid samples are left out and counted.
+    A problem on which any seed has fewer than k valid samples is left out. InputError where problems differ.
     """
-    if before.keys() != after.keys():
-        odd = sorted(before.keys() ^ after.keys())
-        raise InputError(
-            f"two models can only be compared on the same problems; {len(odd)} are in one result alone, "
-            f"the first is {odd[0]}. Evaluate both on the same benchmark."
-        )
-    common = [name for name in sorted(before) if before[name].samples >= k and after[name].samples >= k]
-    first, second = [before[name] for name in common], [after[name] for name in common]
-    values = pass_at_k([count.samples for count in second], [count.correct for count in second], k) - pass_at_k(
-        [count.samples for count in first], [count.correct for count in first], k
-    )
-    return _estimate(values, (-1.0, 1.0), second, len(before) - len(common), resamples, seed)
+    common = _common(runs, k)
+    counts = [count for run in common for count in run]
+    return _estimate(_values(common, k), (0.0, 1.0), counts, len(runs[0]) - len(common[0]), resamples, seed)
+
+
+def estimate_difference(before: Counts, after: Counts, k: int, resamples: int, seed: int) -> Estimate:
+    """As `estimate_difference_over_seeds`, of two models."""
+    return estimate_difference_over_seeds([before], [after], k, resamples, seed)
+
+
+def estimate_difference_over_seeds(
+    before: Sequence[Counts], after: Sequence[Counts], k: int, resamples: int, seed: int
+) -> Estimate:
+    """Mean of pass@k(after) - pass@k(before), with its interval.
+
+    Paired by problem and by seed: all must hold the same problems (InputError otherwise), and both sides the same seeds
+    in order. Problems on which any model has fewer than k valid samples are left out and counted.
+    """
+    if len(before) != len(after):
+        raise InputError(f"two designs with {len(before)} and {len(after)} seeds cannot be paired")
+    common = _common([*before, *after], k)
+    first, second = common[: len(before)], common[len(before) :]
+    counts = [count for run in second for count in run]
+    left_out = len(before[0]) - len(common[0])
+    return _estimate(_values(second, k) - _values(first, k), (-1.0, 1.0), counts, left_out, resamples, seed)
 
 
 def bootstrap_interval(
@@ -103,15 +121,7 @@ def bootstrap_interval(
     if numpy.ptp(values) < 1e-12:
         value, unseen = float(values[0]), 1 - (1 - CONFIDENCE) ** (1 / len(values))
         return value - unseen * (value - bounds[0]), value + unseen * (bounds[1] - value)
-    generator = numpy.random.default_rng(seed)
-    at_once = max(1, CHUNK // len(values))
-    means = numpy.empty(resamples)
-    for start in range(0, resamples, at_once):
-        size = min(at_once, resamples - start)
-        means[start : start + size] = values[generator.integers(len(values), size=(size, len(values)))].mean(1)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = numpy.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+    return _resampled(lambda drawn: values[drawn].mean(1), len(values), resamples, seed)
 
 
 def ratio_interval(right: numpy.ndarray, samples: numpy.ndarray, resamples: int, seed: int) -> tuple[float, float]:
@@ -124,28 +134,76 @@ def ratio_interval(right: numpy.ndarray, samples: numpy.ndarray, resamples: int,
     right, samples = right[seen], samples[seen]
     if numpy.ptp(right / samples) < 1e-12:
         return bootstrap_interval(right / samples, (0.0, 1.0), resamples, seed)
+    return _resampled(lambda drawn: right[drawn].sum(1) / samples[drawn].sum(1), len(samples), resamples, seed)
+
+
+def crossed_interval(
+    values_S_P: numpy.ndarray, bounds: tuple[float, float], resamples: int, seed: int
+) -> tuple[float, float]:
+    """The 95 % percentile interval of the mean when rows (seeds) and columns (problems) are both resampled.
+
+    Owen 2007, "The pigeonhole bootstrap". With one seed it is the bootstrap over problems, and where every problem has
+    the same mean over seeds it is that one's exact bound. With two or three seeds it still understates the chance
+    among seeds, by a factor of about (S - 1) / S in variance: read every seed's own score beside it.
+    """
+    seeds, problems = values_S_P.shape
+    if seeds == 1 or numpy.ptp(values_S_P.mean(0)) < 1e-12:
+        return bootstrap_interval(values_S_P.mean(0), bounds, resamples, seed)
     generator = numpy.random.default_rng(seed)
-    at_once = max(1, CHUNK // len(samples))
-    ratios = numpy.empty(resamples)
+    means = numpy.empty(resamples)
+    for place in range(resamples):
+        drawn = values_S_P[generator.integers(seeds, size=seeds)].mean(0)
+        means[place] = drawn[generator.integers(problems, size=problems)].mean()
+    return _percentiles(means)
+
+
+def _resampled(
+    statistic: Callable[[numpy.ndarray], numpy.ndarray], problems: int, resamples: int, seed: int
+) -> tuple[float, float]:
+    """The interval of a statistic of drawn problems, which takes their places, shape (resamples, problems)."""
+    generator = numpy.random.default_rng(seed)
+    at_once = max(1, CHUNK // problems)
+    values = numpy.empty(resamples)
     for start in range(0, resamples, at_once):
         size = min(at_once, resamples - start)
-        drawn = generator.integers(len(samples), size=(size, len(samples)))
-        ratios[start : start + size] = right[drawn].sum(1) / samples[drawn].sum(1)
+        values[start : start + size] = statistic(generator.integers(problems, size=(size, problems)))
+    return _percentiles(values)
+
+
+def _percentiles(values: numpy.ndarray) -> tuple[float, float]:
     tail = (1 - CONFIDENCE) / 2
-    low, high = numpy.quantile(ratios, [tail, 1 - tail])
+    low, high = numpy.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
 
 
+def _common(runs: Sequence[Counts], k: int) -> list[list[ProblemCounts]]:
+    """Each run's counts of the problems that every run can estimate, in one order."""
+    for run in runs[1:]:
+        if run.keys() != runs[0].keys():
+            odd = sorted(run.keys() ^ runs[0].keys())
+            raise InputError(
+                f"models can only be compared on the same problems; {len(odd)} are in one result alone, the first is "
+                f"{odd[0]}. Evaluate all of them on the same benchmark."
+            )
+    names = [name for name in sorted(runs[0]) if all(run[name].samples >= k for run in runs)]
+    return [[run[name] for name in names] for run in runs]
+
+
+def _values(runs: Sequence[Sequence[ProblemCounts]], k: int) -> numpy.ndarray:
+    """pass@k, shape (seeds, problems)."""
+    return numpy.stack([pass_at_k([one.samples for one in run], [one.correct for one in run], k) for run in runs])
+
+
 def _estimate(
-    values: numpy.ndarray,
+    values_S_P: numpy.ndarray,
     bounds: tuple[float, float],
     counts: Sequence[ProblemCounts],
     left_out: int,
     resamples: int,
     seed: int,
 ) -> Estimate:
-    samples = sum(count.samples for count in counts)
-    if not len(values):
+    samples, problems = sum(count.samples for count in counts), values_S_P.shape[1]
+    if not problems:
         return Estimate(None, None, None, 0, samples, left_out)
-    low, high = bootstrap_interval(values, bounds, resamples, seed)
-    return Estimate(float(values.mean()), low, high, len(values), samples, left_out)
+    low, high = crossed_interval(values_S_P, bounds, resamples, seed)
+    return Estimate(float(values_S_P.mean()), low, high, problems, samples, left_out)

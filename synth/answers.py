@@ -3,11 +3,10 @@
 Every error message is written for the model that is asked again, so it says what was found and what was expected.
 """
 
-import json
 from typing import Any
 
 from reward.extract import fenced_blocks
-from xcoder_train.core.errors import InputError
+from xcoder_train.core.rows import JsonError, read_json
 from xcoder_train.core.yaml_source import read_yaml
 
 JSON_TAGS = {"json", ""}
@@ -31,34 +30,16 @@ def read_answer(text: str) -> Any:
     if not blocks:
         raise AnswerError("there is no fenced block; expected the answer between ```json and ```")
     tag, block = blocks[-1]
-    if tag in JSON_TAGS:
-        return read_json_strictly(block)
-    if tag in YAML_TAGS:
-        try:
-            return read_yaml(block, "line").plain()
-        except InputError as error:
-            raise AnswerError(f"the last fenced block cannot be read: {error}") from error
-    raise AnswerError(f"the last fenced block is tagged `{tag[:_SHOWN_CHARACTERS]}`; expected ```json")
-
-
-def read_json_strictly(text: str) -> Any:
-    """JSON without repeated keys, NaN or half surrogate pairs; raises `AnswerError` with line and column."""
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
-        json.dumps(value, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        near = text[error.pos : error.pos + _SHOWN_CHARACTERS].split("\n")[0]
-        where = f"line {error.lineno}, column {error.colno}" + (f", at `{near}`" if near.strip() else "")
-        raise AnswerError(f"not valid JSON: {error.msg} ({where})") from error
-    except RecursionError as error:
-        raise AnswerError("the JSON is nested too deeply") from error
-    except UnicodeEncodeError as error:
-        raise AnswerError("the JSON holds half of a surrogate pair, which is no text") from error
-    except AnswerError:
-        raise
+        if tag in JSON_TAGS:
+            return read_json(block)
+        if tag in YAML_TAGS:
+            return read_yaml(block, "line").plain()
+    except JsonError as error:
+        raise AnswerError(str(error)) from error
     except ValueError as error:  # Python reads no numbers of thousands of digits
-        raise AnswerError(f"the JSON cannot be read: {error}") from error
-    return value
+        raise AnswerError(f"the last fenced block cannot be read: {error}") from error
+    raise AnswerError(f"the last fenced block is tagged `{tag[:_SHOWN_CHARACTERS]}`; expected ```json")
 
 
 def read_object(text: str, keys: tuple[str, ...]) -> dict[str, Any]:
@@ -73,19 +54,6 @@ def read_object(text: str, keys: tuple[str, ...]) -> dict[str, Any]:
         found += [f"{_listed(unknown)} not expected"] if unknown else []
         raise AnswerError(f"expected an object with the keys {_listed(keys)}: {' and '.join(found)}")
     return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for place, key in enumerate(keys) if key in keys[:place])
-        raise AnswerError(f"not valid JSON: the key `{repeated}` stands twice in one object")
-    return value
-
-
-def _constant(name: str) -> Any:
-    raise AnswerError(f"not valid JSON: {name} is not a number")
 
 
 def _listed(keys: "tuple[str, ...] | list[str]") -> str:

@@ -15,9 +15,8 @@ from typing import Any
 from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks
 from synth.expected import ExpectedSettings
 from synth.features.config import FeatureSettings, TreeFile, XcoderTree
-from synth.features.seed import seed_tree
 from synth.features.subtrees import draw_subtrees
-from synth.features.tree import read_tree
+from synth.features.tree import read_tree, seed_tree
 from synth.features.xcoder_rows import read_published_tree
 from synth.language_model.config import OpenAITeacherSettings
 from synth.language_model.inputs import SPARE

@@ -7,8 +7,7 @@ from typing import Any
 from synth.config import SynthSettings
 from synth.tables import Candidate, Execution, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
 from xcoder_train.core.records import read_records
-from xcoder_train.core.table_console import table_console
-from xcoder_train.core.terminal import cell
+from xcoder_train.core.terminal import cell, table_console
 
 
 @dataclass

@@ -5,13 +5,13 @@ Held-out tasks are never sent. The token is read from the environment and goes n
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from pydantic import Field, field_validator
 
 from xcoder_train.core.errors import EnvironmentLacks, InputError
-from xcoder_train.core.hub import asking_hub
+from xcoder_train.core.hub import upload
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.problem import Problem, TestCase
 from xcoder_train.core.records import read_records, write_records
@@ -50,8 +50,6 @@ def push_datasets(settings: PushSettings, layout: SynthLayout) -> dict[str, str]
     A dataset that is there already with the same content makes no new commit. Raises `EnvironmentLacks` without a
     token or where the hub refuses or is away, and `InputError` where there is nothing to send.
     """
-    from huggingface_hub import HfApi
-
     token = os.environ.get(settings.token_env)
     if not token:
         raise EnvironmentLacks(
@@ -61,17 +59,19 @@ def push_datasets(settings: PushSettings, layout: SynthLayout) -> dict[str, str]
     uses = [use for use in ("sft", "rl") if layout.dataset(use).is_dir()]
     if not uses:
         raise InputError(f"{layout.folder} holds no dataset to push; expected {layout.dataset('sft')} or the one of rl")
-    hub = HfApi(endpoint=settings.endpoint, token=token)
+    mend = f"Look at synth.push_to.repository and at what the token in {settings.token_env} may do."
     commits = {}
     for use in uses:
-        name = f"{settings.repository}-{use}"
-        mend = f"Look at synth.push_to.repository and at what the token in {settings.token_env} may do."
-        with asking_hub(f"cannot push {name}", mend), TemporaryDirectory(prefix="push-") as folder:
-            hub.create_repo(name, repo_type="dataset", private=settings.private, exist_ok=True)
-            _gather(layout, use, Path(folder))
-            commit = hub.upload_folder(
-                repo_id=name, repo_type="dataset", folder_path=folder, commit_message="Datasets of one synthesis"
-            )
+        commit = upload(
+            f"{settings.repository}-{use}",
+            partial(_gather, layout, use),
+            "Datasets of one synthesis",
+            mend,
+            private=settings.private,
+            kind="dataset",
+            endpoint=settings.endpoint,
+            token=token,
+        )
         commits[use] = str(commit.commit_url)
     return commits
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.config import SplitSettings
+from xcoder_train.core.layout import Below
 from xcoder_train.core.problem import Origin, Problem
 
 
@@ -145,20 +146,12 @@ class WorkTables:
 
     folder: Path
 
-    @property
-    def tasks(self) -> Path:
-        """`Task` records."""
-        return self.folder / "work" / "tasks.parquet"
-
-    @property
-    def inputs(self) -> Path:
-        """`TaskInputs` records."""
-        return self.folder / "work" / "inputs.parquet"
-
-    @property
-    def features(self) -> Path:
-        """Folder of the feature tree and of what a language model answered about features."""
-        return self.folder / "features"
+    tasks = Below("work/tasks.parquet")
+    """`Task` records."""
+    inputs = Below("work/inputs.parquet")
+    """`TaskInputs` records."""
+    features = Below("features")
+    """Folder of the feature tree and of what a language model answered about features."""
 
     def set_aside(self, stage: str) -> Path:
         """`Quarantined` records: answers of a language model in that stage that could not be used."""
@@ -168,45 +161,22 @@ class WorkTables:
         """`Answer` records: everything that a language model answered in that stage."""
         return self.folder / "work" / "answers" / f"{stage}.parquet"
 
-    @property
-    def candidates(self) -> Path:
-        """`Candidate` records."""
-        return self.folder / "work" / "candidates.parquet"
-
-    @property
-    def executions(self) -> Path:
-        """`Execution` records."""
-        return self.folder / "work" / "executions.parquet"
-
-    @property
-    def execution_times(self) -> Path:
-        """`ExecutionTimes` records."""
-        return self.folder / "timings" / "executions.parquet"
-
-    @property
-    def brute_force(self) -> Path:
-        """`Execution` records of brute-force solutions, on small inputs only."""
-        return self.folder / "work" / "brute_force.parquet"
-
-    @property
-    def failures(self) -> Path:
-        """`Quarantined` records of tasks that the judge could not execute."""
-        return self.folder / "work" / "failures.parquet"
-
-    @property
-    def verdicts(self) -> Path:
-        """`Verdict` records."""
-        return self.folder / "work" / "verdicts.parquet"
-
-    @property
-    def quarantine(self) -> Path:
-        """`Quarantined` records."""
-        return self.folder / "quarantine.parquet"
-
-    @property
-    def removals(self) -> Path:
-        """`Removal` records."""
-        return self.folder / "removals.parquet"
+    candidates = Below("work/candidates.parquet")
+    """`Candidate` records."""
+    executions = Below("work/executions.parquet")
+    """`Execution` records."""
+    execution_times = Below("timings/executions.parquet")
+    """`ExecutionTimes` records."""
+    brute_force = Below("work/brute_force.parquet")
+    """`Execution` records of brute-force solutions, on small inputs only."""
+    failures = Below("work/failures.parquet")
+    """`Quarantined` records of tasks that the judge could not execute."""
+    verdicts = Below("work/verdicts.parquet")
+    """`Verdict` records."""
+    quarantine = Below("quarantine.parquet")
+    """`Quarantined` records."""
+    removals = Below("removals.parquet")
+    """`Removal` records."""
 
 
 def ranked_splits(splits: dict[str, SplitSettings]) -> list[str]:

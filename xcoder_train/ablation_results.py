@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.results import load_results
-from evaluation.scores import Estimate, ProblemCounts, estimate_pass_at_k
-from evaluation.seeds import estimate_difference_over_seeds, estimate_over_seeds
+from evaluation.scores import (
+    Estimate,
+    ProblemCounts,
+    estimate_difference_over_seeds,
+    estimate_over_seeds,
+    estimate_pass_at_k,
+)
 from evaluation.tables import Table, percent, to_markdown
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json, write_text
@@ -245,8 +250,8 @@ def _described(
 
 
 def _estimate(estimate: Estimate) -> dict[str, Any]:
-    interval = None if estimate.low is None else [estimate.low, estimate.high]
-    return {"mean": estimate.mean, "ci95": interval, "problems": estimate.problems, "left_out": estimate.left_out}
+    left_out = estimate.left_out
+    return {"mean": estimate.mean, "ci95": estimate.interval, "problems": estimate.problems, "left_out": left_out}
 
 
 def _pool(ablation: "Ablation") -> str:

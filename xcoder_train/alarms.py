@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 from xcoder_train.config import AlarmSettings
 
@@ -98,9 +98,7 @@ class Alarms(TrainerCallback):
         self.watch = Watch(settings)
         self.counts: dict[str, int] = {}
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Take up what was logged before a resume, and raise what it raised."""
         if state.is_world_process_zero:
             (self.folder / "alarms.jsonl").unlink(missing_ok=True)
@@ -109,12 +107,7 @@ class Alarms(TrainerCallback):
                 self._look(line.pop("step"), line, printed=False)
 
     def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
+        self, args: Any, state: TrainerState, *_: Any, logs: dict[str, float] | None = None, **kwargs: Any
     ) -> None:
         """Look at one logged step."""
         if state.is_world_process_zero and logs:

@@ -87,7 +87,7 @@ def synth(recipe: RecipePath, overrides: Overrides = None, break_lock: BreakLock
 @app.command(name="push-data")
 def push_data(recipe: RecipePath, overrides: Overrides = None) -> None:
     """Publish the finished datasets on a hub (synth.push_to)."""
-    from xcoder_train.push import push_recipe
+    from xcoder_train.hub import push_recipe
 
     for use, url in push_recipe(recipe, overrides or []).items():
         print(f"{use}: {url}")

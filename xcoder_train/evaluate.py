@@ -6,29 +6,31 @@ Each model has a result of its own, so that a changed GRPO measures its model al
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 
 from evaluation.benchmark import Benchmark
+from evaluation.benchmarks import all_problems, load_benchmarks
 from evaluation.breakdown_tables import breakdowns_markdown
 from evaluation.config import EvaluationSettings
 from evaluation.decontamination import decontamination_status
-from evaluation.evaluate import compare, evaluate_model, load_benchmarks, sample_share, summarise
+from evaluation.evaluate import compare, evaluate_model, summarise
 from evaluation.few_shot import FEW_SHOT
-from evaluation.results import ModelResult, load_result
+from evaluation.results import ModelResult, ResultLayout, load_result
+from evaluation.samples import sample_together
 from evaluation.tables import print_results
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json, write_text
 from xcoder_train.core.generation.config import GenerationSettings
+from xcoder_train.core.generation.loading import open_generator
 from xcoder_train.core.generation.openai_backend import OpenAIGenerator
 from xcoder_train.core.generation.request import Generator
-from xcoder_train.core.generation.transformers_backend import TransformersGenerator
-from xcoder_train.core.generation.vllm_backend import VllmGenerator
 from xcoder_train.core.share import Share, share_of_this_process
 from xcoder_train.core.stage import RESULT_FILE, StageContext
 from xcoder_train.launch import take_own_gpus
-from xcoder_train.model import load_tokenizer, load_trained, needed_adapter, start_of
+from xcoder_train.model import load_trained, needed_adapter, start_of
 from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
 from xcoder_train.results import EvaluationTarget, evaluation_targets, training_data
@@ -69,9 +71,11 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
     settings = on_this_machine(present(recipe.evaluation))
     prompt_style = settings.prompt or recipe.model.prompt
     data = training_data(recipe, target.label)
-    with open_generator(recipe, target) as generator:
+    with target_generator(recipe, target) as generator:
         if share.index > 0:
-            sample_share(settings, benchmarks, generator, target.folder, recipe.seed, prompt_style, share)
+            problems = list(all_problems(benchmarks).values())
+            path = ResultLayout(target.folder).samples
+            sample_together(problems, settings, generator, path, recipe.seed, prompt_style, share)
             return
         result = evaluate_model(
             settings,
@@ -92,38 +96,34 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
 
 
 @contextmanager
-def open_generator(recipe: Recipe, target: EvaluationTarget) -> Iterator[Generator]:
+def target_generator(recipe: Recipe, target: EvaluationTarget) -> Iterator[Generator]:
     """What samples the target's completions, as `evaluation.generation` says."""
     evaluation = on_this_machine(present(recipe.evaluation))
-    settings = evaluation.generation
-    if settings.backend == "openai":
-        with OpenAIGenerator(present(settings.openai), str(target.model_path)) as generator:
-            yield generator
-        return
-    if not (isinstance(target.model_path, str) or target.model_path.is_dir()):
-        raise InputError(f"there is no model in {target.model_path} to evaluate as `{target.label}`")
-    dtype = getattr(torch, settings.dtype)
-    tokenizer = load_tokenizer(target.model_path, recipe.model, needs_template=evaluation.prompt != FEW_SHOT)
-    if settings.backend == "vllm":
-        adapter = needed_adapter(target.model_path, dtype)
-        path = target.model_path if adapter is None else start_of(adapter)
-        if adapter is not None and needed_adapter(path, torch.float32) is not None:
-            raise InputError(f"vLLM holds one adapter, and {path} needs another below {adapter}: use transformers")
-        yield VllmGenerator(
-            path,
-            tokenizer,
-            settings,
-            trust_remote_code=recipe.model.trust_remote_code,
-            seed=recipe.seed,
-            adapter=adapter,
-        )
-        return
-    model = load_trained(target.model_path, recipe.model, dtype)
-    if dtype == torch.float32:  # which flash attention does not know
-        model.set_attn_implementation("sdpa")
-    if torch.cuda.is_available():
-        model.to("cuda")  # type: ignore[arg-type]  # transformers wraps it without its types
-    yield TransformersGenerator(model, tokenizer, settings.batch_size)
+    settings, path = evaluation.generation, target.model_path
+    start_and_adapter = None
+    if settings.backend != "openai" and not (isinstance(path, str) or path.is_dir()):
+        raise InputError(f"there is no model in {path} to evaluate as `{target.label}`")
+    if settings.backend == "vllm" and (adapter := needed_adapter(path, getattr(torch, settings.dtype))) is not None:
+        start_and_adapter = start_of(adapter), adapter
+        if needed_adapter(start_of(adapter), torch.float32) is not None:
+            raise InputError(
+                f"vLLM holds one adapter, and {start_of(adapter)} needs another below {adapter}: use transformers"
+            )
+    generator = open_generator(
+        settings,
+        path,
+        recipe.seed,
+        trust_remote_code=recipe.model.trust_remote_code,
+        chat_template=recipe.model.chat_template,
+        needs_template=evaluation.prompt != FEW_SHOT,
+        load=partial(load_trained, path, recipe.model),
+        start_and_adapter=start_and_adapter,
+    )
+    try:
+        yield generator
+    finally:
+        if isinstance(generator, OpenAIGenerator):
+            generator.close()
 
 
 def on_this_machine(settings: EvaluationSettings) -> EvaluationSettings:

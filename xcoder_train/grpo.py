@@ -14,13 +14,14 @@ from pathlib import Path
 import torch
 from transformers import PrinterCallback
 
-from reward.open_judge import open_judge
+from reward.judge import open_judge
 from reward.test_table import TestTable
 from reward.trl import JudgedReward
 from xcoder_train.alarms import Alarms
 from xcoder_train.checkpoints import CHECKPOINTS, newest_whole_checkpoint
 from xcoder_train.core.files import write_text
 from xcoder_train.core.generation.chat import completion_text, opened_reasoning, prompt_token_ids, stop_token_ids
+from xcoder_train.core.generation.loading import load_tokenizer
 from xcoder_train.core.generation.vllm_engine import in_vllm_words
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.stage import StageContext
@@ -33,7 +34,7 @@ from xcoder_train.grpo_prompts import (
     sampling_settings,
 )
 from xcoder_train.grpo_trainer import FrugalGrpoTrainer
-from xcoder_train.model import agree_on_stop_tokens, load_tokenizer, load_training_model, lora_config, save_trained
+from xcoder_train.model import agree_on_stop_tokens, load_training_model, lora_config, save_trained
 from xcoder_train.model_card import CARD, model_card
 from xcoder_train.optimizer import optimizer_factory
 from xcoder_train.processes import join_processes
@@ -58,7 +59,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
     start = context.inputs["sft"] / "model" if "sft" in context.inputs else present(recipe.model.path)
     if settings.generation != "transformers":
         check_vllm(settings, has_gpu=torch.cuda.is_available(), model=str(start))
-    tokenizer = load_tokenizer(start, recipe.model)
+    tokenizer = load_tokenizer(start, recipe.model.trust_remote_code, recipe.model.chat_template)
     layout = SynthLayout(context.inputs["synth"])
     prompts, too_long = load_prompts(layout, tokenizer, settings, recipe.model.prompt)
     refuse_too_few(prompts, settings, f"of at most {settings.max_prompt_length} tokens")

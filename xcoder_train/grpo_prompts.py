@@ -8,7 +8,7 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from evaluation.heldout import load_heldout
+from evaluation.benchmarks import load_heldout
 from reward.executor import Executor
 from reward.test_table import TestTable
 from xcoder_train.config import CurriculumSettings, GrpoSettings

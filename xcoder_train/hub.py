@@ -1,13 +1,15 @@
-"""`xcoder push-model`: a finished model with its card, to the Hugging Face hub. No stage uploads by itself."""
+"""To a hub: `xcoder push-model`, a finished model with its card, and `xcoder push-data`. No stage uploads by itself."""
 
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from synth.push import push_datasets
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_text
-from xcoder_train.core.hub import asking_hub
+from xcoder_train.core.hub import upload
+from xcoder_train.core.layout import SynthLayout
 from xcoder_train.model_card import CARD, model_card
-from xcoder_train.recipe import Recipe, StageName
+from xcoder_train.recipe import Recipe, StageName, load_recipe
 from xcoder_train.results import is_whole, read_result, stage_folder
 from xcoder_train.run_folder import read_summary
 
@@ -17,7 +19,6 @@ def push_model(recipe: Recipe, stage: StageName, repository: str, *, public: boo
 
     Raises InputError where there is no finished model, EnvironmentLacks where the hub refuses or cannot be reached.
     """
-    from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError
 
     if not recipe.has(stage):
@@ -29,22 +30,33 @@ def push_model(recipe: Recipe, stage: StageName, repository: str, *, public: boo
     if not is_whole(recipe, stage):
         raise InputError(f"{folder} holds no finished {stage} to push. Run it first: xcoder {stage} RECIPE")
     card = model_card(recipe, stage, read_result(folder), read_summary(recipe.run_folder))
-    api = HfApi()
     mend = "Check the network and the token (`hf auth login`, or HF_TOKEN)"
-    try:
-        with asking_hub(f"cannot push to {repository}", mend), tempfile.TemporaryDirectory() as temporary:
-            api.create_repo(repository, private=not public, exist_ok=True)
-            tree = Path(temporary)
-            for file in (folder / "model").iterdir():
+
+    def gather(tree: Path) -> None:
+        for file in (folder / "model").iterdir():
+            if file.name != CARD:
                 (tree / file.name).symlink_to(file.resolve())
-            (tree / CARD).unlink(missing_ok=True)
-            write_text(tree / CARD, card)
-            done = api.upload_folder(
-                repo_id=repository, folder_path=tree, commit_message=f"{recipe.name}: {stage} {folder.name}"
-            )
+        write_text(tree / CARD, card)
+
+    try:
+        done = upload(repository, gather, f"{recipe.name}: {stage} {folder.name}", mend, private=not public)
     except HFValidationError as error:
         raise InputError(
             f"{repository!r} names no repository of a hub, as owner/name does: {error}. For a copy in a folder there "
             f"is nothing to push: {folder / 'model'} is the whole model, weights, tokenizer and card"
         ) from error
     return str(done)
+
+
+def push_recipe(recipe_path: Path, overrides: Sequence[str]) -> dict[str, str]:
+    """The URL of the commit of each dataset, by use. Raises InputError where the synthesis is not finished."""
+    recipe = load_recipe(recipe_path, overrides)
+    if recipe.synth is None or recipe.synth.push_to is None:
+        raise InputError(
+            f"{recipe_path} does not say where to push; expected synth.push_to.repository=OWNER/NAME in it or on the "
+            "command line"
+        )
+    folder = stage_folder(recipe, "synth")
+    if not is_whole(recipe, "synth"):
+        raise InputError(f"{folder} holds no finished synthesis of this recipe; run it first: xcoder synth RECIPE")
+    return push_datasets(recipe.synth.push_to, SynthLayout(folder))

@@ -1,7 +1,7 @@
 """The `xcoder judge` commands: on a file, and as a service."""
 
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -71,10 +71,11 @@ def judge_file_command(
     ] = False,
 ) -> None:
     """Judge the programs of a file; `file` may be left out."""
+    arguments = locals()
+    from reward.config import JudgeSettings
     from reward.judge_file import judge_file
 
-    settings = _judge_settings(workers=workers, policy=policy, tier=tier, executor=executor, ray_address=ray_address)
-    judge_file(file, output, settings, stop_at_first_failure=stop_at_first_failure)
+    judge_file(file, output, _validated(JudgeSettings, arguments), stop_at_first_failure=stop_at_first_failure)
 
 
 @judge.command("serve")
@@ -106,51 +107,28 @@ def judge_serve_command(
 
     Besides our own endpoint there are those of SandboxFusion, code-judge and Piston: docs/service.md.
     """
-    from pydantic import ValidationError
-
+    arguments = locals()
+    from reward.config import JudgeSettings
     from reward.service.config import ServiceSettings
     from reward.service.serve import serve
 
-    given = {
-        "host": host,
-        "port": port,
-        "queue_tests": queue_tests,
-        "queue_mib": queue_mib,
-        "request_mib": request_mib,
-        "body_seconds": body_seconds,
-        "deadline_seconds": deadline_seconds,
-        "long_deadline_seconds": long_deadline_seconds,
-        "max_seconds": max_seconds,
-        "max_memory_mib": max_memory_mib,
-        "shutdown_seconds": shutdown_seconds,
-    }
+    serve(_validated(ServiceSettings, arguments), _validated(JudgeSettings, arguments), token_file)
+
+
+def _validated(settings: Any, arguments: dict[str, Any]) -> Any:
+    """The settings that a command's arguments give. Raises `InputError` with the options that are wrong."""
+    from pydantic import ValidationError
+
     try:
-        settings = ServiceSettings.model_validate(given)
+        return settings.model_validate({name: arguments[name] for name in settings.model_fields if name in arguments})
     except ValidationError as error:
         wrong = []
         for each in error.errors():
+            said = each["msg"].removeprefix("Value error, ")
+            if each["type"] == "literal_error":
+                said = f"expected {each['ctx']['expected']}".replace("'", "").replace(", ", " or ")
+            elif each["type"] == "string_pattern_mismatch":  # of the one text with a pattern
+                said = "expected auto or HOST:PORT"
             options = "".join(f"--{str(name).replace('_', '-')} {each['input']}: " for name in each["loc"])
-            wrong.append(options + each["msg"].removeprefix("Value error, "))
+            wrong.append(options + said)
         raise InputError("; ".join(wrong)) from error
-    serve(
-        settings,
-        _judge_settings(workers=workers, policy=policy, tier=tier, executor=executor, ray_address=ray_address),
-        token_file,
-    )
-
-
-def _judge_settings(**given: object) -> Any:
-    from pydantic import ValidationError
-
-    from reward.config import JudgeSettings
-
-    for name in ("policy", "tier", "executor"):
-        annotation = JudgeSettings.model_fields[name].annotation
-        allowed = [value for part in (annotation, *get_args(annotation)) for value in get_args(part)]
-        allowed = [value for value in allowed if isinstance(value, str)]
-        if given[name] is not None and given[name] not in allowed:
-            raise InputError(f"--{name} {given[name]}: expected {' or '.join(sorted(set(allowed)))}")
-    try:
-        return JudgeSettings.model_validate(given)
-    except ValidationError as error:  # all the others have been checked
-        raise InputError(f"--ray-address {given['ray_address']}: expected auto or HOST:PORT") from error

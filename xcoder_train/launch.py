@@ -141,11 +141,6 @@ def launch_variables(launch: LaunchSettings) -> dict[str, str]:
     return {**variables, **launch.environment}
 
 
-def context_parallel_size() -> int:
-    """Over how many processes a row is split, as `accelerate launch` tells its processes; they share their examples."""
-    return int(os.environ.get("PARALLELISM_CONFIG_CP_SIZE", "1"))
-
-
 def has_gpu(launch: LaunchSettings) -> bool:
     """True when the stage's processes would see an NVIDIA GPU; asks the driver's files, not torch."""
     hidden = stage_environment(launch).get("CUDA_VISIBLE_DEVICES")

@@ -9,22 +9,17 @@ from typing import Any, Literal
 
 import torch
 from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
 )
 
 from xcoder_train.config import InitSettings, LoraSettings, ModelSettings
-from xcoder_train.core.errors import EnvironmentLacks, InputError, install_command
+from xcoder_train.core.errors import EnvironmentLacks, install_command
 from xcoder_train.core.files import atomic_folder, write_json
 from xcoder_train.core.generation.chat import stop_token_ids
-from xcoder_train.core.hub import loading
+from xcoder_train.core.generation.loading import load_model
 from xcoder_train.core.seeds import derive_seed
-from xcoder_train.launch import context_parallel_size
-from xcoder_train.model_folder import NO_TEMPLATE
 from xcoder_train.results import read_result
 from xcoder_train.tokenizer import train_tokenizer
 
@@ -65,25 +60,6 @@ def initialise_model(
     return model, tokenizer
 
 
-def load_model(
-    path: Path | str, settings: ModelSettings, dtype: torch.dtype | str = "auto", quantization: Any = None
-) -> PreTrainedModel:
-    """Load weights from a folder or hub name, in the dtype that they are stored in unless another is named."""
-    with loading("model", path):
-        # Read apart from the weights: what a config.json says of attention would otherwise go before what is said here,
-        # and it may name a package of the hub, which is code.
-        config = AutoConfig.from_pretrained(path, trust_remote_code=settings.trust_remote_code)
-        return AutoModelForCausalLM.from_pretrained(
-            path,
-            config=config,
-            dtype=dtype,
-            trust_remote_code=settings.trust_remote_code,
-            use_safetensors=True,  # the other form is a pickle
-            attn_implementation=attention(),
-            quantization_config=quantization,
-        )
-
-
 def load_training_model(
     path: Path | str, settings: ModelSettings, *, lora: bool, quantize: Literal["nf4"] | None = None
 ) -> PreTrainedModel:
@@ -100,13 +76,14 @@ def load_training_model(
         )
     from transformers import BitsAndBytesConfig
 
+    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type=quantize,
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32,
+        bnb_4bit_compute_dtype=dtype,
     )
-    return load_model(path, settings, torch.bfloat16 if torch.cuda.is_available() else torch.float32, quantization)
+    return load_model(path, dtype, settings.trust_remote_code, quantization)
 
 
 def lora_config(settings: LoraSettings | None) -> Any:
@@ -122,23 +99,6 @@ def lora_config(settings: LoraSettings | None) -> Any:
         target_modules=list(settings.targets),
         task_type="CAUSAL_LM",
     )
-
-
-def load_tokenizer(
-    path: Path | str, settings: ModelSettings, *, needs_template: bool = True
-) -> PreTrainedTokenizerBase:
-    """Load the tokenizer that stands beside the weights; it must have a chat template where prompts are messages."""
-    with loading("tokenizer", path):
-        tokenizer = AutoTokenizer.from_pretrained(
-            path, padding_side="left", trust_remote_code=settings.trust_remote_code
-        )
-    if settings.chat_template is not None:
-        tokenizer.chat_template = settings.chat_template.read_text(encoding="utf-8-sig")
-    if needs_template and tokenizer.chat_template is None:
-        raise InputError(f"the tokenizer of {path} {NO_TEMPLATE}")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -170,7 +130,7 @@ def save_trained(
             adapter = _keep_adapter(gathered, start, folder.with_name(ADAPTER))
             trained = _merge(load_trained(start, settings, torch.float32, merged=True), adapter)
         else:
-            trained = load_model(gathered, settings, torch.float32)
+            trained = load_model(gathered, torch.float32, settings.trust_remote_code)
         lost = lost_by_rounding(before, trained, torch.bfloat16 if before.dtype == torch.float32 else before.dtype)
         dtype = before.dtype if lost <= BEARABLE_LOSS else torch.float32
         if settings.save_dtype is not None:
@@ -206,7 +166,7 @@ def load_trained(
     """
     adapter = needed_adapter(path, torch.float32 if merged else dtype)
     if adapter is None:
-        return load_model(path, settings, dtype)
+        return load_model(path, dtype, settings.trust_remote_code)
     held = torch.float32 if dtype == "auto" else dtype
     start = load_trained(start_of(adapter), settings, torch.float32 if merged else held, merged=True)
     if merged:
@@ -251,12 +211,3 @@ def agree_on_stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
     if model.generation_config is not None:
         model.generation_config.eos_token_id = sorted(stop_token_ids(tokenizer, model))
         model.generation_config.pad_token_id = tokenizer.pad_token_id
-
-
-def attention() -> str:
-    """Flash attention where its package and a GPU are; torch's own kernel everywhere else.
-
-    Context parallelism splits a row over devices by replacing torch's kernel, and knows no other.
-    """
-    has_flash = torch.cuda.is_available() and find_spec("flash_attn") is not None
-    return "flash_attention_2" if has_flash and context_parallel_size() == 1 else "sdpa"

@@ -9,11 +9,6 @@ from xcoder_train.core.errors import InputError
 _LONGEST_HEADER = 100_000_000  # bytes; what the safetensors library reads at most
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 
-NO_TEMPLATE = (
-    "has no chat template, so prompts cannot be rendered. Name a file with one (model.chat_template: FILE.jinja), or "
-    "use an instruct model"
-)
-
 
 def looks_local(path: str) -> bool:
     """True when a model path can only mean a folder: it exists, or it is no `owner/name`."""

@@ -6,7 +6,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation.benchmark_files import benchmark_files
+from evaluation.benchmarks import benchmark_files
 from evaluation.few_shot import FEW_SHOT
 from synth.config import uses_of
 from synth.features.config import feature_file
@@ -15,11 +15,11 @@ from xcoder_train.conflict import Conflict, conflict
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import unpacked_stem
 from xcoder_train.core.layout import Membership, SynthLayout
+from xcoder_train.core.prompt import NO_TEMPLATE
 from xcoder_train.core.records import check_tables, read_records
 from xcoder_train.fitted import has_base, model_context, teacher_room
 from xcoder_train.grpo_checks import grpo_conflicts
 from xcoder_train.model_folder import (
-    NO_TEMPLATE,
     check_chat_template,
     check_model_folder,
     has_chat_template,

@@ -14,7 +14,7 @@ from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any
 
-from evaluation.benchmark_files import benchmark_files
+from evaluation.benchmarks import benchmark_files
 from evaluation.few_shot import examples_identity
 from reward.config import JudgeSettings
 from synth.config import SynthSettings

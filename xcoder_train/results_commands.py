@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from evaluation.benchmarks import load_benchmarks
 from evaluation.breakdown_tables import breakdowns_markdown
-from evaluation.evaluate import compare, load_benchmarks
-from evaluation.rejudge import rejudge
+from evaluation.evaluate import compare, rejudge
 from evaluation.results import ModelResult, load_result
 from evaluation.tables import print_results
 from xcoder_train.core.errors import InputError

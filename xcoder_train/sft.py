@@ -15,11 +15,12 @@ from trl import SFTConfig
 from xcoder_train.batching import BatchPlan, plan_sft_batch
 from xcoder_train.checkpoints import CHECKPOINTS, newest_whole_checkpoint
 from xcoder_train.core.files import write_text
+from xcoder_train.core.generation.loading import load_tokenizer
 from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.share import await_files, context_parallel_size
 from xcoder_train.core.stage import StageContext
-from xcoder_train.launch import context_parallel_size
 from xcoder_train.memory import adapter_parameters
-from xcoder_train.model import load_tokenizer, load_training_model, lora_config, save_trained
+from xcoder_train.model import load_training_model, lora_config, save_trained
 from xcoder_train.model_card import CARD, model_card
 from xcoder_train.model_flops import training_flops_per_token
 from xcoder_train.model_shape import shape_at
@@ -30,7 +31,7 @@ from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
 from xcoder_train.run import run_stage
 from xcoder_train.sft_data import TokenStatistics, held_out_tokens, read_held_out, read_tokens
-from xcoder_train.sft_prepare import await_folder, prepare, starting_point
+from xcoder_train.sft_prepare import prepare, starting_point
 from xcoder_train.sft_trainer import HeldOutSftTrainer
 from xcoder_train.supervised_tokens import score_supervised_tokens
 from xcoder_train.throughput import Throughput
@@ -48,9 +49,9 @@ def train(recipe: Recipe, context: StageContext) -> None:
     prepared = context.folder / "prepared"
     if state.is_main_process and not prepared.exists():
         prepare(recipe, context, prepared)
-    await_folder(prepared)
+    await_files([prepared])
     start = starting_point(recipe, context)
-    tokenizer = load_tokenizer(start, recipe.model)
+    tokenizer = load_tokenizer(start, recipe.model.trust_remote_code, recipe.model.chat_template)
     dataset, statistics = read_tokens(prepared)
     data_parallel = state.num_processes // context_parallel_size()
     batch = plan_sft_batch(settings.batch, statistics.examples_per_row, data_parallel, settings.micro_batch)

@@ -1,12 +1,12 @@
 """What SFT does once before it trains, in one process: choose the rows, make the model, write the token ids."""
 
-import time
 from pathlib import Path
 
 from xcoder_train.core.files import atomic_folder
+from xcoder_train.core.generation.loading import load_tokenizer
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.stage import StageContext
-from xcoder_train.model import initialise_model, load_tokenizer, save_model
+from xcoder_train.model import initialise_model, save_model
 from xcoder_train.recipe import Recipe, present
 from xcoder_train.sft_data import corpus, read_pool, read_rows, select_rows, tokenize
 
@@ -22,7 +22,7 @@ def prepare(recipe: Recipe, context: StageContext, folder: Path) -> None:
         texts = corpus(read_rows(layout, verified=True, prompt_style=recipe.model.prompt))
         model, tokenizer = initialise_model(recipe.model.init, texts, context.seed)
         save_model(model, tokenizer, Path(start))
-    tokenizer = load_tokenizer(start, recipe.model)
+    tokenizer = load_tokenizer(start, recipe.model.trust_remote_code, recipe.model.chat_template)
     with atomic_folder(folder) as temporary:
         tokenize(
             rows,
@@ -33,12 +33,6 @@ def prepare(recipe: Recipe, context: StageContext, folder: Path) -> None:
             packing=settings.packing,
             seed=context.seed,
         )
-
-
-def await_folder(folder: Path) -> None:
-    """Wait for what the main process makes. A barrier of torch would give up on hours of tokenising."""
-    while not folder.exists():
-        time.sleep(0.1)
 
 
 def starting_point(recipe: Recipe, context: StageContext) -> Path | str:

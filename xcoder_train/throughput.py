@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState, TrainingArguments
 from trl import SFTTrainer
 
 from xcoder_train.model_flops import peak_flops
@@ -26,14 +26,12 @@ class Throughput(TrainerCallback):
         self._begun = self._step_begun = 0.0
         self._tokens_at_start = self._tokens = 0
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Start the clock at the tokens that a checkpoint brings along; `TokenCount` must come before."""
         self._begun = self._step_begun = time.monotonic()
         self._tokens_at_start = self._tokens = int(self.trainer._total_train_tokens)
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Measure the step; the trainer averages over the steps that it logs together."""
         now, tokens = time.monotonic(), int(self.trainer._total_train_tokens)
         metrics = self.trainer._metrics["train"]
@@ -41,7 +39,7 @@ class Throughput(TrainerCallback):
             metrics[name].append(value)
         self._step_begun, self._tokens = now, tokens
 
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Leave the seconds of an evaluation out; its tokens are not counted either."""
         seconds = kwargs["metrics"]["eval_runtime"]
         self._begun, self._step_begun = self._begun + seconds, self._step_begun + seconds

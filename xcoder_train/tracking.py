@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState, TrainingArguments
 from trl import SFTTrainer
 
 from xcoder_train.core.files import write_text
@@ -18,13 +18,10 @@ class MetricsFile(TrainerCallback):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Keep the lines up to the step that training goes on from."""
-        state.eval_steps = int(
-            args.eval_steps or state.eval_steps
-        )  # the recipe's, not those of a checkpoint from before
+        # The recipe's, not those of a checkpoint from before.
+        state.eval_steps = int(args.eval_steps or state.eval_steps)
         if state.is_world_process_zero:
             lines = self.path.read_text().splitlines() if self.path.exists() else []
             # A start without a checkpoint makes everything again, the evaluation before the first step too.
@@ -34,12 +31,7 @@ class MetricsFile(TrainerCallback):
                 repeat_history(self.path.parent, [json.loads(line) for line in kept])
 
     def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
+        self, args: Any, state: TrainerState, *_: Any, logs: dict[str, float] | None = None, **kwargs: Any
     ) -> None:
         """Write one line: the step and what was logged at it.
 
@@ -56,13 +48,11 @@ class TokenCount(TrainerCallback):
     def __init__(self, trainer: SFTTrainer) -> None:
         self.trainer = trainer
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Take up the count of the checkpoint; 0 without one."""
         self.trainer._total_train_tokens = state.num_input_tokens_seen
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Hand the count to what a checkpoint saves."""
         state.num_input_tokens_seen = self.trainer._total_train_tokens
 
@@ -74,36 +64,27 @@ class TrainingProgress(TrainerCallback):
         self.what, self.metric = what, metric
         self.progress: Progress | None = None
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Open the bar at the step that training goes on from."""
         if state.is_world_process_zero:
             self.progress = Progress(self.what, state.max_steps, "steps", done=state.global_step).__enter__()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Count one optimiser step."""
         if self.progress is not None:
             self.progress.advance()
 
     def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
+        self, args: Any, state: TrainerState, *_: Any, logs: dict[str, float] | None = None, **kwargs: Any
     ) -> None:
         """Show the metric that was just logged."""
         if self.progress is not None and logs and logs.get(self.metric) is not None:
             self.progress.advance(0, note=f"{self.metric} {logs[self.metric]:.4g}")
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Close the bar."""
         if self.progress is not None:
-            self.progress.__exit__(None, None, None)
+            self.progress.__exit__()
 
 
 def _step_of(line: str) -> float:

@@ -12,8 +12,8 @@ from trl import GRPOConfig, SFTConfig
 from xcoder_train.batching import BatchPlan, plan_grpo_batch
 from xcoder_train.checkpoints import CHECKPOINTS
 from xcoder_train.core.seeds import derive_seed
+from xcoder_train.core.share import context_parallel_size
 from xcoder_train.core.stage import StageContext
-from xcoder_train.launch import context_parallel_size
 from xcoder_train.recipe import Recipe, present
 from xcoder_train.trl_arguments import Trainer, built
 from xcoder_train.wandb_run import start_tracking

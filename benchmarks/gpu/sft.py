@@ -25,8 +25,8 @@ import trl
 
 from benchmarks.sft_peers import SETUPS, Trained, documents, train
 from xcoder_train.core.files import write_json
+from xcoder_train.core.generation.loading import attention
 from xcoder_train.memory import adapter_parameters
-from xcoder_train.model import attention
 from xcoder_train.model_flops import peak_flops, training_flops_per_token
 from xcoder_train.model_shape import KNOWN, ModelShape
 from xcoder_train.recipe import Recipe

@@ -12,10 +12,9 @@ from typing import Any, Literal
 
 from synth.answers import AnswerError, read_object
 from synth.features.answering import Paths, hold_dialogues
-from synth.features.categories import CATEGORIES
 from synth.features.config import EvolutionSettings
 from synth.features.names import normal_form
-from synth.features.tree import FeatureTree, TreeError, tree_from_nested
+from synth.features.tree import CATEGORIES, FeatureTree, TreeError, tree_from_nested
 from synth.language_model.dialogue import Dialogue, Interview, Question
 from synth.prompts import render
 from xcoder_train.core.generation.request import Completion

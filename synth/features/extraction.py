@@ -7,15 +7,14 @@ from typing import Any
 
 from synth.answers import AnswerError, read_answer
 from synth.features.answering import FeatureAnswer, Paths, hold_dialogues
-from synth.features.categories import CATEGORIES
 from synth.features.config import Snippets
 from synth.features.names import normal_form
-from synth.features.rows import BadRow, read_rows
-from synth.features.tree import FeatureTree, TreeError, tree_from_leaves, tree_from_nested
+from synth.features.tree import CATEGORIES, FeatureTree, TreeError, tree_from_leaves, tree_from_nested
 from synth.language_model.dialogue import Dialogue, Interview, Question
 from synth.prompts import render
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.generation.request import Completion
+from xcoder_train.core.rows import BadRow, read_rows
 
 _CATEGORIES = {normal_form(name): name for name in CATEGORIES}
 
@@ -57,7 +56,7 @@ def read_snippets(settings: Snippets) -> Iterator[Snippet | BadRow]:
         if isinstance(row, BadRow):
             yield row
             continue
-        place, values = row
+        place, values = row[0].number, row[1]
         try:
             instruction = _text(values, settings.instruction)
             code = "" if settings.code is None else _text(values, settings.code)

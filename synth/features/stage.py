@@ -16,15 +16,14 @@ from synth.features.answering import FeatureAnswer
 from synth.features.config import BuiltinTree, FeatureSettings, Snippets, TreeFile, XcoderRows, XcoderTree
 from synth.features.evolution import evolve_features
 from synth.features.extraction import extract_features
-from synth.features.rows import BadRow
-from synth.features.seed import seed_tree
 from synth.features.subtrees import Subtree, draw_subtrees
-from synth.features.tree import FeatureTree, read_tree, write_tree
+from synth.features.tree import FeatureTree, read_tree, seed_tree, write_tree
 from synth.features.xcoder_rows import read_published_tree, read_xcoder_rows
 from synth.language_model.dialogue import Interview
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json
 from xcoder_train.core.records import read_records, write_records
+from xcoder_train.core.rows import BadRow
 
 
 def needs_model(settings: FeatureSettings) -> bool:

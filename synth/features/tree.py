@@ -12,6 +12,17 @@ from typing import Any
 from synth.features.names import clean_name, normal_form
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_text
+from xcoder_train.core.yaml_source import read_yaml_file
+
+CATEGORIES = {
+    "algorithm": "named algorithms, techniques and pieces of mathematics that a solution uses",
+    "data structure": "how data is held while the solution runs",
+    "problem type": "what kind of task it is, seen by someone who does not know the solution",
+    "implementation logic": "how the program is put together: control flow, state, input and output, edge cases",
+    "complexity": "running time, memory, their analysis, and the sizes of input that they allow",
+    "optimization": "what makes a working solution faster or smaller",
+}
+"""Those of X-Coder (arXiv 2601.06953, Table 8), and what each holds."""
 
 MAXIMUM_NAME = 200
 """Characters of a feature's name; what is longer is a sentence."""
@@ -114,6 +125,15 @@ def tree_from_leaves(paths: Iterable[str]) -> FeatureTree:
             node = _child(node, name)
             node.count = 1
     return tree
+
+
+SEED_TREE = Path(__file__).with_name("seed_tree.yaml")
+"""The tree that ships with the package, so that a model endpoint is all that synthesis needs."""
+
+
+def seed_tree() -> FeatureTree:
+    """A fresh copy of the built-in tree, each feature counted once."""
+    return tree_from_nested(read_yaml_file(SEED_TREE).plain())
 
 
 def write_tree(path: Path, tree: FeatureTree) -> None:

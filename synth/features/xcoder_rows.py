@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from synth.answers import AnswerError, read_json_strictly
 from synth.features.names import normal_form
-from synth.features.rows import BadRow, read_rows
 from synth.features.subtrees import Subtree, digest
 from synth.features.tree import FeatureTree, TreeError, tree_from_nested
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.rows import BadRow, JsonError, read_json, read_rows
 
 LANGUAGE_CATEGORY = "programming language"
 """A category that says nothing of the task; X-Coder's own sampler drops it too."""
@@ -39,8 +38,8 @@ def read_xcoder_rows(path: Path) -> Iterator[Subtree | BadRow]:
                 raise TreeError(f"an earlier row has the idx {subtree.index}")
             if key in seen:
                 raise TreeError("an earlier row has the same features")
-        except (TreeError, AnswerError) as error:
-            yield BadRow(place, str(error))
+        except (TreeError, JsonError) as error:
+            yield BadRow(place.number, str(error))
             continue
         indices.add(subtree.index)
         seen.add(key)
@@ -50,11 +49,11 @@ def read_xcoder_rows(path: Path) -> Iterator[Subtree | BadRow]:
 def read_published_tree(path: Path) -> FeatureTree:
     """The tree of X-Coder's `feature_evoled.json`, nested JSON. Raises `InputError` for a file that holds none."""
     try:
-        value = read_json_strictly(path.read_text(encoding="utf-8-sig"))
+        value = read_json(path.read_text(encoding="utf-8-sig"))
         if not isinstance(value, dict):
             raise TreeError("expected an object whose keys are categories")
         return _tree(value)
-    except (OSError, UnicodeDecodeError, TreeError, AnswerError) as error:
+    except (OSError, UnicodeDecodeError, TreeError, JsonError) as error:
         raise InputError(f"{path} is not a feature tree: {error}") from error
 
 
@@ -67,7 +66,7 @@ def _subtree(row: dict[str, Any]) -> Subtree:
         raise TreeError(f"`idx` must be a whole number from 0, found {str(index)[:40]!r}")
     features = row["features"]
     if isinstance(features, str):
-        features = read_json_strictly(features)
+        features = read_json(features)
     if not isinstance(features, dict):
         raise TreeError("`features` must be an object of categories")
     leaves = tuple(_tree(features).leaves())

@@ -6,16 +6,18 @@ Each is asked on its own; one that cannot be read is set aside, and the task goe
 import json
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from reward.extract import fenced_blocks, is_python, parses
 from synth.answers import AnswerError, read_object
-from synth.config import InputSettings
+from synth.config import InputSettings, SolutionSettings
 from synth.language_model.dialogue import Dialogue, Question, Unusable
 from synth.language_model.tasks import read_signature
 from synth.prompts import render
-from synth.tables import Task
+from synth.tables import Candidate, Task
 from xcoder_train.core.generation.request import Completion
+from xcoder_train.core.prompt import Message
 
 CATEGORIES = ("small", "medium", "large", "edge")
 """What an input is meant to show; generators are asked for them in turn."""
@@ -60,6 +62,29 @@ def ask_programs(task: Task, inputs_per_task: int, settings: InputSettings) -> D
     validator = yield from ask(settings.validator, "write_validator", read_program)
     brute_force = yield from ask(settings.brute_force, "write_brute_force", read_program)
     return Written(task, inputs or (), generator, validator, brute_force, tuple(unusable))
+
+
+def ask_solution(task: Task, index: int, model: str, settings: SolutionSettings) -> Dialogue[Candidate]:
+    """The dialogue for one candidate. An answer that holds no usable program makes a candidate with its fault."""
+    ask = partial(render, "write_solution", statement=task.problem.statement, starter_code=task.problem.starter_code)
+
+    def again(messages: list[Message], answer: str, error: str) -> list[Message]:
+        return ask(error=error)  # from the start: the answer becomes a training example, without a conversation
+
+    try:
+        response, code = yield Question(
+            "write_solution", ask(error=None), lambda answer: read_solution(answer, settings), again
+        )
+    except Unusable as fault:
+        return Candidate(task.task_id, index, model, fault.answer, "", fault.reason)
+    return Candidate(task.task_id, index, model, response, code, None)
+
+
+def read_solution(answer: Completion, settings: SolutionSettings) -> tuple[str, str]:
+    """The whole completion and its program; raises `AnswerError` outside the token range or without one program."""
+    if settings.tokens is not None and not settings.tokens[0] <= answer.completion_tokens <= settings.tokens[1]:
+        raise AnswerError("outside the token range")
+    return answer.text, read_only_program(answer.text)
 
 
 def generated_count(inputs_per_task: int, settings: InputSettings) -> int:

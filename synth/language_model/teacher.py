@@ -7,22 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from reward.config import JudgeSettings
-from reward.open_judge import open_judge
+from reward.judge import open_judge
 from synth.config import SynthSettings, count_tasks
 from synth.execution import FAILED_SHARE
 from synth.features.stage import make_features, needs_model, subtrees
 from synth.language_model.config import LocalTeacherSettings, OpenAITeacherSettings
 from synth.language_model.dialogue import Dialogue, Interview, Unusable
 from synth.language_model.inputs import collect_inputs
-from synth.language_model.model import load_model, model_name
-from synth.language_model.programs import Written, ask_programs
-from synth.language_model.solutions import ask_solution
+from synth.language_model.programs import Written, ask_programs, ask_solution
 from synth.language_model.tasks import ask_task
 from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, split_of
 from synth.teacher import TaskOrder
 from xcoder_train.core.errors import InfrastructureError
 from xcoder_train.core.generation.answered import Answers
-from xcoder_train.core.generation.config import SamplingSettings
+from xcoder_train.core.generation.config import GenerationSettings, SamplingSettings
 from xcoder_train.core.generation.request import Generator, Unanswered
 from xcoder_train.core.problem import Limits
 
@@ -40,7 +38,7 @@ class LanguageModelTeacher:
     @cached_property
     def model(self) -> Generator:
         """What samples the answers."""
-        return load_model(self.teacher, self.seed)
+        return open_teacher(self.teacher, self.seed)
 
     def tasks(self, orders: Iterable[TaskOrder], limits: Limits, taken: set[str]) -> Iterator[Task | Quarantined]:
         """A task for each order, from the subtree of its number. Raises `InputError` where there are too few."""
@@ -132,6 +130,22 @@ class LanguageModelTeacher:
             )
         for key, reason in unanswered:
             yield _quarantined(key, f"unanswered: {reason}", "")
+
+
+def open_teacher(teacher: OpenAITeacherSettings | LocalTeacherSettings, seed: int) -> Generator:
+    """What samples the teacher's answers. Raises `EnvironmentLacks` where a package, a key or the hub is missing."""
+    from xcoder_train.core.generation.loading import open_generator
+
+    if isinstance(teacher, OpenAITeacherSettings):
+        settings = GenerationSettings(backend="openai", openai=teacher.server)
+    else:
+        settings = teacher.generation.model_copy(update={"backend": teacher.kind})
+    return open_generator(settings, model_name(teacher), seed)
+
+
+def model_name(settings: OpenAITeacherSettings | LocalTeacherSettings) -> str:
+    """What the records call the model."""
+    return settings.server.model or "" if isinstance(settings, OpenAITeacherSettings) else settings.model
 
 
 def _quarantined(key: str, reason: str, answer: str) -> Quarantined:

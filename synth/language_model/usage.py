@@ -4,7 +4,7 @@ from synth.language_model.config import LocalTeacherSettings, OpenAITeacherSetti
 from synth.tables import WorkTables
 from xcoder_train.core.generation.usage import Usage
 from xcoder_train.core.records import read_table
-from xcoder_train.core.table_console import table_console
+from xcoder_train.core.terminal import table_console
 
 STAGES = ("features", "tasks", "inputs", "solutions")
 

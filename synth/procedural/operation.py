@@ -6,7 +6,7 @@ The three code styles are, in order: comprehension, loop, functional.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 Values = Literal["numbers", "words"]
 Parameter = Literal["amount", "divisor", "count", "length", "prefix", "letter"]
@@ -63,21 +63,28 @@ class OutputOperation:
         return f"output/{self.takes}/{self.name}"
 
 
-def number_operation(
+Step = TypeVar("Step", Operation, OutputOperation)
+
+
+def operation(
     name: str,
     group: str,
     phrasings: tuple[str, ...],
-    apply: Callable[[list[int], Any], list[int]],
+    apply: Callable[[list[Any], Any], list[Any]],
     codes: Codes,
     parameter: Parameter | None = None,
+    *,
+    takes: Values = "numbers",
+    gives: Values = "numbers",
+    slip: tuple[Any, Any] | None = None,
 ) -> Operation:
-    """An operation from integers to integers."""
-    return Operation(name, group, "numbers", "numbers", phrasings, apply, codes, parameter)
+    """An operation; with `slip`, which is an `apply` and its codes, the slip is otherwise alike."""
+    return with_slip(Operation(name, group, takes, gives, phrasings, apply, codes, parameter), slip)
 
 
-def slipping(right: Operation, apply: Callable[[list[Any], Any], list[Any]], codes: Codes) -> Operation:
-    """The operation with its slip, which computes `apply` by `codes` and is otherwise alike."""
-    return replace(right, slip=replace(right, apply=apply, codes=codes))
+def with_slip(right: Step, slip: tuple[Any, Any] | None) -> Step:
+    """The operation with a slip that computes `slip[0]` by the codes `slip[1]` and is otherwise alike."""
+    return right if slip is None else replace(right, slip=replace(right, apply=slip[0], codes=slip[1]))
 
 
 def keep_codes(condition: str) -> Codes:

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from synth.features.rows import BadRow, read_rows
 from synth.published.config import HUB_ID, PARTS, ImportSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import open_text_bytes
 from xcoder_train.core.hub import asking_hub
+from xcoder_train.core.records import readable
+from xcoder_train.core.rows import BadRow, parquet_rows, read_rows
 
 SUFFIXES = (".parquet", ".jsonl", ".json", ".jsonl.gz", ".json.gz")
 NOT_FOR_TRAINING = "test_wo_prompt"
@@ -20,9 +21,6 @@ COLUMNS = {
 }
 NEEDED = {"sft": (("query",), ("response",)), "rl": (("problem", "prompt"), ("input_output", "selected_uts"))}
 """By use: groups of columns, of each of which a file needs one."""
-
-ROWS_AT_ONCE = 32
-"""A row of the RL set may hold megabytes of tests."""
 
 
 def local_files(settings: ImportSettings) -> list[Path] | None:
@@ -69,19 +67,16 @@ def fetch_files(settings: ImportSettings) -> list[Path]:
 
 def count_rows(files: list[Path], limit: int | None) -> int:
     """Rows of the files, blank lines of JSON lines counted too, and `limit` where that is less."""
-    import pyarrow
     from pyarrow.parquet import read_metadata
 
     rows = 0
     for file in files:
-        try:
+        with readable(file):
             if file.suffix == ".parquet":
                 rows += read_metadata(file).num_rows
             else:
                 with open_text_bytes(file) as lines:
                     rows += sum(1 for _ in lines)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise InputError(f"{file} cannot be read: {error}") from error
     return rows if limit is None else min(rows, limit)
 
 
@@ -92,53 +87,39 @@ def read_set(files: list[Path], settings: ImportSettings, first: int) -> Iterato
     """
     number = 0
     for file in files:
-        rows = _parquet_rows if file.suffix == ".parquet" else _json_rows
-        for row in rows(file, settings.use, max(0, first - number)):
-            if isinstance(row, int):
-                number += row
-                continue
+        start = number
+        for index, row in _rows(file, settings.use, max(0, first - start)):
+            number = start + index
             if settings.limit is not None and number >= settings.limit:
                 return
-            yield number, row
+            if number >= first:
+                yield number, row
             number += 1
+        if file.suffix == ".parquet":  # all of it may have been skipped
+            number = start + count_rows([file], None)
 
 
-def _parquet_rows(file: Path, use: str, skipped: int) -> Iterator[int | dict[str, Any]]:
-    """The count of the rows that are skipped, then the others; whole row groups are skipped unread."""
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(file) as table:
-            names = table.schema_arrow.names
-            for group in NEEDED[use]:
-                if not set(group) & set(names):
-                    raise InputError(
-                        f"{file} has none of the columns {', '.join(group)}; it has {', '.join(names)}. "
-                        "Is it another set than `source` says?"
-                    )
-            wanted = [name for name in COLUMNS[use] if name in names]
-            passed = 0
-            for group_number in range(table.num_row_groups):
-                size = table.metadata.row_group(group_number).num_rows
-                if passed + size <= skipped:
-                    passed += size
-                    yield size
-                    continue
-                batches = table.iter_batches(ROWS_AT_ONCE, row_groups=[group_number], columns=wanted)
-                for row in (row for batch in batches for row in batch.to_pylist()):
-                    yield row if passed >= skipped else 1
-                    passed += 1
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{file} is not a readable Parquet file: {error}") from error
+def _rows(file: Path, use: str, skipped: int) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    """Each row with its index in the file. Of a Parquet file, `skipped` rows are left out."""
+    if file.suffix == ".parquet":
+        yield from parquet_rows(file, _columns(file, use), skipped)
+    else:
+        yield from enumerate(row if isinstance(row, BadRow) else row[1] for row in read_rows(file))
 
 
-def _json_rows(file: Path, use: str, skipped: int) -> Iterator[int | dict[str, Any] | BadRow]:
-    for place, found in enumerate(read_rows(file)):
-        if place < skipped:
-            yield 1
-        else:
-            yield found if isinstance(found, BadRow) else found[1]
+def _columns(file: Path, use: str) -> list[str]:
+    """The columns that are read. Raises `InputError` where the file lacks one that is needed."""
+    from pyarrow.parquet import read_schema
+
+    with readable(file):
+        names = read_schema(file).names
+    for group in NEEDED[use]:
+        if not set(group) & set(names):
+            raise InputError(
+                f"{file} has none of the columns {', '.join(group)}; it has {', '.join(names)}. "
+                "Is it another set than `source` says?"
+            )
+    return [name for name in COLUMNS[use] if name in names]
 
 
 def _chosen(folder: Path, settings: ImportSettings) -> list[Path]:

@@ -13,7 +13,7 @@ from synth.published.work import ImportWork
 from synth.tables import Quarantined, Removal, WorkTables, task_id
 from xcoder_train.core.files import write_text
 from xcoder_train.core.layout import Membership, SynthLayout
-from xcoder_train.core.ordered_table import OrderedTable
+from xcoder_train.core.ordered_table import ordered_table
 from xcoder_train.core.problem import Limits, Problem, Solution, TestCase
 from xcoder_train.core.progress import Progress
 from xcoder_train.core.prompt import PromptStyle, render_prompt
@@ -43,7 +43,10 @@ def publish(
     removed = {removal.problem_id: removal.reason for removal in read_records(tables.removals, Removal)}
     limits = Limits(settings.limit_seconds, settings.limit_memory_mib)
     with ExitStack() as stack, Progress("datasets", work.pooled.count(), "tasks") as progress:
-        open_table = _opener(stack)
+
+        def open_table(*arguments: Any) -> Any:
+            return stack.enter_context(ordered_table(*arguments))
+
         problems = open_table(layout.problems, Problem, ("problem_id",))
         tests = open_table(layout.tests, TestCase, ("problem_id", "index"))
         solutions = open_table(layout.solutions, Solution, ("problem_id", "index"))
@@ -106,19 +109,12 @@ def _write_quarantine(settings: SynthSettings, tables: WorkTables, work: ImportW
     splits = [item.split for item in settings.imports]
     found: Counter[tuple[str, str]] = Counter()
     rows = heapq.merge(work.faulty.merged(), work.left_out.merged(), key=lambda row: (row.rank, row.number))
-    with OrderedTable(tables.quarantine, Quarantined, ("task_id", "index")) as table:
+    with ordered_table(tables.quarantine, Quarantined, ("task_id", "index")) as table:
         for row in rows:
             split = splits[row.rank]
             table.append(Quarantined(task_id(row.rank, split, row.number), -1, split, row.reason, row.shown))
             found[split, row.reason] += 1
     return found
-
-
-def _opener(stack: ExitStack) -> Any:
-    def open_table(*arguments: Any) -> Any:
-        return stack.enter_context(OrderedTable(*arguments))
-
-    return open_table
 
 
 def _empty(rows: int) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from typing import Any
 
 from synth.cleaning import clean
 from synth.config import SynthSettings
-from synth.features.rows import BadRow
 from synth.published.card import steps_of
 from synth.published.config import ImportSettings
 from synth.published.files import count_rows, fetch_files, read_set
@@ -35,6 +34,7 @@ from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.progress import Progress
 from xcoder_train.core.prompt import PromptStyle
 from xcoder_train.core.records import read_records, write_records
+from xcoder_train.core.rows import BadRow
 from xcoder_train.core.stage import StageContext
 
 READERS: dict[str, Callable[[dict[str, Any]], Reading]] = {"sft": read_sft_row, "rl": read_rl_row}

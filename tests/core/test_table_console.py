@@ -9,7 +9,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[2]
 PROGRAM = """
 from rich.table import Table
-from xcoder_train.core.table_console import table_console
+from xcoder_train.core.terminal import table_console
 table = Table("what became of them", *[f"split number {number}" for number in range(6)])
 table.add_row("tasks dropped: solved by only one", *["12,345"] * 6)
 table_console().print(table)

@@ -10,8 +10,7 @@ from evaluation.benchmark import Benchmark
 from evaluation.decontamination import decontamination_status
 from evaluation.livecodebench import load_livecodebench
 from synth.config import CleaningSettings
-from synth.decontamination import Decontamination
-from synth.evaluation_sets import read_evaluation_set
+from synth.decontamination import Decontamination, read_evaluation_set
 from tests.evaluation.releases import write_release
 from xcoder_train.core.errors import InputError
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from evaluation.benchmarks import load_benchmarks
 from evaluation.config import EvaluationSettings
 from evaluation.evalplus import load_evalplus
-from evaluation.evaluate import evaluate_model, load_benchmarks
+from evaluation.evaluate import evaluate_model
 from evaluation.few_shot import evaluation_prompt
 from reward.config import JudgeSettings
 from xcoder_train.core.errors import InputError

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from evaluation.benchmark import Benchmark
+from evaluation.benchmarks import load_benchmarks
 from evaluation.config import EvaluationSettings
-from evaluation.evaluate import compare, evaluate_model, load_benchmarks, summarise
+from evaluation.evaluate import compare, evaluate_model, summarise
 from evaluation.judging import SampleVerdict, judge_samples
 from evaluation.livecodebench import load_livecodebench
 from evaluation.results import ModelResult, ResultLayout, load_results

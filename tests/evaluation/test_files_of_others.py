@@ -11,9 +11,9 @@ import pytest
 
 from evaluation.config import EvaluationSettings
 from evaluation.evalplus import load_evalplus
+from evaluation.evaluate import rejudge
 from evaluation.interchange import read_submission
 from evaluation.livecodebench import load_livecodebench
-from evaluation.rejudge import rejudge
 from reward.config import JudgeSettings
 from reward.submission import read_submissions
 from xcoder_train.core.errors import InputError
@@ -104,7 +104,7 @@ def test_one_name_for_two_entries_of_a_submission_is_refused(rows: Rows, write_j
 def test_half_of_a_surrogate_pair_in_a_benchmark_is_named_with_its_field(write_jsonl: Any, field: str) -> None:
     whole = HUMANEVAL | {field: HUMANEVAL[field] + "# 😀"}
     assert load_evalplus(write_jsonl(whole)).problems
-    with pytest.raises(InputError, match=f"row 1, field '{field}': half of a surrogate pair is no text"):
+    with pytest.raises(InputError, match=f"row 1: field '{field}': half of a surrogate pair is no text"):
         load_evalplus(write_jsonl(HUMANEVAL | {field: HUMANEVAL[field] + "# \ud83d"}))
 
 

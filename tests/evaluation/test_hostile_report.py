@@ -11,8 +11,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from evaluation.benchmarks import load_benchmarks
 from evaluation.config import EvaluationSettings
-from evaluation.evaluate import evaluate_model, load_benchmarks
+from evaluation.evaluate import evaluate_model
 from evaluation.report.report import build_report
 from evaluation.results import load_result
 from evaluation.tables import print_results

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.humaneval import ALONE, Outcome, judged, made_answers
-from evaluation.row_files import read_rows
 from reward.verdict import Verdict
+from xcoder_train.core.rows import sound_rows
 
 HUMANEVAL, PYTHON = os.environ.get("XCODER_HUMANEVAL"), os.environ.get("XCODER_EVALPLUS_PYTHON")
 RIGHT = ("whole program", ALONE, "with an example of its use", "no fence", "body, as base models write it")
@@ -23,7 +23,7 @@ def outcomes() -> list[Outcome]:
     if HUMANEVAL is None or PYTHON is None:
         pytest.skip("set XCODER_HUMANEVAL to HumanEval.jsonl.gz, XCODER_EVALPLUS_PYTHON to a Python with `evalplus`")
     path = Path(HUMANEVAL)
-    return judged(path, PYTHON, list(made_answers([row for _, row in read_rows(path, "HumanEval")])))
+    return judged(path, PYTHON, list(made_answers([row for _, row in sound_rows(path, "HumanEval")])))
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ import pytest
 
 from evaluation.benchmark import Benchmark
 from evaluation.config import EvaluationSettings
+from evaluation.evaluate import rejudge
 from evaluation.interchange import read_submission
 from evaluation.livecodebench import load_livecodebench
-from evaluation.rejudge import rejudge
 from evaluation.results import ModelResult
 from reward.config import JudgeSettings
 from tests.evaluation.releases import dates, problem, program

@@ -112,7 +112,7 @@ def test_tests_that_inflate_without_end_are_refused(
         ("stdin", {"difficulty": "brutal"}, "'difficulty': 'brutal' is none of"),
         ("stdin", {"contest_date": "yesterday"}, "'contest_date': 'yesterday' is not a date"),
         ("stdin", {"question_content": None}, "'question_content': expected text, found NoneType"),
-        ("stdin", {"question_content": "x\ud800"}, "'question_content': half of a surrogate pair"),
+        ("stdin", {"question_content": "x\ud800"}, "field 'question_content': half of a surrogate pair"),
         ("stdin", {"public_test_cases": "[1" + "0" * 5000 + "]"}, "'public_test_cases': not valid JSON"),
         ("stdin", {"public_test_cases": "{}"}, "'public_test_cases': expected a JSON list, found dict"),
         ("stdin", {"public_test_cases": '[{"input": 3}]'}, "'public_test_cases': each test must be an object"),
@@ -141,7 +141,7 @@ def test_missing_fields_broken_lines_and_doubles_are_refused(rows: Rows, write_j
         load_livecodebench(write_jsonl(rows["stdin"](), rows["stdin"](question_id="again")))
     path = write_jsonl(rows["stdin"]())
     path.write_text(path.read_text() + "{broken\n")
-    with pytest.raises(InputError, match="row 2, the line: not valid JSON"):
+    with pytest.raises(InputError, match="row 2: not valid JSON"):
         load_livecodebench(path)
     path.write_text("")
     with pytest.raises(InputError, match="holds no row"):

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from evaluation.benchmarks import load_benchmarks
 from evaluation.config import EvaluationSettings
-from evaluation.evaluate import compare, evaluate_model, load_benchmarks
+from evaluation.evaluate import compare, evaluate_model
 from evaluation.report.examples import choose_examples, shortened
 from evaluation.report.report import build_report
 from evaluation.report.synthesis import difficulty_tables

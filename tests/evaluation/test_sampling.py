@@ -7,7 +7,7 @@ from typing import Any
 
 from evaluation.config import EvaluationSettings
 from evaluation.livecodebench import load_livecodebench
-from evaluation.sampling import sample_together
+from evaluation.samples import sample_together
 from xcoder_train.core.share import WHOLE, Share
 
 
@@ -25,7 +25,8 @@ def test_two_processes_leave_the_table_of_one_and_ask_for_nothing_twice(
 
     def sample(folder: Path, generator: Any, share: Share) -> None:
         path = folder / "samples.parquet"
-        sample_together(problems, settings.samples, settings.sampling, generator, path, 7, "plain", 0.0, share)
+        strict = settings.model_copy(update={"maximum_invalid_share": 0.0})
+        sample_together(problems, strict, generator, path, 7, "plain", share)
 
     sample(tmp_path / "alone", replay(answers), WHOLE)
 

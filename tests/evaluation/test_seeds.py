@@ -3,8 +3,13 @@
 import numpy
 import pytest
 
-from evaluation.scores import ProblemCounts, bootstrap_interval
-from evaluation.seeds import crossed_interval, estimate_difference_over_seeds, estimate_over_seeds
+from evaluation.scores import (
+    ProblemCounts,
+    bootstrap_interval,
+    crossed_interval,
+    estimate_difference_over_seeds,
+    estimate_over_seeds,
+)
 from xcoder_train.core.errors import InputError
 
 

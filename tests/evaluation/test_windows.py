@@ -10,7 +10,7 @@ import huggingface_hub.constants
 import pytest
 
 from evaluation.benchmark import Benchmark
-from evaluation.evaluate import load_benchmarks
+from evaluation.benchmarks import load_benchmarks
 from evaluation.livecodebench import load_livecodebench, load_window
 from evaluation.windows import WINDOWS
 from tests.evaluation.releases import ROWS, problem, write_release

@@ -14,8 +14,7 @@ import pytest
 
 from synth.cleaning import find_duplicates, find_removals
 from synth.config import CleaningSettings, SynthSettings
-from synth.decontamination import Decontamination
-from synth.evaluation_sets import EvaluationSet, read_evaluation_set
+from synth.decontamination import Decontamination, EvaluationSet, read_evaluation_set
 from synth.procedural.teacher import ProceduralTeacher
 from synth.shingles import statement_ngrams, statement_shingles
 from synth.tables import Removal, Task, Verdict, WorkTables, task_id

@@ -18,7 +18,6 @@ from pydantic import ValidationError
 from reward.config import JudgeSettings
 from reward.test_table import TestTable
 from synth.config import SynthSettings
-from synth.features.rows import read_rows
 from synth.pipeline import synthesise
 from synth.published.pooling import pool
 from synth.published.rows import RowFault, read_rl_row, read_sft_row
@@ -43,6 +42,7 @@ from xcoder_train.core.errors import EnvironmentLacks, InputError
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.problem import Problem, Solution, TestCase, problem_id
 from xcoder_train.core.records import read_records, read_table
+from xcoder_train.core.rows import read_rows
 from xcoder_train.core.stage import StageContext
 
 
@@ -161,7 +161,7 @@ def test_rl_rows_that_cannot_be_judged_are_quarantined(rl_only: SynthLayout) -> 
 
 
 def test_what_the_reward_finds_judges_a_program(rl_only: SynthLayout, tmp_path: Path) -> None:
-    from reward.open_judge import open_judge
+    from reward.judge import open_judge
     from reward.submission import Submission
 
     tests = TestTable(rl_only, tmp_path / "tests.arrow", at_most=None, seed=0)
@@ -224,7 +224,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "verified_90k.parquet"
     path.write_bytes(b"PAR1 and nothing more")
     settings = SynthSettings.model_validate({"import": [{"source": "x-coder-sft-376k", "path": str(path)}]})
-    with pytest.raises(InputError, match="verified_90k.parquet cannot be read"):
+    with pytest.raises(InputError, match="verified_90k.parquet is not a readable Parquet"):
         import_published(settings, "plain", context_in(tmp_path / "run"))
 
 
@@ -395,6 +395,7 @@ from synth.config import SynthSettings
 from synth.published.stage import import_published
 from synth.published.tables import ReadRow
 from xcoder_train.core.stage import StageContext
+from xcoder_train.core.rows import read_rows
 
 folder, path = Path(sys.argv[1]), sys.argv[2]
 item = {"source": "x-coder-sft-376k", "path": path}

@@ -65,7 +65,7 @@ def test_a_refusal_names_the_setting_and_not_the_token(
 ) -> None:
     monkeypatch.setenv("MY_TOKEN", TOKEN + "-wrong")
     settings = PushSettings(repository="me/tasks", token_env="MY_TOKEN", endpoint=hub.url)
-    with pytest.raises(EnvironmentLacks, match="cannot push me/tasks-sft: .*MY_TOKEN may do") as refused:
+    with pytest.raises(EnvironmentLacks, match="cannot push to me/tasks-sft: .*MY_TOKEN may do") as refused:
         push_datasets(settings, SynthLayout(finished_run))
     assert TOKEN not in "".join(traceback.format_exception(refused.value))
     monkeypatch.delenv("MY_TOKEN")

@@ -81,20 +81,19 @@ def test_a_model_without_a_tokenizer_is_refused(model: Path) -> None:
 
 
 def test_what_only_loading_can_tell_is_one_message_too(model: Path) -> None:
-    from xcoder_train.config import ModelSettings
-    from xcoder_train.model import load_model, load_tokenizer
+    from xcoder_train.core.generation.loading import load_model, load_tokenizer
 
     config = model / "config.json"
     config.write_text(config.read_text().replace('"hidden_size": 16', '"hidden_size": 32'))
     check_model_folder(model)
     with pytest.raises(InputError, match=f"cannot load the model from {model}: "):
-        load_model(model, ModelSettings(path=str(model)))
+        load_model(model)
     (model / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match=f"cannot load the tokenizer from {model}: "):
-        load_tokenizer(model, ModelSettings(path=str(model)))
+        load_tokenizer(model)
     random_weights(model)
     with pytest.raises(InputError, match=f"cannot load the model from {model}: "):
-        load_model(model, ModelSettings(path=str(model)))
+        load_model(model)
 
 
 def test_everything_that_a_run_starts_from_is_checked_with_all_other_mistakes(
@@ -162,15 +161,14 @@ def test_a_model_without_a_usable_chat_template_is_refused_before_anything_runs(
 
 
 def test_a_template_of_the_recipe_takes_the_place_of_the_tokenizers_own(model: Path, tmp_path: Path) -> None:
-    from xcoder_train.config import ModelSettings
-    from xcoder_train.model import load_tokenizer
+    from xcoder_train.core.generation.loading import load_tokenizer
 
     (model / "chat_template.jinja").unlink()
     file = tmp_path / "template.jinja"
     file.write_text(
         "{% for message in messages %}{% generation %}{{ message.content }}{% endgeneration %}{% endfor %}\n"
     )
-    tokenizer = load_tokenizer(model, ModelSettings(path=str(model), chat_template=file))
+    tokenizer = load_tokenizer(model, chat_template=file)
     assert tokenizer.apply_chat_template([{"role": "user", "content": "Hello"}], tokenize=False) == "Hello"
     tokenizer.save_pretrained(tmp_path / "saved")
     assert (tmp_path / "saved" / "chat_template.jinja").read_text() == file.read_text()

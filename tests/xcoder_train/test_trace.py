@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from evaluation.benchmarks import load_benchmarks
 from evaluation.config import EvaluationSettings
-from evaluation.evaluate import evaluate_model, load_benchmarks
+from evaluation.evaluate import evaluate_model
 from reward.config import JudgeSettings
 from synth.tables import Candidate, Task, Verdict, WorkTables
 from tests.evaluation.releases import answer, dates, problem

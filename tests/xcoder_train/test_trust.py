@@ -17,7 +17,8 @@ from packaging.requirements import Requirement
 from xcoder_train.config import ModelSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.generation.chat import prompt_token_ids
-from xcoder_train.model import load_model, load_tokenizer, save_model
+from xcoder_train.core.generation.loading import load_model, load_tokenizer
+from xcoder_train.model import save_model
 from xcoder_train.plan import make_plan
 from xcoder_train.plan_text import show_plan
 from xcoder_train.recipe import load_recipe
@@ -67,10 +68,10 @@ def test_code_that_comes_with_a_model_runs_only_where_the_recipe_says_so(own_cod
     folder, mark = own_code
     for load in (load_model, load_tokenizer):
         with pytest.raises(InputError, match="trust_remote_code"):
-            load(folder, ModelSettings(path=str(folder)))
+            load(folder)
         assert not mark.exists()
     with pytest.raises(InputError, match="OwnConfig"):  # it holds no class at all; but by then it has run
-        load_model(folder, ModelSettings(path=str(folder), trust_remote_code=True))
+        load_model(folder, trust_remote_code=True)
     assert mark.exists()
 
 
@@ -108,18 +109,18 @@ def test_weights_that_are_a_pickle_are_not_loaded(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     torch.save({"w": RunsACommand(f"touch {mark}")}, weights)
     with pytest.raises(InputError, match="safetensors"):
-        load_model(folder, ModelSettings(path=str(folder)))
+        load_model(folder)
     index = {"metadata": {}, "weight_map": {"model.embed_tokens.weight": weights.name}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))  # which leads to it all the same
     with pytest.raises(InputError, match="Weights only load failed"):
-        load_model(folder, ModelSettings(path=str(folder)))
+        load_model(folder)
     (folder / "model.safetensors.index.json").unlink()
     (folder / "adapter_config.json").write_text(
         json.dumps({"peft_type": "LORA", "base_model_name_or_path": str(folder), "r": 2, "target_modules": ["q_proj"]})
     )
     weights.rename(folder / "adapter_model.bin")
     with pytest.raises(InputError, match="safetensors"):
-        load_model(folder, ModelSettings(path=str(folder)))
+        load_model(folder)
     assert not mark.exists()
     torch.load(folder / "adapter_model.bin", weights_only=False)  # the bait is live
     assert mark.exists()
@@ -127,13 +128,13 @@ def test_weights_that_are_a_pickle_are_not_loaded(folder: Path) -> None:
 
 def test_a_models_config_brings_no_code_by_the_name_of_an_attention(folder: Path) -> None:
     from synth.language_model.config import LocalTeacherSettings
-    from synth.language_model.model import load_model as load_teacher
+    from synth.language_model.teacher import open_teacher
 
     config = json.loads((folder / "config.json").read_text())
     for key in ("_attn_implementation", "attn_implementation", "_attn_implementation_internal"):
         (folder / "config.json").write_text(json.dumps(config | {key: "evil/kernel"}))
-        assert load_model(folder, ModelSettings(path=str(folder))).config._attn_implementation == "sdpa"
-        teacher: Any = load_teacher(LocalTeacherSettings(kind="transformers", model=str(folder)), seed=0)
+        assert load_model(folder).config._attn_implementation == "sdpa"
+        teacher: Any = open_teacher(LocalTeacherSettings(kind="transformers", model=str(folder)), seed=0)
         assert teacher.model.config._attn_implementation == "sdpa"
 
 
@@ -151,7 +152,7 @@ def test_a_config_that_makes_no_model_is_the_folders_fault_and_not_ours(folder: 
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | hostile))
     with pytest.raises(InputError, match="cannot load the model from"):
-        load_model(folder, ModelSettings(path=str(folder)))
+        load_model(folder)
 
 
 def test_a_chat_template_reaches_nothing_beyond_the_messages() -> None:

@@ -4,8 +4,11 @@ The libraries in between raise whatever they like (transformers an OSError, hugg
 of its HTTP client, of which it changed the package), so it is looked for in the whole chain of an exception.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from xcoder_train.core.errors import EnvironmentLacks, InputError
 
@@ -43,6 +46,30 @@ def asking_hub(failed: str, mend: str) -> Iterator[None]:
         if words is None:
             raise
         raise EnvironmentLacks(f"{failed}: {words}. {mend}") from error
+
+
+def upload(
+    repository: str,
+    gather: Callable[[Path], None],
+    message: str,
+    mend: str,
+    *,
+    private: bool,
+    kind: str | None = None,
+    endpoint: str | None = None,
+    token: str | None = None,
+) -> Any:
+    """Send what `gather` lays into a folder to a repository, new or not, in one commit; returns that commit.
+
+    `kind` is "dataset", or None for a model. Raises as `asking_hub`.
+    """
+    from huggingface_hub import HfApi
+
+    hub = HfApi(endpoint=endpoint, token=token)
+    with asking_hub(f"cannot push to {repository}", mend), TemporaryDirectory(prefix="push-") as folder:
+        hub.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
+        gather(Path(folder))
+        return hub.upload_folder(repo_id=repository, repo_type=kind, folder_path=folder, commit_message=message)
 
 
 @contextmanager

@@ -2,6 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Below:
+    """A path below the `folder` of the object that it is read from, for the layouts of folders."""
+
+    path: str
+
+    def __get__(self, owner: Any, kind: type | None = None) -> Path:
+        return Path(owner.folder, self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,40 +31,20 @@ class SynthLayout:
 
     folder: Path
 
-    @property
-    def problems(self) -> Path:
-        """`Problem` records, kept ones only, by problem_id."""
-        return self.folder / "problems.parquet"
-
-    @property
-    def tests(self) -> Path:
-        """Labelled `TestCase` records, by (problem_id, index)."""
-        return self.folder / "tests.parquet"
-
-    @property
-    def solutions(self) -> Path:
-        """Every judged candidate `Solution`, accepted or not, by (problem_id, index)."""
-        return self.folder / "solutions.parquet"
-
-    @property
-    def memberships(self) -> Path:
-        """`Membership` records, by problem_id."""
-        return self.folder / "memberships.parquet"
-
-    @property
-    def solution_answers(self) -> Path:
-        """What a language model answered when it was asked for solutions, with token counts; not there otherwise."""
-        return self.folder / "work" / "answers" / "solutions.parquet"
-
-    @property
-    def funnel(self) -> Path:
-        """JSON: per split, how many tasks were made, dropped by reason, and kept."""
-        return self.folder / "funnel.json"
-
-    @property
-    def decontamination(self) -> Path:
-        """JSON: which evaluation sets the tasks were compared with, by what check, and how many were removed."""
-        return self.folder / "decontamination.json"
+    problems = Below("problems.parquet")
+    """`Problem` records, kept ones only, by problem_id."""
+    tests = Below("tests.parquet")
+    """Labelled `TestCase` records, by (problem_id, index)."""
+    solutions = Below("solutions.parquet")
+    """Every judged candidate `Solution`, accepted or not, by (problem_id, index)."""
+    memberships = Below("memberships.parquet")
+    """`Membership` records, by problem_id."""
+    solution_answers = Below("work/answers/solutions.parquet")
+    """What a language model answered when it was asked for solutions, with token counts; not there otherwise."""
+    funnel = Below("funnel.json")
+    """JSON: per split, how many tasks were made, dropped by reason, and kept."""
+    decontamination = Below("decontamination.json")
+    """JSON: which evaluation sets the tasks were compared with, by what check, and how many were removed."""
 
     def dataset(self, use: str) -> Path:
         """Folder of the `sft` or `rl` dataset: `train.parquet` and a card; opens with `datasets.load_dataset`."""

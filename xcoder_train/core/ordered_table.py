@@ -1,9 +1,9 @@
 """A table that is written in the order of its key, in row groups of a bounded size, and appears whole or not at all."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from xcoder_train.core.files import atomic_path
 from xcoder_train.core.records import arrow_schema, to_row
@@ -15,44 +15,30 @@ GROUP_BYTES = 4 << 20
 """Text of a row group. What a reader holds of a table is about one group of it, whatever the table's size."""
 
 
+@contextmanager
+def ordered_table(
+    path: Path, record_type: type[Record], key: tuple[str, ...], group_bytes: int = GROUP_BYTES
+) -> Iterator["OrderedTable[Record]"]:
+    """A table that takes its name when the block ends well, and of which nothing is left otherwise."""
+    import pyarrow.parquet
+
+    schema = arrow_schema(record_type)
+    with atomic_path(path) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        table: OrderedTable[Record] = OrderedTable(path, key, group_bytes, writer)
+        yield table
+        table.flush()
+
+
 class OrderedTable(Generic[Record]):
-    """Writes records that come in the order of `key`, no key twice.
+    """Takes records that come in the order of `key`, no key twice."""
 
-    Use it as a context: the table takes its name when the block ends well, and nothing is left of it otherwise.
-    """
-
-    def __init__(
-        self, path: Path, record_type: type[Record], key: tuple[str, ...], group_bytes: int = GROUP_BYTES
-    ) -> None:
-        self.path, self.record_type, self.key = path, record_type, key
-        self._group_bytes = group_bytes
+    def __init__(self, path: Path, key: tuple[str, ...], group_bytes: int, writer: Any) -> None:
+        self.path, self.key = path, key
+        self._group_bytes, self._writer = group_bytes, writer
         self.rows = 0
         self._last: tuple[Any, ...] | None = None
         self._group: list[dict[str, Any]] = []
         self._bytes = 0
-
-    def __enter__(self) -> Self:
-        import pyarrow.parquet
-
-        with ExitStack() as stack:
-            temporary = stack.enter_context(atomic_path(self.path))
-            self._schema = arrow_schema(self.record_type)
-            self._writer = stack.enter_context(
-                pyarrow.parquet.ParquetWriter(temporary, self._schema, compression="zstd")
-            )
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._flush()
-        except BaseException as failed:
-            self._stack.__exit__(type(failed), failed, failed.__traceback__)
-            raise
-        self._stack.__exit__(kind, error, trace)
 
     def append(self, record: Record) -> None:
         """Add the next record."""
@@ -65,13 +51,14 @@ class OrderedTable(Generic[Record]):
         self._bytes += size_of(row)
         self.rows += 1
         if self._bytes >= self._group_bytes or len(self._group) == ROWS_PER_GROUP:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what is held as a row group."""
         import pyarrow
 
         if self._group:
-            self._writer.write_table(pyarrow.Table.from_pylist(self._group, self._schema))
+            self._writer.write_table(pyarrow.Table.from_pylist(self._group, self._writer.schema))
             self._group, self._bytes = [], 0
 
 

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from types import TracebackType
 from typing import Self
 
 SECONDS_BETWEEN_LINES = 15.0
@@ -27,9 +26,7 @@ class Progress:
             self._line(f"{self.what}: {self.done:,} of {self.total:,} {self.unit}")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
         else:

@@ -32,6 +32,11 @@ Message = dict[str, str]
 CONTINUATION = "continuation"
 """The role of a text that a base model continues. It is a prompt's only message, and no chat template surrounds it."""
 
+NO_TEMPLATE = (
+    "has no chat template, so prompts cannot be rendered. Name a file with one (model.chat_template: FILE.jinja), or "
+    "use an instruct model"
+)
+
 _TASK = (
     "You will be given a question (problem specification) and will generate a correct Python program that matches the "
     "specification and passes all tests."

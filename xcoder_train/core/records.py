@@ -16,12 +16,12 @@ import typing
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from xcoder_train.core.characters import whole_characters
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import atomic_path
+from xcoder_train.core.files import atomic_path, whole_characters
 from xcoder_train.core.keys import Keys
 
 Record = TypeVar("Record")
@@ -124,12 +124,12 @@ def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
 
     if not path.exists():
         raise InputError(f"{path} does not exist; expected a table of {record_type.__name__} records")
-    with _readable(path):
+    with readable(path, _MEND_A_TABLE):
         table = pyarrow.parquet.ParquetFile(path)
     wanted = _columns(path, table, record_type)
     with table:
         for number in range(table.num_row_groups):
-            with _readable(path):
+            with readable(path, _MEND_A_TABLE):
                 group = table.read_row_group(number, columns=wanted)
             for batch in group.to_batches(ROWS_AT_ONCE):
                 for row in batch.to_pylist():
@@ -146,7 +146,7 @@ def read_matching(
     import pyarrow.parquet
 
     highest = lowest if highest is None else highest
-    with _readable(path), pyarrow.parquet.ParquetFile(path) as table:
+    with readable(path, _MEND_A_TABLE), pyarrow.parquet.ParquetFile(path) as table:
         names = _columns(path, table, record_type)
         for number in range(table.num_row_groups):
             chunks = map(table.metadata.row_group(number).column, range(table.metadata.num_columns))
@@ -173,7 +173,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Any:
     """The whole of a Parquet file as an Arrow table; a damaged one is an InputError."""
     import pyarrow.parquet
 
-    with _readable(path):
+    with readable(path, _MEND_A_TABLE):
         return pyarrow.parquet.read_table(path, columns=columns)
 
 
@@ -203,39 +203,35 @@ def arrow_schema(record_type: type) -> Any:
 
 def to_row(record: Any) -> dict[str, Any]:
     """A record as the plain values that Arrow and JSON take."""
-    return {name: _plain(getattr(record, name)) for name in _field_names(type(record))}
+    return {name: _plain(getattr(record, name)) for name in _field_names(type(record))}  # type: ignore[arg-type]  # classes are hashable
 
 
 def from_row(record_type: type[Record], row: dict[str, Any]) -> Record:
     """The record of a row; lists become tuples, structs their dataclasses. What the row lacks is at its default."""
-    return record_type(**{name: make(row[name]) for name, make in _makers(record_type).items() if name in row})
+    makers = _makers(record_type)  # type: ignore[arg-type]  # as above
+    return record_type(**{name: make(row[name]) for name, make in makers.items() if name in row})
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path, mend: str = "") -> Iterator[None]:
+    """Within, what pyarrow cannot read of a Parquet file is an `InputError`; `mend` says what to do then."""
     import pyarrow
 
     try:
         yield
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file: {error} {_MEND_A_TABLE}") from error
+        raise InputError(f"{path} is not a readable Parquet file: {error} {mend}".rstrip()) from error
 
 
-_names: dict[type, tuple[str, ...]] = {}
-_record_makers: dict[type, dict[str, Callable[[Any], Any]]] = {}
-
-
+@cache
 def _field_names(record_type: type) -> tuple[str, ...]:
-    if record_type not in _names:
-        _names[record_type] = tuple(field.name for field in dataclasses.fields(record_type))
-    return _names[record_type]
+    return tuple(field.name for field in dataclasses.fields(record_type))
 
 
+@cache
 def _makers(record_type: type) -> dict[str, Callable[[Any], Any]]:
-    if record_type not in _record_makers:
-        hints = typing.get_type_hints(record_type)
-        _record_makers[record_type] = {name: _maker(hints[name]) for name in _field_names(record_type)}
-    return _record_makers[record_type]
+    hints = typing.get_type_hints(record_type)
+    return {name: _maker(hints[name]) for name in _field_names(record_type)}
 
 
 def _maker(hint: Any) -> Callable[[Any], Any]:

@@ -4,9 +4,9 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
 
 class Settings(BaseModel):
@@ -56,3 +56,6 @@ def expanded(path: str) -> str:
         what = "home folder" if unknown[0].startswith("~") else "environment variable"
         raise ValueError(f"{unknown[0]} names no {what} that is known here; write the path out")
     return replaced
+
+
+GivenPath = Annotated[str, AfterValidator(expanded)]  # or an id on the hub

@@ -1,6 +1,13 @@
-"""What others wrote, on a terminal: none of it steers the terminal, hides a line or is taken for markup."""
+"""Printing: what others wrote steers no terminal, hides no line and is no markup; tables are as wide as they can be."""
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+UNWATCHED = 200
+"""Columns in a file or a pipe. rich would take 80 there, and cut or break cells that a log has room for."""
 
 
 def harmless(line: str) -> str:
@@ -20,3 +27,11 @@ def cell(text: str) -> Any:
     from rich.text import Text
 
     return Text(harmless(text))
+
+
+def table_console(stderr: bool = False) -> "Console":
+    """rich's console for tables on standard output, or on standard error."""
+    from rich.console import Console
+
+    is_watched = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, width=None if is_watched else UNWATCHED)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import whole_characters
 from xcoder_train.core.secrets import hide_given
 
 Part = str | int
@@ -23,7 +24,6 @@ _INFINITY = re.compile(r"([-+]?)\.(?:inf|Inf|INF)")
 _NAN = re.compile(r"\.(?:nan|NaN|NAN)")
 _MOST_VALUES = 100_000
 _DEEPEST = 50
-_MOST_DIGITS = 64
 # Those of the core schema, and what the parser below takes dates, `<<` and `=` for; here they are text.
 _TAGS = {"str", "null", "bool", "int", "float", "seq", "map", "timestamp", "merge", "value"}
 
@@ -233,7 +233,7 @@ class _Builder:
 
     def _scalar(self, node: Any, place: Place) -> Any:
         text = node.value
-        if not _is_unicode(text):
+        if whole_characters(text) != text:
             self.flaws.append(Flaw(place, "half of a surrogate pair is no text"))
             return None
         if str(node.tag).endswith(":str") or node.style in ("'", '"', "|", ">"):
@@ -243,20 +243,9 @@ class _Builder:
         if _BOOL.fullmatch(text):
             return text.lower() == "true"
         if _INT.fullmatch(text):
-            if len(text) > _MOST_DIGITS:
-                self.flaws.append(Flaw(place, f"a number of {len(text)} digits is beyond any use here"))
-                return None
             return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
         if _FLOAT.fullmatch(text):
             return float(text)
         if match := _INFINITY.fullmatch(text):
             return float(f"{match[1]}inf")
         return float("nan") if _NAN.fullmatch(text) else text
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

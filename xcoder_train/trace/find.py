@@ -12,6 +12,7 @@ from evaluation.results import ResultLayout
 from synth.tables import WorkTables
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.records import readable
 from xcoder_train.core.stage import RESULT_FILE
 
 MANIFEST = "manifest.json"
@@ -160,16 +161,12 @@ def near_matches(wanted: str, known: Iterable[Known]) -> list[str]:
 
 def columns(path: Path, *names: str) -> list[dict[str, Any]]:
     """Those of the columns that a Parquet file has, by row; nothing where there is no file."""
-    import pyarrow
     import pyarrow.parquet
 
     if not path.exists():
         return []
-    try:
-        with pyarrow.parquet.ParquetFile(path) as table:
-            return table.read(columns=[name for name in names if name in table.schema_arrow.names]).to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file: {error}") from error
+    with readable(path), pyarrow.parquet.ParquetFile(path) as table:
+        return table.read(columns=[name for name in names if name in table.schema_arrow.names]).to_pylist()
 
 
 def read_json(path: Path) -> dict[str, Any]:

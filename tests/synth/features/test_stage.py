@@ -18,13 +18,13 @@ from pydantic import ValidationError
 from synth.card import write_card
 from synth.config import SynthSettings
 from synth.features.config import FeatureSettings
-from synth.features.rows import BadRow
-from synth.features.seed import seed_tree
 from synth.features.stage import make_features, needs_model, subtrees
 from synth.features.subtrees import Subtree
+from synth.features.tree import seed_tree
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.generation.answered import Answers
 from xcoder_train.core.records import read_records
+from xcoder_train.core.rows import BadRow
 
 PROJECT = Path(__file__).parents[3]
 
@@ -37,6 +37,7 @@ from synth.language_model.dialogue import Interview
 from xcoder_train.core.generation.answered import Answers
 from xcoder_train.core.generation.config import SamplingSettings, ServerSettings
 from xcoder_train.core.generation.openai_backend import OpenAIGenerator
+from xcoder_train.core.rows import BadRow
 
 folder, settings, url = Path(sys.argv[1]), FeatureSettings.model_validate_json(sys.argv[2]), sys.argv[3]
 server = ServerSettings(base_url=url, max_concurrency=2)

@@ -6,9 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from synth.features.config import ShapeSettings
-from synth.features.seed import seed_tree
 from synth.features.subtrees import draw_subtrees
-from synth.features.tree import FeatureTree, tree_from_leaves, tree_from_nested
+from synth.features.tree import FeatureTree, seed_tree, tree_from_leaves, tree_from_nested
 from xcoder_train.core.errors import InputError
 
 SEED = seed_tree()

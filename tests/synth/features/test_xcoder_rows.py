@@ -8,10 +8,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from synth.features.rows import BadRow
 from synth.features.subtrees import Subtree
 from synth.features.xcoder_rows import read_published_tree, read_xcoder_rows
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.rows import BadRow
 
 GOOD: dict[str, Any] = {
     "features": {
@@ -121,7 +121,7 @@ def test_a_pointer_of_git_lfs_is_named_as_what_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.parquet"])
 def test_a_file_of_another_format_or_none_is_an_input_error(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match="is not a file"):
+    with pytest.raises(InputError, match="does not exist; expected rows"):
         list(read_xcoder_rows(tmp_path / name))
     (tmp_path / name).write_bytes(b"[\xff\xfe")
     with pytest.raises(InputError, match=name):

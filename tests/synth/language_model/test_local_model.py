@@ -1,5 +1,6 @@
 """A model that this process loads is asked like a server."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from synth.config import SynthSettings
 from synth.language_model.config import LocalTeacherSettings
 from synth.language_model.dialogue import Dialogue, Interview, Question, Unusable
-from synth.language_model.model import load_model, model_name
+from synth.language_model.teacher import model_name, open_teacher
+from xcoder_train.core.errors import InputError
 from xcoder_train.core.generation.answered import Answers
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.request import Completion
@@ -49,10 +51,18 @@ def test_a_local_model_answers_and_what_it_cannot_do_is_set_aside(folder: Path, 
     def dialogue() -> Dialogue[str]:
         return (yield Question("write", [{"role": "user", "content": "Write."}], read))
 
-    model = load_model(teacher, 3)
+    model = open_teacher(teacher, 3)
     with Answers(tmp_path / "answers.parquet") as answers:
         short = Interview(model, answers, SamplingSettings(max_new_tokens=4), "test", 3)
         (cut_off,) = [ended.outcome for ended in short.hold([("a", dialogue())])]
         assert isinstance(cut_off, Unusable) and cut_off.reason.startswith("cut off")
         kept = list(answers.kept())
     assert len(kept) == 2 and all(answer.completion_tokens == 4 for answer in kept)
+
+
+def test_a_local_model_without_a_chat_template_is_named_as_the_input_that_it_is(folder: Path) -> None:
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"chat_template": None}))
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    with pytest.raises(InputError, match="has no chat template"):
+        open_teacher(LocalTeacherSettings(kind="transformers", model=str(folder)), 3)

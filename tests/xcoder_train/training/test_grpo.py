@@ -27,9 +27,9 @@ from reward.trl import JudgedReward
 from tests.xcoder_train.test_alarms import SOUND
 from xcoder_train import grpo
 from xcoder_train.core.errors import InfrastructureError, InputError
+from xcoder_train.core.generation.loading import load_model
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.grpo_trainer import FrugalGrpoTrainer
-from xcoder_train.model import load_model
 from xcoder_train.training_arguments import grpo_config
 
 Stage = Callable[..., tuple[Any, Any]]
@@ -197,9 +197,9 @@ def test_adapters_learn_and_leave_a_merged_model_with_their_logits(
     merged, before = weights(tmp_path / "model"), weights(by_heart / "model")
     assert merged.keys() == before.keys()
     assert not _same(merged, before)
-    base = load_model(by_heart / "model", recipe.model)
+    base = load_model(by_heart / "model")
     adapted = PeftModel.from_pretrained(base, tmp_path / "checkpoints" / "checkpoint-2").eval()
-    evaluated = load_model(tmp_path / "model", recipe.model).eval()  # as evaluation loads it
+    evaluated = load_model(tmp_path / "model").eval()  # as evaluation loads it
     ids = torch.arange(6, 60)[None]
     with torch.no_grad():
         expected = adapted(ids).logits

@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from xcoder_train import grpo, sft
 from xcoder_train.core.errors import InputError
-from xcoder_train.evaluate import open_generator, sampled_weights
-from xcoder_train.model import ADAPTER, load_model, load_trained, load_training_model, needed_adapter
+from xcoder_train.core.generation.loading import load_model
+from xcoder_train.evaluate import sampled_weights, target_generator
+from xcoder_train.model import ADAPTER, load_trained, load_training_model, needed_adapter
 from xcoder_train.results import EvaluationTarget, stage_key
 
 Stage = Callable[..., tuple[Any, Any]]
@@ -74,7 +75,7 @@ def test_the_saved_model_has_the_trainers_logits(
     name: str, lora: Any, dtype: str, starts: dict[str, Path], tmp_path: Path, stage: Stage
 ) -> None:
     recipe, expected, left = train(name, stage, tmp_path, starts[dtype], SMALL, lora=lora)
-    before = logits_of(load_model(starts[dtype] / "model", recipe.model, torch.float32))
+    before = logits_of(load_model(starts[dtype] / "model", torch.float32))
     assert apart(expected, before) > 1e-3  # something was learned
     assert left["update_lost_in_16_bits"] > 0.1  # and 16 bits would have lost it
     assert (left["saved_dtype"], left["update_lost"]) == ("float32", 0.0)
@@ -125,7 +126,7 @@ def test_where_the_saved_model_has_lost_the_update_evaluation_and_grpo_take_the_
     first, second = tmp_path / "sft", tmp_path / "grpo"
     recipe, expected, left = train("sft", stage, first, starts["bfloat16"], SMALL, "bfloat16", lora=LORA)
     assert left["update_lost"] > 0.1
-    merged = logits_of(load_model(first / "model", recipe.model, torch.float32))
+    merged = logits_of(load_model(first / "model", torch.float32))
     assert apart(merged, expected) > 1e-3
     assert apart(logits_of(load_trained(first / "model", recipe.model)), expected) < 1e-5
     for has_adapters in (False, True):
@@ -140,7 +141,7 @@ def test_where_the_saved_model_has_lost_the_update_evaluation_and_grpo_take_the_
     by_vllm = {"models": ["rl"], "generation": {"backend": "vllm"}}
     measured = type(recipe).model_validate({**recipe.model_dump(), "evaluation": by_vllm})
     target = EvaluationTarget("rl", second / "model", tmp_path / "evaluation", "key")
-    with pytest.raises(InputError, match="vLLM holds one adapter"), open_generator(measured, target):
+    with pytest.raises(InputError, match="vLLM holds one adapter"), target_generator(measured, target):
         pass
 
 
@@ -149,10 +150,8 @@ def test_computing_in_16_bits_keeps_the_adapter_above_its_start(
 ) -> None:
     """As on a GPU: what the merged weights lose there is most of the update, though they are saved in float32."""
     recipe, trained, _ = train("sft", stage, tmp_path, starts["bfloat16"], 2e-5, lora=LORA)
-    untrained = logits_of(load_model(starts["bfloat16"] / "model", recipe.model, torch.bfloat16))
-    adapted = PeftModel.from_pretrained(
-        load_model(starts["bfloat16"] / "model", recipe.model, torch.bfloat16), tmp_path / ADAPTER
-    )
+    untrained = logits_of(load_model(starts["bfloat16"] / "model", torch.bfloat16))
+    adapted = PeftModel.from_pretrained(load_model(starts["bfloat16"] / "model", torch.bfloat16), tmp_path / ADAPTER)
     evaluated = load_trained(tmp_path / "model", recipe.model, torch.bfloat16)
     assert evaluated.dtype == torch.bfloat16
     assert torch.equal(logits_of(evaluated), logits_of(adapted))
@@ -174,7 +173,7 @@ def test_evaluation_says_which_weights_it_sampled(starts: dict[str, Path], tmp_p
     assert sampled(target, backend="openai", openai={"base_url": "http://localhost/v1"}) == str(tmp_path / "model")
     base = EvaluationTarget("base", starts["bfloat16"] / "model", tmp_path / "evaluation", "key")
     assert sampled(base) == str(starts["bfloat16"] / "model")
-    with open_generator(measured(), target) as generator:
+    with target_generator(measured(), target) as generator:
         assert apart(logits_of(generator.model), expected) < 1e-5  # type: ignore[attr-defined]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from xcoder_train.core.characters import whole_characters
+from xcoder_train.core.files import whole_characters
 from xcoder_train.core.prompt import Message
 from xcoder_train.core.reasoning import after_reasoning
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from xcoder_train.core.characters import whole_characters
+from xcoder_train.core.files import whole_characters
 
 # Reasons to stop that say the server went away in the middle rather than that the model was done.
 _ABORTED = {"abort", "error"}
