@@ -2,13 +2,36 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from synth.config import SynthSettings
 from synth.tables import Candidate, Execution, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
+from xcoder_train.core.errors import InputError
 from xcoder_train.core.records import read_records
 from xcoder_train.core.table_console import table_console
-from xcoder_train.core.terminal import cell
+from xcoder_train.core.terminal import cell, harmless
+
+# In the order of the table. An import has rows where a teacher has candidates.
+_STEPS = {
+    "rows": "rows read",
+    "set_aside": "set aside",
+    "rows_merged": "rows of a task that is there",
+    "made": "tasks made",
+    "refused_inputs": "inputs refused",
+    "candidates": "candidates asked",
+    "quarantined": "quarantined",
+    "programs": "distinct programs run",
+    "dropped": "tasks dropped",
+    "kept": "tasks kept",
+    "accepted_solutions": "solutions accepted",
+    "tests": "tests labelled",
+    "tests_in_conflict": "tests in conflict",
+    "labels_right": "labels right",
+    "golden_right": "golden right",
+}
+_BY_REASON = ("set_aside", "refused_inputs", "quarantined", "dropped")
+_REASONS_TOLD = 5
 
 
 @dataclass
@@ -104,43 +127,51 @@ def count_funnel(settings: SynthSettings, tables: WorkTables) -> dict[str, Split
     return funnels
 
 
-def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
-    """One table on standard error: a column per split, a row per step."""
+def print_funnel(funnel: dict[str, dict[str, Any]]) -> None:
+    """One table on standard error: a column per split, a row per step that any split has (`as_json`, or an import)."""
     from rich.box import SIMPLE_HEAD
     from rich.padding import Padding
     from rich.table import Table
 
     table = Table(title="Synthesis", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("")
-    for name in funnels:
+    for name in funnel:
         table.add_column(name, justify="right", overflow="fold")
+    splits = list(funnel.values())
 
-    def row(name: str, *cells: str) -> None:
+    def row(name: str, cells: list[str]) -> None:
         label = name.lstrip()  # what does not fit goes on in the next line, as far in as it began
         # A reason may repeat what a model wrote.
         table.add_row(Padding(cell(label), (0, 0, 0, len(name) - len(label))), *cells)
 
-    def counts(name: str, values: list[int]) -> None:
-        row(name, *(f"{value:,}" for value in values))
-
-    splits = list(funnels.values())
-    for reason in sorted(set().union(*(split.set_aside for split in splits))):
-        counts(f"  set aside: {reason}", [split.set_aside[reason] for split in splits])
-    counts("tasks made", [split.made for split in splits])
-    for reason in sorted(set().union(*(split.refused_inputs for split in splits))):
-        counts(f"  inputs refused: {reason}", [split.refused_inputs[reason] for split in splits])
-    counts("candidates asked", [split.candidates for split in splits])
-    for reason in sorted(set().union(*(split.quarantined for split in splits))):
-        counts(f"  quarantined: {reason}", [split.quarantined[reason] for split in splits])
-    counts("distinct programs run", [split.programs for split in splits])
-    for reason in sorted(set().union(*(split.dropped for split in splits))):
-        counts(f"  tasks dropped: {reason}", [split.dropped[reason] for split in splits])
-    counts("tasks kept", [split.kept for split in splits])
-    counts("solutions accepted", [split.accepted for split in splits])
-    counts("tests labelled", [split.labels for split in splits])
-    row("labels right", *(_percent(split.labels_right, split.labels) for split in splits))
-    row("golden right", *(_percent(split.golden_right, split.kept) for split in splits))
+    for key, name in _STEPS.items():
+        if key in _BY_REASON:
+            for reason in sorted({reason for split in splits for reason in split.get(key, {})}):
+                row(f"  {name}: {reason}", [f"{split.get(key, {}).get(reason, 0):,}" for split in splits])
+        elif any(key in split for split in splits):
+            shown = _percent if key in ("labels_right", "golden_right") else "{:,}".format
+            row(name, [shown(split[key]) for split in splits])
     table_console(stderr=True).print(table)
+
+
+def refuse_nothing_kept(funnel: dict[str, dict[str, Any]], folder: Path) -> None:
+    """Raise `InputError` for splits of which nothing was kept: no later stage could use them."""
+    empty = {name: split for name, split in funnel.items() if not split["kept"]}
+    if not empty:
+        return
+    told = []
+    for name, split in empty.items():
+        reasons: Counter[str] = Counter()
+        for key in _BY_REASON:
+            reasons.update({f"{_STEPS[key]}: {reason}": count for reason, count in split.get(key, {}).items()})
+        most = "; ".join(f"{harmless(reason)} ({count:,})" for reason, count in reasons.most_common(_REASONS_TOLD))
+        told.append(f"  {name}: 0 of {split['made']:,} tasks kept. {most or 'Nothing was left out on the way'}\n")
+    raise InputError(
+        "nothing was kept of the synthesis, so there is nothing to train on or measure:\n"
+        f"{''.join(told)}Everything that was made is kept in {folder}, and the same command asks for none of it again; "
+        "it ends here again. Mend what the reasons name (another teacher, more tasks, looser verification or "
+        "cleaning) under a new name=…"
+    )
 
 
 def _sorted(counter: Counter[str]) -> dict[str, int]:
@@ -155,5 +186,5 @@ def _share(part: float | None, whole: int) -> float | None:
     return round(part / whole, 4) if part is not None and whole else None
 
 
-def _percent(part: int | None, whole: int) -> str:
-    return f"{100 * part / whole:.2f} %" if part is not None and whole else "–"
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.2f} %"

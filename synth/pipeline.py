@@ -18,7 +18,7 @@ from synth.card import card_path, write_card
 from synth.cleaning import clean
 from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks, uses_of
 from synth.execution import execute_candidates
-from synth.funnel import count_funnel, print_funnel
+from synth.funnel import count_funnel, print_funnel, refuse_nothing_kept
 from synth.language_model.teacher import LanguageModelTeacher
 from synth.language_model.usage import count_usage, print_usage
 from synth.procedural.teacher import ProceduralTeacher
@@ -45,7 +45,7 @@ def synthesise(
     Published sets are imported (`synth/published/stage.py`); everything below is for tasks that a teacher makes.
 
     Raises `InfrastructureError` when the judge fails on more than 1 % of the tasks, or a model leaves more than 1 % of
-    what it is asked unanswered.
+    what it is asked unanswered, and `InputError` where nothing is kept of a split.
     """
     if settings.imports:
         _remove_half_written(context.folder)
@@ -83,13 +83,14 @@ def synthesise(
     funnel = {name: split.as_json() for name, split in funnels.items()}
     write_json(layout.funnel, funnel)
     write_json(context.folder / "timings.json", timings)
-    print_funnel(funnels)
-    if isinstance(settings.teacher, ProceduralTeacherSettings):
-        context.finish(funnel=funnel, dataset_rows=rows)
-    else:
+    print_funnel(funnel)
+    figures = {}
+    if not isinstance(settings.teacher, ProceduralTeacherSettings):
         usage = count_usage(settings.teacher, tables)
         print_usage(usage)
-        context.finish(funnel=funnel, dataset_rows=rows, usage={stage: asdict(used) for stage, used in usage.items()})
+        figures["usage"] = {stage: asdict(used) for stage, used in usage.items()}
+    refuse_nothing_kept(funnel, context.folder)
+    context.finish(funnel=funnel, dataset_rows=rows, **figures)
 
 
 def _teacher(settings: SynthSettings, judge_settings: JudgeSettings, tables: WorkTables, seed: int) -> Teacher:

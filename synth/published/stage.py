@@ -19,6 +19,7 @@ from typing import Any
 from synth.cleaning import clean
 from synth.config import SynthSettings
 from synth.features.rows import BadRow
+from synth.funnel import print_funnel, refuse_nothing_kept
 from synth.published.config import ImportSettings
 from synth.published.files import count_rows, fetch_files, read_set
 from synth.published.pooling import SHOWN_CHARACTERS, pool
@@ -53,6 +54,8 @@ def import_published(
     clean(settings.cleaning, tables, layout, lambda: read_records(work.stated, StatedTask), uses)
     funnel, dataset_rows = publish(settings, prompt_style, context.seed, tables, layout, work, rows)
     write_json(layout.funnel, funnel)
+    print_funnel(funnel)
+    refuse_nothing_kept(funnel, context.folder)
     context.finish(funnel=funnel, dataset_rows=dataset_rows)
     work.remove_runs()
 
