@@ -42,7 +42,7 @@ from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
 from xcoder_train.rollouts import rollout_function
 from xcoder_train.run import run_stage
-from xcoder_train.tracking import MetricsFile, TrainingProgress
+from xcoder_train.tracking import Clock, MetricsFile, TrainingProgress
 from xcoder_train.training_arguments import grpo_config
 from xcoder_train.vllm_rollouts import check_vllm
 
@@ -66,7 +66,8 @@ def train(recipe: Recipe, context: StageContext) -> None:
         tests = TestTable(layout, context.folder / "tests.arrow", at_most=settings.reward.tests, seed=context.seed)
     considered = len(prompts)
     if state.is_main_process:
-        print(f"GRPO on {len(prompts):,} prompts ({too_long} left out as too long)", file=sys.stderr)
+        then = "" if settings.curriculum is None else "; the curriculum chooses among them"
+        print(f"GRPO on {considered:,} prompts ({too_long:,} left out as too long){then}", file=sys.stderr)
 
     with open_judge(recipe.judge) as judge:
         model = load_training_model(start, recipe.model, lora=settings.lora is not None)
@@ -75,6 +76,9 @@ def train(recipe: Recipe, context: StageContext) -> None:
         if settings.curriculum is not None:
             rates = pass_rates(prompts, model, tokenizer, judge, tests, settings, context, state)
             prompts, order = curriculum(prompts, rates, settings.curriculum, context.seed)
+            if state.is_main_process:
+                left_out = considered - len(prompts)
+                print(f"GRPO on {len(prompts):,} prompts ({left_out:,} left out by the curriculum)", file=sys.stderr)
             refuse_too_few(prompts, settings, "that the model solves sometimes")
         stop_tokens = stop_token_ids(tokenizer, model)
         opened = opened_reasoning(tokenizer, prompt_token_ids(tokenizer, prompts[0]["prompt"]))
@@ -93,6 +97,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
         rollouts = None
         if settings.generation == "transformers":
             rollouts = rollout_function(sampling_settings(settings), settings.rollout_batch, context.seed)
+        clock = Clock(context.folder, started)
         alarms = Alarms(settings.alarms, context.folder)
         held_out_tasks = 0 if held_out is None else len(held_out)
         trainer = FrugalGrpoTrainer(
@@ -106,7 +111,12 @@ def train(recipe: Recipe, context: StageContext) -> None:
             rollout_func=rollouts,
             optimizer_factory=optimizer_factory(settings.optimizer, settings.training),
             prompt_order=order,
-            callbacks=[MetricsFile(context.folder / "metrics.jsonl"), alarms, TrainingProgress("GRPO", "reward")],
+            callbacks=[
+                MetricsFile(context.folder / "metrics.jsonl"),
+                clock,
+                alarms,
+                TrainingProgress("GRPO", "reward"),
+            ],
         )
         trainer.remove_callback(PrinterCallback)
         with state.main_process_first():  # the first one sweeps half-written checkpoints away
@@ -129,10 +139,11 @@ def train(recipe: Recipe, context: StageContext) -> None:
             "alarms": alarms.counts,
             "judge_tier": judge.tier,
             **saved,
-            "training_seconds": round(time.monotonic() - started, 1),
+            "training_seconds": clock.seconds(),
         }
         write_text(context.folder / "model" / CARD, model_card(recipe, "grpo", {"key": context.key, **figures}, {}))
         context.finish(**figures)
+        clock.file.unlink(missing_ok=True)
     trainer.end()
 
 

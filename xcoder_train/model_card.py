@@ -1,10 +1,11 @@
 """The README.md of a trained model: what it started from, on which data, with which recipe, and what it reached."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCardData
+from huggingface_hub import ModelCardData, metadata_load, try_to_load_from_cache
 from ruamel.yaml import YAML
 
 from xcoder_train.recipe import Recipe, StageName
@@ -47,6 +48,7 @@ def model_card(recipe: Recipe, stage: StageName, figures: dict[str, Any], summar
             "Model",
             {
                 "start": _start(recipe, stage),
+                **({} if recipe.model.path is None else {"base model": recipe.model.path}),
                 "prompt style": recipe.model.prompt,
                 "run seed": recipe.seed,
                 "data (key of the synthesis)": figures.get("data") or stage_key(recipe, "synth"),
@@ -78,11 +80,23 @@ def _metadata(recipe: Recipe, stage: StageName) -> str:
     path = recipe.model.path
     data = ModelCardData(
         base_model=path if path is not None and not Path(path).exists() else None,
+        license=None if path is None else _licence(path),
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=["code", "xcoder-train", stage],
     )
     return data.to_yaml()
+
+
+def _licence(base: str) -> str | None:
+    """What the base model's own card or configuration names; None where neither is on this machine or says one."""
+    for name, read in ((CARD, metadata_load), ("config.json", lambda file: json.loads(file.read_text("utf-8")))):
+        found = Path(base) / name if Path(base).exists() else try_to_load_from_cache(base, name)
+        if isinstance(found, str | Path) and Path(found).is_file():
+            said = (read(Path(found)) or {}).get("license")
+            if isinstance(said, str):
+                return said
+    return None
 
 
 def _section(title: str, values: dict[str, Any]) -> str:

@@ -129,7 +129,12 @@ def examine_recipe(path: Path, overrides: Sequence[str]) -> tuple[Located, Recip
 
 
 def read_source(path: Path, overrides: Sequence[str], flaws: list[Flaw]) -> Located:
-    """The recipe's tree: the files that it extends below it, the overrides above it. `flaws` of the files are added."""
+    """The recipe's tree: the files that it extends below it, the overrides above it. `flaws` of the files are added.
+
+    A mapping of numbers or texts that an override gives is the whole value; sections merge.
+    """
+    from xcoder_train.recipe_mistakes import is_one_value
+
     root = _read_extended(path, (), flaws)
     unreadable = []
     for override in overrides:
@@ -137,7 +142,8 @@ def read_source(path: Path, overrides: Sequence[str], flaws: list[Flaw]) -> Loca
             laid = read_override(override)
             if "extends" in laid.value:
                 raise InputError(f"override '{override}': `extends` can only stand in a file")
-            root = merge(root, laid)
+            written = len(override.partition("=")[0].split("."))  # `styles.codeforces=1` changes one of a mapping
+            root = merge(root, laid, lambda path, least=written: len(path) >= least and is_one_value(Recipe, path))
         except InputError as error:
             unreadable.append(str(error))
     if unreadable:

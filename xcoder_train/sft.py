@@ -34,7 +34,7 @@ from xcoder_train.sft_prepare import await_folder, prepare, starting_point
 from xcoder_train.sft_trainer import HeldOutSftTrainer
 from xcoder_train.supervised_tokens import score_supervised_tokens
 from xcoder_train.throughput import Throughput
-from xcoder_train.tracking import MetricsFile, TokenCount, TrainingProgress
+from xcoder_train.tracking import Clock, MetricsFile, TokenCount, TrainingProgress
 from xcoder_train.training_arguments import sft_config
 
 
@@ -67,7 +67,9 @@ def train(recipe: Recipe, context: StageContext) -> None:
     model = load_training_model(start, recipe.model, lora=settings.lora is not None, quantize=settings.quantize)
     trainer = sft_trainer(recipe, context, config, model, tokenizer, dataset, held_out)
     throughput = Throughput(trainer, flops_per_token(recipe, start, statistics), settings.launch.hardware.peak_tflops)
+    clock = Clock(context.folder, started)
     trainer.add_callback(throughput)
+    trainer.add_callback(clock)
     with state.main_process_first():  # the first one sweeps half-written checkpoints away
         checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
     trainer.args.eval_on_start = held_out is not None and checkpoint is None
@@ -94,10 +96,11 @@ def train(recipe: Recipe, context: StageContext) -> None:
             "parameters": model.num_parameters(),
             **saved,
             **throughput.over_all(),
-            "training_seconds": round(time.monotonic() - started, 1),
+            "training_seconds": clock.seconds(),
         }
         write_text(context.folder / "model" / CARD, model_card(recipe, "sft", {"key": context.key, **figures}, {}))
         context.finish(**figures)
+        clock.file.unlink(missing_ok=True)
         shutil.rmtree(prepared)
     trainer.end()
 

@@ -1,13 +1,14 @@
 """What training shows while it runs: `metrics.jsonl` in the stage's folder, the count of tokens, the bar."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTTrainer
 
-from xcoder_train.core.files import write_text
+from xcoder_train.core.files import write_json, write_text
 from xcoder_train.core.progress import Progress
 from xcoder_train.wandb_run import repeat_history
 
@@ -63,6 +64,24 @@ class TokenCount(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Hand the count to what a checkpoint saves."""
         state.num_input_tokens_seen = self.trainer._total_train_tokens
+
+
+class Clock(TrainerCallback):
+    """Seconds of the stage over all its starts, kept at every step so that a kill loses no more than one."""
+
+    def __init__(self, folder: Path, started: float) -> None:
+        self.file = folder / "seconds.json"
+        self.started = started
+        self.before = json.loads(self.file.read_text()) if self.file.exists() else 0.0
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Keep what was taken by now."""
+        if state.is_world_process_zero:
+            write_json(self.file, self.seconds())
+
+    def seconds(self) -> float:
+        """What earlier starts and this one have taken."""
+        return round(self.before + time.monotonic() - self.started, 1)
 
 
 class TrainingProgress(TrainerCallback):

@@ -46,6 +46,24 @@ def test_a_sound_recipe_runs_its_sections_as_stages(recipe: Path) -> None:
     assert loaded.sft is not None and loaded.sft.training["learning_rate"] == 5e-4
 
 
+@pytest.mark.parametrize(
+    ("override", "styles"),
+    [
+        ("synth.styles={codeforces: 1}", {"codeforces": 1}),
+        ("synth={styles: {codeforces: 1}}", {"codeforces": 1}),
+        ("synth.styles.codeforces=1", {"codeforces": 1, "leetcode": 0.5}),
+    ],
+)
+def test_a_mapping_of_numbers_on_the_command_line_is_the_whole_value_and_sections_merge(
+    recipe: Path, override: str, styles: dict[str, float]
+) -> None:
+    given = ["synth.styles={codeforces: 0.5, leetcode: 0.5}", "sft.training={weight_decay: 0.1}", override]
+    loaded = load_recipe(recipe, given)
+    assert loaded.synth is not None and loaded.synth.styles == styles and loaded.synth.splits
+    assert loaded.sft is not None and loaded.sft.training["weight_decay"] == 0.1
+    assert loaded.sft.training["learning_rate"] == 5e-4
+
+
 def test_a_resolved_recipe_is_a_recipe(recipe: Path, tmp_path: Path) -> None:
     loaded = load_recipe(recipe, ["sft.launch.threads=2"])
     resolved = tmp_path / "resolved.json"

@@ -4,7 +4,7 @@ Scalars have the meaning of the 1.2 core schema: `1e-5` is a number, `off`, `no`
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -132,16 +132,24 @@ def _meant(path: Path) -> str:
     return f"; did you mean {path.parent / near[0]}?" if near and not path.exists() else ""
 
 
-def merge(below: Located, above: Located) -> Located:
-    """`above` laid over `below`: mappings merge key by key, null removes a key, anything else replaces."""
-    if not isinstance(below.value, dict) or not isinstance(above.value, dict):
+def merge(
+    below: Located,
+    above: Located,
+    replaces: Callable[[tuple[str, ...]], bool] = lambda path: False,
+    path: tuple[str, ...] = (),
+) -> Located:
+    """`above` laid over `below`: mappings merge key by key, null removes a key, anything else replaces.
+
+    So does a mapping at a path (of keys from the root) of which `replaces` is true.
+    """
+    if not isinstance(below.value, dict) or not isinstance(above.value, dict) or replaces(path):
         return above
     merged = dict(below.value)
     for key, item in above.value.items():
         if key in merged and item.value is None:
             del merged[key]
         else:
-            merged[key] = merge(merged[key], item) if key in merged else item
+            merged[key] = merge(merged[key], item, replaces, (*path, key)) if key in merged else item
     return Located(merged, above.place)
 
 
