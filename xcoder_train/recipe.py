@@ -1,6 +1,7 @@
 """A recipe: one YAML file that says what to synthesise, train and measure, composed of every part's settings."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -133,8 +134,6 @@ def read_source(path: Path, overrides: Sequence[str], flaws: list[Flaw]) -> Loca
 
     A mapping of numbers or texts that an override gives is the whole value; sections merge.
     """
-    from xcoder_train.recipe_mistakes import is_one_value
-
     root = _read_extended(path, (), flaws)
     unreadable = []
     for override in overrides:
@@ -142,8 +141,8 @@ def read_source(path: Path, overrides: Sequence[str], flaws: list[Flaw]) -> Loca
             laid = read_override(override)
             if "extends" in laid.value:
                 raise InputError(f"override '{override}': `extends` can only stand in a file")
-            written = len(override.partition("=")[0].split("."))  # `styles.codeforces=1` changes one of a mapping
-            root = merge(root, laid, lambda path, least=written: len(path) >= least and is_one_value(Recipe, path))
+            written = override.partition("=")[0].count(".")  # `styles.codeforces=1` changes one of a mapping
+            root = merge(root, laid, partial(_is_whole_value, written))
         except InputError as error:
             unreadable.append(str(error))
     if unreadable:
@@ -151,6 +150,12 @@ def read_source(path: Path, overrides: Sequence[str], flaws: list[Flaw]) -> Loca
     if "name" not in root.value:
         root.value["name"] = Located(path.stem, root.place)
     return root
+
+
+def _is_whole_value(written: int, path: tuple[str, ...]) -> bool:
+    from xcoder_train.recipe_mistakes import is_one_value
+
+    return len(path) > written and is_one_value(Recipe, path)
 
 
 def _read_extended(path: Path, above: tuple[Path, ...], flaws: list[Flaw]) -> Located:
