@@ -6,6 +6,7 @@ A step of 1,024 rollouts of 100 kB: once as answers from end to end, once with 9
 markdown-it alone, with all of its rules. Writes benchmarks/results/answers.json.
 """
 
+import argparse
 import json
 import random
 import time
@@ -40,6 +41,7 @@ HOSTILE = {
 
 def main() -> None:
     """Measure and write."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     dice = random.Random(0)
     answers = [_text(dice, LENGTH) for _ in range(MEASURED)]
     reasoned = [f"<think>\n{_text(dice, 95_000)}</think>\n{_text(dice, 5_000)}" for _ in range(MEASURED)]

@@ -6,6 +6,7 @@ Each is started in turns, and the least of ten counts. Wanted: under half a seco
 benchmarks/results/command_line.json.
 """
 
+import argparse
 import json
 import resource
 import subprocess
@@ -24,6 +25,7 @@ COMMANDS = {
 
 def main() -> None:
     """Measure and write."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(10):
         for name, arguments in COMMANDS.items():

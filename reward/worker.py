@@ -240,7 +240,7 @@ class Worker:
     def _last_words(self) -> str:
         size = os.fstat(self._errors.fileno()).st_size
         text = os.pread(self._errors.fileno(), 1000, max(0, size - 1000)).decode("utf-8", "replace").strip()
-        return text or "it left no message"
+        return "; ".join(dict.fromkeys(text.splitlines())) or "it left no message"  # what was tried twice says it twice
 
     def close(self) -> None:
         """End the zygote and everything below it, and release what this worker holds.

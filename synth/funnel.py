@@ -10,28 +10,7 @@ from synth.tables import Candidate, Execution, Quarantined, Removal, Task, TaskI
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.records import read_records
 from xcoder_train.core.table_console import table_console
-from xcoder_train.core.terminal import cell, harmless
-
-# In the order of the table. An import has rows where a teacher has candidates.
-_STEPS = {
-    "rows": "rows read",
-    "set_aside": "set aside",
-    "rows_merged": "rows of a task that is there",
-    "made": "tasks made",
-    "refused_inputs": "inputs refused",
-    "candidates": "candidates asked",
-    "quarantined": "quarantined",
-    "programs": "distinct programs run",
-    "dropped": "tasks dropped",
-    "kept": "tasks kept",
-    "accepted_solutions": "solutions accepted",
-    "tests": "tests labelled",
-    "tests_in_conflict": "tests in conflict",
-    "labels_right": "labels right",
-    "golden_right": "golden right",
-}
-_BY_REASON = ("set_aside", "refused_inputs", "quarantined", "dropped")
-_REASONS_TOLD = 5
+from xcoder_train.core.terminal import cell
 
 
 @dataclass
@@ -127,51 +106,58 @@ def count_funnel(settings: SynthSettings, tables: WorkTables) -> dict[str, Split
     return funnels
 
 
-def print_funnel(funnel: dict[str, dict[str, Any]]) -> None:
-    """One table on standard error: a column per split, a row per step that any split has (`as_json`, or an import)."""
+def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
+    """One table on standard error: a column per split, a row per step."""
     from rich.box import SIMPLE_HEAD
     from rich.padding import Padding
     from rich.table import Table
 
     table = Table(title="Synthesis", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("")
-    for name in funnel:
+    for name in funnels:
         table.add_column(name, justify="right", overflow="fold")
-    splits = list(funnel.values())
 
-    def row(name: str, cells: list[str]) -> None:
+    def row(name: str, *cells: str) -> None:
         label = name.lstrip()  # what does not fit goes on in the next line, as far in as it began
         # A reason may repeat what a model wrote.
         table.add_row(Padding(cell(label), (0, 0, 0, len(name) - len(label))), *cells)
 
-    for key, name in _STEPS.items():
-        if key in _BY_REASON:
-            for reason in sorted({reason for split in splits for reason in split.get(key, {})}):
-                row(f"  {name}: {reason}", [f"{split.get(key, {}).get(reason, 0):,}" for split in splits])
-        elif any(key in split for split in splits):
-            shown = _percent if key in ("labels_right", "golden_right") else "{:,}".format
-            row(name, [shown(split[key]) for split in splits])
+    def counts(name: str, values: list[int]) -> None:
+        row(name, *(f"{value:,}" for value in values))
+
+    splits = list(funnels.values())
+    for reason in sorted(set().union(*(split.set_aside for split in splits))):
+        counts(f"  set aside: {reason}", [split.set_aside[reason] for split in splits])
+    counts("tasks made", [split.made for split in splits])
+    for reason in sorted(set().union(*(split.refused_inputs for split in splits))):
+        counts(f"  inputs refused: {reason}", [split.refused_inputs[reason] for split in splits])
+    counts("candidates asked", [split.candidates for split in splits])
+    for reason in sorted(set().union(*(split.quarantined for split in splits))):
+        counts(f"  quarantined: {reason}", [split.quarantined[reason] for split in splits])
+    counts("distinct programs run", [split.programs for split in splits])
+    for reason in sorted(set().union(*(split.dropped for split in splits))):
+        counts(f"  tasks dropped: {reason}", [split.dropped[reason] for split in splits])
+    counts("tasks kept", [split.kept for split in splits])
+    counts("solutions accepted", [split.accepted for split in splits])
+    counts("tests labelled", [split.labels for split in splits])
+    row("labels right", *(_percent(split.labels_right, split.labels) for split in splits))
+    row("golden right", *(_percent(split.golden_right, split.kept) for split in splits))
     table_console(stderr=True).print(table)
 
 
 def refuse_nothing_kept(funnel: dict[str, dict[str, Any]], folder: Path) -> None:
-    """Raise `InputError` for splits of which nothing was kept: no later stage could use them."""
-    empty = {name: split for name, split in funnel.items() if not split["kept"]}
-    if not empty:
-        return
+    """Raise `InputError` where nothing was kept of a split: no later stage could use it."""
     told = []
-    for name, split in empty.items():
-        reasons: Counter[str] = Counter()
-        for key in _BY_REASON:
-            reasons.update({f"{_STEPS[key]}: {reason}": count for reason, count in split.get(key, {}).items()})
-        most = "; ".join(f"{harmless(reason)} ({count:,})" for reason, count in reasons.most_common(_REASONS_TOLD))
-        told.append(f"  {name}: 0 of {split['made']:,} tasks kept. {most or 'Nothing was left out on the way'}\n")
-    raise InputError(
-        "nothing was kept of the synthesis, so there is nothing to train on or measure:\n"
-        f"{''.join(told)}Everything that was made is kept in {folder}, and the same command asks for none of it again; "
-        "it ends here again. Mend what the reasons name (another teacher, more tasks, looser verification or "
-        "cleaning) under a new name=…"
-    )
+    for name, split in funnel.items():
+        if not split["kept"]:
+            reasons = Counter(split["set_aside"]) + Counter(split["dropped"])
+            most = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3))
+            told.append(f"  {name}, 0 of {split['made']:,} tasks: {most or 'no task was made'}\n")
+    if told:
+        raise InputError(
+            f"synthesis kept no task. The most frequent reasons:\n{''.join(told)}What was asked and run is kept in "
+            f"{folder}; change the settings that these reasons name, or the teacher"
+        )
 
 
 def _sorted(counter: Counter[str]) -> dict[str, int]:
@@ -186,5 +172,5 @@ def _share(part: float | None, whole: int) -> float | None:
     return round(part / whole, 4) if part is not None and whole else None
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.2f} %"
+def _percent(part: int | None, whole: int) -> str:
+    return f"{100 * part / whole:.2f} %" if part is not None and whole else "–"

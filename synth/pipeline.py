@@ -45,7 +45,7 @@ def synthesise(
     Published sets are imported (`synth/published/stage.py`); everything below is for tasks that a teacher makes.
 
     Raises `InfrastructureError` when the judge fails on more than 1 % of the tasks, or a model leaves more than 1 % of
-    what it is asked unanswered, and `InputError` where nothing is kept of a split.
+    what it is asked unanswered.
     """
     if settings.imports:
         _remove_half_written(context.folder)
@@ -83,14 +83,14 @@ def synthesise(
     funnel = {name: split.as_json() for name, split in funnels.items()}
     write_json(layout.funnel, funnel)
     write_json(context.folder / "timings.json", timings)
-    print_funnel(funnel)
-    figures = {}
-    if not isinstance(settings.teacher, ProceduralTeacherSettings):
+    print_funnel(funnels)
+    refuse_nothing_kept(funnel, context.folder)
+    if isinstance(settings.teacher, ProceduralTeacherSettings):
+        context.finish(funnel=funnel, dataset_rows=rows)
+    else:
         usage = count_usage(settings.teacher, tables)
         print_usage(usage)
-        figures["usage"] = {stage: asdict(used) for stage, used in usage.items()}
-    refuse_nothing_kept(funnel, context.folder)
-    context.finish(funnel=funnel, dataset_rows=rows, **figures)
+        context.finish(funnel=funnel, dataset_rows=rows, usage={stage: asdict(used) for stage, used in usage.items()})
 
 
 def _teacher(settings: SynthSettings, judge_settings: JudgeSettings, tables: WorkTables, seed: int) -> Teacher:

@@ -3,6 +3,7 @@
 python -m tests.chat_templates > docs/chat-templates.md
 """
 
+import argparse
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,6 +44,10 @@ that begins with `<think>` and for one without reasoning; … stands for the ans
 the one that ends a rollout in GRPO and a completion in evaluation. A prompt that opens the reasoning makes every
 completion begin inside it: rewards and evaluation put the opening in front of what the model wrote, so that a draft in
 reasoning that was never closed is no answer ([`answers.md`](answers.md)).
+
+A template whose prompt is refused can be used nowhere; one that is refused under *supervised* can be sampled, in GRPO
+and evaluation. gpt-oss and Muse write each part of an answer to a channel of its own, which answers of a data set do
+not name.
 
 | template | thinking | the prompt ends with | supervised, with reasoning | supervised, without |
 |---|---|---|---|---|
@@ -90,9 +95,15 @@ def page() -> str:
 
 def _row(case: Case) -> str:
     thinking = {None: "–", True: "on", False: "off"}[case.thinking]
-    ending = case.tokenizer.decode(prompt_token_ids(case.tokenizer, PROMPT)).rpartition("Add.")[2]
     supervised = f"{_supervised(case, REASONED)} | {_supervised(case, ANSWER)}"
-    return f"| {case.name} | {thinking} | {_code(ending)} | {supervised} |\n"
+    return f"| {case.name} | {thinking} | {_ending(case)} | {supervised} |\n"
+
+
+def _ending(case: Case) -> str:
+    try:
+        return _code(case.tokenizer.decode(prompt_token_ids(case.tokenizer, PROMPT)).rpartition("Add.")[2])
+    except InputError as error:
+        return f"refused: {_reason(error)}"
 
 
 def _supervised(case: Case, answer: str) -> str:
@@ -104,7 +115,7 @@ def _supervised(case: Case, answer: str) -> str:
 
 
 def _reason(error: InputError) -> str:
-    return re.split(r"[:;(.]", str(error))[0].strip()
+    return re.split(r"[:;(.,]", str(error))[0].strip().replace("|", "\\|")
 
 
 def _code(text: str) -> str:
@@ -114,6 +125,7 @@ def _code(text: str) -> str:
 
 def main() -> None:
     """Write the page to standard output."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     print(page(), end="")
 
 

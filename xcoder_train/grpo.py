@@ -66,8 +66,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
         tests = TestTable(layout, context.folder / "tests.arrow", at_most=settings.reward.tests, seed=context.seed)
     considered = len(prompts)
     if state.is_main_process:
-        then = "" if settings.curriculum is None else "; the curriculum chooses among them"
-        print(f"GRPO on {considered:,} prompts ({too_long:,} left out as too long){then}", file=sys.stderr)
+        print(f"GRPO on {len(prompts):,} prompts ({too_long} left out as too long)", file=sys.stderr)
 
     with open_judge(recipe.judge) as judge:
         model = load_training_model(start, recipe.model, lora=settings.lora is not None)
@@ -77,8 +76,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             rates = pass_rates(prompts, model, tokenizer, judge, tests, settings, context, state)
             prompts, order = curriculum(prompts, rates, settings.curriculum, context.seed)
             if state.is_main_process:
-                left_out = considered - len(prompts)
-                print(f"GRPO on {len(prompts):,} prompts ({left_out:,} left out by the curriculum)", file=sys.stderr)
+                print(f"{len(prompts):,} of {considered:,} prompts can teach something", file=sys.stderr)
             refuse_too_few(prompts, settings, "that the model solves sometimes")
         stop_tokens = stop_token_ids(tokenizer, model)
         opened = opened_reasoning(tokenizer, prompt_token_ids(tokenizer, prompts[0]["prompt"]))

@@ -11,6 +11,9 @@ from xcoder_train.sft_data import IGNORED
 class HeldOutSftTrainer(SFTTrainer):
     """SFTTrainer whose evaluations change no random number of the training, and weigh every supervised token alike."""
 
+    eval_dataset: Any
+    mean_supervised_tokens: float
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """As TRL; torch draws a number for each pass over data, which the training would miss."""
         counts = [sum(label != IGNORED for label in labels) for labels in self.eval_dataset["labels"]]

@@ -23,7 +23,9 @@ class MetricsFile(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Keep the lines up to the step that training goes on from."""
-        state.eval_steps = args.eval_steps or state.eval_steps  # the recipe's, not those of a checkpoint from before
+        state.eval_steps = int(
+            args.eval_steps or state.eval_steps
+        )  # the recipe's, not those of a checkpoint from before
         if state.is_world_process_zero:
             lines = self.path.read_text().splitlines() if self.path.exists() else []
             # A start without a checkpoint makes everything again, the evaluation before the first step too.

@@ -27,9 +27,9 @@ held."""
 
 JOB_WALL = struct.Struct("<d")
 JOB = struct.Struct("<BBBIIIqqddd")
-"""Mode, report the first test at once, import packages once for all tests, tests, bytes of code, bytes of function name, limits in bytes (address space
-beyond what the interpreter itself maps, output), and seconds: CPU limit of a process, CPU limit of a function call,
-wall-clock cap of a process."""
+"""Mode, report the first test at once, import packages once for all, tests, bytes of code, bytes of function name,
+limits in bytes (address space beyond what the interpreter itself maps, output), and seconds: CPU limit of a process,
+CPU limit of a function call, wall-clock cap of a process."""
 
 DONE = struct.Struct("<iB")
 """The template's wait status; whether the job's wall-clock cap ended it."""

@@ -18,6 +18,16 @@ _WHAT = {
 }
 
 
+def steps_of(counts: dict[str, Any]) -> list[tuple[str, int]]:
+    """What became of the rows of a split, from the first step to the last."""
+    lines = [("rows", counts["rows"])]
+    lines += [(f"set aside: {reason}", count) for reason, count in counts["set_aside"].items()]
+    lines += [("merged into another row's problem", counts["rows_merged"]), ("problems", counts["made"])]
+    lines += [(f"dropped: {reason}", count) for reason, count in counts["dropped"].items()]
+    lines += [("problems kept", counts["kept"]), ("solutions", counts["accepted_solutions"])]
+    return [*lines, ("tests", counts["tests"]), ("tests in conflict", counts["tests_in_conflict"])]
+
+
 def write_import_card(use: str, rows: int, settings: SynthSettings, seed: int, funnel: dict[str, Any]) -> str:
     """The card of the dataset of `use`, as Markdown with the metadata block that dataset hubs read."""
     ours = [item for item in settings.imports if item.use == use]
@@ -29,14 +39,7 @@ def write_import_card(use: str, rows: int, settings: SynthSettings, seed: int, f
         f"{_WHAT[use]} {rows:,} rows, imported from {sources}. Their licence is that of the set they come from.",
     ]
     for item in ours:
-        counts = funnel[item.split]
-        lines = [("rows", counts["rows"])]
-        lines += [(f"set aside: {reason}", count) for reason, count in counts["set_aside"].items()]
-        lines += [("merged into another row's problem", counts["rows_merged"]), ("problems", counts["made"])]
-        lines += [(f"dropped: {reason}", count) for reason, count in counts["dropped"].items()]
-        lines += [("problems kept", counts["kept"]), ("solutions", counts["accepted_solutions"])]
-        lines += [("tests", counts["tests"]), ("tests in conflict", counts["tests_in_conflict"])]
-        table = [f"| {name} | {count:,} |" for name, count in lines]
+        table = [f"| {name} | {count:,} |" for name, count in steps_of(funnel[item.split])]
         sections += [f"## Split `{item.split}`", "\n".join(["| step | count |", "|---|---:|", *table])]
     shown = settings.model_dump(mode="json", include={"imports", "cleaning", "solutions_per_task", "limit_seconds"})
     for item in shown["import"]:

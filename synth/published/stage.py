@@ -9,6 +9,7 @@ in one pass, and made again after a kill. The result depends on the settings and
 """
 
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -19,7 +20,8 @@ from typing import Any
 from synth.cleaning import clean
 from synth.config import SynthSettings
 from synth.features.rows import BadRow
-from synth.funnel import print_funnel, refuse_nothing_kept
+from synth.funnel import refuse_nothing_kept
+from synth.published.card import steps_of
 from synth.published.config import ImportSettings
 from synth.published.files import count_rows, fetch_files, read_set
 from synth.published.pooling import SHOWN_CHARACTERS, pool
@@ -54,7 +56,10 @@ def import_published(
     clean(settings.cleaning, tables, layout, lambda: read_records(work.stated, StatedTask), uses)
     funnel, dataset_rows = publish(settings, prompt_style, context.seed, tables, layout, work, rows)
     write_json(layout.funnel, funnel)
-    print_funnel(funnel)
+    for split, counts in funnel.items():
+        print(
+            f"{split}: " + ", ".join(f"{name} {count:,}" for name, count in steps_of(counts) if count), file=sys.stderr
+        )
     refuse_nothing_kept(funnel, context.folder)
     context.finish(funnel=funnel, dataset_rows=dataset_rows)
     work.remove_runs()

@@ -76,3 +76,10 @@ def test_on_a_terminal_a_stage_is_a_bar_with_count_and_rate() -> None:
     os.close(reading)
     text = shown.decode()
     assert "tasks" in text and "2000/2000" in text and "/s" in text and "in 0:00:0" in text
+
+
+def test_what_takes_longer_than_a_second_is_told_in_seconds_each(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("steps", 4, "steps") as progress:
+        progress._started -= 20.0
+        progress.advance(4)
+    assert "(5.0 s each)" in capsys.readouterr().err

@@ -275,6 +275,8 @@ def _make(words: list[str], page: str) -> None:
 
 
 def _pip(words: list[str]) -> None:
+    if "--dry-run" in words:  # asks what another package needs
+        return
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for requirement in (word for word in words if not word.startswith("-")):
         named = re.fullmatch(r"\.(?:\[([a-z,]+)\])?", requirement)
@@ -310,7 +312,10 @@ def _pytest(words: list[str]) -> None:
     parser.add_argument("--collect-only", action="store_true")
     parser.add_argument("-k", default="")
     parser.add_argument("-m", default="not slow and not vllm_server")
-    parser.add_argument("paths", nargs="+")
+    parser.add_argument("-n", type=int)
+    parser.add_argument("--dist", choices=["loadfile"])
+    parser.add_argument("-s", action="store_true")
+    parser.add_argument("paths", nargs="*")
     given = parser.parse_args(words)
     for path in given.paths:
         if not (ROOT / path).exists():
@@ -325,7 +330,7 @@ def _pytest(words: list[str]) -> None:
                 else lambda item: MarkMatcher.from_markers(item.iter_markers())
             )
             items = [item for item in items if expression.evaluate(make(item))]
-    if not items:
+    if given.paths and not items:
         raise NotAccepted(f"pytest finds no test for {shlex.join(words)}")
 
 

@@ -7,6 +7,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from reward.extract import extract_code, fenced_blocks
+from xcoder_train.core.reasoning import PAIRS
 
 
 @pytest.mark.parametrize(
@@ -104,12 +105,15 @@ def test_a_fence_that_is_indented_by_four_spaces_closes_no_block() -> None:
     assert extract_code(f"```python\n{program}```\n") == program
 
 
-@pytest.mark.parametrize("mark", ["<think>", "<thinking>", "<seed:think>", "[THINK]"])
+@pytest.mark.parametrize("mark", PAIRS)
 def test_a_draft_in_reasoning_that_was_never_closed_is_no_answer(mark: str) -> None:
-    closing = mark[0] + "/" + mark[1:]
     draft = f"{mark}\nmaybe\n```python\nprint(1)\n```\n"
+    answered = f"{draft}{PAIRS[mark]}\n```python\nprint(2)\n```"
     assert extract_code(draft) is None
-    assert extract_code(f"{draft}{closing}\n```python\nprint(2)\n```") == "print(2)\n"
+    assert extract_code(answered) == "print(2)\n"
+    assert extract_code(f"{answered}\n{draft}") is None  # reasoning that was taken up again
+    assert extract_code(f"Sure. {draft}") is None
+    assert extract_code(f"{answered}\nThe marks {mark} are gone.") == "print(2)\n"
 
 
 def test_blocks_are_those_of_commonmark() -> None:

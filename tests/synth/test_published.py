@@ -483,10 +483,10 @@ def test_an_import_prints_what_became_of_every_row(
     sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     synthesise(only(sets, 0), JudgeSettings(), "plain", context_in(tmp_path))
-    shown = " ".join(capsys.readouterr().err.split())
+    shown = capsys.readouterr().err
     (funnel,) = json.loads(SynthLayout(tmp_path).funnel.read_text()).values()
-    assert f"rows read {funnel['rows']} set aside: " in shown and f"tasks kept {funnel['kept']} " in shown
-    assert funnel["set_aside"] and all(f"{reason} {count} " in shown for reason, count in funnel["set_aside"].items())
+    assert f"rows {funnel['rows']}, set aside: " in shown and f"problems kept {funnel['kept']}, " in shown
+    assert funnel["set_aside"] and all(f"{reason} {count}, " in shown for reason, count in funnel["set_aside"].items())
 
 
 def test_an_import_of_which_cleaning_keeps_nothing_is_an_error_that_says_why(tmp_path: Path) -> None:
@@ -495,6 +495,6 @@ def test_an_import_of_which_cleaning_keeps_nothing_is_an_error_that_says_why(tmp
     bench.write_text(json.dumps({"question_id": "abc_1", "question_content": f"Title\n{SUM.upper()}\nExamples"}) + "\n")
     item = {"source": "x-coder-sft-376k", "path": str(tmp_path / "set"), "configuration": "verified_90k"}
     settings = SynthSettings.model_validate({"import": [item], "cleaning": {"decontaminate": [str(bench)]}})
-    with pytest.raises(InputError, match=r"0 of 1 tasks kept\. tasks dropped: contaminated \(1\)"):
+    with pytest.raises(InputError, match=r"0 of 1 tasks: contaminated \(1\)"):
         synthesise(settings, JudgeSettings(), "plain", context_in(tmp_path / "run"))
     assert not (tmp_path / "run" / "stage.json").exists()

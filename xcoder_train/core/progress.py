@@ -40,7 +40,7 @@ class Progress:
         self.done += steps
         self._note = self._note if note is None else note
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, rate=self._speed(), note=self._note)
+            self._bar.update(self._task, completed=self.done, rate=self._pace(), note=self._note)
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._line(self._summary())
 
@@ -75,14 +75,14 @@ class Progress:
     def _summary(self) -> str:
         seconds, rate = time.monotonic() - self._started, self._rate()
         left = f", {(self.total - self.done) / rate:.0f} s left" if rate and self.done < self.total else ""
-        speed = f" ({self._speed()}{left})" if rate else ""
         note = f", {self._note}" if self._note else ""
-        return f"{self.what}: {self.done:,} of {self.total:,} {self.unit} in {seconds:.0f} s{speed}{note}"
+        pace = f" ({self._pace()}{left})" if rate else ""
+        return f"{self.what}: {self.done:,} of {self.total:,} {self.unit} in {seconds:.0f} s{pace}{note}"
 
-    def _speed(self) -> str:
-        """Steps a second, or seconds a step where those would say little."""
+    def _pace(self) -> str:
+        """How fast it goes, in what is read more easily: steps a second, or seconds a step."""
         rate = self._rate()
-        return f"{rate:,.1f}/s" if rate >= 1 else f"{1 / rate:,.1f} s each" if rate else ""
+        return f"{rate:,.1f}/s" if rate >= 1 or not rate else f"{1 / rate:,.1f} s each"
 
     def _rate(self) -> float:
         return (self.done - self._done_at_start) / max(time.monotonic() - self._started, 1e-9)

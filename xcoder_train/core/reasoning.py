@@ -2,25 +2,37 @@
 
 import re
 
-_NAME = r"(?:seed:)?think(?:ing)?"
-_OPENING = rf"<{_NAME}>|\[THINK\]"
-_CLOSING = rf"</{_NAME}>|\[/THINK\]"
-MARK = re.compile(f"{_OPENING}|{_CLOSING}")
+PAIRS = {
+    **{f"<{name}>": f"</{name}>" for name in ("think", "thinking", "seed:think")},
+    "[THINK]": "[/THINK]",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+    "<|channel>thought": "<channel|>",
+    "<|channel|>analysis<|message|>": "<|channel|>final<|message|>",
+}
+"""What opens reasoning, and what closes it: R1, Qwen and most others; Seed; Magistral; Command A; Gemma 4; gpt-oss."""
+
+_OPENING = "|".join(map(re.escape, PAIRS))
+_CLOSING = "|".join(map(re.escape, PAIRS.values()))
+_CLOSED = re.compile(_CLOSING)
 _OPENED_LAST = re.compile(rf"({_OPENING})\s*\Z")
 _CLOSED_LAST = re.compile(rf"({_CLOSING})\s*\Z")
 _BEGINS = re.compile(rf"\s*({_OPENING})")
-_BEGINS_A_LINE = re.compile(rf"^\s*({_OPENING})", re.MULTILINE)
+# Within a line it is talked about.
+_OPENED = re.compile(rf"^[ \t]*+(?:{_OPENING})|(?:{_OPENING})[ \t]*+$", re.MULTILINE)
+_PART = re.compile(r"<\|?[\w:/]+\|?>|\[/?THINK\]")
+PARTS = frozenset(_PART.findall(" ".join([*PAIRS, *PAIRS.values()])))
+"""The tokens that marks are made of, which some tokenizers have among their special ones."""
 
 
 def after_reasoning(text: str) -> str | None:
-    """What follows the last closing mark; None where reasoning was opened, at the beginning of a line, and not closed.
+    """What follows the last closing mark; None where reasoning was opened after it, or at all, and not closed.
 
-    A text without reasoning is an answer as a whole.
+    A text without reasoning is an answer as a whole. A mark opens reasoning at the beginning or the end of a line.
     """
-    marks = [found for found in MARK.finditer(text) if re.match(_CLOSING, found[0])]
-    if marks:
-        return text[marks[-1].end() :]
-    return None if _BEGINS_A_LINE.search(text) else text
+    closed = 0
+    for found in _CLOSED.finditer(text):
+        closed = found.end()
+    return None if _OPENED.search(text, closed) else text[closed:]
 
 
 def opening_at_end(prompt: str) -> str:
@@ -43,7 +55,6 @@ def continue_from(prompt: str, answer: str) -> str:
     if own:
         rest = answer[own.end() :]
         return rest.removeprefix("\n") if opened.endswith("\n") else rest
-    if re.search(_CLOSING, answer):  # published without the opening that its prompt had
+    if _CLOSED.search(answer):  # published without the opening that its prompt had
         return answer
-    closing = re.sub(r"^(.)", r"\1/", opened.strip())
-    return f"\n{closing}\n\n{answer}"
+    return f"\n{PAIRS[opened.strip()]}\n\n{answer}"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tokenizers import AddedToken
 
 from reward.extract import extract_code
 from tests.chat_templates import ANSWER, PROGRAM, PROMPT, REASONED, Case, cases, example, page
@@ -13,7 +14,7 @@ from xcoder_train.core.generation.chat import (
     prompt_token_ids,
     stop_token_ids,
 )
-from xcoder_train.core.reasoning import MARK
+from xcoder_train.core.reasoning import PAIRS, PARTS
 
 PROJECT = Path(__file__).parents[3]
 
@@ -31,8 +32,8 @@ def test_reasoning_is_opened_and_closed_once_and_what_is_learned_is_what_is_read
             assert str(error).startswith("the chat template")  # one message, which the page shows
             continue
         text = case.tokenizer.decode(prompt + learned)
-        marks = [mark[0] for mark in MARK.finditer(text)]
-        assert marks in (["<think>", "</think>"], []) and (marks or answer == ANSWER)
+        marks = text.count("<think>"), text.count("</think>")
+        assert marks == (1, 1) or (marks == (0, 0) and answer == ANSWER)
         assert prompt == prompt_token_ids(case.tokenizer, PROMPT)
         stops = stop_token_ids(case.tokenizer)
         assert learned[-1] in stops and not stops & set(learned[:-1])
@@ -42,3 +43,36 @@ def test_reasoning_is_opened_and_closed_once_and_what_is_learned_is_what_is_read
         if opened:
             draft = case.tokenizer(ANSWER, add_special_tokens=False)["input_ids"]
             assert extract_code(completion_text(case.tokenizer, opened, draft)) is None
+
+
+def named(name: str) -> Case:
+    return next(case for case in cases() if case.name == name)
+
+
+@pytest.mark.parametrize("name", ["idefics3", "smolvlm", "llava_next"])
+def test_a_template_that_leaves_the_problem_out_is_refused_wherever_a_prompt_is_made(name: str) -> None:
+    with pytest.raises(InputError, match=r"leaves out the text of the user message: 'Add\.'"):
+        prompt_token_ids(named(name).tokenizer, PROMPT)
+
+
+def test_a_system_message_that_the_template_refuses_is_told_in_its_words() -> None:
+    with pytest.raises(InputError, match="of system and user: System role not supported"):
+        prompt_token_ids(named("gemma").tokenizer, [{"role": "system", "content": "You program."}, *PROMPT])
+
+
+def test_an_answer_is_not_trained_on_without_the_channel_that_the_template_puts_before_it() -> None:
+    with pytest.raises(InputError, match=r"puts '<\|channel\|>final<\|message\|>' between a prompt and its answer"):
+        example(named("gptoss"), ANSWER)
+
+
+@pytest.mark.parametrize("opening", PAIRS)
+def test_marks_of_reasoning_are_seen_where_the_tokenizer_has_them_among_its_special_tokens(opening: str) -> None:
+    tokenizer = named("llama3").tokenizer
+    names = [*PARTS, "<|start|>", "<|unnamed|>"]
+    tokenizer.add_tokens([AddedToken(name, special=True, normalized=False) for name in names])
+    draft = f"{opening}\nSo.\n{ANSWER.replace('1', '2')}\n"
+    for written, program in ((draft, None), (f"{draft}<|start|>{PAIRS[opening]}\n{ANSWER}<|unnamed|>", PROGRAM)):
+        ids = tokenizer(written, add_special_tokens=False)["input_ids"]
+        text = completion_text(tokenizer, "", ids)
+        assert extract_code(text) == program
+        assert "<|unnamed|>" not in text and "<|start|>" not in text

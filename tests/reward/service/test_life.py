@@ -58,7 +58,7 @@ def test_a_request_in_progress_is_answered_before_the_end(start: Callable[..., A
 
 def test_a_port_that_is_taken_is_named(service: Any, command: list[str], environment: dict[str, str]) -> None:
     port = service.address.rpartition(":")[2]
-    ended = subprocess.run([*command, "--port", port], env=environment, capture_output=True, text=True, timeout=30)
+    ended = subprocess.run([*command, "--port", port], env=environment, capture_output=True, text=True, timeout=300)
     assert (ended.returncode, ended.stderr.count("\n")) == (3, 1)
     assert f"port {port}" in ended.stderr
 
@@ -69,7 +69,7 @@ def test_a_missing_package_is_named(tmp_path: Path, environment: dict[str, str])
         "sys.argv[1:] = ['judge', 'serve']\n"
         "from xcoder_train.cli import main; main()"
     )
-    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=30)
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr.count("\n")) == (3, 1)
     assert "pip install -e '" in ended.stderr and "[serve]'" in ended.stderr
 
@@ -79,5 +79,5 @@ def test_a_file_is_judged_by_the_same_command(tmp_path: Path, environment: dict[
     file.write_text(json.dumps({"id": "a", "code": "print(1)", "tests": [{"input": "", "expected": "1"}]}))
     for arguments in (["judge", str(file)], ["judge", "--workers", "1", str(file)], ["judge", "file", str(file)]):
         command = [sys.executable, "-m", "xcoder_train.cli", *arguments]
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
         assert json.loads(ended.stdout)["verdict"] == "AC"

@@ -1,19 +1,24 @@
 """The token path: how messages become token ids, the same in SFT, GRPO and evaluation, and which tokens stop."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.prompt import CONTINUATION, Message
-from xcoder_train.core.reasoning import MARK, continue_from, opening_at_end
+from xcoder_train.core.reasoning import PAIRS, PARTS, continue_from, opening_at_end
+
+_ANSWER = "The answer."
+# What a template may put before an answer without reasoning, besides white space: nothing, or reasoning that is empty.
+_NO_REASONING = {"", *("".join(pair) for pair in PAIRS.items())}
 
 
 def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
     """What the model reads before it answers: the chat template with the opening of the answer, or the bare text."""
     if messages[0]["role"] == CONTINUATION:
         return list(tokenizer(messages[0]["content"])["input_ids"])
-    return list(tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=False))
+    return _encoded(tokenizer, _rendered(tokenizer, messages, add_generation_prompt=True))
 
 
 def opened_reasoning(tokenizer: PreTrainedTokenizerBase, prompt_ids: Sequence[int]) -> str:
@@ -27,9 +32,15 @@ def completion_text(tokenizer: PreTrainedTokenizerBase, opened: str, token_ids: 
     So a text says by itself whether its reasoning was closed. Special tokens are left out, but for the marks of
     reasoning, which some tokenizers have among them.
     """
-    added = tokenizer.added_tokens_decoder
-    special = {token for token, held in added.items() if held.special and not MARK.fullmatch(held.content)}
-    return opened + str(tokenizer.decode([token for token in token_ids if token not in special]))
+    left_out = _left_out(tokenizer)
+    return opened + str(tokenizer.decode([token for token in token_ids if token not in left_out]))
+
+
+@lru_cache(maxsize=1)
+def _left_out(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Every special token, whether it has a name or not, that no mark of reasoning is made of."""
+    added = tokenizer.added_tokens_decoder.items()
+    return frozenset(token for token, held in added if held.special and held.content not in PARTS)
 
 
 def example_token_ids(
@@ -56,7 +67,11 @@ def examples_token_ids(
     texts = [_continuation(before, said["content"]) for before, (said,) in zip(rendered, completions, strict=True)]
     answers = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     for prompt, before, answer in zip(prompts, rendered, answers, strict=True):
-        yield prompt_token_ids(tokenizer, prompt), [*answer, _turn_end(tokenizer, prompt, before)]
+        yield _encoded(tokenizer, before), [*answer, _turn_end(tokenizer, prompt, before)]
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, rendered: str) -> list[int]:
+    return list(tokenizer(rendered, add_special_tokens=False)["input_ids"])
 
 
 def _rendered(
@@ -65,15 +80,28 @@ def _rendered(
     from jinja2 import TemplateError
 
     try:
-        rendered = tokenizer.apply_chat_template(
-            list(messages), add_generation_prompt=add_generation_prompt, tokenize=False
+        rendered = str(
+            tokenizer.apply_chat_template(list(messages), add_generation_prompt=add_generation_prompt, tokenize=False)
         )
-        return str(rendered)
     except TemplateError as error:
         raise InputError(
-            f"the chat template cannot render a conversation: {error}. Expected one for messages whose content is "
-            "text; name a file with such a template (model.chat_template)."
+            f"the chat template cannot render a conversation of {_roles(messages)}: {error}. Expected one for these "
+            "messages, whose content is text; name a file with such a template (model.chat_template), or a wording "
+            "without a system message (model.prompt)."
         ) from error
+    for message in messages:
+        # Templates strip a text; that all of it is gone means that the template wants another form of content.
+        lines = [line.strip() for line in message["content"].splitlines() if line.strip()]
+        if lines and not any(line in rendered for line in lines):
+            raise InputError(
+                f"the chat template leaves out the text of the {message['role']} message: {lines[0][:60]!r} is not in "
+                f"{rendered[:200]!r}. Expected one for messages whose content is text (model.chat_template)."
+            )
+    return rendered
+
+
+def _roles(messages: Sequence[Message]) -> str:
+    return " and ".join(message["role"] for message in messages)
 
 
 def _continuation(before: str, answer: str) -> str:
@@ -91,7 +119,7 @@ def _turn_end(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], bef
     """The stop token by which the template ends an answer to this prompt, which is `before` when rendered alone."""
     # Templates that open the reasoning leave it out of a turn that is over.
     before = before.removesuffix(opening_at_end(before))
-    answered = [*prompt, {"role": "assistant", "content": "answer"}]
+    answered = [*prompt, {"role": "assistant", "content": _ANSWER}]
     whole = _rendered(tokenizer, answered)
     if not whole.startswith(before):
         raise InputError(
@@ -99,8 +127,15 @@ def _turn_end(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], bef
             f"differ. Prompt alone: {before!r}; with its answer: {whole!r}. Use a chat template that keeps the prompt "
             "as it is."
         )
+    between, _, end = whole[len(before) :].rpartition(_ANSWER)
+    if "".join(between.split()) not in _NO_REASONING:
+        raise InputError(
+            f"the chat template puts {between!r} between a prompt and its answer, which an answer of the data does not "
+            "begin with: a model would learn another form than its own. Use a chat template that begins an answer "
+            "with its text or its reasoning (model.chat_template)."
+        )
     stops = stop_token_ids(tokenizer)
-    ends = [token for token in tokenizer.encode(whole[len(before) :], add_special_tokens=False) if token in stops]
+    ends = [token for token in tokenizer.encode(end, add_special_tokens=False) if token in stops]
     if not ends:
         raise InputError(
             f"the chat template does not end an answer with one of the stop tokens {sorted(stops)}; a model trained on "
