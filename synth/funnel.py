@@ -1,6 +1,5 @@
 """What became of everything that was made: counted from the tables, so that a resumed run counts the same."""
 
-import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from synth.tables import Candidate, Execution, Quarantined, Removal, Task, TaskI
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.records import read_records
 from xcoder_train.core.table_console import table_console
-from xcoder_train.core.terminal import cell, harmless_lines
+from xcoder_train.core.terminal import cell
 
 
 @dataclass
@@ -147,18 +146,16 @@ def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
 
 
 def refuse_nothing_kept(funnel: dict[str, dict[str, Any]], folder: Path) -> None:
-    """Raise `InputError` where nothing was kept at all; say on standard error of which splits nothing was."""
+    """Raise `InputError` where nothing was kept of a split: no later stage could use it."""
     told = []
     for name, split in funnel.items():
         if not split["kept"]:
             reasons = Counter(split["set_aside"]) + Counter(split["dropped"])
             most = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3))
             told.append(f"  {name}, 0 of {split['made']:,} tasks: {most or 'no task was made'}\n")
-    if told and len(told) < len(funnel):
-        print(f"nothing was kept of these splits:\n{harmless_lines(''.join(told))}", end="", file=sys.stderr)
-    elif told:
+    if told:
         raise InputError(
-            f"synthesis kept no task at all. The most frequent reasons:\n{''.join(told)}What was asked and run is kept in "
+            f"synthesis kept no task. The most frequent reasons:\n{''.join(told)}What was asked and run is kept in "
             f"{folder}; change the settings that these reasons name, or the teacher"
         )
 

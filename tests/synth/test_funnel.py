@@ -11,7 +11,7 @@ from reward.config import JudgeSettings
 from synth.answers import AnswerError, read_answer
 from synth.card import write_card
 from synth.config import SynthSettings
-from synth.funnel import SplitFunnel, print_funnel, refuse_nothing_kept
+from synth.funnel import SplitFunnel, print_funnel
 from synth.pipeline import synthesise
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.layout import SynthLayout
@@ -30,7 +30,7 @@ def test_what_a_model_wrote_is_no_markup_and_no_control_sequence(capsys: pytest.
     assert "y" * 100 not in shown
 
 
-def test_a_synthesis_that_keeps_nothing_is_an_error_that_says_why_and_keeps_what_was_made(
+def test_a_synthesis_that_keeps_nothing_of_a_split_is_an_error_that_says_why_and_keeps_what_was_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = SynthSettings.model_validate(
@@ -49,11 +49,3 @@ def test_a_synthesis_that_keeps_nothing_is_an_error_that_says_why_and_keeps_what
         assert str(tmp_path) in str(refused.value) and not (tmp_path / RESULT_FILE).exists()
         assert json.loads(SynthLayout(tmp_path).funnel.read_text())["train"]["made"] == 3
         assert ("tasks: 0 of 3" in capsys.readouterr().err) == (made_before == 0)
-
-
-def test_a_split_of_which_nothing_is_kept_is_named_with_its_reasons(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    full, empty = SplitFunnel(made=2, kept=2), SplitFunnel(made=3, dropped=Counter({"too few tests": 3}))
-    refuse_nothing_kept({"train": full.as_json(), "explore": empty.as_json()}, tmp_path)
-    assert capsys.readouterr().err == "nothing was kept of these splits:\n  explore, 0 of 3 tasks: too few tests (3)\n"
