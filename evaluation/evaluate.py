@@ -47,11 +47,11 @@ def load_benchmarks(
                 raise InputError("the benchmark `heldout` needs a finished synthesis; add `synth:` or `inputs: synth`")
             benchmarks.append(load_heldout(synth_folder))
         elif kind == "file" and rest:
-            benchmarks.append(load_livecodebench(Path(rest).expanduser()))
+            benchmarks.append(load_livecodebench(Path(rest)))
         elif kind == "livecodebench":
             benchmarks.append(load_window(rest, livecodebench_folder))
         elif kind == "evalplus" and rest:
-            benchmarks.append(load_evalplus(Path(rest).expanduser()))
+            benchmarks.append(load_evalplus(Path(rest)))
         else:
             raise InputError(f"evaluation.benchmarks: {name!r} is none of {BENCHMARK_FORMS}")
     return benchmarks

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,22 @@ class EvaluationSet:
 def read_evaluation_set(path: Path) -> EvaluationSet:
     """Read LiveCodeBench's format, or any JSON lines or Parquet file with a column of statements.
 
+    An id that an earlier row has gets the row's number, so that reports name one problem by it.
     Raises `InputError` for a file without statements, and for a row that has none.
     """
-    problems = tuple(_problem(path, place, row) for place, row in _rows(path))
+    problems = []
+    names: set[str] = set()
+    for place, row in _rows(path):
+        problem = _problem(path, place, row)
+        if problem.problem in names:  # sets that were joined may each count from 1
+            problem = replace(problem, problem=f"{problem.problem} (row {place})")
+        names.add(problem.problem)
+        problems.append(problem)
     if not problems:
         raise InputError(f"{path} holds no row; expected one problem of an evaluation set per row")
     with open(path, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return EvaluationSet(path.stem, digest, problems)
+    return EvaluationSet(path.stem, digest, tuple(problems))
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -88,7 +88,7 @@ def gather(ablation: "Ablation") -> dict[str, Any]:
 def read_results(path: Path) -> dict[str, Any]:
     """A stored results.json."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
         found["arms"], found["axes"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} cannot be read as the results of an ablation: {error}") from error

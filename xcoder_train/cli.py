@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.terminal import harmless_lines
-from xcoder_train.judge_commands import judge
+from xcoder_train.judge_commands import command_path, judge
 
 
 class _Commands(TyperGroup):
@@ -40,7 +40,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML file of the experiment.", show_default=False)]
+RecipePath = Annotated[
+    Path, typer.Argument(metavar="RECIPE", parser=command_path, help="YAML file of the experiment.", show_default=False)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="key.path=value", help="Settings laid over the recipe.", show_default=False),
@@ -124,11 +126,18 @@ def evaluate(
     ] = None,
     rejudge: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Judge an official LiveCodeBench file on one --benchmark again."),
+        typer.Option(
+            metavar="FILE", parser=command_path, help="Judge an official LiveCodeBench file on one --benchmark again."
+        ),
     ] = None,
     compared: Annotated[
         list[Path] | None,
-        typer.Option("--compare", metavar="FOLDER", help="Twice or more: finished results, compared pair by pair."),
+        typer.Option(
+            "--compare",
+            metavar="FOLDER",
+            parser=command_path,
+            help="Twice or more: finished results, compared pair by pair.",
+        ),
     ] = None,
     break_lock: BreakLock = False,
 ) -> None:
@@ -149,7 +158,7 @@ def evaluate(
     if model is None:
         if recipe is None or benchmark or server:
             raise typer.BadParameter("expected a RECIPE, or --model M --benchmark file:PATH [--server URL]")
-        _run(Path(recipe), overrides, "evaluation", break_lock)
+        _run(command_path(recipe), overrides, "evaluation", break_lock)
         return
     if not benchmark or (recipe is not None and "=" not in recipe):
         raise typer.BadParameter("--model takes the place of a RECIPE and needs a --benchmark file:PATH")
@@ -270,7 +279,10 @@ def trace(
     run: Annotated[
         Path | None,
         typer.Argument(
-            metavar="RUN", help="Folder of a run or of several, or a RECIPE; runs when left out.", show_default=False
+            metavar="RUN",
+            parser=command_path,
+            help="Folder of a run or of several, or a RECIPE; runs when left out.",
+            show_default=False,
         ),
     ] = None,
     overrides: Overrides = None,

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from reward.language import compiled_languages
 from reward.ranks import usable_cores
 from reward.tiers import MADE_OF, NOT_STOPPED, TIERS, why_not
+from reward.worker import PACKAGES
 from xcoder_train.core.errors import EnvironmentLacks, install_command
 
 DISTRIBUTION = "xcoder-train"
@@ -118,6 +120,13 @@ def _isolation() -> Iterator[Finding]:
         yield Finding("judging Python", "no tier holds, so the judge refuses to run; see docs/judge.md", False)
         return
     yield Finding("judging Python", f"in tier {used}, which does not stop: {NOT_STOPPED[used]} (docs/judge.md)")
+    where = sysconfig.get_path("platlib")  # where the judge looks
+    away = [name for name in PACKAGES[:2] if not Path(where, name).is_dir()]
+    if away:
+        told = f"no {' and '.join(away)} in {where}: right programs that import it fail; reinstall it there"
+        yield Finding("programs import", told, False)
+    else:
+        yield Finding("programs import", " and ".join(PACKAGES[:2]))
     compilers = {language.compiler for language in compiled_languages().values()}
     missing = sorted(compiler for compiler in compilers if shutil.which(compiler) is None)
     if used == "D":

@@ -18,6 +18,16 @@ class _FileUnlessCommand(TyperGroup):
         return super().parse_args(ctx, args)
 
 
+def command_path(text: str) -> Path:
+    """A path of the command line, read as one of a recipe: a shell leaves `--output=~/a` to the command."""
+    from xcoder_train.core.settings import expanded
+
+    try:
+        return Path(expanded(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text}: {error}") from error
+
+
 judge = typer.Typer(
     cls=_FileUnlessCommand,
     help="Judge the programs of a FILE.jsonl, or serve the judge.",
@@ -43,9 +53,13 @@ def _number(what: str) -> Any:
 
 @judge.command("file")
 def judge_file_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="Programs with their tests, one JSON per line.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE.jsonl", parser=command_path, help="Programs with their tests, one JSON per line."),
+    ],
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where verdicts go; standard output when left out.")
+        Path | None,
+        typer.Option(metavar="FILE", parser=command_path, help="Where verdicts go; standard output when left out."),
     ] = None,
     workers: Workers = None,
     policy: Policy = "faithful",
@@ -69,7 +83,9 @@ def judge_serve_command(
     port: Annotated[int, _number("Port to listen on; 0 takes a free one.")] = 8080,
     token_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Holds the token that clients must send; else XCODER_JUDGE_TOKEN."),
+        typer.Option(
+            metavar="FILE", parser=command_path, help="Holds the token that clients must send; else XCODER_JUDGE_TOKEN."
+        ),
     ] = None,
     workers: Workers = None,
     policy: Policy = "faithful",

@@ -20,7 +20,7 @@ from xcoder_train.config import (
     TrackingSettings,
 )
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.settings import Settings
+from xcoder_train.core.settings import Settings, expanded
 from xcoder_train.core.yaml_source import Flaw, Located, merge, read_override, read_yaml_file
 from xcoder_train.slurm_settings import SlurmSettings
 
@@ -172,7 +172,10 @@ def _read_extended(path: Path, above: tuple[Path, ...], flaws: list[Flaw]) -> Lo
     if not isinstance(extends.value, str):
         raise InputError(f"{extends.place}: extends: expected the path of another recipe, found {extends.plain()!r}")
     chain = (*above, path.resolve())
-    below = path.parent / extends.value
+    try:
+        below = path.parent / expanded(extends.value)
+    except ValueError as error:
+        raise InputError(f"{extends.place}: extends: {error}") from error
     if below.resolve() in chain:
         raise InputError(f"{extends.place}: extends: {extends.value} leads back to itself")
     if not below.is_file():

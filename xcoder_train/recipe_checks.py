@@ -13,6 +13,7 @@ from synth.features.config import feature_file
 from synth.published.files import local_files
 from xcoder_train.conflict import Conflict, conflict
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import unpacked_stem
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.records import check_tables, read_records
 from xcoder_train.fitted import has_base, model_context, teacher_room
@@ -209,6 +210,13 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
             benchmark_files(benchmark, settings.livecodebench_folder)
         except InputError as error:
             yield Conflict((("evaluation", "benchmarks", index),), str(error))
+    files = (name.partition(":")[::2] for name in settings.benchmarks)
+    names = [unpacked_stem(Path(path)) if kind in ("file", "evalplus") else f"{kind}:{path}" for kind, path in files]
+    names = [name.rstrip(":") for name in names]
+    if len(set(names)) < len(names):
+        yield conflict(
+            f"two benchmarks have the same name among {', '.join(names)}; rename a file", "evaluation.benchmarks"
+        )
 
 
 def _context(recipe: "Recipe") -> Iterator[Conflict]:

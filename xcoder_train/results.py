@@ -27,6 +27,8 @@ REPORT_FILE = "report.html"
 
 # Raised when a stage's code changes so that equal settings give another result.
 STAGE_VERSIONS: dict[StageName, int] = {"synth": 2, "sft": 2, "grpo": 2, "evaluation": 3, "report": 1}
+IMPORT_VERSION = 2
+"""The same for imports, so that no synthesis by a teacher is made again where published sets are read otherwise."""
 
 _HOW_A_SERVER_IS_ASKED = tuple(sorted(set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS))
 
@@ -98,10 +100,11 @@ def stage_key(recipe: Recipe, stage: StageName) -> str:
         targets = evaluation_targets(recipe, recipe.run_folder)
         return _hash({"stage": stage, "targets": [[target.label, target.key] for target in targets]})
     inputs = {name: stage_key(recipe, name) for name in needed_stages(recipe, stage)}
+    is_import = stage == "synth" and bool(present(recipe.synth).imports)
     return _hash(
         {
             "stage": stage,
-            "version": STAGE_VERSIONS[stage],
+            "version": [STAGE_VERSIONS[stage], IMPORT_VERSION] if is_import else STAGE_VERSIONS[stage],
             "settings": _shaping_settings(recipe, stage),
             "inputs": inputs,
         }

@@ -37,12 +37,14 @@ def compare_results(folders: Sequence[Path]) -> None:
     """Show the scores of finished evaluations side by side, with paired differences of each and the one before it."""
     if len(folders) < 2:
         raise InputError("a comparison needs --compare at least twice, each with the folder of one model's result")
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise InputError("--compare names one folder twice; each result is compared with another one")
     results: dict[str, ModelResult] = {}
     for folder in folders:
         result = load_result(folder)
         label = f"{folder.resolve().parents[1].name}:{result.label}"
         if label in results:
-            label = f"{label} {folder.name}"
+            label = f"{label} {folder}"
         results[label] = replace(result, label=label)
     first, *others = results.values()
     for other in others:

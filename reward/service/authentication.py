@@ -32,7 +32,7 @@ def read_token(file: Path | None) -> str | None:
     if file is not None:
         source = str(file)
         try:
-            given = file.read_text(encoding="utf-8")
+            given = file.read_text(encoding="utf-8-sig")
         except OSError as error:
             raise InputError(f"cannot read the token from {file}: {error.strerror}") from error
         except UnicodeDecodeError as error:

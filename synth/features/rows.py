@@ -5,7 +5,7 @@ format allows it. A row that cannot be read is set aside with its place and its 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]] | BadRow]:
             if start.lstrip().startswith("["):
                 yield from _objects(enumerate(_array(path, start + file.read()), 1))
             else:
-                yield from _lines(chain((start + file.readline()).splitlines(keepends=True), file))
+                yield from _lines(chain(StringIO(start + file.readline()), file))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as UTF-8 text: {error}") from error
 

@@ -25,7 +25,8 @@ def steps_of(counts: dict[str, Any]) -> list[tuple[str, int]]:
     lines += [("merged into another row's problem", counts["rows_merged"]), ("problems", counts["made"])]
     lines += [(f"dropped: {reason}", count) for reason, count in counts["dropped"].items()]
     lines += [("problems kept", counts["kept"]), ("solutions", counts["accepted_solutions"])]
-    return [*lines, ("tests", counts["tests"]), ("tests in conflict", counts["tests_in_conflict"])]
+    names = ("tests", "tests_in_conflict", "tests_without_text")
+    return [*lines, *((name.replace("_", " "), counts[name]) for name in names)]
 
 
 def write_import_card(use: str, rows: int, settings: SynthSettings, seed: int, funnel: dict[str, Any]) -> str:

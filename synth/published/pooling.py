@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from reward.compare import canonical_output
+from reward.compare import outputs_match, values_match
 from synth.published.tables import FaultyRow, PooledProblem, PooledSolution, PooledTest, ReadRow
 from synth.tables import task_id
 from xcoder_train.core.problem import problem_id
@@ -31,22 +31,29 @@ def pool(rows: Iterable[ReadRow], splits: list[str]) -> tuple[PooledProblem | No
     (io, name, starter), _ = votes.most_common(1)[0]  # of equals, the one that was counted first
     used: list[ReadRow] = []
     solutions: dict[str, PooledSolution] = {}
-    outputs: dict[str, dict[str, PooledTest]] = {}  # by input and output, each in the form that the judge compares
+    outputs: dict[str, list[PooledTest]] = {}  # by input, at most two: those that differ to the judge
+    match = outputs_match if io == "stdin" else values_match
     for row in rows:
         if (row.io, row.function_name, row.starter_code) != (io, name, starter):
             left_out.append(_faulty(row, OTHER_SIGNATURE))
             continue
         used.append(row)
         for given, expected in zip(row.inputs, row.expected, strict=True):
-            same_input = outputs.setdefault(given.rstrip("\n"), {})
-            same_input.setdefault(canonical_output(expected), PooledTest(given, expected))
+            found = outputs.setdefault(given.rstrip("\r\n"), [])
+            if (
+                not found
+                or len(found) == 1
+                and expected != found[0].expected
+                and not match(expected, found[0].expected)
+            ):
+                found.append(PooledTest(given, expected))
         if row.response is not None and row.code is not None:
             if row.response in solutions:
                 left_out.append(_faulty(row, REPEATED))
             else:
                 model = row.model or splits[row.rank]
                 solutions[row.response] = PooledSolution(row.response, row.code, model)
-    tests = tuple(test for found in outputs.values() if len(found) == 1 for test in found.values())
+    tests = tuple(found[0] for found in outputs.values() if len(found) == 1)
     if not solutions and not tests:
         return None, left_out + [_faulty(row, CONFLICT) for row in used]
     identity = problem_id(first.statement, io, name, starter)
@@ -62,6 +69,7 @@ def pool(rows: Iterable[ReadRow], splits: list[str]) -> tuple[PooledProblem | No
         solutions=tuple(solutions.values()),
         tests=tests,
         conflicts=len(outputs) - len(tests),
+        tests_without_text=sum(row.tests_without_text for row in used),
     )
     return pooled, left_out
 

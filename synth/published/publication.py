@@ -76,6 +76,7 @@ def publish(
             counts["accepted_solutions"] += len(pooled.solutions)
             counts["tests"] += len(pooled.tests)
             counts["tests_in_conflict"] += pooled.conflicts
+            counts["tests_without_text"] += pooled.tests_without_text
             counts["styles"][problem.style] += 1
             counts["kinds"][problem.io] += 1
     for counts in funnel.values():
@@ -131,6 +132,7 @@ def _empty(rows: int) -> dict[str, Any]:
         "accepted_solutions": 0,
         "tests": 0,
         "tests_in_conflict": 0,
+        "tests_without_text": 0,
         "styles": Counter(),
         "kinds": Counter(),
     }

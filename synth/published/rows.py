@@ -30,7 +30,8 @@ class RowFault(ValueError):
 class Reading:
     """What a row states. A row has a solution (`response` and the `code` in it), or tests, never both.
 
-    The statement of a function problem may leave its signature open; then it is that of the solution.
+    The statement of a function problem may leave its signature open; then it is that of the solution. Tests on standard
+    input whose input or output is no text are left out and counted.
     """
 
     statement: str
@@ -43,6 +44,7 @@ class Reading:
     model: str | None = None
     inputs: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
+    tests_without_text: int = 0
 
 
 def read_sft_row(row: dict[str, Any]) -> Reading:
@@ -74,11 +76,7 @@ def read_rl_row(row: dict[str, Any]) -> Reading:
     if name is None:
         if kind != "livecodebench" and row.get("type") not in (None, "stdin_stdout"):
             raise RowFault(f"tests of an unknown type: {row['type']!r:.40}")
-        pairs = [pair for pair in _pairs(tests) if None not in pair]
-        if not pairs:
-            raise RowFault("no test has both an input and an output")
-        inputs, expected = zip(*((_lines(given), _lines(answer)) for given, answer in pairs), strict=True)
-        return _reading(row, statement, None, inputs=inputs, expected=expected)
+        return _reading(row, statement, None, **_texts(tests))
     if signature is None or signature[0] != str(name).rpartition(".")[2]:
         raise RowFault("a function problem whose statement shows no signature of the function that is called")
     inputs, expected = zip(*((_arguments(given), _json(out)) for given, out in _pairs(tests)), strict=True)
@@ -198,6 +196,21 @@ def _pairs(tests: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     yield from zip(inputs, outputs, strict=True)
 
 
+def _texts(tests: dict[str, Any]) -> dict[str, Any]:
+    """The tests on standard input, and how many are left out. Raises the first one's `RowFault` where all are."""
+    texts: list[tuple[str, str]] = []
+    faults: list[RowFault] = []
+    for given, answer in _pairs(tests):
+        try:
+            texts.append((_lines(given), _lines(answer)))
+        except RowFault as fault:
+            faults.append(fault)
+    if not texts:
+        raise faults[0]
+    inputs, expected = zip(*texts, strict=True)
+    return {"inputs": inputs, "expected": expected, "tests_without_text": len(faults)}
+
+
 def _lines(value: Any) -> str:
     """Text of a stdin test; some sets hold lists of lines, and numbers for lines of one number."""
     return "\n".join(map(_line, value)) if isinstance(value, list) else _line(value)
@@ -207,7 +220,8 @@ def _line(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or value - value != 0:
-        raise RowFault(f"a test on standard input holds {json.dumps(value)[:40]}, which is no text")
+        found = "null" if value is None else f"a value of type {type(value).__name__}"
+        raise RowFault(f"a test on standard input holds {found}, which is no text")
     return format(Decimal(repr(value)), "f")  # without an exponent, which `int` does not read
 
 

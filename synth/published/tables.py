@@ -25,6 +25,7 @@ class ReadRow:
     model: str | None
     inputs: tuple[str, ...]
     expected: tuple[str, ...]
+    tests_without_text: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class PooledTest:
 class PooledProblem:
     """A problem with all that the rows that state it hold. `task_id` names the first of those rows.
 
-    `conflicts` counts inputs that were left out because rows give them different outputs.
+    `conflicts` counts inputs that were left out because rows give them different outputs, `tests_without_text` tests
+    that were left out because their input or output is no text.
     """
 
     problem_id: str
@@ -72,6 +74,7 @@ class PooledProblem:
     solutions: tuple[PooledSolution, ...]
     tests: tuple[PooledTest, ...]
     conflicts: int
+    tests_without_text: int
 
     def problem(self, limits: Limits, source: str) -> Problem:
         """The record that later stages read."""

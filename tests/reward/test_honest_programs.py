@@ -7,6 +7,7 @@ import pytest
 
 from reward.config import JudgeSettings
 from reward.judge import Judge
+from reward.submission import Submission
 from reward.tiers import TIERS
 from reward.verdict import Execution
 from tests.reward.corpora import HONEST, honest_input, honest_submission, skip_unless_formed
@@ -31,6 +32,13 @@ def plain() -> dict[str, tuple[bool, bytes]]:
 def execute_all(tier: str) -> dict[str, Execution]:
     with Judge(JudgeSettings(tier=tier)) as judge:
         return {execution.id: execution for execution in judge.execute(map(honest_submission, HONEST))}
+
+
+def test_the_promised_packages_are_there_for_programs() -> None:
+    code = "from sortedcontainers import SortedList\nimport numpy\nprint(SortedList(numpy.array([3, 1, 2]))[0])"
+    with Judge(JudgeSettings(workers=1)) as judge:
+        (judgement,) = judge.judge([Submission("a", code, ("",), ("1",))], stop_at_first_failure=False)
+    assert judgement.verdict == "AC", judgement
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -36,7 +36,7 @@ SALT = itertools.count()
 
 def napping(seconds: float, name: str = "p", tests: int = 1) -> Submission:
     inputs, expected = zip(*((str(number), str(number + 1)) for number in range(tests)), strict=True)
-    return Submission(name, NAP.format(seconds=seconds), inputs, expected, limits=Limits(3600))
+    return Submission(name, NAP.format(seconds=seconds), inputs, expected, limits=Limits(max(60, seconds)))
 
 
 def slow_to_compile(times: int, name: str = "cpp") -> Submission:
@@ -315,7 +315,7 @@ def test_a_supervisor_that_is_ended_leaves_no_process_and_no_file(number: signal
     program = textwrap.dedent("""
         from tests.reward.test_scheduling import *
         with Judge(JudgeSettings(), workers=3) as judge:
-            looping = Submission("p", "while True: pass", ("",), ("",), limits=Limits(3600))
+            looping = Submission("p", "while True: pass", ("",), ("",), limits=Limits(60))
             judged(judge, looping, slow_to_compile(FOR_EVER), looping)
         """)
     environment = {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "PATH": os.environ["PATH"]}

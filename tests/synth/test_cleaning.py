@@ -292,3 +292,10 @@ def test_a_training_task_like_an_evaluation_task_is_removed_from_a_run(
     uses = {record.problem_id: record.use for record in read_records(layout.memberships, Membership)}
     assert uses[heldout.problem.problem_id] == "evaluation" and identity not in uses
     assert json.loads(layout.funnel.read_text())["train"]["dropped"] == {"near-duplicate": 1}
+
+
+def test_two_evaluation_problems_of_one_id_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "joined.jsonl"
+    rows = [{"id": 1, "statement": "Print one."}, {"id": 2, "statement": "Print two."}, {"id": 1, "statement": "Sort."}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [problem.problem for problem in read_evaluation_set(path).problems] == ["1", "2", "1 (row 3)"]

@@ -316,7 +316,7 @@ HOSTILE_RL = [
     rl(SUM, "codeforces", input_output=in_and_out(["1"], ["1"]), style=["x"]),
     rl(SUM, "codeforces", input_output="[" * 100_000),
     rl(SUM, "codeforces") | {"problem": None, "prompt": ["hello"]},
-    rl(STARTER, "livecodebench", input_output='{"inputs": [[1]], "outputs": [1e999], "fn_name": "f"}'),
+    rl(STARTER, "codeforces", input_output='{"inputs": [[1]], "outputs": [1e999], "fn_name": "f"}'),
     rl(STARTER, "leetcode", input_output={"test_cases": [f"assert f(a=1) == {'-' * 3000}1"]}),
     rl(STARTER.replace("a: int", "???"), "leetcode", input_output={"test_cases": ["assert f(1) == 1"]}),
 ]
@@ -446,14 +446,25 @@ def test_a_value_of_a_test_is_the_text_that_it_means(value: Any, text: str) -> N
     assert reading.inputs == (text, "0") and reading.expected == (text, "0")
 
 
-def test_a_test_without_an_output_or_an_input_is_no_test() -> None:
-    reading = read_rl_row(rl_row({"inputs": ["1", None, "3"], "outputs": [None, "2", "3"]}))
-    assert (reading.inputs, reading.expected) == (("3",), ("3",))
-    with pytest.raises(RowFault, match="no test has both an input and an output"):
-        read_rl_row(rl_row({"inputs": ["1"], "outputs": [None]}))
+@pytest.mark.parametrize("nothing", [None, True, [None], ["1", None], [["1"]], {"a": 1}, float("nan"), float("inf")])
+def test_a_test_without_text_is_set_aside_and_counted_and_the_others_stay(nothing: Any, tmp_path: Path) -> None:
+    path = tmp_path / "syn_rl_data.jsonl"
+    path.write_text(json.dumps(rl_row({"inputs": ["1", nothing, "3"], "outputs": [nothing, "2", "3"]})))
+    item = {"source": "x-coder-rl-40k", "path": str(path)}
+    import_published(SynthSettings.model_validate({"import": [item]}), "plain", context_in(tmp_path / "run"))
+    layout = SynthLayout(tmp_path / "run")
+    assert [(row.input, row.expected) for row in read_records(layout.tests, TestCase)] == [("3", "3")]
+    (counts,) = json.loads(layout.funnel.read_text()).values()
+    assert (counts["tests"], counts["tests_without_text"]) == (1, 2)
+    assert "| tests without text | 2 |" in (layout.dataset("rl") / "README.md").read_text()
 
 
-@pytest.mark.parametrize("value", [True, {"a": 1}, ["1", None], [["1"]], [False]])
+def test_nothing_is_a_result_of_a_function() -> None:
+    tests = {"inputs": [[None], [1]], "outputs": [None, True], "fn_name": "f"}
+    assert read_rl_row(rl(STARTER, "codeforces", input_output=json.dumps(tests))).expected == ("null", "true")
+
+
+@pytest.mark.parametrize("value", [None, True, {"a": 1}, ["1", None], [["1"]], [False]])
 def test_what_is_no_text_is_never_made_one(value: Any) -> None:
     for tests in ({"inputs": [value], "outputs": ["1"]}, {"inputs": ["1"], "outputs": [value]}):
         with pytest.raises(RowFault, match="which is no text"):
@@ -462,11 +473,30 @@ def test_what_is_no_text_is_never_made_one(value: Any) -> None:
 
 def test_outputs_that_the_judge_takes_for_equal_are_no_conflict() -> None:
     tests = ({"inputs": ["1\n", "2"], "outputs": ["2\n", "4.0 \n"]}, {"inputs": ["1", "2"], "outputs": ["2", "4"]})
-    readings = [asdict(read_rl_row(rl_row(each))) for each in tests]
+    assert pooled_tests(*map(rl_row, tests)) == [("1\n", "2\n"), ("2", "4.0 \n")]
+
+
+def test_results_of_a_function_are_in_conflict_only_where_the_judge_tells_them_apart() -> None:
+    results = ([[1.0, 2], {"a": 1, "b": 2}, 1, "x"], [[1, 2], {"b": 2, "a": 1}, True, "x "])
+    tests = [{"inputs": [[0], [1], [2], [3]], "outputs": each, "fn_name": "f"} for each in results]
+    rows = (rl(STARTER, "codeforces", input_output=json.dumps(each)) for each in tests)
+    assert pooled_tests(*rows) == [("0", "[1.0, 2]"), ("1", '{"a": 1, "b": 2}')]
+
+
+def pooled_tests(*given: dict[str, Any]) -> list[tuple[str, str]]:
+    """The tests that are left of rows of one problem."""
+    readings = [asdict(read_rl_row(each)) for each in given]
     rows = [ReadRow(statement_key="a", rank=0, number=number, **each) for number, each in enumerate(readings)]
     pooled, left_out = pool(rows, ["a"])
     assert pooled is not None and not left_out
-    assert [(test.input, test.expected) for test in pooled.tests] == [("1\n", "2\n"), ("2", "4.0 \n")]
+    return [(test.input, test.expected) for test in pooled.tests]
+
+
+def test_a_line_of_json_lines_ends_at_its_newline_alone(tmp_path: Path) -> None:
+    rows = [{"text": "a\u2028b\x85c"}, {"text": "d\x0ce"}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    assert [row for _, row in read_rows(path)] == rows
 
 
 @pytest.mark.parametrize("packed", [False, True])

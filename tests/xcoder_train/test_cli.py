@@ -242,6 +242,21 @@ def test_doctor_calls_no_environment_ready_that_holds_a_version_which_pyproject_
     assert "Ready" not in done.stdout
 
 
+def test_doctor_says_which_promised_packages_programs_cannot_import(tmp_path: Path) -> None:
+    """They lie elsewhere: the interpreter's own folder of packages, where the judge looks, is empty."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    elsewhere = [str(Path(__file__).parents[2]), *(path for path in sys.path if path.endswith("-packages"))]
+    done = subprocess.run(
+        [str(tmp_path / "venv" / "bin" / "python"), "-m", "xcoder_train.cli", "doctor"],
+        env={**os.environ, "PYTHONPATH": ":".join(elsewhere)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "PROBLEM  programs import   no numpy and sortedcontainers in " in done.stdout
+
+
 def test_doctor_works_without_a_compiler_a_driver_and_any_installed_package(tmp_path: Path) -> None:
     """As where the project lies in a folder only, on a machine with nothing on its path."""
     code = (

@@ -81,6 +81,8 @@ def test_commands_without_a_model_say_what_they_need(terminal: Any, tmp_path: Pa
     assert refused.returncode == 2 and "needs one --benchmark" in refused.stderr
     alone = terminal.xcoder("eval", "--compare", str(tmp_path))
     assert alone.returncode == 2 and "--compare at least twice" in alone.stderr
+    itself = terminal.xcoder("eval", "--compare", str(tmp_path), "--compare", f"{tmp_path}/../{tmp_path.name}")
+    assert itself.returncode == 2 and "--compare names one folder twice" in itself.stderr
 
 
 def save_tiny_model(folder: Path) -> None:

@@ -270,6 +270,17 @@ def test_conflicts_are_found_before_anything_starts(recipe: Path, overrides: lis
     assert said in refusal(recipe, overrides)
 
 
+def test_two_benchmarks_of_one_name_are_refused_before_anything_is_trained(recipe: Path, tmp_path: Path) -> None:
+    names = []
+    for folder, file in (("a", "set.jsonl"), ("b", "set.jsonl.gz"), ("c", "heldout.jsonl")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).touch()
+        names.append(f"file:{tmp_path / folder / file}")
+    for both in (names[:2], ["heldout", names[2]], names[:1] * 2):
+        said = refusal(recipe, [f"evaluation.benchmarks=[{', '.join(both)}]"])
+        assert "two benchmarks have the same name among" in said
+
+
 def test_an_accelerate_configuration_for_other_processes_is_refused(recipe: Path, tmp_path: Path) -> None:
     config = tmp_path / "fsdp.yaml"
     config.write_text("num_processes: 8\n")
@@ -382,8 +393,8 @@ RECIPES = sorted(
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
-def test_every_recipe_that_is_shipped_is_sound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(Path(__file__).parents[2])  # recipes name files relative to the repository
+def test_every_recipe_that_is_shipped_is_sound(path: Path) -> None:
+    Path("recipes").symlink_to(Path(__file__).parents[2] / "recipes")  # which they name relative to the repository
     root, _, mistakes = examine_recipe(path, [])
     starts_from_a_run = [f"{name} = {json.dumps(item.value)}: there is no folder" for name, item in inputs_of(root)]
     not_here = [*starts_from_a_run, "needs test4.jsonl, test5.jsonl of livecodebench/code_generation_lite"]

@@ -155,11 +155,9 @@ def test_a_config_that_makes_no_model_is_the_folders_fault_and_not_ours(folder: 
 
 
 def test_a_chat_template_reaches_nothing_beyond_the_messages() -> None:
-    from jinja2.exceptions import SecurityError
-
     tokenizer = train_tokenizer(["add two numbers"] * 20, 300)
     tokenizer.chat_template = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
-    with pytest.raises(SecurityError):
+    with pytest.raises(InputError, match="is unsafe"):
         prompt_token_ids(tokenizer, [{"role": "user", "content": "add"}])
 
 

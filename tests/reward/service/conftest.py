@@ -103,9 +103,9 @@ def end_if_running(service: Service) -> None:
         service.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    """One service for all tests that only ask it something."""
+    """One service for a module's tests that only ask it something; tests elsewhere kill every child of their worker."""
     running = start_service("--workers", "2")
     yield running
     end_if_running(running)

@@ -12,6 +12,8 @@ import httpx
 import psutil
 import pytest
 
+from reward.service.authentication import read_token
+
 TOKEN = "correct-horse-battery-staple"
 SLEEP = "import time\ntime.sleep(20)"
 
@@ -154,6 +156,11 @@ def test_a_token_is_asked_for_and_never_told(start: Callable[..., Any], tmp_path
     assert 'xcoder_judge_requests_total{endpoint="/run_code",status="401"} 4.0' in metrics
     service.end()
     assert TOKEN not in service.said + metrics
+
+
+def test_a_token_behind_a_byte_order_mark_is_the_token(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN + "\r\n", encoding="utf-8-sig")
+    assert read_token(tmp_path / "token") == TOKEN
 
 
 @pytest.mark.parametrize(
