@@ -146,16 +146,12 @@ def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
 
 
 def refuse_nothing_kept(funnel: dict[str, dict[str, Any]], folder: Path) -> None:
-    """Raise `InputError` where nothing was kept of a split: no later stage could use it."""
-    told = []
-    for name, split in funnel.items():
-        if not split["kept"]:
-            reasons = Counter(split["set_aside"]) + Counter(split["dropped"])
-            most = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3))
-            told.append(f"  {name}, 0 of {split['made']:,} tasks: {most or 'no task was made'}\n")
-    if told:
+    """Raise `InputError` with the reasons where no split has anything for a later stage."""
+    if not any(split["kept"] for split in funnel.values()):
+        reasons = sum((Counter(split["set_aside"]) + Counter(split["dropped"]) for split in funnel.values()), Counter())
+        told = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3)) or "no task was made"
         raise InputError(
-            f"synthesis kept no task. The most frequent reasons:\n{''.join(told)}What was asked and run is kept in "
+            f"synthesis kept no task at all. The most frequent reasons: {told}. What was asked and run is kept in "
             f"{folder}; change the settings that these reasons name, or the teacher"
         )
 

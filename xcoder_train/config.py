@@ -6,13 +6,13 @@ Paths in a recipe are relative to the folder that the command runs in; only `ext
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from evaluation.config import EvaluationSettings
 from reward.config import RewardSettings
 from synth.config import Style
 from xcoder_train.core.prompt import PromptStyle
-from xcoder_train.core.settings import Settings, expanded
+from xcoder_train.core.settings import GivenPath, Settings
 
 
 class TrackingSettings(Settings):
@@ -73,7 +73,7 @@ class InitSettings(Settings):
 class ModelSettings(Settings):
     """The starting point of training, by `path` or by `init`, and how models are asked."""
 
-    path: str | None = None
+    path: GivenPath | None = None
     """Local folder or hub name of a pretrained model."""
 
     init: InitSettings | None = None
@@ -93,11 +93,6 @@ class ModelSettings(Settings):
 
     trust_remote_code: bool = False
     """Run code that comes with the model."""
-
-    @field_validator("path")
-    @classmethod
-    def _path_as_a_shell_reads_it(cls, path: str | None) -> str | None:
-        return path if path is None else expanded(path)
 
     @model_validator(mode="after")
     def _one_starting_point(self) -> Self:

@@ -7,7 +7,6 @@ micro-batch computes in `grpo_trainer.py`.
 import json
 import math
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -51,7 +50,7 @@ from xcoder_train.vllm_rollouts import check_vllm
 def train(recipe: Recipe, context: StageContext) -> None:
     """Run the GRPO stage: leaves `model/` and the judged rollouts of every logged step in the stage's folder."""
     settings = present(recipe.grpo)
-    started = time.monotonic()
+    clock = Clock(context.folder)
     quiet_libraries()
     state = join_processes(settings.training)
 
@@ -95,7 +94,6 @@ def train(recipe: Recipe, context: StageContext) -> None:
         rollouts = None
         if settings.generation == "transformers":
             rollouts = rollout_function(sampling_settings(settings), settings.rollout_batch, context.seed)
-        clock = Clock(context.folder, started)
         alarms = Alarms(settings.alarms, context.folder)
         held_out_tasks = 0 if held_out is None else len(held_out)
         trainer = FrugalGrpoTrainer(
@@ -109,13 +107,9 @@ def train(recipe: Recipe, context: StageContext) -> None:
             rollout_func=rollouts,
             optimizer_factory=optimizer_factory(settings.optimizer, settings.training),
             prompt_order=order,
-            callbacks=[
-                MetricsFile(context.folder / "metrics.jsonl"),
-                clock,
-                alarms,
-                TrainingProgress("GRPO", "reward"),
-            ],
+            callbacks=[MetricsFile(context.folder / "metrics.jsonl"), alarms, TrainingProgress("GRPO", "reward")],
         )
+        trainer.add_callback(clock)
         trainer.remove_callback(PrinterCallback)
         with state.main_process_first():  # the first one sweeps half-written checkpoints away
             checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
@@ -141,7 +135,6 @@ def train(recipe: Recipe, context: StageContext) -> None:
         }
         write_text(context.folder / "model" / CARD, model_card(recipe, "grpo", {"key": context.key, **figures}, {}))
         context.finish(**figures)
-        clock.file.unlink(missing_ok=True)
     trainer.end()
 
 

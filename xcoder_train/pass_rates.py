@@ -72,9 +72,8 @@ def measure_pass_rates(
         return
     mine = share.items(sorted((row["problem_id"], row["prompt"]) for row in rows))
     pending = iter([(name, prompt) for name, prompt in mine if (name,) not in store.keys])
-    # The first process shows its own share; those of the others are as large.
-    shown = Progress("pass rates", len(mine), "prompts", done=len(store.keys)) if share.index == 0 else None
-    with shown or nullcontext():
+    shown = Progress("pass rates", len(mine) * samples, "samples", done=len(store.keys) * samples)
+    with shown if share.index == 0 else nullcontext():  # it speaks for all, whose shares are as large
         while some := list(islice(pending, PROMPTS_AT_ONCE)):
             requests = [
                 Request(f"{name}/{sample}", prompt, derive_seed(seed, "pass rate", name, sample))
@@ -84,10 +83,10 @@ def measure_pass_rates(
             texts: dict[str, str] = {}
             for answer in generator.generate(requests, sampling):
                 if isinstance(answer, Unanswered):
-                    raise InputError(
-                        f"{answer.reason}. Lower grpo.max_prompt_length to what the model's context allows."
-                    )
+                    raise InputError(f"{answer.reason}. Lower grpo.max_prompt_length to what the context allows.")
                 texts[answer.request_id] = answer.text
+                if share.index == 0:
+                    shown.advance()
             asked = [(name, extract_code(texts[f"{name}/{n}"])) for name, _ in some for n in range(samples)]
             with_code = [
                 submission_for(str(number), name, code, tests)
@@ -102,8 +101,6 @@ def measure_pass_rates(
                 own = [verdicts.get(str(place * samples + n), Verdict.WA) for n in range(samples)]
                 known = [verdict for verdict in own if verdict is not Verdict.IE]
                 store.append(PassRate(name, len(known), known.count(Verdict.AC)))
-            if shown is not None:
-                shown.advance(len(some))
     store.seal()
 
 
@@ -123,8 +120,7 @@ def read_measured(folder: Path, processes: int) -> dict[str, float]:
                 table = pass_rate_table(folder, Share(index, processes))
                 raise InfrastructureError(
                     f"no sample of problem {rate.problem_id} could be judged, so its pass rate is not known. Look at "
-                    f"the judge (`xcoder doctor`), delete {table}, and run the same "
-                    "command: it measures that share again."
+                    f"the judge (`xcoder doctor`), delete {table}, and run the same command again"
                 )
             rates[rate.problem_id] = rate.share
     return rates

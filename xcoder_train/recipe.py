@@ -1,7 +1,6 @@
 """A recipe: one YAML file that says what to synthesise, train and measure, composed of every part's settings."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -28,6 +27,9 @@ Value = TypeVar("Value")
 
 StageName = Literal["synth", "sft", "grpo", "evaluation", "report"]
 STAGES: tuple[StageName, ...] = ("synth", "sft", "grpo", "evaluation", "report")
+
+# Mappings that are one value: given by name on the command line they are replaced, where everything else merges.
+_ONE_VALUE = ("styles", "environment", "bins", "completion_tokens", "percent")
 
 
 class Recipe(Settings):
@@ -130,10 +132,7 @@ def examine_recipe(path: Path, overrides: Sequence[str]) -> tuple[Located, Recip
 
 
 def read_source(path: Path, overrides: Sequence[str], flaws: list[Flaw]) -> Located:
-    """The recipe's tree: the files that it extends below it, the overrides above it. `flaws` of the files are added.
-
-    A mapping of numbers or texts that an override gives is the whole value; sections merge.
-    """
+    """The recipe's tree: the files that it extends below it, the overrides above it. `flaws` of the files are added."""
     root = _read_extended(path, (), flaws)
     unreadable = []
     for override in overrides:
@@ -141,8 +140,10 @@ def read_source(path: Path, overrides: Sequence[str], flaws: list[Flaw]) -> Loca
             laid = read_override(override)
             if "extends" in laid.value:
                 raise InputError(f"override '{override}': `extends` can only stand in a file")
-            written = override.partition("=")[0].count(".")  # `styles.codeforces=1` changes one of a mapping
-            root = merge(root, laid, partial(_is_whole_value, written))
+            name = override.partition("=")[0]
+            if name.rpartition(".")[2] in _ONE_VALUE:
+                root = merge(root, read_override(f"{name}=null"))
+            root = merge(root, laid)
         except InputError as error:
             unreadable.append(str(error))
     if unreadable:
@@ -150,12 +151,6 @@ def read_source(path: Path, overrides: Sequence[str], flaws: list[Flaw]) -> Loca
     if "name" not in root.value:
         root.value["name"] = Located(path.stem, root.place)
     return root
-
-
-def _is_whole_value(written: int, path: tuple[str, ...]) -> bool:
-    from xcoder_train.recipe_mistakes import is_one_value
-
-    return len(path) > written and is_one_value(Recipe, path)
 
 
 def _read_extended(path: Path, above: tuple[Path, ...], flaws: list[Flaw]) -> Located:

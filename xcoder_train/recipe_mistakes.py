@@ -201,19 +201,8 @@ def _unknown_key(path: tuple[Part, ...], model: type[Settings]) -> str:
     return f"no such key; valid are {', '.join(names)}" if names else "no such key"
 
 
-def is_one_value(model: type[Settings], path: tuple[Part, ...]) -> bool:
-    """True where a mapping of numbers or texts stands at `path`, such as weights: one value, and no section."""
-    plain = (int, float, str, bool)
-    return any(get_origin(one) is dict and get_args(one)[1] in plain for one in _annotations_at(model, path))
-
-
 def _settings_at(model: type[Settings], path: tuple[Part, ...]) -> list[type[Settings]]:
     """The settings classes that may stand at `path`."""
-    return [one for one in _annotations_at(model, path) if isinstance(one, type) and issubclass(one, Settings)]
-
-
-def _annotations_at(model: type[Settings], path: tuple[Part, ...]) -> list[Any]:
-    """What may stand at `path`, unions taken apart."""
     annotations: list[Any] = [model]
     for part in path:
         following: list[Any] = []
@@ -224,7 +213,7 @@ def _annotations_at(model: type[Settings], path: tuple[Part, ...]) -> list[Any]:
             else:
                 following.extend(get_args(settings)[-1:] if get_origin(settings) is dict else get_args(settings)[:1])
         annotations = following
-    return _classes(annotations)
+    return [found for found in _classes(annotations) if isinstance(found, type) and issubclass(found, Settings)]
 
 
 def _fields(settings: type[Settings]) -> dict[str, Any]:

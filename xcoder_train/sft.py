@@ -5,7 +5,6 @@ Prepare data and model, train, save, describe. What a row is and how it is cut s
 
 import shutil
 import sys
-import time
 from pathlib import Path
 
 from datasets import Dataset
@@ -41,7 +40,7 @@ from xcoder_train.training_arguments import sft_config
 def train(recipe: Recipe, context: StageContext) -> None:
     """Run the SFT stage: leaves `model/` (and `base/`, a model that the recipe initialises) in the stage's folder."""
     settings = present(recipe.sft)
-    started = time.monotonic()
+    clock = Clock(context.folder)
     quiet_libraries()
     state = join_processes(settings.training)
 
@@ -67,7 +66,6 @@ def train(recipe: Recipe, context: StageContext) -> None:
     model = load_training_model(start, recipe.model, lora=settings.lora is not None, quantize=settings.quantize)
     trainer = sft_trainer(recipe, context, config, model, tokenizer, dataset, held_out)
     throughput = Throughput(trainer, flops_per_token(recipe, start, statistics), settings.launch.hardware.peak_tflops)
-    clock = Clock(context.folder, started)
     trainer.add_callback(throughput)
     trainer.add_callback(clock)
     with state.main_process_first():  # the first one sweeps half-written checkpoints away
@@ -100,7 +98,6 @@ def train(recipe: Recipe, context: StageContext) -> None:
         }
         write_text(context.folder / "model" / CARD, model_card(recipe, "sft", {"key": context.key, **figures}, {}))
         context.finish(**figures)
-        clock.file.unlink(missing_ok=True)
         shutil.rmtree(prepared)
     trainer.end()
 

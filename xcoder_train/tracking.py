@@ -8,7 +8,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTTrainer
 
-from xcoder_train.core.files import write_json, write_text
+from xcoder_train.core.files import write_text
 from xcoder_train.core.progress import Progress
 from xcoder_train.wandb_run import repeat_history
 
@@ -23,9 +23,8 @@ class MetricsFile(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Keep the lines up to the step that training goes on from."""
-        state.eval_steps = int(
-            args.eval_steps or state.eval_steps
-        )  # the recipe's, not those of a checkpoint from before
+        # The recipe's, not those of a checkpoint from before.
+        state.eval_steps = int(args.eval_steps or state.eval_steps)
         if state.is_world_process_zero:
             lines = self.path.read_text().splitlines() if self.path.exists() else []
             # A start without a checkpoint makes everything again, the evaluation before the first step too.
@@ -69,21 +68,20 @@ class TokenCount(TrainerCallback):
 
 
 class Clock(TrainerCallback):
-    """Seconds of the stage over all its starts, kept at every step so that a kill loses no more than one."""
+    """The seconds of a stage over all its starts, noted at every step, so that a kill loses no more than one."""
 
-    def __init__(self, folder: Path, started: float) -> None:
+    def __init__(self, folder: Path) -> None:
         self.file = folder / "seconds.json"
-        self.started = started
-        self.before = json.loads(self.file.read_text()) if self.file.exists() else 0.0
+        self.begun = time.monotonic() - (json.loads(self.file.read_text()) if self.file.exists() else 0)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Keep what was taken by now."""
+        """Note what was taken by now."""
         if state.is_world_process_zero:
-            write_json(self.file, self.seconds())
+            write_text(self.file, str(self.seconds()))
 
     def seconds(self) -> float:
         """What earlier starts and this one have taken."""
-        return round(self.before + time.monotonic() - self.started, 1)
+        return round(time.monotonic() - self.begun, 1)
 
 
 class TrainingProgress(TrainerCallback):

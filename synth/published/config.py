@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from xcoder_train.core.settings import Settings, expanded
+from xcoder_train.core.settings import GivenPath, Settings
 
 Source = Literal["x-coder-sft-376k", "x-coder-rl-40k"]
 
@@ -37,7 +37,7 @@ class ImportSettings(Settings):
     """Which set it is, so how its columns are read: `x-coder-sft-376k` gives `sft` tasks with solutions,
     `x-coder-rl-40k` gives `rl` tasks with tests."""
 
-    path: str | None = None
+    path: GivenPath | None = None
     """Where it lies: a folder or a file (Parquet or JSON lines) on this machine, or an id of a dataset on the hub.
     The set's own id on the hub when left out."""
 
@@ -51,11 +51,6 @@ class ImportSettings(Settings):
 
     limit: int | None = Field(default=None, ge=1)
     """Only so many rows, the first ones; all when left out."""
-
-    @field_validator("path")
-    @classmethod
-    def _path_as_a_shell_reads_it(cls, path: str | None) -> str | None:
-        return path if path is None else expanded(path)
 
     @model_validator(mode="after")
     def _is_a_part_of_its_set(self) -> "ImportSettings":

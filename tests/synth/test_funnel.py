@@ -30,7 +30,7 @@ def test_what_a_model_wrote_is_no_markup_and_no_control_sequence(capsys: pytest.
     assert "y" * 100 not in shown
 
 
-def test_a_synthesis_that_keeps_nothing_of_a_split_is_an_error_that_says_why_and_keeps_what_was_made(
+def test_a_synthesis_that_keeps_nothing_is_an_error_that_says_why_and_keeps_what_was_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = SynthSettings.model_validate(
@@ -45,7 +45,7 @@ def test_a_synthesis_that_keeps_nothing_of_a_split_is_an_error_that_says_why_and
     for made_before in (0, 3):  # the same command once more makes nothing again and says the same
         with pytest.raises(InputError) as refused:
             synthesise(settings, JudgeSettings(workers=1), "plain", context)
-        assert re.search(r"train, 0 of 3 tasks: [a-z ]+ \(3\)", str(refused.value))
+        assert re.search(r"kept no task at all.* reasons: [a-z ]+ \(3\)", str(refused.value))
         assert str(tmp_path) in str(refused.value) and not (tmp_path / RESULT_FILE).exists()
         assert json.loads(SynthLayout(tmp_path).funnel.read_text())["train"]["made"] == 3
         assert ("tasks: 0 of 3" in capsys.readouterr().err) == (made_before == 0)

@@ -50,7 +50,6 @@ def test_a_sound_recipe_runs_its_sections_as_stages(recipe: Path) -> None:
     ("override", "styles"),
     [
         ("synth.styles={codeforces: 1}", {"codeforces": 1}),
-        ("synth={styles: {codeforces: 1}}", {"codeforces": 1}),
         ("synth.styles.codeforces=1", {"codeforces": 1, "leetcode": 0.5}),
     ],
 )

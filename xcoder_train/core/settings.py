@@ -3,9 +3,9 @@
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
 
 class Settings(BaseModel):
@@ -33,3 +33,6 @@ def expanded(path: str) -> str:
         what = "home folder" if unknown[0].startswith("~") else "environment variable"
         raise ValueError(f"{unknown[0]} names no {what} that is known here; write the path out")
     return replaced
+
+
+GivenPath = Annotated[str, AfterValidator(expanded)]  # or an id on the hub

@@ -4,12 +4,13 @@ Scalars have the meaning of the 1.2 core schema: `1e-5` is a number, `off`, `no`
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from xcoder_train.core.characters import whole_characters
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.secrets import hide_given
 
@@ -132,24 +133,16 @@ def _meant(path: Path) -> str:
     return f"; did you mean {path.parent / near[0]}?" if near and not path.exists() else ""
 
 
-def merge(
-    below: Located,
-    above: Located,
-    replaces: Callable[[tuple[str, ...]], bool] = lambda path: False,
-    path: tuple[str, ...] = (),
-) -> Located:
-    """`above` laid over `below`: mappings merge key by key, null removes a key, anything else replaces.
-
-    So does a mapping at a path (of keys from the root) of which `replaces` is true.
-    """
-    if not isinstance(below.value, dict) or not isinstance(above.value, dict) or replaces(path):
+def merge(below: Located, above: Located) -> Located:
+    """`above` laid over `below`: mappings merge key by key, null removes a key, anything else replaces."""
+    if not isinstance(below.value, dict) or not isinstance(above.value, dict):
         return above
     merged = dict(below.value)
     for key, item in above.value.items():
         if key in merged and item.value is None:
             del merged[key]
         else:
-            merged[key] = merge(merged[key], item, replaces, (*path, key)) if key in merged else item
+            merged[key] = merge(merged[key], item) if key in merged else item
     return Located(merged, above.place)
 
 
@@ -230,7 +223,7 @@ class _Builder:
 
     def _scalar(self, node: Any, place: Place) -> Any:
         text = node.value
-        if not _is_unicode(text):
+        if whole_characters(text) != text:
             self.flaws.append(Flaw(place, "half of a surrogate pair is no text"))
             return None
         if str(node.tag).endswith(":str") or node.style in ("'", '"', "|", ">"):
@@ -249,11 +242,3 @@ class _Builder:
         if match := _INFINITY.fullmatch(text):
             return float(f"{match[1]}inf")
         return float("nan") if _NAN.fullmatch(text) else text
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

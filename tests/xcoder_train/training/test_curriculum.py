@@ -75,8 +75,8 @@ def test_pass_rates_do_not_depend_on_how_many_processes_measure_them(
     rates = read_measured(one, 1)
     assert read_measured(two, 2) == rates
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("pass rates: ")]
-    assert len(said) == 4 and said[0] == f"pass rates: 0 of {len(rates)} prompts"  # only the first process speaks
-    assert said[1].startswith(f"pass rates: {len(rates)} of {len(rates)} prompts in ")
+    assert len(said) == 4 and said[0] == f"pass rates: 0 of {4 * len(rates)} samples"  # only the first process speaks
+    assert said[1].startswith(f"pass rates: {4 * len(rates)} of {4 * len(rates)} samples in ")
     assert set(rates) == {row["problem_id"] for row in _rows(synthesis)}
     assert len(set(rates.values())) > 1  # the test is about something
     assert max(rates.values()) > 0
