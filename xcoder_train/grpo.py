@@ -50,7 +50,7 @@ from xcoder_train.vllm_rollouts import check_vllm
 def train(recipe: Recipe, context: StageContext) -> None:
     """Run the GRPO stage: leaves `model/` and the judged rollouts of every logged step in the stage's folder."""
     settings = present(recipe.grpo)
-    clock = Clock(context.folder)
+    clock = Clock(context.folder / CHECKPOINTS)
     quiet_libraries()
     state = join_processes(settings.training)
 

@@ -94,9 +94,8 @@ def _licence(base: str) -> str | None:
     return named and named[1]
 
 
-def _section(title: str, values: dict[str, Any]) -> str:
-    known = {name: value for name, value in values.items() if value is not None}
-    rows = "\n".join(f"| {name.replace('_', ' ')} | {_shown(value)} |" for name, value in known.items())
+def _section(title: str, facts: dict[str, Any]) -> str:
+    rows = "\n".join(f"| {key.replace('_', ' ')} | {_shown(fact)} |" for key, fact in facts.items() if fact is not None)
     return f"## {title}\n\n| | |\n|---|---|\n{rows}"
 
 

@@ -1,8 +1,9 @@
 """A recipe: one YAML file that says what to synthesise, train and measure, composed of every part's settings."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -131,6 +132,26 @@ def examine_recipe(path: Path, overrides: Sequence[str]) -> tuple[Located, Recip
     return root, None if told else recipe, [text for _, text in sorted(told)]
 
 
+def stored_recipe(values: dict[str, Any], source: Path) -> Recipe:
+    """A recipe as a run has stored it. Settings that this version no longer has are left out."""
+    values = json.loads(json.dumps(values))
+    while True:
+        try:
+            return _validate(values)
+        except ValidationError as error:
+            unknown = [detail["loc"] for detail in error.errors() if detail["type"] == "extra_forbidden"]
+            if not unknown:
+                raise InputError(
+                    f"{source} holds a recipe that this version cannot read: {error.errors()[0]['msg']}. Give this run "
+                    "a folder of its own (name=…)"
+                ) from error
+            for *above, name in unknown:
+                here: Any = values
+                for part in above:  # a location also names the class that a value was read as
+                    here = here[part] if isinstance(part, int) or part in here else here
+                here.pop(str(name), None)
+
+
 def read_source(path: Path, overrides: Sequence[str], flaws: list[Flaw]) -> Located:
     """The recipe's tree: the files that it extends below it, the overrides above it. `flaws` of the files are added."""
     root = _read_extended(path, (), flaws)
@@ -140,8 +161,7 @@ def read_source(path: Path, overrides: Sequence[str], flaws: list[Flaw]) -> Loca
             laid = read_override(override)
             if "extends" in laid.value:
                 raise InputError(f"override '{override}': `extends` can only stand in a file")
-            name = override.partition("=")[0]
-            if name.rpartition(".")[2] in _ONE_VALUE:
+            if (name := override.partition("=")[0]).rpartition(".")[2] in _ONE_VALUE:
                 root = merge(root, read_override(f"{name}=null"))
             root = merge(root, laid)
         except InputError as error:
@@ -180,6 +200,4 @@ def _read_extended(path: Path, above: tuple[Path, ...], flaws: list[Flaw]) -> Lo
 
 def _validate(values: object) -> Recipe:
     """Validate as JSON in strict mode: lists become tuples, but `"8"` is no number and `1` is not true."""
-    import json
-
     return Recipe.model_validate_json(json.dumps(values), strict=True)

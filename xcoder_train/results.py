@@ -1,13 +1,16 @@
 """Where each stage's result lies, and the key that says what it was made from.
 
-A key is 12 hex digits over the settings that shape the result and the keys of the inputs. Executors, workers, launch,
+A key is 12 hex digits over the settings that shape the result, where they differ from their defaults, and the keys of
+the inputs. So a setting that a later version adds moves no key while it is at its default. Executors, workers, launch,
 tracking and report settings shape nothing, so changing them redoes nothing.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +21,21 @@ from synth.config import SynthSettings
 from synth.features.config import feature_file
 from synth.published.files import local_files
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import read_json
 from xcoder_train.core.generation.config import SHAPING_SERVER_SETTINGS, ServerSettings
+from xcoder_train.core.settings import at_default, differences_from_defaults
 from xcoder_train.core.stage import RESULT_FILE
 from xcoder_train.model_folder import looks_local
-from xcoder_train.recipe import Recipe, StageName, present
+from xcoder_train.recipe import Recipe, StageName, present, stored_recipe
 
 REPORT_FILE = "report.html"
+RESOLVED_RECIPE = "recipe.resolved.json"
+MANIFEST = "manifest.json"
 
-# Raised when a stage's code changes so that equal settings give another result.
+# Each of their results has a folder `<stage>/<key>`, and may be named by `inputs`.
+KEYED: tuple[StageName, ...] = ("synth", "sft", "grpo")
+
+# Raised when a stage's code changes so that equal settings give another result, and when a default changes.
 STAGE_VERSIONS: dict[StageName, int] = {"synth": 2, "sft": 2, "grpo": 2, "evaluation": 3, "report": 1}
 IMPORT_VERSION = 2
 """The same for imports, so that no synthesis by a teacher is made again where published sets are read otherwise."""
@@ -94,29 +104,13 @@ def needed_stages(recipe: Recipe, stage: StageName) -> tuple[StageName, ...]:
 
 def stage_key(recipe: Recipe, stage: StageName) -> str:
     """The key of a stage of this recipe, or of the finished result that `inputs` names."""
-    if stage in ("synth", "sft", "grpo") and getattr(recipe.inputs, stage) is not None:
-        return _key_of_result(input_folder(recipe, stage))
-    if stage == "evaluation":
-        targets = evaluation_targets(recipe, recipe.run_folder)
-        return _hash({"stage": stage, "targets": [[target.label, target.key] for target in targets]})
-    inputs = {name: stage_key(recipe, name) for name in needed_stages(recipe, stage)}
-    is_import = stage == "synth" and bool(present(recipe.synth).imports)
-    return _hash(
-        {
-            "stage": stage,
-            "version": [STAGE_VERSIONS[stage], IMPORT_VERSION] if is_import else STAGE_VERSIONS[stage],
-            "settings": _shaping_settings(recipe, stage),
-            "inputs": inputs,
-        }
-    )
+    return _Keys(recipe, carried_over(recipe.run_folder)).stage(stage)
 
 
 def stage_folder(recipe: Recipe, stage: StageName) -> Path:
     """Where the stage's result lies or will lie."""
-    if stage in ("synth", "sft", "grpo"):
-        if getattr(recipe.inputs, stage) is not None:
-            return input_folder(recipe, stage)
-        return recipe.run_folder / stage / stage_key(recipe, stage)
+    if stage in KEYED:
+        return _Keys(recipe, carried_over(recipe.run_folder)).folder(stage)
     return recipe.run_folder / "evaluation" if stage == "evaluation" else recipe.run_folder
 
 
@@ -169,24 +163,7 @@ def evaluation_targets(recipe: Recipe, run_folder: Path) -> list[EvaluationTarge
 
     A changed GRPO gives the `rl` model another key and folder, and leaves those of `base` and `sft` as they are.
     """
-    settings = present(recipe.evaluation)
-    common = {
-        "version": STAGE_VERSIONS["evaluation"],
-        "settings": _shaping_section(recipe, "evaluation"),
-        "benchmarks": [_benchmark_identity(recipe, name) for name in settings.benchmarks],
-        **_deciding_judge(recipe),
-        **_chat_template(recipe),
-        "prompt": settings.prompt or recipe.model.prompt,
-        "seed": recipe.seed,
-    }
-    if settings.few_shot_folder is not None:
-        common["examples"] = examples_identity(settings.few_shot_folder)
-    targets = []
-    for label in settings.models:
-        path, identity = _model_to_measure(recipe, label)
-        key = _hash({**common, "model": identity})
-        targets.append(EvaluationTarget(label, path, run_folder / "evaluation" / f"{label}-{key}", key))
-    return targets
+    return _Keys(recipe, carried_over(run_folder)).targets(run_folder)
 
 
 def training_data(recipe: Recipe, label: str) -> Path | None:
@@ -201,64 +178,179 @@ def training_data(recipe: Recipe, label: str) -> Path | None:
     return folder if trained_on <= {folder.name} else None
 
 
-def _model_to_measure(recipe: Recipe, label: str) -> tuple[Path | str, Any]:
-    if label == "sft":
-        return stage_folder(recipe, "sft") / "model", stage_key(recipe, "sft")
-    if label == "rl":
-        return stage_folder(recipe, "grpo") / "model", stage_key(recipe, "grpo")
-    if recipe.model.init is None:
-        return present(recipe.model.path), _model_identity(recipe)
-    if recipe.inputs.sft is not None:
-        return stage_folder(recipe, "sft") / "base", ["base of", stage_key(recipe, "sft")]
-    # The initial model's tokenizer is trained on the synthesis, which therefore belongs to its identity.
-    identity = [_model_identity(recipe), recipe.seed, stage_key(recipe, "synth")]
-    return stage_folder(recipe, "sft") / "base", identity
+def carried_over(run_folder: Path) -> Mapping[str, str]:
+    """The keys of results in a run that were made when keys were hashes of complete sections, by today's keys.
 
-
-def _shaping_settings(recipe: Recipe, stage: StageName) -> dict[str, Any]:
-    """What a stage's result depends on, besides its inputs."""
-    shaping: dict[str, Any] = {"seed": recipe.seed}
-    if stage == "report":
-        return shaping | {"report": _shaping_section(recipe, stage)}
-    shaping |= {"section": _shaping_section(recipe, stage), "prompt": recipe.model.prompt}
-    shaping |= _chat_template(recipe) if stage != "synth" else {}
-    if stage == "synth":
-        return shaping | _deciding_judge(recipe) | _files_of_synthesis(present(recipe.synth))
-    if stage == "sft" or not recipe.has_result("sft"):
-        shaping["model"] = _model_identity(recipe)
-    if stage == "grpo":
-        shaping |= _deciding_judge(recipe)
-    if recipe.model.save_dtype is not None or present(getattr(recipe, stage)).lora is not None:
-        shaping["save_dtype"] = recipe.model.save_dtype  # of adapters always: they were once merged in what was stored
-    return shaping
-
-
-def _chat_template(recipe: Recipe) -> dict[str, Any]:
-    """The template that takes the place of the tokenizer's own; nothing for a recipe that names none."""
-    template = recipe.model.chat_template
-    return {} if template is None else {"chat_template": _file_identity(template)}
-
-
-def _deciding_judge(recipe: Recipe) -> dict[str, Any]:
-    """What of the judge decides verdicts: the policy, and the limit of output where it is not the default.
-
-    The wall-clock cap is a backstop beyond the limit of CPU time, which belongs to the problem.
+    A key is in it only where a folder of the earlier name lies in the run. The manifest keeps what was found.
     """
-    judge = recipe.judge
-    limit = {} if judge.output_mib == JudgeSettings().output_mib else {"output_mib": judge.output_mib}
-    return {"policy": judge.policy, **limit}
+    manifest = run_folder / MANIFEST
+    if not manifest.is_file():
+        return {}
+    return _carried_over(run_folder, manifest.stat().st_mtime_ns)
 
 
-def _shaping_section(recipe: Recipe, stage: StageName) -> dict[str, Any]:
-    """A stage's section without what shapes nothing."""
-    excluded: dict[str, Any] = {}
-    for path in SHAPES_NOTHING[stage]:
-        *above, last = path.split(".")
-        inner = excluded
-        for part in above:
-            inner = inner.setdefault(part, {})
-        inner[last] = True
-    return present(getattr(recipe, stage)).model_dump(mode="json", exclude=excluded)
+@lru_cache(maxsize=64)
+def _carried_over(run_folder: Path, _changed: int) -> Mapping[str, str]:
+    kept = (read_json(run_folder / MANIFEST) or {}).get("carried_over")
+    stored = read_json(run_folder / RESOLVED_RECIPE)
+    names: dict[str, str] = kept or {}
+    if kept is not None or stored is None:
+        return names
+    with suppress(InputError):  # of a file that is gone since, or a setting that is: their results are made anew
+        recipe = stored_recipe(stored, run_folder / RESOLVED_RECIPE)
+        today, earlier = _Keys(recipe, names), _Keys(recipe, names, stored)
+        for stage in (stage for stage in KEYED if recipe.has(stage)):
+            if getattr(recipe.inputs, stage) is None and (run_folder / stage / earlier.stage(stage)).is_dir():
+                names[today.stage(stage)] = earlier.stage(stage)
+        if recipe.evaluation is not None:
+            both = list(zip(today.targets(run_folder), earlier.targets(run_folder), strict=True))
+            names |= {new.key: old.key for new, old in both if old.folder.is_dir()}
+    return names
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """The keys of one recipe. `names` are those that results of an earlier version keep, by the key of today.
+
+    `complete` are the sections as that version hashed them, with every default; to find what it called its results.
+    """
+
+    recipe: Recipe
+    names: Mapping[str, str]
+    complete: Mapping[str, Any] | None = None
+
+    def stage(self, stage: StageName) -> str:
+        if stage in KEYED and getattr(self.recipe.inputs, stage) is not None:
+            return _key_of_result(input_folder(self.recipe, stage))
+        if stage == "evaluation":
+            targets = self.targets(self.recipe.run_folder)
+            return self._hash({"stage": stage, "targets": [[target.label, target.key] for target in targets]})
+        is_import = stage == "synth" and bool(present(self.recipe.synth).imports)
+        return self._hash(
+            {
+                "stage": stage,
+                "version": [STAGE_VERSIONS[stage], IMPORT_VERSION] if is_import else STAGE_VERSIONS[stage],
+                "settings": self._settings(stage),
+                "inputs": {name: self.stage(name) for name in needed_stages(self.recipe, stage)},
+            }
+        )
+
+    def targets(self, run_folder: Path) -> list[EvaluationTarget]:
+        recipe, settings = self.recipe, present(self.recipe.evaluation)
+        common = {
+            "version": STAGE_VERSIONS["evaluation"],
+            "settings": self._section("evaluation"),
+            "benchmarks": [self._benchmark_identity(name) for name in settings.benchmarks],
+            **self._judge(),
+            **self._chat_template(),
+            "prompt": settings.prompt or recipe.model.prompt,
+            "seed": recipe.seed,
+        }
+        if settings.few_shot_folder is not None:
+            common["examples"] = examples_identity(settings.few_shot_folder)
+        targets = []
+        for label in settings.models:
+            path, identity = self._model_to_measure(label)
+            key = self._hash({**common, "model": identity})
+            targets.append(EvaluationTarget(label, path, run_folder / "evaluation" / f"{label}-{key}", key))
+        return targets
+
+    def _hash(self, value: Mapping[str, Any]) -> str:
+        key = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+        return self.names.get(key, key)
+
+    def _settings(self, stage: StageName) -> dict[str, Any]:
+        """What a stage's result depends on, besides its inputs."""
+        recipe = self.recipe
+        shaping: dict[str, Any] = {"seed": recipe.seed}
+        if stage == "report":
+            return shaping | {"report": self._section(stage)}
+        shaping |= {"section": self._section(stage), "prompt": recipe.model.prompt}
+        shaping |= self._chat_template() if stage != "synth" else {}
+        if stage == "synth":
+            return shaping | self._judge() | _files_of_synthesis(present(recipe.synth))
+        if stage == "sft" or not recipe.has_result("sft"):
+            shaping["model"] = self._model_identity()
+        if stage == "grpo":
+            shaping |= self._judge()
+        if recipe.model.save_dtype is not None or present(getattr(recipe, stage)).lora is not None:
+            # Of adapters always: they were once merged in what was stored.
+            shaping["save_dtype"] = recipe.model.save_dtype
+        return shaping
+
+    def _section(self, stage: StageName) -> dict[str, Any]:
+        """Where a stage's section differs from its defaults, without what shapes nothing."""
+        excluded: dict[str, Any] = {}
+        for path in SHAPES_NOTHING[stage]:
+            *above, last = path.split(".")
+            inner = excluded
+            for part in above:
+                inner = inner.setdefault(part, {})
+            inner[last] = True
+        if self.complete is not None:
+            return _without(self.complete[stage], excluded)
+        # Put at its default and not only left out, or a section in which nothing else is set would differ from none.
+        section = reduce(at_default, SHAPES_NOTHING[stage], present(getattr(self.recipe, stage)))
+        return differences_from_defaults(section, exclude=excluded)
+
+    def _judge(self) -> dict[str, Any]:
+        """What of the judge decides verdicts: the policy, and the limit of output where it is not the default.
+
+        The wall-clock cap is a backstop beyond the limit of CPU time, which belongs to the problem.
+        """
+        judge = self.recipe.judge
+        limit = {} if judge.output_mib == JudgeSettings().output_mib else {"output_mib": judge.output_mib}
+        return {"policy": judge.policy, **limit}
+
+    def _chat_template(self) -> dict[str, Any]:
+        """The template that takes the place of the tokenizer's own; nothing for a recipe that names none."""
+        template = self.recipe.model.chat_template
+        return {} if template is None else {"chat_template": _file_identity(template)}
+
+    def _model_to_measure(self, label: str) -> tuple[Path | str, Any]:
+        recipe = self.recipe
+        if label in ("sft", "rl"):
+            stage: StageName = "sft" if label == "sft" else "grpo"
+            return self.folder(stage) / "model", self.stage(stage)
+        if recipe.model.init is None:
+            return present(recipe.model.path), self._model_identity()
+        if recipe.inputs.sft is not None:
+            return self.folder("sft") / "base", ["base of", self.stage("sft")]
+        # The initial model's tokenizer is trained on the synthesis, which therefore belongs to its identity.
+        return self.folder("sft") / "base", [self._model_identity(), recipe.seed, self.stage("synth")]
+
+    def folder(self, stage: StageName) -> Path:
+        given = getattr(self.recipe.inputs, stage) is not None
+        return input_folder(self.recipe, stage) if given else self.recipe.run_folder / stage / self.stage(stage)
+
+    def _model_identity(self) -> Any:
+        """The initial model's settings, or the path with, for a folder, what lies in it."""
+        model = self.recipe.model
+        if model.init is not None:
+            return differences_from_defaults(model.init) if self.complete is None else self.complete["model"]["init"]
+        path = present(model.path)
+        if not looks_local(path):
+            return path
+        return [path, [[file.name, file.stat().st_size] for file in sorted(Path(path).glob("*")) if file.is_file()]]
+
+    def _benchmark_identity(self, benchmark: str) -> list[Any]:
+        """`heldout` is its synthesis, any other benchmark its files and how they are read."""
+        if benchmark == "heldout":
+            return [benchmark, self.stage("synth")]
+        kind = benchmark.partition(":")[0]
+        files = benchmark_files(benchmark, present(self.recipe.evaluation).livecodebench_folder)
+        identities = [_file_identity(file) for file in files]
+        if kind == "livecodebench":
+            return [benchmark, *identities]
+        return identities[0] if kind == "file" else [kind, "in two processes", *identities[0]]
+
+
+def _without(section: Mapping[str, Any], excluded: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without(value, excluded[name]) if name in excluded and value is not None else value
+        for name, value in section.items()
+        if excluded.get(name) is not True
+    }
 
 
 def _files_of_synthesis(settings: SynthSettings) -> dict[str, Any]:
@@ -271,28 +363,6 @@ def _files_of_synthesis(settings: SynthSettings) -> dict[str, Any]:
         found = [local_files(item) for item in settings.imports]
         read["imports"] = [None if files is None else list(map(_file_identity, files)) for files in found]
     return read
-
-
-def _model_identity(recipe: Recipe) -> Any:
-    """The initial model's settings, or the path with, for a folder, what lies in it."""
-    if recipe.model.init is not None:
-        return recipe.model.init.model_dump(mode="json")
-    path = present(recipe.model.path)
-    if not looks_local(path):
-        return path
-    return [path, [[file.name, file.stat().st_size] for file in sorted(Path(path).glob("*")) if file.is_file()]]
-
-
-def _benchmark_identity(recipe: Recipe, benchmark: str) -> list[Any]:
-    """`heldout` is its synthesis, any other benchmark its files and how they are read."""
-    if benchmark == "heldout":
-        return [benchmark, stage_key(recipe, "synth")]
-    kind = benchmark.partition(":")[0]
-    files = benchmark_files(benchmark, present(recipe.evaluation).livecodebench_folder)
-    identities = [_file_identity(file) for file in files]
-    if kind == "livecodebench":
-        return [benchmark, *identities]
-    return identities[0] if kind == "file" else [kind, "in two processes", *identities[0]]
 
 
 def _file_identity(path: Path) -> list[str]:
@@ -313,7 +383,3 @@ def _key_of_result(folder: Path) -> str:
     if not isinstance(key, str):
         raise InputError(f"{folder / RESULT_FILE} names no key, so it cannot be an input")
     return key
-
-
-def _hash(value: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import atomic_path, fingerprint, write_json
+from xcoder_train.core.files import atomic_path, fingerprint, read_json, write_json
+from xcoder_train.core.settings import differences_from_defaults
 from xcoder_train.core.stage import RESULT_FILE
-from xcoder_train.recipe import Recipe
-from xcoder_train.results import SHAPES_NOTHING, read_result
+from xcoder_train.recipe import Recipe, stored_recipe
+from xcoder_train.results import MANIFEST, RESOLVED_RECIPE, SHAPES_NOTHING, carried_over, read_result
 
 GIVEN_RECIPE = "recipe.yaml"
-RESOLVED_RECIPE = "recipe.resolved.json"
-MANIFEST = "manifest.json"
 SUMMARY = "summary.json"
 
 # A run is one starting point. What comes after it may change: each result has a folder named after its own key.
@@ -51,15 +50,17 @@ class RunFolder:
 
         Raises InputError when a stage has begun from another starting point.
         """
-        stored = self._read(RESOLVED_RECIPE)
+        resolved = self.path / RESOLVED_RECIPE
+        stored = self.manifest().get("settings") or read_json(resolved)
         if stored is None:
             self._refuse_foreign_folder()
             return []
-        current = self.recipe.model_dump(mode="json")
+        # Both are read by this version, so that a setting which is new in it is at its default in both.
+        before, current = (read.model_dump(mode="json") for read in (stored_recipe(stored, resolved), self.recipe))
         skipped = {"name", "runs_dir", "slurm"}
         changes = [
             (path, old, new)
-            for path, old, new in _differences(stored, current, ())
+            for path, old, new in _differences(before, current, ())
             if path.split(".")[0] not in skipped
         ]
         shown = [f"{path}: {_shown(old)} -> {_shown(new)}" for path, old, new in changes]
@@ -81,13 +82,15 @@ class RunFolder:
         """Keep the recipe as given and as resolved, and begin the manifest."""
         with atomic_path(self.path / GIVEN_RECIPE) as temporary:
             temporary.write_bytes(given.read_bytes())
+        manifest, earlier_names = self.manifest(), carried_over(self.path)
         write_json(self.path / RESOLVED_RECIPE, self.recipe.model_dump(mode="json"))
-        manifest = self.manifest()
         self._write_manifest(
             {
                 "run": self.recipe.name,
                 "created": manifest.get("created", _now()),
                 "seed": self.recipe.seed,
+                "settings": differences_from_defaults(self.recipe),
+                "carried_over": earlier_names,
                 "git_commit": _git_commit(),
                 "versions": _versions(),
                 "command": list(command),
@@ -98,7 +101,7 @@ class RunFolder:
 
     def manifest(self) -> dict[str, Any]:
         """The manifest; empty before the run has begun."""
-        return self._read(MANIFEST) or {}
+        return read_json(self.path / MANIFEST) or {}
 
     def begin_stage(self, stage: str, key: str, folder: Path, inputs: Mapping[str, Path]) -> None:
         """Note that a stage starts. An entry for another key moves to `earlier`."""
@@ -175,9 +178,6 @@ class RunFolder:
     def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
         write_json(self.path / MANIFEST, manifest)
 
-    def _read(self, name: str) -> dict[str, Any] | None:
-        return _read_json(self.path / name)
-
 
 def update_summary(run_folder: Path, **parts: Any) -> None:
     """Lay `parts` over the run's summary.json in one step; mappings merge one level deep."""
@@ -190,16 +190,7 @@ def update_summary(run_folder: Path, **parts: Any) -> None:
 
 def read_summary(run_folder: Path) -> dict[str, Any]:
     """The run's summary.json; {} before there is one."""
-    return _read_json(run_folder / SUMMARY) or {}
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is damaged ({error}). Restore it, or move the run's folder away.") from error
+    return read_json(run_folder / SUMMARY) or {}
 
 
 def _differences(old: Any, new: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any, Any]]:

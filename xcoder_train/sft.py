@@ -40,7 +40,7 @@ from xcoder_train.training_arguments import sft_config
 def train(recipe: Recipe, context: StageContext) -> None:
     """Run the SFT stage: leaves `model/` (and `base/`, a model that the recipe initialises) in the stage's folder."""
     settings = present(recipe.sft)
-    clock = Clock(context.folder)
+    clock = Clock(context.folder / CHECKPOINTS)
     quiet_libraries()
     state = join_processes(settings.training)
 

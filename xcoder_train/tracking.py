@@ -68,7 +68,7 @@ class TokenCount(TrainerCallback):
 
 
 class Clock(TrainerCallback):
-    """The seconds of a stage over all its starts, noted at every step, so that a kill loses no more than one."""
+    """The seconds of a stage over all its starts, noted beside its checkpoints at every step."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "seconds.json"

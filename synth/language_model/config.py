@@ -64,7 +64,7 @@ class SolutionSettings(Settings):
 class OpenAITeacherSettings(Settings):
     """A model behind an OpenAI-compatible server: vLLM, SGLang, or a hosted one."""
 
-    kind: Literal["openai"] = "openai"
+    kind: Literal["openai"]
     """Chooses this teacher."""
 
     server: ServerSettings

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet
@@ -15,7 +16,7 @@ import pytest
 from xcoder_train.core import records
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.problem import Limits, Problem, Solution
-from xcoder_train.core.records import RecordStore, read_records, to_row, write_records
+from xcoder_train.core.records import RecordStore, read_matching, read_records, to_row, write_records
 
 KEY = ("problem_id", "index")
 
@@ -48,6 +49,48 @@ def test_nested_records_and_tuples_come_back_as_they_were(tmp_path: Path) -> Non
     ]
     path = write_records(tmp_path / "problems.parquet", Problem, problems, ("problem_id",))
     assert list(read_records(path, Problem)) == problems
+
+
+@dataclass(frozen=True)
+class Part:
+    weight: int
+
+
+@dataclass(frozen=True)
+class LaterPart:
+    weight: int
+    colour: str = "red"
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    part: Part
+
+
+@dataclass(frozen=True)
+class LaterRow:
+    name: str
+    part: LaterPart
+    parts: tuple[LaterPart, ...] = ()
+    note: str | None = None
+
+
+def test_a_column_that_is_younger_than_the_table_is_at_its_default(tmp_path: Path) -> None:
+    path = write_records(tmp_path / "t.parquet", Row, [Row("a", Part(1)), Row("b", Part(2))], ("name",))
+    assert list(read_records(path, LaterRow)) == [LaterRow("a", LaterPart(1)), LaterRow("b", LaterPart(2))]
+    assert list(read_matching(path, LaterRow, "name", "b")) == [LaterRow("b", LaterPart(2))]
+
+
+def test_a_journal_that_an_earlier_version_began_is_sealed_with_every_column(tmp_path: Path) -> None:
+    earlier = RecordStore(tmp_path / "t.parquet", Row, ("name",))
+    earlier.append(Row("a", Part(1)))
+    earlier.close()
+    store = RecordStore(tmp_path / "t.parquet", LaterRow, ("name",))
+    store.append(LaterRow("b", LaterPart(2, "blue"), note="n"))
+    expected = [LaterRow("a", LaterPart(1)), LaterRow("b", LaterPart(2, "blue"), note="n")]
+    assert list(read_records(store.seal(), LaterRow)) == expected
+    assert pyarrow.parquet.read_table(tmp_path / "t.parquet")["note"].to_pylist() == [None, "n"]
 
 
 def test_a_store_goes_on_where_it_was_closed(tmp_path: Path) -> None:

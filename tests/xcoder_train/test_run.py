@@ -110,6 +110,20 @@ def test_a_folder_with_another_recipes_run_is_refused_and_untouched(finished: Pa
     assert tree(finished) == before
 
 
+def test_a_stored_setting_that_is_gone_is_left_out_and_one_that_cannot_be_read_is_named(
+    finished: Path, terminal: Any
+) -> None:
+    manifest = json.loads((finished / "manifest.json").read_text())
+    manifest["settings"]["synth"] |= {"gone": 3, "teacher": {"gone": [1]}}
+    write_json(finished / "manifest.json", manifest)
+    done = terminal.xcoder("run", "recipe.yaml")
+    assert done.returncode == 0 and "kept" in done.stderr and "->" not in done.stderr
+    manifest["settings"]["synth"] = {"splits": 7}
+    write_json(finished / "manifest.json", manifest)
+    refused = terminal.xcoder("run", "recipe.yaml")
+    assert refused.returncode == 2 and "holds a recipe that this version cannot read" in refused.stderr
+
+
 def test_a_second_process_on_a_run_is_told_who_holds_it(terminal: Any) -> None:
     terminal.write(recipe_text(terminal).replace("tasks: 4", "tasks: 400"))
     first = terminal.start("run", "recipe.yaml")

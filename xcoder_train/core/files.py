@@ -100,6 +100,16 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; None where there is no file. One that is damaged is an InputError."""
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}). Restore it, or move its folder away.") from error
+
+
 def fingerprint(*paths: Path) -> str:
     """16 hex digits over the names and bytes of files and of all files below folders, whatever their order."""
     digest = hashlib.sha256()

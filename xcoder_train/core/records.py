@@ -97,8 +97,8 @@ class RecordStore(Generic[Record]):
         """Write the sorted Parquet table, drop the journal, and return the table's path."""
         if not self.is_sealed:
             self.close()
-            rows = (row for row, _ in _read_journal(self._journal_path)) if self._journal_path.exists() else iter(())
-            _write_sorted(self.path, self.record_type, rows, self._key_of)
+            # By way of records, as a journal that an earlier version began may lack a column.
+            _write_sorted(self.path, self.record_type, map(to_row, self.pending()), self._key_of)
             self._journal_path.unlink(missing_ok=True)
         return self.path
 
@@ -126,10 +126,7 @@ def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
         raise InputError(f"{path} does not exist; expected a table of {record_type.__name__} records")
     with _readable(path):
         table = pyarrow.parquet.ParquetFile(path)
-    wanted = [field.name for field in dataclasses.fields(record_type)]  # type: ignore[arg-type]
-    missing = sorted(set(wanted) - set(table.schema_arrow.names))
-    if missing:
-        raise InputError(f"{path} lacks the columns {missing} of a {record_type.__name__} table")
+    wanted = _columns(path, table, record_type)
     with table:
         for number in range(table.num_row_groups):
             with _readable(path):
@@ -149,8 +146,8 @@ def read_matching(
     import pyarrow.parquet
 
     highest = lowest if highest is None else highest
-    names = [field.name for field in dataclasses.fields(record_type)]  # type: ignore[arg-type]
     with _readable(path), pyarrow.parquet.ParquetFile(path) as table:
+        names = _columns(path, table, record_type)
         for number in range(table.num_row_groups):
             chunks = map(table.metadata.row_group(number).column, range(table.metadata.num_columns))
             known = next(chunk for chunk in chunks if chunk.path_in_schema == column).statistics
@@ -160,6 +157,16 @@ def read_matching(
             for place, value in enumerate(group[column].to_pylist()):  # pyarrow.compute would import pandas
                 if lowest <= value <= highest:
                     yield from_row(record_type, group.slice(place, 1).to_pylist()[0])
+
+
+def _columns(path: Path, table: Any, record_type: type) -> list[str]:
+    """The record's columns that a table has. One that is younger than the table may be missing if it has a default."""
+    present = set(table.schema_arrow.names)
+    fields = dataclasses.fields(record_type)
+    missing = [f.name for f in fields if f.name not in present and f.default is dataclasses.MISSING]
+    if missing:
+        raise InputError(f"{path} lacks the columns {missing} of a {record_type.__name__} table")
+    return [field.name for field in fields if field.name in present]
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> Any:
@@ -200,8 +207,8 @@ def to_row(record: Any) -> dict[str, Any]:
 
 
 def from_row(record_type: type[Record], row: dict[str, Any]) -> Record:
-    """The record of a row; lists become tuples, structs their dataclasses."""
-    return record_type(**{name: make(row[name]) for name, make in _makers(record_type).items()})
+    """The record of a row; lists become tuples, structs their dataclasses. What the row lacks is at its default."""
+    return record_type(**{name: make(row[name]) for name, make in _makers(record_type).items() if name in row})
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
@@ -23,6 +24,28 @@ class Settings(BaseModel):
         if isinstance(value, tuple) and any(isinstance(each, Path) for each in value):
             return tuple(Path(expanded(str(each))) for each in value)
         return value
+
+
+SettingsType = TypeVar("SettingsType", bound=Settings)
+
+
+def differences_from_defaults(settings: Settings, exclude: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a section says beyond its defaults, as JSON values; a setting that is added later is not in it.
+
+    A field without a default is always in it. `exclude` names fields, nested as in pydantic's `model_dump`.
+    """
+    return settings.model_dump(mode="json", exclude_defaults=True, exclude=exclude)
+
+
+def at_default(section: SettingsType, path: str) -> SettingsType:
+    """A copy of a section with the field at a dotted `path` at its default, where the section has such a field."""
+    name, _, below = path.partition(".")
+    field, value = type(section).model_fields.get(name), getattr(section, name, None)
+    if below and isinstance(value, Settings):
+        return section.model_copy(update={name: at_default(value, below)})
+    if below or field is None or field.is_required():
+        return section
+    return section.model_copy(update={name: field.get_default(call_default_factory=True)})
 
 
 def expanded(path: str) -> str:

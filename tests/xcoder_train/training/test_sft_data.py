@@ -73,7 +73,7 @@ def test_more_tasks_than_there_are_is_refused_with_both_numbers(rows: list[Row])
 
 def test_a_view_of_nothing_says_so_and_speaks_of_no_length(rows: list[Row]) -> None:
     style = rows[0]["style"]
-    with pytest.raises(InputError, match=rf"0 examples, because no task of the dataset has solutions of style {style}"):
+    with pytest.raises(InputError, match=rf"0 examples: the dataset has no task with solutions of style {style}"):
         select_rows([row for row in rows if row["style"] != style], SftDataSettings(styles=(style,)), 0)
 
 
