@@ -130,3 +130,10 @@ def test_a_server_that_refuses_or_is_away_is_told_in_its_own_words_with_exit_cod
         done = terminal.xcoder("synth", "recipe.yaml")
     assert done.returncode == 3, done.stderr
     assert re.search(words, done.stderr) and "Traceback" not in done.stderr and "fault of ours" not in done.stderr
+
+
+def test_what_wandb_misses_is_told_in_its_own_words_with_exit_code_3(terminal: Any) -> None:
+    terminal.write("synth: {splits: {train: {use: sft, tasks: 2, depth: [1]}}}\ntracking: {wandb: online}\n")
+    done = terminal.xcoder("synth", "recipe.yaml")
+    assert done.returncode == 3, done.stderr
+    assert "No API key configured. Use `wandb login`" in done.stderr and "fault of ours" not in done.stderr
