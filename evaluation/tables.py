@@ -44,6 +44,8 @@ def score_tables(results: Mapping[str, ModelResult], differences: Mapping[str, A
                         *(percent(gain["difference"], gain["ci95"], signed=True) for gain in gains),
                     ]
                 )
+            if len(rows) == 2 and rows[0][1:] == rows[1][1:]:  # the only group is all of it
+                rows.pop()
             header = [benchmark["grouping"], "problems", *results, *differences]
             tables.append(Table(f"{name}: pass@{k}, % [95 % interval]", header, rows))
     return tables

@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from synth.difficulty import DifficultySettings
 from synth.expected import ExpectedSettings
@@ -35,6 +35,9 @@ def check_style_weights(styles: dict[Style, float]) -> dict[Style, float]:
             "style weights must be non-negative with a positive sum, such as {codeforces: 0.7, atcoder: 0.3}"
         )
     return styles
+
+
+StyleWeights = Annotated[dict[Style, float], AfterValidator(check_style_weights)]
 
 
 class ProceduralTeacherSettings(Settings):
@@ -95,7 +98,7 @@ class SplitSettings(Settings):
     depth: tuple[int, ...] = (1, 2, 3)
     """How many operations of the feature tree a task composes; each depth gets an equal share."""
 
-    styles: dict[Style, float] | None = None
+    styles: StyleWeights | None = None
     """Style mix of this split where it differs from `synth.styles`."""
 
     @field_validator("depth")
@@ -104,11 +107,6 @@ class SplitSettings(Settings):
         if not depth or min(depth) < 1 or max(depth) > MAXIMUM_DEPTH:
             raise ValueError(f"depth needs one or more numbers from 1 to {MAXIMUM_DEPTH}, such as [1, 2, 3]")
         return depth
-
-    @field_validator("styles")
-    @classmethod
-    def _styles_have_weight(cls, styles: dict[Style, float] | None) -> dict[Style, float] | None:
-        return None if styles is None else check_style_weights(styles)
 
 
 class VerificationSettings(Settings):
@@ -227,7 +225,7 @@ class SynthSettings(Settings):
     splits: dict[str, SplitSettings] = {}
     """Split name to what it holds. Held-out splits use feature combinations that no other split uses."""
 
-    styles: dict[Style, float] = {"codeforces": 0.7, "atcoder": 0.15, "leetcode": 0.15}
+    styles: StyleWeights = {"codeforces": 0.7, "atcoder": 0.15, "leetcode": 0.15}
     """Mix of statement styles; LeetCode tasks are function problems, the others read standard input."""
 
     inputs_per_task: int = Field(default=15, ge=2)
@@ -286,11 +284,6 @@ class SynthSettings(Settings):
                     f"split name {name!r} may hold letters, digits, '-' and '_' only; it becomes part of task ids"
                 )
         return splits
-
-    @field_validator("styles")
-    @classmethod
-    def _styles_have_weight(cls, styles: dict[Style, float]) -> dict[Style, float]:
-        return check_style_weights(styles)
 
     @model_validator(mode="after")
     def _tasks_come_from_one_place(self) -> "SynthSettings":

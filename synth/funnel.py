@@ -2,10 +2,12 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from synth.config import SynthSettings
 from synth.tables import Candidate, Execution, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
+from xcoder_train.core.errors import InputError
 from xcoder_train.core.records import read_records
 from xcoder_train.core.terminal import cell, table_console
 
@@ -140,6 +142,17 @@ def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
     row("labels right", *(_percent(split.labels_right, split.labels) for split in splits))
     row("golden right", *(_percent(split.golden_right, split.kept) for split in splits))
     table_console(stderr=True).print(table)
+
+
+def refuse_nothing_kept(funnel: dict[str, dict[str, Any]], folder: Path) -> None:
+    """Raise `InputError` with the reasons where no split has anything for a later stage."""
+    if not any(split["kept"] for split in funnel.values()):
+        reasons = sum((Counter(split["set_aside"]) + Counter(split["dropped"]) for split in funnel.values()), Counter())
+        told = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3)) or "no task was made"
+        raise InputError(
+            f"synthesis kept no task at all. The most frequent reasons: {told}. What was asked and run is kept in "
+            f"{folder}; change the settings that these reasons name, or the teacher"
+        )
 
 
 def _sorted(counter: Counter[str]) -> dict[str, int]:

@@ -7,8 +7,7 @@ process (seconds) stands in `timings.json`.
 
 import resource
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,7 @@ from synth.card import card_path, write_card
 from synth.cleaning import clean
 from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks, uses_of
 from synth.execution import execute_candidates
-from synth.funnel import SplitFunnel, count_funnel, print_funnel
+from synth.funnel import count_funnel, print_funnel, refuse_nothing_kept
 from synth.language_model.teacher import LanguageModelTeacher
 from synth.language_model.usage import count_usage, print_usage
 from synth.procedural.teacher import ProceduralTeacher
@@ -29,7 +28,6 @@ from synth.tables import Verdict, WorkTables
 from synth.teacher import Teacher
 from synth.teaching import make_candidates, make_inputs, make_tasks
 from synth.verification import verify_tasks
-from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json, write_text
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.prompt import PromptStyle
@@ -86,23 +84,13 @@ def synthesise(
     write_json(layout.funnel, funnel)
     write_json(context.folder / "timings.json", timings)
     print_funnel(funnels)
-    if not any(split.kept for split in funnels.values()):
-        raise InputError(_nothing_kept(funnels, context.folder))
+    refuse_nothing_kept(funnel, context.folder)
     if isinstance(settings.teacher, ProceduralTeacherSettings):
         context.finish(funnel=funnel, dataset_rows=rows)
     else:
         usage = count_usage(settings.teacher, tables)
         print_usage(usage)
         context.finish(funnel=funnel, dataset_rows=rows, usage={stage: asdict(used) for stage, used in usage.items()})
-
-
-def _nothing_kept(funnels: Mapping[str, SplitFunnel], folder: Path) -> str:
-    reasons = sum((split.set_aside + split.dropped for split in funnels.values()), Counter())
-    told = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3)) or "no task was made"
-    return (
-        f"synthesis kept no task at all. The most frequent reasons: {told}. What was asked and run is kept in "
-        f"{folder}; change the settings that these reasons name, or the teacher"
-    )
 
 
 def _teacher(settings: SynthSettings, judge_settings: JudgeSettings, tables: WorkTables, seed: int) -> Teacher:

@@ -42,7 +42,7 @@ def failure_of(error: BaseException, run_folder: Path | None) -> Failure:
         return Failure(f"error: {error.filename}: {error.strerror}; the machine refuses this place", 3)
     words = hub_words(error)
     if words is not None:
-        return Failure(hide_forms(f"error: a hub refused or cannot be reached: {words}"), 3)
+        return Failure(hide_forms(f"error: a hub or W&B refused or cannot be reached: {words}"), 3)
     said = hide_forms(f"{type(error).__name__}: {error}")
     return Failure(f"error: {said} (a fault of ours; the traceback is above)", 1, is_ours=True)
 

@@ -7,7 +7,6 @@ micro-batch computes in `grpo_trainer.py`.
 import json
 import math
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -43,7 +42,7 @@ from xcoder_train.quiet import quiet_libraries
 from xcoder_train.recipe import Recipe, present
 from xcoder_train.rollouts import rollout_function
 from xcoder_train.run import run_stage
-from xcoder_train.tracking import MetricsFile, TrainingProgress
+from xcoder_train.tracking import Clock, MetricsFile, TrainingProgress
 from xcoder_train.training_arguments import grpo_config
 from xcoder_train.vllm_rollouts import check_vllm
 
@@ -52,7 +51,7 @@ from xcoder_train.vllm_rollouts import check_vllm
 def train(recipe: Recipe, context: StageContext) -> None:
     """Run the GRPO stage: leaves `model/` and the judged rollouts of every logged step in the stage's folder."""
     settings = present(recipe.grpo)
-    started = time.monotonic()
+    clock = Clock(context.folder / CHECKPOINTS)
     quiet_libraries()
     state = join_processes(settings.training)
 
@@ -111,6 +110,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             prompt_order=order,
             callbacks=[MetricsFile(context.folder / "metrics.jsonl"), alarms, TrainingProgress("GRPO", "reward")],
         )
+        trainer.add_callback(clock)
         trainer.remove_callback(PrinterCallback)
         with state.main_process_first():  # the first one sweeps half-written checkpoints away
             checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
@@ -132,7 +132,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             "alarms": alarms.counts,
             "judge_tier": judge.tier,
             **saved,
-            "training_seconds": round(time.monotonic() - started, 1),
+            "training_seconds": clock.seconds(),
         }
         write_text(context.folder / "model" / CARD, model_card(recipe, "grpo", {"key": context.key, **figures}, {}))
         context.finish(**figures)

@@ -69,7 +69,10 @@ def load_training_model(
     """
     if quantize is None:
         dtype = torch.bfloat16 if lora and torch.cuda.is_available() else torch.float32
-        return load_trained(path, settings, dtype, merged=True)
+        model = load_trained(path, settings, dtype, merged=True)
+        # Checkpoints hold tied weights once; told so, the Trainer ties them at a resume and calls no key missing.
+        model._keys_to_ignore_on_save = {*(model._keys_to_ignore_on_save or ()), *model.all_tied_weights_keys}
+        return model
     if find_spec("bitsandbytes") is None:
         raise EnvironmentLacks(
             f"sft.quantize needs the package bitsandbytes. Install it with: {install_command('qlora')}"

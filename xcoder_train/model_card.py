@@ -1,10 +1,11 @@
 """The README.md of a trained model: what it started from, on which data, with which recipe, and what it reached."""
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCardData
+from huggingface_hub import ModelCardData, try_to_load_from_cache
 from ruamel.yaml import YAML
 
 from xcoder_train.recipe import Recipe, StageName
@@ -47,15 +48,14 @@ def model_card(recipe: Recipe, stage: StageName, figures: dict[str, Any], summar
             "Model",
             {
                 "start": _start(recipe, stage),
+                "base model": recipe.model.path,
                 "prompt style": recipe.model.prompt,
                 "run seed": recipe.seed,
                 "data (key of the synthesis)": figures.get("data") or stage_key(recipe, "synth"),
-                **(
-                    {"data (sha256 of what was trained on)": figures["fingerprint"]} if "fingerprint" in figures else {}
-                ),
+                "data (sha256 of what was trained on)": figures.get("fingerprint"),
             },
         ),
-        _section("Training", {name: figures[name] for name in _SHOWN if figures.get(name) is not None}),
+        _section("Training", {name: figures.get(name) for name in _SHOWN}),
         _results(summary, label),
         f"## Recipe of the stage\n\n```yaml\n{_yaml({stage: section})}```",
     ]
@@ -78,6 +78,7 @@ def _metadata(recipe: Recipe, stage: StageName) -> str:
     path = recipe.model.path
     data = ModelCardData(
         base_model=path if path is not None and not Path(path).exists() else None,
+        license=path and _licence(path),
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=["code", "xcoder-train", stage],
@@ -85,8 +86,16 @@ def _metadata(recipe: Recipe, stage: StageName) -> str:
     return data.to_yaml()
 
 
-def _section(title: str, values: dict[str, Any]) -> str:
-    rows = "\n".join(f"| {name.replace('_', ' ')} | {_shown(value)} |" for name, value in values.items())
+def _licence(base: str) -> str | None:
+    """The licence that the base model's own card names; None where no card is on this machine, or names none."""
+    card = Path(base) / CARD if Path(base).exists() else try_to_load_from_cache(base, CARD)
+    text = Path(card).read_text("utf-8", "replace") if isinstance(card, str | Path) and Path(card).is_file() else ""
+    named = re.match(r"---\n(?:(?!---).*\n)*?license: *[\"']?([\w.-]+)", text)
+    return named and named[1]
+
+
+def _section(title: str, facts: dict[str, Any]) -> str:
+    rows = "\n".join(f"| {key.replace('_', ' ')} | {_shown(fact)} |" for key, fact in facts.items() if fact is not None)
     return f"## {title}\n\n| | |\n|---|---|\n{rows}"
 
 

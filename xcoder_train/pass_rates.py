@@ -7,6 +7,7 @@ is killed goes on measuring where it was.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from xcoder_train.core.errors import InfrastructureError, InputError
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.request import Request, Unanswered
 from xcoder_train.core.generation.transformers_backend import TransformersGenerator
+from xcoder_train.core.progress import Progress
 from xcoder_train.core.records import RecordStore, read_records, read_table
 from xcoder_train.core.seeds import derive_seed
 from xcoder_train.core.share import Share
@@ -70,31 +72,35 @@ def measure_pass_rates(
         return
     mine = share.items(sorted((row["problem_id"], row["prompt"]) for row in rows))
     pending = iter([(name, prompt) for name, prompt in mine if (name,) not in store.keys])
-    while some := list(islice(pending, PROMPTS_AT_ONCE)):
-        requests = [
-            Request(f"{name}/{sample}", prompt, derive_seed(seed, "pass rate", name, sample))
-            for name, prompt in some
-            for sample in range(samples)
-        ]
-        texts: dict[str, str] = {}
-        for answer in generator.generate(requests, sampling):
-            if isinstance(answer, Unanswered):
-                raise InputError(f"{answer.reason}. Lower grpo.max_prompt_length to what the model's context allows.")
-            texts[answer.request_id] = answer.text
-        asked = [(name, extract_code(texts[f"{name}/{n}"])) for name, _ in some for n in range(samples)]
-        with_code = [
-            submission_for(str(number), name, code, tests)
-            for number, (name, code) in enumerate(asked)
-            if code is not None
-        ]
-        judged = asyncio.run(
-            judge.judge_async(with_code, stop_at_first_failure=True, deadline_seconds=deadline_seconds)
-        )
-        verdicts = {judgement.id: judgement.verdict for judgement in judged}
-        for place, (name, _) in enumerate(some):
-            own = [verdicts.get(str(place * samples + n), Verdict.WA) for n in range(samples)]
-            known = [verdict for verdict in own if verdict is not Verdict.IE]
-            store.append(PassRate(name, len(known), known.count(Verdict.AC)))
+    shown = Progress("pass rates", len(mine) * samples, "samples", done=len(store.keys) * samples)
+    with shown if share.index == 0 else nullcontext():  # it speaks for all, whose shares are as large
+        while some := list(islice(pending, PROMPTS_AT_ONCE)):
+            requests = [
+                Request(f"{name}/{sample}", prompt, derive_seed(seed, "pass rate", name, sample))
+                for name, prompt in some
+                for sample in range(samples)
+            ]
+            texts: dict[str, str] = {}
+            for answer in generator.generate(requests, sampling):
+                if isinstance(answer, Unanswered):
+                    raise InputError(f"{answer.reason}. Lower grpo.max_prompt_length to what the context allows.")
+                texts[answer.request_id] = answer.text
+                if share.index == 0:
+                    shown.advance()
+            asked = [(name, extract_code(texts[f"{name}/{n}"])) for name, _ in some for n in range(samples)]
+            with_code = [
+                submission_for(str(number), name, code, tests)
+                for number, (name, code) in enumerate(asked)
+                if code is not None
+            ]
+            judged = asyncio.run(
+                judge.judge_async(with_code, stop_at_first_failure=True, deadline_seconds=deadline_seconds)
+            )
+            verdicts = {judgement.id: judgement.verdict for judgement in judged}
+            for place, (name, _) in enumerate(some):
+                own = [verdicts.get(str(place * samples + n), Verdict.WA) for n in range(samples)]
+                known = [verdict for verdict in own if verdict is not Verdict.IE]
+                store.append(PassRate(name, len(known), known.count(Verdict.AC)))
     store.seal()
 
 
@@ -114,8 +120,7 @@ def read_measured(folder: Path, processes: int) -> dict[str, float]:
                 table = pass_rate_table(folder, Share(index, processes))
                 raise InfrastructureError(
                     f"no sample of problem {rate.problem_id} could be judged, so its pass rate is not known. Look at "
-                    f"the judge (`xcoder doctor`), delete {table}, and run the same "
-                    "command: it measures that share again."
+                    f"the judge (`xcoder doctor`), delete {table}, and run the same command again"
                 )
             rates[rate.problem_id] = rate.share
     return rates

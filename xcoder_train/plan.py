@@ -269,7 +269,7 @@ def _sft_examples(recipe: Recipe) -> tuple[int | None, bool]:
         rows = figures.get("dataset_rows", {}).get("sft")
         if not isinstance(rows, int):
             return None, False
-        if view == SftDataSettings():
+        if rows and view == SftDataSettings():
             return rows, True
         from xcoder_train.sft_data import rows_of_view
 

@@ -23,8 +23,6 @@ def quiet_libraries() -> None:
     _silence("transformers.trainer_utils", "mtime")
     # Between two starts of one stage only how often it is evaluated may change: all else would be another stage.
     _silence("transformers.trainer_utils", "eval_steps:")
-    # The output layer of a model whose embeddings are tied: a checkpoint holds it once, under the other name.
-    _silence("transformers.trainer", "missing keys in the checkpoint model loaded: ['lm_head.weight']")
     # A rollout that could not be judged: TRL prints all of it, and `judge/excluded` counts it.
     _silence("trl.trainer.grpo_trainer", "All reward functions returned None")
     # `rollout_func` is marked experimental; the pinned version has it, and tests hold it.

@@ -40,6 +40,9 @@ Source = Path | str | Mapping[str, Any]
 StageName = Literal["synth", "sft", "grpo", "evaluation", "report"]
 STAGES: tuple[StageName, ...] = ("synth", "sft", "grpo", "evaluation", "report")
 
+# Mappings that are one value: given by name on the command line they are replaced, where everything else merges.
+_ONE_VALUE = ("styles", "environment", "bins", "completion_tokens", "percent")
+
 
 class Recipe(Settings):
     """Everything a run is told. A stage runs when its section is there; the report follows an evaluation."""
@@ -170,6 +173,8 @@ def read_source(source: Source, overrides: Sequence[str], flaws: list[Flaw]) -> 
             laid = read_override(override)
             if "extends" in laid.value:
                 raise InputError(f"override '{override}': `extends` can only stand in a file")
+            if (name := override.partition("=")[0]).rpartition(".")[2] in _ONE_VALUE:
+                root = merge(root, read_override(f"{name}=null"))
             root = merge(root, laid)
         except InputError as error:
             unreadable.append(str(error))

@@ -25,9 +25,9 @@ python -m xcoder_train.recipe_reference > docs/recipe-reference.md
 A recipe is YAML 1.2: `1e-5` is a number, `on` and `no` are text, and a key given twice is an error.
 `extends: OTHER.yaml` at the top takes another recipe, by its path from this file, and lays this one over it: mappings
 merge, everything else is replaced. Every key can be set on the command line too, as `sft.data.tasks=1000`; `sft=null`
-takes a section away. Other paths are relative to the folder that the command runs in. In every path, also of the
-command line, `~` and `$NAME` stand for what a shell puts there; an unset NAME is a mistake. `xcoder plan RECIPE` names
-every mistake at once.
+takes a section away, and `synth.styles={codeforces: 1}` is all of the mix, as with each mapping of numbers or texts.
+Other paths are relative to the folder that the command runs in. In every path, `~` and `$NAME` stand for what a shell
+puts there; an unset NAME is a mistake. `xcoder plan RECIPE` names every mistake at once.
 
 A key whose default is shown as — may be left out.
 """

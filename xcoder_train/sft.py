@@ -5,7 +5,6 @@ Prepare data and model, train, save, describe. What a row is and how it is cut s
 
 import shutil
 import sys
-import time
 from pathlib import Path
 
 from datasets import Dataset
@@ -35,14 +34,14 @@ from xcoder_train.sft_prepare import prepare, starting_point
 from xcoder_train.sft_trainer import HeldOutSftTrainer
 from xcoder_train.supervised_tokens import score_supervised_tokens
 from xcoder_train.throughput import Throughput
-from xcoder_train.tracking import MetricsFile, TokenCount, TrainingProgress
+from xcoder_train.tracking import Clock, MetricsFile, TokenCount, TrainingProgress
 from xcoder_train.training_arguments import sft_config
 
 
 def train(recipe: Recipe, context: StageContext) -> None:
     """Run the SFT stage: leaves `model/` (and `base/`, a model that the recipe initialises) in the stage's folder."""
     settings = present(recipe.sft)
-    started = time.monotonic()
+    clock = Clock(context.folder / CHECKPOINTS)
     quiet_libraries()
     state = join_processes(settings.training)
 
@@ -69,6 +68,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
     trainer = sft_trainer(recipe, context, config, model, tokenizer, dataset, held_out)
     throughput = Throughput(trainer, flops_per_token(recipe, start, statistics), settings.launch.hardware.peak_tflops)
     trainer.add_callback(throughput)
+    trainer.add_callback(clock)
     with state.main_process_first():  # the first one sweeps half-written checkpoints away
         checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
     trainer.args.eval_on_start = held_out is not None and checkpoint is None
@@ -95,7 +95,7 @@ def train(recipe: Recipe, context: StageContext) -> None:
             "parameters": model.num_parameters(),
             **saved,
             **throughput.over_all(),
-            "training_seconds": round(time.monotonic() - started, 1),
+            "training_seconds": clock.seconds(),
         }
         write_text(context.folder / "model" / CARD, model_card(recipe, "sft", {"key": context.key, **figures}, {}))
         context.finish(**figures)

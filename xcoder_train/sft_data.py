@@ -82,6 +82,9 @@ def select_rows(rows: list[dict[str, Any]], view: SftDataSettings, seed: int) ->
     for problem_id in order:
         solutions = sorted(by_task[problem_id], key=lambda row: (not row["is_golden"], row["solution_index"]))
         selected.extend(solutions[: view.solutions_per_task])
+    if not selected:
+        found = f"sft.data chooses 0 examples: the dataset has no task with {_wanted(view)}"
+        raise InputError(f"{found}. Loosen sft.data, or look at the synthesis's funnel for what became of its tasks.")
     return selected
 
 

@@ -1,6 +1,7 @@
 """What training shows while it runs: `metrics.jsonl` in the stage's folder, the count of tokens, the bar."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,23 @@ class TokenCount(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Hand the count to what a checkpoint saves."""
         state.num_input_tokens_seen = self.trainer._total_train_tokens
+
+
+class Clock(TrainerCallback):
+    """The seconds of a stage over all its starts, noted beside its checkpoints at every step."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "seconds.json"
+        self.begun = time.monotonic() - (json.loads(self.file.read_text()) if self.file.exists() else 0)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+        """Note what was taken by now."""
+        if state.is_world_process_zero:
+            write_text(self.file, str(self.seconds()))
+
+    def seconds(self) -> float:
+        """What earlier starts and this one have taken."""
+        return round(time.monotonic() - self.begun, 1)
 
 
 class TrainingProgress(TrainerCallback):

@@ -33,6 +33,7 @@ def start_tracking(settings: TrackingSettings, context: StageContext, config: di
         offline = settings.wandb == "offline"
         if offline:
             _remove_replaced(context.folder, run_id)
+        wandb.setup(wandb.Settings(silent=True))  # coloured lines in a log, warnings that offline means offline
         run = wandb.init(
             project=settings.project,
             group=settings.group or context.run,
@@ -44,7 +45,6 @@ def start_tracking(settings: TrackingSettings, context: StageContext, config: di
             tags=list(settings.tags),
             config=config,
             dir=context.folder,
-            settings=wandb.Settings(silent=True),  # coloured lines in a log, and warnings that offline means offline
         )
         where = f"send it with: {sync_command(context.folder)}" if offline else run.url
         print(f"W&B: {context.name} is recorded; {where}", file=sys.stderr)

@@ -46,11 +46,6 @@ def write_program(pipeline: Pipeline, writing: Writing) -> str:
     return "\n".join(imports + body) + "\n"
 
 
-def right_programs(pipeline: Pipeline) -> list[str]:
-    """Every distinct right program for the pipeline."""
-    return list(dict.fromkeys(write_program(pipeline, writing) for writing in writings(pipeline)))
-
-
 def _give(pipeline: Pipeline, answer: str, style: int) -> str:
     if pipeline.form.parameters:
         return f"return {answer}"

@@ -19,6 +19,7 @@ from typing import Any
 
 from synth.cleaning import clean
 from synth.config import SynthSettings
+from synth.funnel import refuse_nothing_kept
 from synth.published.card import steps_of
 from synth.published.config import ImportSettings
 from synth.published.files import count_rows, fetch_files, read_set
@@ -56,9 +57,9 @@ def import_published(
     funnel, dataset_rows = publish(settings, prompt_style, context.seed, tables, layout, work, rows)
     write_json(layout.funnel, funnel)
     for split, counts in funnel.items():
-        print(
-            f"{split}: " + ", ".join(f"{name} {count:,}" for name, count in steps_of(counts) if count), file=sys.stderr
-        )
+        steps = ", ".join(f"{name} {count:,}" for name, count in steps_of(counts) if count)
+        print(f"{split}: {steps}", file=sys.stderr)
+    refuse_nothing_kept(funnel, context.folder)
     context.finish(funnel=funnel, dataset_rows=dataset_rows)
     work.remove_runs()
 

@@ -30,9 +30,9 @@ from reward.submission import Submission
 from synth.config import VerificationSettings
 from synth.procedural.input_forms import read_instance
 from synth.procedural.mistakes import mistakes
-from synth.procedural.program import right_programs
 from synth.procedural.task import draw_inputs, draw_task
 from synth.voting import verify, vote_of
+from tests.synth.right_programs import right_programs
 
 MODEL = ErrorModel(skill=1.5, spread=2.0, common=0.6, subtlety=1.0)
 PLAIN = VerificationSettings(

@@ -43,6 +43,21 @@ def test_a_note_stands_beside_the_count(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err.splitlines()[-1].endswith(", loss 0.5")
 
 
+def test_slow_steps_are_told_in_seconds_and_none_yet_in_no_rate(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("xcoder_train.core.progress.time.monotonic", lambda: now[0])
+    with Progress("SFT", 4, "steps", done=1) as progress:
+        now[0] += 20
+        progress.advance(0, note="loss 2")
+        now[0] += 20
+        progress.advance(1)
+    _, none_yet, one_step, _ = capsys.readouterr().err.splitlines()
+    assert none_yet == "SFT: 1 of 4 steps in 20 s, loss 2"
+    assert one_step == "SFT: 2 of 4 steps in 40 s (40.0 s each, 80 s left), loss 2"
+
+
 def test_on_a_terminal_a_stage_is_a_bar_with_count_and_rate() -> None:
     program = (
         "from xcoder_train.core.progress import Progress\n"

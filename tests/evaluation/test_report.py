@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,17 @@ def test_tables_agree_in_every_form(run: tuple[Path, dict[str, Path]], capsys: p
     assert f"heldout,4,depth_2,sft,{mean}," in "\n".join(lines)
     print_results(results, differences)
     assert "held-out problems" in capsys.readouterr().out
+
+
+def test_a_benchmark_of_one_group_has_one_line(run: tuple[Path, dict[str, Path]]) -> None:
+    result = load_results(run[1]["evaluation"])["sft"]
+    scores = json.loads(json.dumps(result.scores))
+    entry = scores["benchmarks"]["heldout"]
+    entry["groups"] = ["heldout"]
+    for k in scores["k"]:
+        entry[f"pass_at_{k}"]["by_depth"] = {"heldout": {**entry[f"pass_at_{k}"], "by_depth": None}}
+    for table in score_tables({"sft": replace(result, scores=scores)}, {}):
+        assert [row[0] for row in table.rows] == ["all"]
 
 
 def test_many_models_are_printed_whole_and_what_they_share_once(

@@ -508,3 +508,24 @@ def test_rows_behind_a_byte_order_mark_are_all_read(tmp_path: Path, packed: bool
     assert [row for _, row in read_rows(path)] == [{"row": 0}, {"row": 1}, {"row": 2}]
     (tmp_path / "rows.json").write_text(json.dumps([{"row": 0}]), encoding="utf-8-sig")
     assert [row for _, row in read_rows(tmp_path / "rows.json")] == [{"row": 0}]
+
+
+def test_an_import_prints_what_became_of_every_row(
+    sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    synthesise(only(sets, 0), JudgeSettings(), "plain", context_in(tmp_path))
+    shown = capsys.readouterr().err
+    (funnel,) = json.loads(SynthLayout(tmp_path).funnel.read_text()).values()
+    assert f"rows {funnel['rows']}, set aside: " in shown and f"problems kept {funnel['kept']}, " in shown
+    assert funnel["set_aside"] and all(f"{reason} {count}, " in shown for reason, count in funnel["set_aside"].items())
+
+
+def test_an_import_of_which_cleaning_keeps_nothing_is_an_error_that_says_why(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "set" / "data" / "verified_90k-00000-of-00001.parquet", SFT_ROWS[:1])
+    bench = tmp_path / "bench.jsonl"
+    bench.write_text(json.dumps({"question_id": "abc_1", "question_content": f"Title\n{SUM.upper()}\nExamples"}) + "\n")
+    item = {"source": "x-coder-sft-376k", "path": str(tmp_path / "set"), "configuration": "verified_90k"}
+    settings = SynthSettings.model_validate({"import": [item], "cleaning": {"decontaminate": [str(bench)]}})
+    with pytest.raises(InputError, match=r"kept no task at all.* reasons: contaminated \(1\)"):
+        synthesise(settings, JudgeSettings(), "plain", context_in(tmp_path / "run"))
+    assert not (tmp_path / "run" / "stage.json").exists()

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from xcoder_train.core.errors import InputError
+from tests.loopback.openai_server import Fault, OpenAIServer
+from xcoder_train.core.errors import InfrastructureError, InputError
 from xcoder_train.core.files import write_text
 from xcoder_train.failures import failure_of
 
@@ -97,3 +99,41 @@ def test_other_errors_on_a_full_disk_are_told_as_what_they_are(small_disk: Path)
     assert "disk full" not in failure_of(raised.value, small_disk).message
     assert "disk full" not in failure_of(InputError("os error 28"), small_disk).message
     assert "disk full" in failure_of(RuntimeError("writing failed"), small_disk).message
+
+
+def test_only_a_fault_of_ours_is_told_as_ours() -> None:
+    told = [failure_of(error, None) for error in (InputError("a"), InfrastructureError("b"), RuntimeError("c"))]
+    assert [(failure.exit_code, failure.is_ours) for failure in told] == [(2, False), (3, False), (1, True)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault(422, body={"detail": "Unexpected fields: top_k"}), "422: Error code: 422: .*Unexpected fields: top_k"),
+        (Fault(403, "the key has expired"), "403: Error code: 403 - the key has expired"),
+        (Fault(502, "no upstream"), "could not be reached for .*no upstream"),
+        (Fault("page"), "the server did not stream, it sent"),
+        (None, "could not be reached for .*cannot connect to http://127.0.0.1"),
+    ],
+    ids=["refused", "key", "gateway", "page", "away"],
+)
+def test_a_server_that_refuses_or_is_away_is_told_in_its_own_words_with_exit_code_3(
+    fault: Fault | None, words: str, terminal: Any
+) -> None:
+    with OpenAIServer(lambda messages, parameters: "", fault_of=lambda call: fault) as server:
+        given = "attempts: 1, give_up_after: 0.2, longest_wait: 0.1"
+        address = server.base_url if fault else "http://127.0.0.1:9/v1"
+        terminal.write(
+            f"synth: {{teacher: {{kind: openai, server: {{base_url: '{address}', model: model, {given}}}}}, "
+            "splits: {train: {use: sft, tasks: 1}}}\n"
+        )
+        done = terminal.xcoder("synth", "recipe.yaml")
+    assert done.returncode == 3, done.stderr
+    assert re.search(words, done.stderr) and "Traceback" not in done.stderr and "fault of ours" not in done.stderr
+
+
+def test_what_wandb_misses_is_told_in_its_own_words_with_exit_code_3(terminal: Any) -> None:
+    terminal.write("synth: {splits: {train: {use: sft, tasks: 2, depth: [1]}}}\ntracking: {wandb: online}\n")
+    done = terminal.xcoder("synth", "recipe.yaml")
+    assert done.returncode == 3, done.stderr
+    assert "No API key configured. Use `wandb login`" in done.stderr and "fault of ours" not in done.stderr

@@ -8,7 +8,7 @@ import pytest
 
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.yaml_source import Located
-from xcoder_train.recipe import examine_recipe, load_recipe
+from xcoder_train.recipe import _ONE_VALUE, Recipe, examine_recipe, load_recipe
 from xcoder_train.results import stage_key
 
 GOOD = """\
@@ -44,6 +44,31 @@ def test_a_sound_recipe_runs_its_sections_as_stages(recipe: Path) -> None:
     assert loaded.stages == ("synth", "sft", "grpo", "evaluation", "report")
     assert loaded.run_folder == Path("runs/tiny")
     assert loaded.sft is not None and loaded.sft.training.learning_rate == 5e-4
+
+
+@pytest.mark.parametrize(
+    ("override", "styles"),
+    [
+        ("synth.styles={codeforces: 1}", {"codeforces": 1}),
+        ("synth.styles.codeforces=1", {"codeforces": 1, "leetcode": 0.5}),
+    ],
+)
+def test_a_mapping_of_numbers_on_the_command_line_is_the_whole_value_and_sections_merge(
+    recipe: Path, override: str, styles: dict[str, float]
+) -> None:
+    given = ["synth.styles={codeforces: 0.5, leetcode: 0.5}", "sft.training={weight_decay: 0.1}", override]
+    loaded = load_recipe(recipe, given)
+    assert loaded.synth is not None and loaded.synth.styles == styles and loaded.synth.splits
+    assert loaded.sft is not None and loaded.sft.training["weight_decay"] == 0.1
+    assert loaded.sft.training["learning_rate"] == 5e-4
+
+
+def test_every_mapping_of_numbers_or_texts_in_a_recipe_is_one_value() -> None:
+    schemas = [Recipe.model_json_schema(), *Recipe.model_json_schema()["$defs"].values()]
+    fields = [field for schema in schemas for field in schema.get("properties", {}).items()]
+    forms = [(name, form) for name, field in fields for form in (field, *field.get("anyOf", ()))]
+    plain = [{"type": kind} for kind in ("number", "integer", "string", "boolean")]
+    assert {name for name, form in forms if form.get("additionalProperties") in plain} == set(_ONE_VALUE)
 
 
 def test_a_resolved_recipe_is_a_recipe(recipe: Path, tmp_path: Path) -> None:

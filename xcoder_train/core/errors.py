@@ -1,6 +1,6 @@
 """The errors that reach a person, and the exit code that each one ends a command with.
 
-Exit codes: 0 done, 1 a fault of ours, 2 the user's input is wrong, 3 the environment lacks something.
+Exit codes: 0 done, 1 a fault of ours, 2 the user's input is wrong, 3 the environment lacks something, or failed.
 A message says what is wrong, where, what was expected, and how to mend it.
 """
 
@@ -33,7 +33,9 @@ class Terminated(KeyboardInterrupt):
 
 
 class InfrastructureError(XcoderError, RuntimeError):
-    """Our own machinery failed (a sandbox died, a worker vanished). Never a verdict on a program."""
+    """What a run stands on failed (a sandbox died, a server is away). Never a verdict on a program."""
+
+    exit_code = 3
 
 
 def install_command(extra: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from xcoder_train.core.errors import EnvironmentLacks, InputError
 
-_HTTP_CLIENTS = ("httpx", "httpx2", "requests")
+_CLIENTS = ("httpx", "httpx2", "requests", "wandb")  # what they raise was said by a server, or on the way to it
 _NO_SUCH_FILE = "RemoteEntryNotFoundError"  # the hub answered well: what was named there is something else
 
 
@@ -23,14 +23,12 @@ def hub_words(error: BaseException | None) -> str | None:
         names = [kind.__name__ for kind in type(error).__mro__]
         package = type(error).__module__.partition(".")[0]
         is_hubs = package == "huggingface_hub" and isinstance(error, OSError) and _NO_SUCH_FILE not in names
-        if is_hubs or package in _HTTP_CLIENTS:
+        if is_hubs or package in _CLIENTS:
             words = " ".join(str(error).split()).rstrip(".") or "no words"
             address = getattr(getattr(error, "_request", None), "url", "")
             of_network = f"{words} ({address})" if address and str(address) not in words else words
             # What huggingface_hub says of a file that is not here gives the reason only as its cause.
-            rank = (
-                0 if {"HfHubHTTPError", "OfflineModeIsEnabled"} & set(names) else 1 if package in _HTTP_CLIENTS else 2
-            )
+            rank = 0 if {"HfHubHTTPError", "OfflineModeIsEnabled"} & set(names) else 1 if package in _CLIENTS else 2
             said.setdefault(rank, f"{type(error).__name__}: {of_network}")
         error = error.__cause__ or error.__context__
     return said[min(said)] if said else None

@@ -262,7 +262,7 @@ def test_answers_that_came_before_a_fault_are_handed_over_first() -> None:
     answered = []
     with OpenAIServer(echo, fault_of=key_expires) as server:
         settings = ServerSettings(base_url=server.base_url, max_concurrency=4)
-        with OpenAIGenerator(settings, "model") as generator, pytest.raises(InputError, match="has expired"):
+        with OpenAIGenerator(settings, "model") as generator, pytest.raises(EnvironmentLacks, match="has expired"):
             for answer in generator.generate(requests(1000), SAMPLING):
                 time.sleep(0.002)
                 answered.append(answer.request_id)
@@ -401,7 +401,7 @@ def test_the_key_is_sent_and_appears_nowhere_else(
         (failed,) = ask(server, api_key_env="A_SERVERS_KEY", attempts=2)
         assert one(ask(server, api_key_env="A_SERVERS_KEY")).text == "the answer to q0 is here"
     assert all(call.headers["authorization"] == f"Bearer {KEY}" for call in server.calls)
-    with OpenAIServer(echo, key="another", echo_key=True) as server, pytest.raises(InputError) as caught:
+    with OpenAIServer(echo, key="another", echo_key=True) as server, pytest.raises(EnvironmentLacks) as caught:
         ask(server, api_key_env="A_SERVERS_KEY")
     assert "environment variable A_SERVERS_KEY" in str(caught.value) and "Incorrect API key" in str(caught.value)
     assert isinstance(refused, Unanswered) and isinstance(failed, Unanswered)

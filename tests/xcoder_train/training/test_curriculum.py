@@ -65,7 +65,7 @@ def _measure(by_heart: Path, synthesis: Path, folder: Path, share: Share) -> Non
 
 
 def test_pass_rates_do_not_depend_on_how_many_processes_measure_them(
-    by_heart: Path, synthesis: Path, tmp_path: Path
+    by_heart: Path, synthesis: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for folder, shares in ((one, [Share(0, 1)]), (two, [Share(0, 2), Share(1, 2)])):
@@ -74,6 +74,9 @@ def test_pass_rates_do_not_depend_on_how_many_processes_measure_them(
             _measure(by_heart, synthesis, folder, share)
     rates = read_measured(one, 1)
     assert read_measured(two, 2) == rates
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("pass rates: ")]
+    assert len(said) == 4 and said[0] == f"pass rates: 0 of {4 * len(rates)} samples"  # only the first process speaks
+    assert said[1].startswith(f"pass rates: {4 * len(rates)} of {4 * len(rates)} samples in ")
     assert set(rates) == {row["problem_id"] for row in _rows(synthesis)}
     assert len(set(rates.values())) > 1  # the test is about something
     assert max(rates.values()) > 0

@@ -20,6 +20,8 @@ from tests.xcoder_train.training.wandb_file import history
 from xcoder_train import model, sft
 from xcoder_train.core.errors import EnvironmentLacks
 from xcoder_train.core.generation.chat import stop_token_ids
+from xcoder_train.model_card import model_card
+from xcoder_train.recipe import Recipe
 
 Stage = Callable[..., tuple[Any, Any]]
 Weights = Callable[[Path], dict[str, torch.Tensor]]
@@ -119,17 +121,35 @@ def _killed_while_writing_the_second_checkpoint(finished: Path, folder: Path) ->
         file.write('{"step": 6, "lo')
 
 
+def test_a_card_names_the_base_of_grpo_after_sft_and_the_licence_that_the_base_states(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Base\n")
+    values = {"name": "x", "model": {"path": str(tmp_path)}, "sft": {}, "grpo": {"prompts_per_step": 1}}
+    split = {"use": "sft", "tasks": 1}
+    recipe = Recipe.model_validate({**values, "synth": {"splits": {"train": split}}})
+    card = model_card(recipe, "grpo", {"key": "k"}, {})
+    assert "the result of sft" in card and f"| base model | `{tmp_path}` |" in card
+    assert "\nlicense: apache-2.0\n" in card
+    (tmp_path / "README.md").write_text("# A card without a word on it\n")
+    assert "license" not in model_card(recipe, "grpo", {"key": "k"}, {})
+    (tmp_path / "README.md").write_text("---\ntags: [a, [broken\n---\nlicense: mit\n")
+    assert "license" not in model_card(recipe, "sft", {"key": "k"}, {})
+
+
 def test_resumed_equals_uninterrupted_to_the_last_bit(
-    finished: Path, tmp_path: Path, stage: Stage, weights: Weights
+    finished: Path, tmp_path: Path, stage: Stage, weights: Weights, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "killed"
     _killed_while_writing_the_second_checkpoint(finished, folder)
+    (folder / "checkpoints" / "seconds.json").write_text("1000.0")
     recipe, context = stage("sft", folder, optimizer={"name": "muon", "learning_rate_rest": 3e-2})
     sft.train(recipe, context)
     assert _same(weights(folder / "model"), weights(finished / "model"))
     assert _metrics(folder) == _metrics(finished)
     old, new = (json.loads((path / "stage.json").read_text()) for path in (finished, folder))
     assert _untimed(old) == _untimed(new)
+    assert 1000 < new["training_seconds"] < 1000 + 600  # both starts'
+    loaded = AutoModelForCausalLM.from_pretrained(folder / "model")
+    assert loaded.config.tie_word_embeddings and "missing keys" not in capfd.readouterr().err
     assert (folder / "checkpoints" / "checkpoint-6" / "trainer_state.json").is_file()
 
 

@@ -71,6 +71,12 @@ def test_more_tasks_than_there_are_is_refused_with_both_numbers(rows: list[Row])
         select_rows(rows, SftDataSettings(tasks=500), 0)
 
 
+def test_a_view_of_nothing_says_so_and_speaks_of_no_length(rows: list[Row]) -> None:
+    style = rows[0]["style"]
+    with pytest.raises(InputError, match=rf"0 examples: the dataset has no task with solutions of style {style}"):
+        select_rows([row for row in rows if row["style"] != style], SftDataSettings(styles=(style,)), 0)
+
+
 def test_unverified_rows_are_every_candidate_as_it_comes(synthesis: Path, rows: list[Row]) -> None:
     layout = SynthLayout(synthesis)
     raw = read_rows(layout, verified=False, prompt_style="plain")

@@ -40,6 +40,26 @@ def test_without_tracking_the_package_is_not_needed(context: StageContext, monke
     assert list(context.folder.iterdir()) == []
 
 
+def test_what_a_trainer_asks_of_an_offline_run_warns_of_nothing(tmp_path: Path) -> None:
+    trainer = (
+        "from pathlib import Path\n"
+        "import wandb\n"
+        "from xcoder_train.config import TrackingSettings\n"
+        "from xcoder_train.core.stage import StageContext\n"
+        "from xcoder_train.wandb_run import start_tracking\n"
+        "context = StageContext('tiny', 'sft', 'stagekey', Path.cwd(), 0, {})\n"
+        "start_tracking(TrackingSettings(wandb='offline'), context, {})\n"
+        "assert wandb.run.url is None\n"  # there is none, of which it likes to warn
+    )
+    own = {name: value for name, value in os.environ.items() if "WANDB" not in name}
+    environment = {**own, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", trainer]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stderr.startswith("W&B: sft is recorded; ") and len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["sft", "grpo"])
 def test_a_stage_trains_where_wandb_is_not_installed(

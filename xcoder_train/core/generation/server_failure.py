@@ -76,7 +76,7 @@ def _of_status(error: openai.APIStatusError, settings: ServerSettings, model: st
             if settings.api_key_env
             else "a request without a key; set openai.api_key_env to the NAME of the environment variable that holds it"
         )
-        return InputError(f"the server {settings.base_url} refused {key}. It said {said}")
+        return EnvironmentLacks(f"the server {settings.base_url} refused {key}. It said {said}")
     if status == 404:
         return InputError(
             f"the server {settings.base_url} knows no model {model!r}, or base_url is not where its protocol begins "
