@@ -137,7 +137,7 @@ def stored_recipe(values: dict[str, Any], source: Path) -> Recipe:
         except ValidationError as error:
             training = {detail["loc"][:3] for detail in error.errors() if detail["loc"][1:2] == ("training",)}
             for stage, _, name in training:  # which held every argument of TRL once
-                written = values[stage]["training"]
+                written = values[str(stage)]["training"]
                 written.setdefault("trl", {})[name] = written.pop(name)
             if training:
                 continue
