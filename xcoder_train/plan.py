@@ -137,13 +137,11 @@ def _sft(
     settings: SftSettings, examples: tuple[int | None, bool], shape: ModelShape | None, on_gpu: bool
 ) -> dict[str, Any]:
     count, is_measured = examples
-    epochs = settings.training.epochs
-    given = settings.training.max_steps
-    steps: int | None = given if given > 0 else None
+    steps = settings.training.max_steps if settings.training.max_steps > 0 else None
     if settings.tokens is not None:
         steps = None  # they follow from the length of the examples, which only their tokens tell
     elif steps is None and count is not None:
-        steps = max(1, round(count * epochs / settings.batch))
+        steps = max(1, round(count * settings.training.epochs / settings.batch))
     rows = _rows_per_step(settings)
     tokens = None if steps is None else steps * rows * settings.max_length
     return {
@@ -172,9 +170,7 @@ def _grpo(
         settings.prompts_per_step, settings.rollouts, settings.launch.processes, settings.micro_batch
     )
     count, is_measured = problems
-    epochs = settings.training.epochs
-    given = settings.training.max_steps
-    steps: int | None = given if given > 0 else None
+    steps = settings.training.max_steps if settings.training.max_steps > 0 else None
     if count is not None and count < settings.prompts_per_step:
         raise InputError(
             f"grpo.prompts_per_step = {settings.prompts_per_step}, but the synthesis has only {count} problems for it. "
@@ -182,7 +178,7 @@ def _grpo(
         )
     uses = settings.training.num_iterations  # steps that each set of rollouts is trained on
     if steps is None and count is not None:  # prompts that do not fill a step are left out of an epoch
-        steps = math.ceil(epochs * (count // settings.prompts_per_step * uses))
+        steps = math.ceil(settings.training.epochs * (count // settings.prompts_per_step * uses))
     per_step = settings.prompts_per_step * settings.rollouts
     completions = None if steps is None else math.ceil(steps / uses) * per_step
     longest = settings.max_prompt_length + settings.max_completion_length

@@ -140,12 +140,11 @@ def stored_recipe(values: dict[str, Any], source: Path) -> Recipe:
         try:
             return _validate(values)
         except ValidationError as error:
-            places = [tuple(map(str, detail["loc"])) for detail in error.errors()]
-            training = {
-                place[:3] for place in places if place[1:2] == ("training",) and place[2:3] not in ((), ("trl",))
-            }
-            for stage, section, name in training:  # which held every argument of TRL once
-                values[stage][section].setdefault("trl", {})[name] = values[stage][section].pop(name)
+            places = {tuple(map(str, detail["loc"][:3])) for detail in error.errors()}
+            training = [place for place in places if place[1:2] == ("training",) and place[2:] not in ((), ("trl",))]
+            for stage, _, name in training:  # the section held every argument of TRL once
+                written = values[stage]["training"]
+                written.setdefault("trl", {})[name] = written.pop(name)
             if training:
                 continue
             unknown = [detail["loc"] for detail in error.errors() if detail["type"] == "extra_forbidden"]

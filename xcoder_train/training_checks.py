@@ -84,15 +84,12 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
                 f"{stage}.optimizer.name",
             )
         if stage == "sft" and isinstance(settings, SftSettings) and settings.tokens is not None:
-            for length, is_given in {
-                "max_steps": training.max_steps > 0,
-                "num_train_epochs": training.num_train_epochs is not None,
-            }.items():
-                if is_given:
-                    yield conflict(
-                        f"sft.tokens ({settings.tokens}) says how long to train; keep one of the two",
-                        f"sft.training.{length}",
-                    )
+            lengths = {"max_steps": training.max_steps > 0, "num_train_epochs": training.num_train_epochs is not None}
+            for length in (name for name, is_given in lengths.items() if is_given):
+                yield conflict(
+                    f"sft.tokens ({settings.tokens}) says how long to train; keep one of the two",
+                    f"sft.training.{length}",
+                )
         needed = _SCHEDULE_NEEDS.get(training.lr_scheduler_type, {})
         if needed and len(needed.keys() & (training.lr_scheduler_kwargs or {}).keys()) != 1:
             name, example = list(needed.items())[-1]

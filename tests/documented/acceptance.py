@@ -155,12 +155,13 @@ def _find_command(group: Any, words: list[str]) -> None:
 
 def _check_values(command: str, given: dict[str, Any], page: str) -> None:
     """What only the command itself would find wrong: recipes, overrides, and values that typer takes for plain text."""
+    from reward.config import JudgeSettings
     from xcoder_train.evaluation_recipe import evaluation_recipe
-    from xcoder_train.judge_commands import _judge_settings
+    from xcoder_train.judge_commands import _validated
     from xcoder_train.results_commands import NOWHERE
 
     if command in ("file", "serve"):
-        _judge_settings(**{name: given[name] for name in ("policy", "tier", "executor", "ray_address")})
+        _validated(JudgeSettings, given)
     elif command == "eval" and (given["model"] or given["rejudge"]):
         overrides = [text for text in (given["recipe"], *(given["overrides"] or [])) if text]
         recipe = evaluation_recipe(
