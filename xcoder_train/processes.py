@@ -1,5 +1,6 @@
 """This process among those that train together."""
 
+import ctypes
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -11,11 +12,20 @@ PATIENCE_SECONDS = 1800
 """How long processes wait for each other where `training.ddp_timeout` says nothing; transformers' own default."""
 
 
+# Of glibc's mallopt, with their values in bytes; above the first, memory is the system's again once it is free. Left to
+# itself, glibc keeps tensors of up to 32 MiB on a heap whose holes are another third of what is alive.
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = (-3, 1 << 20), (-1, 64 << 20)
+
+
 def join_processes(training: Mapping[str, Any]) -> PartialState:
     """Join the launcher's other processes, if there are any; they wait `training.ddp_timeout` seconds for each other.
 
     transformers hands that time to a group of processes that it makes itself, and this one is made before. Left
     to torch, a process on a GPU would be taken for dead after ten minutes, such as those of a long judgement.
     """
+    allocator = getattr(ctypes.CDLL(None), "mallopt", None)  # another libc than glibc has no such heap
+    if allocator is not None and not torch.cuda.is_available():
+        for name, size in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+            allocator(name, size)
     patience = timedelta(seconds=float(training.get("ddp_timeout", PATIENCE_SECONDS)))
     return PartialState(cpu=not torch.cuda.is_available(), timeout=patience)
