@@ -50,12 +50,14 @@ def test_a_large_vocabulary_takes_the_memory_that_is_planned(
     synthesis: Path, tmp_path: Path, rows: str, section: dict[str, Any]
 ) -> None:
     texts = corpus(read_rows(SynthLayout(synthesis), verified=True, prompt_style="plain"))
-    model, tokenizer = initialise_model(InitSettings.model_validate({**SHAPE, "context": 512}), texts, seed=0)
-    model.resize_token_embeddings(49_152)
-    save_model(model, tokenizer, tmp_path / "model")
+    model, tokenizer = initialise_model(
+        InitSettings(hidden_size=256, intermediate_size=704, layers=4, context=512, vocabulary=960), texts, seed=0
+    )
+    model.resize_token_embeddings(49_152, mean_resizing=False)
+    save_model(model, tokenizer, tmp_path / "start")
     if rows == "whole":
         section = {**section, "packing": False, "batch": 16, "micro_batch": 16, "max_length": 160}
-    path = {"path": str(tmp_path / "model")}
+    path = {"path": str(tmp_path / "start")}
     estimated, before, peak = _estimated_and_measured(path, section, {}, tmp_path, synthesis)
     assert estimated.runtime == pytest.approx(before, rel=0.15)
     assert 0.8 < peak / estimated.total < 1.25
