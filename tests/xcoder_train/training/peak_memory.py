@@ -33,9 +33,9 @@ def _before(*given: Any, **named: Any) -> Any:
     return _load(*given, **named)
 
 
-def _after(*given: Any, **named: Any) -> None:
+def _after(*given: Any, **named: Any) -> Any:
     measured["peak"] = _status("VmHWM")
-    _save(*given, **named)
+    return _save(*given, **named)
 
 
 sft.load_training_model, sft.save_trained = _before, _after  # type: ignore[assignment]

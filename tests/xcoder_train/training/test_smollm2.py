@@ -108,7 +108,8 @@ def train(values: Callable[..., Any], synthesis: Path, tmp_path_factory: pytest.
         own, seen = STAGES[name].save_trained, []
 
         def looked_at(trainer: Any, *given: Any) -> Any:
-            seen.append(logits_of(trainer.model))
+            # A model of packed rows reads nothing that does not say where its examples end.
+            seen.append(torch.empty(0) if changed.get("packing") else logits_of(trainer.model))
             return own(trainer, *given)
 
         with pytest.MonkeyPatch.context() as patch:
