@@ -41,7 +41,7 @@ class MemoryEstimate:
     @property
     def total(self) -> int:
         """All parts on the device; fragmentation, a GPU's own libraries and a gathered block of shards come on top."""
-        return sum(vars(self).values()) - self.host
+        return int(sum(vars(self).values())) - self.host
 
 
 def estimate_sft(shape: ModelShape, settings: SftSettings, *, on_gpu: bool) -> MemoryEstimate:
