@@ -14,6 +14,13 @@ from xcoder_train.launch import division
 from xcoder_train.model_shape import ModelShape
 
 _FLOAT32, _BFLOAT16 = 4, 2
+MOST_LOGITS = 2**26
+"""On a CPU, SFT holds at most so many logits at once (256 MiB); beyond it, TRL's tiles trade time for memory."""
+
+# On a CPU, logits, log-probabilities and their gradients are held at once, or as many in the entropy.
+_COPIES_OF_LOGITS = 3
+# Python, torch and the libraries above it before a model is loaded: 0.51 to 0.57 GiB with torch 2.13.
+_RUNTIME = 560 << 20
 # 4-bit values with one 8-bit scale for 64 of them, and one float32 scale for 256 of those (Dettmers et al., 2023).
 _NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 
@@ -27,18 +34,22 @@ class MemoryEstimate:
     optimizer: int
     activations: int
     key_value_cache: int
+    logits: int = 0
+    runtime: int = 0
     host: int = 0
 
     @property
     def total(self) -> int:
-        """All parts on the device; fragmentation, the framework's own and a gathered block of shards come on top."""
-        return self.weights + self.gradients + self.optimizer + self.activations + self.key_value_cache
+        """All parts on the device; fragmentation, a GPU's own libraries and a gathered block of shards come on top."""
+        return int(sum(vars(self).values())) - self.host
 
 
 def estimate_sft(shape: ModelShape, settings: SftSettings, *, on_gpu: bool) -> MemoryEstimate:
     """Memory of SFT, with the states sharded, offloaded and rows split as the accelerate configuration says."""
     tokens = settings.micro_batch * settings.max_length
-    return _estimate(shape, settings, tokens, 0, on_gpu=on_gpu, is_quantized=settings.quantize is not None)
+    planned = _estimate(shape, settings, tokens, 0, on_gpu=on_gpu, is_quantized=settings.quantize is not None)
+    scored = 0 if on_gpu else min(tokens * shape.vocabulary, MOST_LOGITS)
+    return replace(planned, logits=scored * _COPIES_OF_LOGITS * _FLOAT32)
 
 
 def estimate_grpo(shape: ModelShape, settings: GrpoSettings, *, on_gpu: bool) -> MemoryEstimate:
@@ -119,6 +130,7 @@ def _estimate(
         optimizer=optimizer // shards,
         activations=_activations(shape, tokens, checkpointed, computed, stream) + copies,
         key_value_cache=cached_tokens * 2 * shape.layers * shape.kv_heads * shape.head_size * computed,
+        runtime=0 if on_gpu else _RUNTIME,
         host=host // settings.launch.nodes,
     )
 

@@ -309,12 +309,4 @@ def _trained(settings: SftSettings | GrpoSettings, shape: ModelShape | None) -> 
 
 
 def _memory(estimate: MemoryEstimate) -> dict[str, int]:
-    return {
-        "weights": estimate.weights,
-        "gradients": estimate.gradients,
-        "optimizer": estimate.optimizer,
-        "activations": estimate.activations,
-        "key_value_cache": estimate.key_value_cache,
-        "total": estimate.total,
-        "host": estimate.host,
-    }
+    return {**asdict(estimate), "total": estimate.total}

@@ -14,12 +14,11 @@ from torch.nn.functional import linear
 from transformers import PreTrainedModel
 from trl.trainer.utils import FusedCausalLMOutput
 
+from xcoder_train.memory import MOST_LOGITS
 from xcoder_train.sft_data import IGNORED
 
 # Architectures whose logits are their head's plain product: no scale, no cap, no experts.
 _PLAIN_HEADS = ("llama", "qwen2", "qwen3")
-# 256 MiB of float32 logits. Beyond it, TRL's tiles trade time for memory.
-_MOST_LOGITS = 2**26
 
 
 def score_supervised_tokens(model: PreTrainedModel) -> None:
@@ -40,7 +39,7 @@ def score_supervised_tokens(model: PreTrainedModel) -> None:
         supervised = None if labels is None else labels[:, 1:] != IGNORED
         if not fused_lm_head or supervised is None or not _is_whole(head):
             return tiled(*args, fused_lm_head=fused_lm_head, labels=labels, **kwargs)
-        if int(supervised.sum()) * head.weight.shape[0] > _MOST_LOGITS:
+        if int(supervised.sum()) * head.weight.shape[0] > MOST_LOGITS:
             return tiled(*args, fused_lm_head=True, labels=labels, **kwargs)
         if _pads_right(kwargs.get("attention_mask")):
             kwargs["attention_mask"] = None

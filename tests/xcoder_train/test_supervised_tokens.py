@@ -115,7 +115,7 @@ def test_a_batch_out_of_the_ordinary_is_scored_too(why: str, tmp_path: Path, mon
     if why == "no labels count":
         batch["labels"] = torch.full_like(batch["labels"], IGNORED)
     else:
-        monkeypatch.setattr(supervised_tokens, "_MOST_LOGITS", 1000)
+        monkeypatch.setattr(supervised_tokens, "MOST_LOGITS", 1000)
     loss, _, gradients = _step(trainer, batch)
     score_supervised_tokens(trainer.model)
     own_loss, _, own_gradients = _step(trainer, batch)

@@ -1,6 +1,7 @@
-"""Trains SFT in this process and prints by how many bytes its resident memory rose at most: RECIPE_JSON FOLDER SYNTH.
+"""Trains SFT in this process and prints its resident memory in bytes: RECIPE_JSON FOLDER SYNTH.
 
-Counted from the moment before the model is loaded, when everything is imported and the data are prepared.
+The first number is that before the model is loaded, when everything is imported and the data are prepared; the second
+the peak of training.
 """
 
 import json
@@ -32,13 +33,13 @@ def _before(*given: Any, **named: Any) -> Any:
     return _load(*given, **named)
 
 
-def _after(*given: Any, **named: Any) -> None:
+def _after(*given: Any, **named: Any) -> Any:
     measured["peak"] = _status("VmHWM")
-    _save(*given, **named)
+    return _save(*given, **named)
 
 
 sft.load_training_model, sft.save_trained = _before, _after  # type: ignore[assignment]
 recipe = Recipe.model_validate(json.loads(sys.argv[1]))
 folder = Path(sys.argv[2])
 sft.train(recipe, StageContext("tiny", "sft", "stagekey", folder, recipe.seed, {"synth": Path(sys.argv[3])}))
-print(measured["peak"] - measured["before"])
+print(measured["before"], measured["peak"])

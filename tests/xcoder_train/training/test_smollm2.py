@@ -19,7 +19,7 @@ import pytest
 import torch
 import yaml
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evaluation.results import ResultLayout
 from evaluation.samples import Sample
@@ -108,7 +108,8 @@ def train(values: Callable[..., Any], synthesis: Path, tmp_path_factory: pytest.
         own, seen = STAGES[name].save_trained, []
 
         def looked_at(trainer: Any, *given: Any) -> Any:
-            seen.append(logits_of(trainer.model))
+            # A model of packed rows reads nothing that does not say where its examples end.
+            seen.append(torch.empty(0) if changed.get("packing") else logits_of(trainer.model))
             return own(trainer, *given)
 
         with pytest.MonkeyPatch.context() as patch:
@@ -206,6 +207,25 @@ def test_the_first_loss_is_that_of_a_plain_forward_pass(
     assert len(examples) == full.figures["examples"] and full.figures["steps"] == 2
     assert full.steps[0]["loss"] == pytest.approx(loss_of(start, examples), abs=1e-6)
     assert full.steps[1]["loss"] < full.steps[0]["loss"]
+
+
+def test_rows_teach_the_answer_and_its_end_alone(examples: list[dict[str, Any]], smol: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(smol)
+    for example in examples:
+        ids, labels = example["input_ids"], example["labels"]
+        learned = [token for token, label in zip(ids, labels, strict=True) if label != IGNORED]
+        asked, answer = tokenizer.decode(ids[: -len(learned)]), tokenizer.decode(learned)
+        assert asked.count("<|im_start|>") == 3 and asked.endswith("<|im_start|>assistant\n")
+        assert answer.rstrip().endswith("<|im_end|>") and answer.count("<|im_") == 1
+
+
+def test_a_packed_row_begins_with_the_loss_of_its_examples_alone(
+    train: Train, examples: list[dict[str, Any]], smol: Path
+) -> None:
+    trained = train("sft", {}, {"learning_rate": 5e-5, "max_steps": 1}, packing=True, max_length=1200, micro_batch=1)
+    assert trained.figures["examples_per_row"] == trained.figures["examples"] == len(examples)
+    start = AutoModelForCausalLM.from_pretrained(smol, dtype=torch.float32)
+    assert trained.steps[0]["loss"] == pytest.approx(loss_of(start, examples), abs=1e-5)
 
 
 def test_full_fine_tuning_leaves_the_trainers_logits(full: Trained, smol: Path) -> None:
