@@ -134,7 +134,7 @@ def test_a_trace_leads_from_an_imported_row_to_the_dataset(recipe: Path, tmp_pat
     }
     assert "imported as x-coder-sft-376k" in " ".join(told.text.split())
     lost = trace(find("000-x-coder-sft-376k-hybrid_376k-00000006", run, []))
-    assert lost.values["problem_id"] is None
+    assert lost.values["problem_id"] is None and "\nscores" not in lost.text
     assert "dropped at tasks: no code block after the reasoning" in " ".join(lost.text.split())
     (prompt,) = pyarrow.parquet.read_table(next(run.glob("synth/*/datasets/rl/train.parquet"))).to_pylist()
     assert trace(find(prompt["problem_id"][:8], run, [])).values["synthesis"]["datasets"]["rl"] == [0]

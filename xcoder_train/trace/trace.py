@@ -37,6 +37,6 @@ def trace(found: Found) -> Trace:
         "sft": trace_sft(task, found.run.result("sft"), training) if task and use == "sft" else None,
         "grpo": trace_grpo(task, found.run.result("grpo"), training) if task and use == "rl" else None,
         "benchmark": trace_benchmark(found, unread if task else page),
-        **trace_scores(found, page, is_held_out=use in (None, "evaluation")),
+        **trace_scores(found, page, is_held_out=task is None or use == "evaluation"),
     }
     return Trace(values, str(page))
