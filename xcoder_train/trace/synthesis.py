@@ -27,16 +27,16 @@ _STAGE_OF_REASON = {NO_INPUTS: "inputs", INFRASTRUCTURE_FAILURE: "execution"}
 
 
 class TracedTask:
-    """A task with the records that several steps tell of, each None or empty where the tables have none.
+    """A task with the records that several steps need, each None or empty where the tables have none.
 
-    `problem` is what was kept of it. `other_tasks` state the same problem; of those that were removed, the removal is
-    the value. `sft_rows` and `rl_rows` are the places of its rows in the two datasets, from 0.
+    `problem` is set for a kept task only. `other_tasks` state the same problem; the value is the removal of one that
+    cleaning took out. `sft_rows` and `rl_rows` say which rows of the two datasets are its own, counted from 0.
     """
 
     def __init__(self, found: Found, folder: Path) -> None:
         self.layout, self.tables = SynthLayout(folder), WorkTables(folder)
         removals = {name: _first(_matching(self.tables.removals, Removal, "task_id", name)) for name in found.task_ids}
-        # Of several tasks that state a problem it was made from the first that was not removed.
+        # Of several tasks that state one problem, the first that was not removed is the one that it was made from.
         task_id = min(found.task_ids, key=lambda name: removals[name] is not None, default=None)
         self.folder, self.problem_id, self.task_id = folder, found.problem_id, task_id
         self.removal = removals.pop(task_id) if task_id else None
@@ -56,11 +56,11 @@ class TracedTask:
         self.rl_rows = [number for number, row in enumerate(rl) if row["problem_id"] == self.problem_id]
 
     def of_task(self, path: Path, record_type: type[Record]) -> list[Record]:
-        """Its records in a table by task."""
+        """The task's records in a table."""
         return _matching(path, record_type, "task_id", self.task_id)
 
     def of_problem(self, path: Path, record_type: type[Record]) -> list[Record]:
-        """Its records in a table by problem."""
+        """The problem's records in a table."""
         return _matching(path, record_type, "problem_id", self.problem_id)
 
     @property
@@ -78,9 +78,9 @@ class TracedTask:
                 return "datasets", "too easy: beyond the share that synth.difficulty.easy_tail allows"
             return ("datasets", "no row") if self.use == "sft" and not self.sft_rows else None
         if removed is not None:
-            like = removed.partner_problem_id
-            is_held_out = removed.reason == CONTAMINATED
-            like = f"contaminated with {removed.partner_task_id}, {like}" if is_held_out else f"like {like}"
+            like = f"like {removed.partner_problem_id}"
+            if removed.reason == CONTAMINATED:
+                like = f"contaminated with {removed.partner_task_id}, {removed.partner_problem_id}"
             return "cleaning", f"{removed.reason}: {removed.similarity:.0%} {like}"
         if reason:
             return _STAGE_OF_REASON.get(reason, "verification"), reason

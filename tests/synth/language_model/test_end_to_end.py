@@ -29,7 +29,7 @@ from xcoder_train.core.records import read_records
 from xcoder_train.plan import make_plan
 from xcoder_train.plan_text import show_plan
 from xcoder_train.recipe import load_recipe
-from xcoder_train.trace.find import find
+from xcoder_train.trace.find import RunResults, find, known_in
 from xcoder_train.trace.trace import trace
 
 SECRETS = {
@@ -327,6 +327,8 @@ def test_a_trace_tells_everything_that_the_model_was_asked_about_a_task(finished
         assert told["task"]["strategy"] == json.loads(task.plan or "")["strategy"]
     shown = trace(find(task.task_id, finished.parents[1], [])).text
     assert "select_features" in shown and "strategy" in shown and max(map(len, shown.split("\n"))) <= 80
+    known = [task_id for one in known_in(RunResults(finished.parents[1])) for task_id in one.task_ids]
+    assert len(known) == len(set(known))  # what was set aside on the way to a task makes no second one
     lost = next(iter(read_records(WorkTables(finished).set_aside("tasks"), Quarantined)))
     outcome = trace(find(lost.task_id, finished.parents[1], [])).values["synthesis"]["outcome"]
     assert outcome == {"kept": False, "stage": "tasks", "reason": lost.reason}
