@@ -3,7 +3,6 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -149,7 +148,8 @@ def _trace_task(traced: TracedTask, page: Page) -> dict[str, Any]:
     values |= {"subtree": plan.get("subtree"), "strategy": plan.get("strategy")}
     values |= {"pipeline": pipeline, "depth": made.depth if made else None, "draws": task.draws if task else None}
     values |= select(problem, "style", "io", "function_name", "checker")
-    return values | {"limits": asdict(limits), "source": problem.source, "statement": problem.statement}
+    values["limits"] = select(limits, "seconds", "memory_mib")
+    return values | select(problem, "source", "statement")
 
 
 def _trace_teacher(traced: TracedTask, page: Page) -> dict[str, Any]:
