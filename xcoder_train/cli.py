@@ -288,17 +288,13 @@ def trace(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Show one problem's way from features to scores."""
+    import json
+
     from xcoder_train.trace.find import find
-    from xcoder_train.trace.text import show_trace
     from xcoder_train.trace.trace import trace
 
-    told = trace(find(problem, run, overrides or []))
-    if as_json:
-        import json
-
-        print(json.dumps(told, indent=2))
-    else:
-        print(show_trace(told))
+    traced = trace(find(problem, run, overrides or []))
+    print(json.dumps(traced.values, indent=2) if as_json else traced.text)
 
 
 @app.command()

@@ -18,7 +18,6 @@ from xcoder_train.sft_data import corpus, read_rows, read_tokens, select_rows, t
 from xcoder_train.synthesise import main
 from xcoder_train.tokenizer import train_tokenizer
 from xcoder_train.trace.find import find
-from xcoder_train.trace.text import show_trace
 from xcoder_train.trace.trace import trace
 
 RECIPE = """
@@ -129,13 +128,13 @@ def test_a_trace_leads_from_an_imported_row_to_the_dataset(recipe: Path, tmp_pat
     assert main([str(recipe)]) == 0
     run = tmp_path / "runs" / "published"
     told = trace(find("000-x-coder-sft-376k-hybrid_376k-00000003", run, []))
-    assert told["synthesis"]["task"]["statement"] == TASKS[1]
-    assert {one["sft_row"] for one in told["synthesis"]["solutions"]} == {
-        row["row"] for row in told["synthesis"]["datasets"]["sft"]
+    assert told.values["synthesis"]["task"]["statement"] == TASKS[1]
+    assert {one["sft_row"] for one in told.values["synthesis"]["solutions"]} == {
+        row["row"] for row in told.values["synthesis"]["datasets"]["sft"]
     }
-    assert "imported as x-coder-sft-376k" in " ".join(show_trace(told).split())
+    assert "imported as x-coder-sft-376k" in " ".join(told.text.split())
     lost = trace(find("000-x-coder-sft-376k-hybrid_376k-00000006", run, []))
-    assert lost["problem_id"] is None
-    assert "dropped at tasks: no code block after the reasoning" in " ".join(show_trace(lost).split())
+    assert lost.values["problem_id"] is None and "\nscores" not in lost.text
+    assert "dropped at tasks: no code block after the reasoning" in " ".join(lost.text.split())
     (prompt,) = pyarrow.parquet.read_table(next(run.glob("synth/*/datasets/rl/train.parquet"))).to_pylist()
-    assert trace(find(prompt["problem_id"][:8], run, []))["synthesis"]["datasets"]["rl"] == [0]
+    assert trace(find(prompt["problem_id"][:8], run, [])).values["synthesis"]["datasets"]["rl"] == [0]

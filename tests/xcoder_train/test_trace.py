@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json
 from xcoder_train.core.generation.config import SamplingSettings
 from xcoder_train.core.generation.request import Completion, Request
-from xcoder_train.core.problem import TestCase
+from xcoder_train.core.layout import SynthLayout
+from xcoder_train.core.problem import Problem, TestCase
 from xcoder_train.core.records import read_matching, read_records, write_records
 from xcoder_train.core.stage import StageContext
 from xcoder_train.trace.find import RunResults, find
-from xcoder_train.trace.text import WIDTH, show_trace
+from xcoder_train.trace.page import WIDTH
 from xcoder_train.trace.trace import trace
 
 
@@ -50,7 +52,7 @@ def test_every_candidate_and_every_test_of_a_task_is_told_as_the_tables_have_the
 ) -> None:
     folder = present(RunResults(run).result("synth"))
     for verdict in verdicts.values():
-        told = trace(find(verdict.problem_id, run, []))["synthesis"]
+        told = trace(find(verdict.problem_id, run, [])).values["synthesis"]
         assert told["outcome"]["kept"] is (verdict.reason is None)
         assert told["outcome"]["reason"] == verdict.reason
         assert told["tests"]["labelled"] == len(verdict.labels)
@@ -73,7 +75,7 @@ def test_a_trace_names_the_rows_of_the_dataset_that_the_task_became(run: Path, v
     rows = pyarrow.parquet.read_table(table).to_pylist()
     assert rows
     for number, row in enumerate(rows):
-        told = trace(find(row["problem_id"], run, []))["synthesis"]
+        told = trace(find(row["problem_id"], run, [])).values["synthesis"]
         told_row = next(one for one in told["datasets"]["sft"] if one["row"] == number)
         assert told_row["solution_index"] == row["solution_index"]
         assert next(one for one in told["solutions"] if one["sft_row"] == number)["accepted"]
@@ -81,20 +83,23 @@ def test_a_trace_names_the_rows_of_the_dataset_that_the_task_became(run: Path, v
 
 def test_the_text_fits_eighty_columns_and_tells_every_step(run: Path, verdicts: dict[str, Verdict]) -> None:
     kept = next(verdict for verdict in verdicts.values() if verdict.reason is None and verdict.split == "solved")
-    shown = show_trace(trace(find(kept.task_id, run, [])))
+    shown = trace(find(kept.task_id, run, [])).text
     assert max(map(len, shown.split("\n"))) <= WIDTH
     for head in ("features", "task", "tests", "solutions", "cleaning", "training"):
         assert f"\n{head}" in shown
     assert "outcome         kept" in shown and f"golden          #{kept.golden}" in shown
 
 
-def test_nothing_that_a_model_wrote_reaches_the_terminal_as_a_control_sequence(
-    run: Path, verdicts: dict[str, Verdict]
-) -> None:
-    told = trace(find(next(iter(verdicts)), run, []))
-    told["synthesis"]["task"]["features"] = ["\x1b[2J\x07\u202e"]
-    shown = show_trace(told)
-    assert "\\x1b[2J\\x07\\u202e" in shown and not set(shown) & set("\x1b\x07\u202e")
+def test_nothing_that_a_model_wrote_reaches_the_terminal_as_a_control_sequence(run: Path, tmp_path: Path) -> None:
+    written = "\x1b[2J\x07\u202e"
+    shutil.copytree(run, tmp_path / "run")
+    table = SynthLayout(present(RunResults(tmp_path / "run").result("synth"))).problems
+    first, *others = read_records(table, Problem)
+    problem = replace(first, statement=written, features=(written,))
+    write_records(table, Problem, [problem, *others], ("problem_id",))
+    traced = trace(find(problem.problem_id, tmp_path / "run", []))
+    assert traced.values["synthesis"]["task"]["features"] == [written]
+    assert "\\x1b[2J\\x07\\u202e" in traced.text and not set(traced.text) & set("\x1b\x07\u202e")
 
 
 def test_the_beginning_of_an_id_suffices_and_a_slip_is_answered_with_what_is_near(
@@ -176,11 +181,11 @@ def test_a_problem_of_livecodebench_is_found_by_its_official_id(tmp_path: Path) 
     StageContext("run", "evaluation", "key", run / "evaluation", 7, {}).finish(models={"base": "base-key"})
     write_json(run / "manifest.json", {"run": "run", "seed": 7, "stages": {}})
 
-    told = trace(find("abc0004_a", run, []))
+    traced = trace(find("abc0004_a", run, []))
+    told, shown = traced.values, traced.text
     assert told["synthesis"] is None and told["benchmark"]["source"] == "livecodebench:abc0004_a"
     (score,) = told["scores"]
     assert [one["verdict"] for one in score["samples"]] == ["AC", "no code"]
     assert score["pass_at_1"] == 0.5 and score["cells"]["pass_at_1"]["all"] == {"mean": 0.5, "problems": 3}
-    shown = show_trace(told)
     assert "pass@1          50.0 %: 1 of 2 samples right" in shown
     assert "column base, rows all 50.0 % of 3" in shown

@@ -2,7 +2,8 @@
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,16 +29,14 @@ class RunResults:
     folder: Path
 
     @cached_property
-    def manifest(self) -> dict[str, Any]:
-        """The run's manifest."""
-        return read_json(self.folder / MANIFEST)
+    def stages(self) -> dict[str, Any]:
+        """The entry of each stage in the run's manifest."""
+        return read_json(self.folder / MANIFEST).get("stages", {})
 
     def result(self, stage: str) -> Path | None:
         """The folder of a stage's finished result, in this run or in the one that it took the result from."""
-        stages = self.manifest.get("stages", {})
-        entries = [stages[stage]] if stage in stages else []
-        entries += [other["inputs"][stage] for other in stages.values() if stage in other["inputs"]]
-        for entry in entries:
+        entries = [self.stages.get(stage), *(other["inputs"].get(stage) for other in self.stages.values())]
+        for entry in filter(None, entries):
             # A run that was moved is found where it is now, not where its manifest says that it was.
             for folder in (self.folder / stage / str(entry["key"]), Path(entry["folder"])):
                 if (folder / RESULT_FILE).is_file():
@@ -53,37 +52,17 @@ class RunResults:
         return {label: folder / name for label, name in models.items() if ResultLayout(folder / name).scores.is_file()}
 
 
-Target = tuple[str | None, str | None]
-"""A problem's id and None, or None and the id of a task that never became one."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """One thing that a run can tell of: a problem, or (`problem_id` None) a task or row that never became one."""
-
-    problem_id: str | None
-    task_id: str | None = None
-    source: str | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What it goes by: the id of its problem or task, and its benchmark's name for it, as in `abc387_b`."""
-        named = self.source.partition(":")[2] if self.source else None
-        return tuple(name for name in (self.problem_id, self.task_id, named) if name)
-
-    @property
-    def target(self) -> Target:
-        """What is traced when one of its names is asked for."""
-        return (self.problem_id, None) if self.problem_id else (None, self.task_id)
-
-
 @dataclass(frozen=True)
 class Found:
-    """A problem and every task that states it, or (`problem_id` None) a task that never became a problem."""
+    """A problem and every task that states it, or (`problem_id` None) a task or row that never became a problem.
+
+    `names` are the ids of both, and what benchmarks call it, as in `abc387_b`.
+    """
 
     run: RunResults
     problem_id: str | None
     task_ids: tuple[str, ...]
+    names: tuple[str, ...]
 
 
 def find(wanted: str, run: Path | None, overrides: Sequence[str]) -> Found:
@@ -94,27 +73,26 @@ def find(wanted: str, run: Path | None, overrides: Sequence[str]) -> Found:
     """
     folders = run_folders(run, overrides)
     holders: list[Found] = []
-    known: list[Known] = []
+    known: list[Found] = []
     for folder in folders:
-        results = RunResults(folder)
-        here = list(known_in(results))
-        meant = _meant(wanted, here)
+        here = known_in(RunResults(folder))
+        meant = {one: wanted for one in here if wanted in one.names} or {
+            one: name for one in here for name in one.names if name.startswith(wanted)
+        }
         if len(meant) > 1:
             names = _some(sorted(meant.values()))
             raise InputError(f"{wanted} is the beginning of {len(meant):,} ids in {folder}: {names}. Give more of it.")
-        for problem_id, task_id in meant:
-            tasks = [one.task_id for one in here if one.task_id and one.problem_id == problem_id]
-            holders.append(Found(results, problem_id, (task_id,) if task_id else tuple(dict.fromkeys(tasks))))
+        holders += meant
         known += here
     if len(holders) > 1:
         runs = _some([str(found.run.folder) for found in holders])
-        raise InputError(
-            f"{len(holders)} runs know {wanted}: {runs}. Name one: xcoder trace {wanted} {holders[0].run.folder}"
-        )
+        example = f"xcoder trace {wanted} {holders[0].run.folder}"
+        raise InputError(f"{len(holders)} runs know {wanted}: {runs}. Name one: {example}")
     if not holders:
         where = str(folders[0]) if len(folders) == 1 else f"any of the {len(folders)} runs in {folders[0].parent}"
-        near = near_matches(wanted, known)
-        hint = f"nearest: {_some(near)}" if near else f"{len({one.target for one in known}):,} others are there"
+        near = near_matches(wanted, {name for one in known for name in one.names})
+        others = {one.problem_id or one.task_ids for one in known}
+        hint = f"nearest: {_some(near)}" if near else f"{len(others):,} others are there"
         raise InputError(f"there is no problem or task {wanted} in {where}; {hint}")
     return holders[0]
 
@@ -132,31 +110,46 @@ def run_folders(run: Path | None, overrides: Sequence[str]) -> list[Path]:
         return [place]
     below = sorted(path.parent for path in place.glob(f"*/{MANIFEST}"))
     if not below:
-        raise InputError(
-            f"there is no run in {place}. Name a run's folder or a recipe: xcoder trace PROBLEM_ID runs/NAME"
-        )
+        example = "xcoder trace PROBLEM_ID runs/NAME"
+        raise InputError(f"there is no run in {place}. Name a run's folder or a recipe: {example}")
     return below
 
 
-def known_in(run: RunResults) -> Iterator[Known]:
+def known_in(run: RunResults) -> list[Found]:
     """Everything that the run's tables name, from synthesis to the benchmarks of its evaluations."""
-    folder = run.result("synth")
-    if folder is not None:
-        tables, stated = WorkTables(folder), folder / "work" / "stated.parquet"
-        for path in (tables.verdicts, stated if stated.exists() else SynthLayout(folder).memberships):
-            yield from (Known(row["problem_id"], row.get("task_id")) for row in columns(path, "problem_id", "task_id"))
+    rows: list[tuple[str | None, str | None, str | None]] = []  # a problem, a task that states it, a benchmark's name
+    synth = run.result("synth")
+    if synth is not None:
+        tables, stated = WorkTables(synth), synth / "work" / "stated.parquet"
+        for path in (tables.verdicts, stated if stated.exists() else SynthLayout(synth).memberships):
+            rows += [(row["problem_id"], row.get("task_id"), None) for row in columns(path, "problem_id", "task_id")]
+        # An answer that was set aside on the way to a task names that task: it is no second thing.
+        made = {task_id for _, task_id, _ in rows}
         for path in (tables.set_aside("tasks"), tables.quarantine):
-            yield from (Known(None, row["task_id"]) for row in columns(path, "task_id", "index") if row["index"] < 0)
+            lost = [row["task_id"] for row in columns(path, "task_id", "index") if row["index"] < 0]
+            rows += [(None, task_id, None) for task_id in lost if task_id not in made]
     for folder in run.evaluations().values():
-        rows = columns(ResultLayout(folder).problems, "problem_id", "source")
-        yield from (Known(row["problem_id"], None, row["source"]) for row in rows)
+        problems = columns(ResultLayout(folder).problems, "problem_id", "source")
+        rows += [(row["problem_id"], None, row["source"].partition(":")[2]) for row in problems]
+    things = defaultdict(list)
+    for row in rows:
+        things[row[0] or row[1]].append(row)
+    return [
+        Found(
+            run,
+            same[0][0],
+            task_ids=tuple(dict.fromkeys(task_id for _, task_id, _ in same if task_id)),
+            names=tuple(name for row in same for name in row if name),
+        )
+        for same in things.values()
+    ]
 
 
-def near_matches(wanted: str, known: Iterable[Known]) -> list[str]:
+def near_matches(wanted: str, names: Iterable[str]) -> list[str]:
     """At most three names that differ a little from what was asked for."""
     end = 4  # one slip leaves the first or the last characters as they are; comparing everything would take seconds
-    names = {name for one in known for name in one.names if name[:end] == wanted[:end] or name[-end:] == wanted[-end:]}
-    return difflib.get_close_matches(wanted, sorted(names), n=3, cutoff=0.7)
+    alike = {name for name in names if name[:end] == wanted[:end] or name[-end:] == wanted[-end:]}
+    return difflib.get_close_matches(wanted, sorted(alike), n=3, cutoff=0.7)
 
 
 def columns(path: Path, *names: str) -> list[dict[str, Any]]:
@@ -180,13 +173,9 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _meant(wanted: str, known: Sequence[Known]) -> dict[Target, str]:
-    """What has that name, or else what begins with it, each with that name."""
-    has_problem = {one.task_id for one in known if one.problem_id}
-    # An answer that was set aside on the way to a task names that task: it is no second thing.
-    things = [one for one in known if one.problem_id or one.task_id not in has_problem]
-    exact = {one.target: wanted for one in things if wanted in one.names}
-    return exact or {one.target: name for one in things for name in one.names if name.startswith(wanted)}
+def select(source: Any, *names: str) -> dict[str, Any]:
+    """These fields of a record, or these entries of a JSON object, in the order of `names`."""
+    return {name: source[name] if isinstance(source, dict) else getattr(source, name) for name in names}
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,6 +1,5 @@
 """What each evaluated model did on a problem, and in which cell of the tables that counts."""
 
-from pathlib import Path
 from typing import Any
 
 from evaluation.judging import SampleVerdict
@@ -9,81 +8,77 @@ from evaluation.samples import Sample
 from evaluation.scores import ProblemCounts
 from xcoder_train.core.problem import Problem
 from xcoder_train.core.records import read_matching
-from xcoder_train.trace.find import Found, read_json
+from xcoder_train.trace.find import Found, read_json, select
+from xcoder_train.trace.page import Page, form, listed
+
+_SAMPLES = 12
+"""How many samples are told one by one; --json has them all."""
 
 
-def trace_scores(found: Found) -> list[dict[str, Any]]:
-    """One entry per model that met the problem, in the order of the recipe."""
-    told = []
-    for label, folder in found.run.evaluations().items():
-        layout = ResultLayout(folder)
-        counts = list(read_matching(layout.counts, ProblemCounts, "problem_id", str(found.problem_id)))
-        if counts:
-            told.append(_of_model(found, label, layout, counts[0]))
-    return told
-
-
-def evaluated_problem(found: Found) -> dict[str, Any] | None:
+def trace_benchmark(found: Found, page: Page) -> dict[str, Any] | None:
     """The problem as the benchmarks have it; None where no model was measured on it."""
     for folder in found.run.evaluations().values():
         path = ResultLayout(folder).problems
         for problem in read_matching(path, Problem, "problem_id", str(found.problem_id)):
-            return {
-                "source": problem.source,
-                "style": problem.style,
-                "io": problem.io,
-                "function_name": problem.function_name,
-                "difficulty": problem.difficulty,
-                "statement": problem.statement,
-            }
+            page.title("task", problem.source)
+            page.row("form", form(problem) + (f", {problem.difficulty}" if problem.difficulty else ""))
+            page.statement(problem.statement)
+            return select(problem, "source", "style", "io", "function_name", "difficulty", "statement")
     return None
 
 
-def is_in_report(found: Found) -> bool | None:
-    """Whether the report shows the problem among its samples; None without a report."""
-    path: Path = found.run.folder / "report.html"
-    return f"<code>{found.problem_id}</code>" in path.read_text(encoding="utf-8") if path.is_file() else None
+def trace_scores(found: Found, page: Page, *, is_held_out: bool) -> dict[str, Any]:
+    """What each model that met the problem did, in the order of the recipe, and whether the report shows the problem.
 
-
-def _of_model(found: Found, label: str, layout: ResultLayout, counts: ProblemCounts) -> dict[str, Any]:
-    scores = read_json(layout.scores)
-    benchmark = scores["benchmarks"][counts.benchmark]
-    verdicts = {
-        row.sample_index: row
-        for row in read_matching(layout.verdicts, SampleVerdict, "problem_id", str(found.problem_id))
-    }
-    samples = [
-        {
-            "index": sample.sample_index,
-            "verdict": verdicts[sample.sample_index].verdict,
-            "failure": verdicts[sample.sample_index].failure,
-            "passed": verdicts[sample.sample_index].passed,
-            "tests": verdicts[sample.sample_index].total,
-            "finish_reason": sample.finish_reason,
-            "completion_tokens": sample.completion_tokens,
-        }
-        for sample in read_matching(layout.samples, Sample, "problem_id", str(found.problem_id))
+    `in_report` is None without a report. That no model met it is worth a row only where it is held out from training.
+    """
+    scores = [
+        _trace_model(label, ResultLayout(folder), counts, page)
+        for label, folder in found.run.evaluations().items()
+        for counts in read_matching(ResultLayout(folder).counts, ProblemCounts, "problem_id", str(found.problem_id))
     ]
-    cells = {}
+    if is_held_out and not scores:
+        page.title("scores")
+        page.row("", "no finished evaluation met the problem")
+    path = found.run.folder / "report.html"
+    in_report = f"<code>{found.problem_id}</code>" in path.read_text(encoding="utf-8") if path.is_file() else None
+    if scores and in_report is not None:
+        page.title("report")
+        page.row("", "shown among the sample problems" if in_report else "counted in its tables")
+    return {"scores": scores, "in_report": in_report}
+
+
+def _trace_model(label: str, layout: ResultLayout, counts: ProblemCounts, page: Page) -> dict[str, Any]:
+    page.title("scores", f"{label} on {counts.benchmark}")
+    found = read_matching(layout.verdicts, SampleVerdict, "problem_id", counts.problem_id)
+    verdicts = {verdict.sample_index: verdict for verdict in found}
+    samples, told = [], []
+    for sample in read_matching(layout.samples, Sample, "problem_id", counts.problem_id):
+        verdict = verdicts[sample.sample_index]
+        value = {"index": sample.sample_index, **select(verdict, "verdict", "failure", "passed")}
+        samples.append(value | {"tests": verdict.total} | select(sample, "finish_reason", "completion_tokens"))
+        cut_off = " (cut off)" if sample.finish_reason == "length" else ""
+        told.append(f"{verdict.verdict} {verdict.passed}/{verdict.total}{cut_off}")
+    page.row("samples", listed(told, _SAMPLES))
+    pass_at_1 = counts.correct / counts.samples if counts.samples else None
+    invalid = f"; {counts.invalid} invalid, which do not count" if counts.invalid else ""
+    page.row(
+        "pass@1", f"{_percent(pass_at_1, 'valid sample')}: {counts.correct} of {counts.samples} samples right{invalid}"
+    )
+    scores = read_json(layout.scores)
+    benchmark, cells = scores["benchmarks"][counts.benchmark], {}
+    grouping = benchmark["grouping"]
     for k in scores["k"]:
         score = benchmark[f"pass_at_{k}"]
-        group = score[f"by_{benchmark['grouping']}"][counts.group]
-        cells[f"pass_at_{k}"] = {"all": _cell(score), counts.group: _cell(group)}
-    return {
-        "model": label,
-        "folder": str(layout.folder),
-        "policy": scores["policy"],
-        "benchmark": counts.benchmark,
-        "grouping": benchmark["grouping"],
-        "group": counts.group,
-        "samples": samples,
-        "pass_at_1": counts.correct / counts.samples if counts.samples else None,
-        "correct": counts.correct,
-        "valid": counts.samples,
-        "invalid": counts.invalid,
-        "cells": cells,
-    }
+        rows = {"all": score, counts.group: score[f"by_{grouping}"][counts.group]}
+        cells[f"pass_at_{k}"] = {row: select(cell, "mean", "problems") for row, cell in rows.items()}
+        means = [f"{row} {_percent(cell['mean'], 'estimate')} of {cell['problems']:,}" for row, cell in rows.items()]
+        page.row(f"in pass@{k}", f"column {label}, rows {', '.join(means)}")
+    values = {"model": label, "folder": str(layout.folder), "policy": scores["policy"]}
+    values |= {"benchmark": counts.benchmark, "grouping": grouping, "group": counts.group, "samples": samples}
+    values |= {"pass_at_1": pass_at_1, "correct": counts.correct, "valid": counts.samples, "invalid": counts.invalid}
+    return values | {"cells": cells}
 
 
-def _cell(score: dict[str, Any]) -> dict[str, Any]:
-    return {"mean": score["mean"], "problems": score["problems"]}
+def _percent(share: float | None, missing: str) -> str:
+    return f"no {missing}" if share is None else f"{100 * share:.1f} %"

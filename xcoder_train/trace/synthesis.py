@@ -1,8 +1,8 @@
 """What synthesis made of one task: features, teacher, tests, candidates, verification, cleaning, dataset rows."""
 
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,234 +14,295 @@ from xcoder_train.core.generation.answered import Answer
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.problem import Problem, Solution, TestCase
 from xcoder_train.core.records import read_matching
-from xcoder_train.trace.find import Found, columns, read_json
+from xcoder_train.trace.find import Found, columns, read_json, select
+from xcoder_train.trace.page import Page, counted, form, listed
 
 Record = TypeVar("Record")
+
+_QUESTIONS = 8
+"""How many questions to a teacher are told one by one; --json has them all."""
 
 _STAGE_OF_REASON = {NO_INPUTS: "inputs", INFRASTRUCTURE_FAILURE: "execution"}
 
 
-def trace_synthesis(found: Found, folder: Path) -> dict[str, Any] | None:
-    """All that the synthesis in `folder` tells of the problem; None where it knows nothing of it."""
-    layout, tables = SynthLayout(folder), WorkTables(folder)
-    problems = _of_problem(layout.problems, Problem, found)
-    if not problems and not found.task_ids:
-        return None
-    removals = {one.task_id: one for name in found.task_ids for one in _of_task(tables.removals, Removal, name)}
-    kept = [name for name in found.task_ids if name not in removals]
-    task_id = next(iter(kept or found.task_ids), None)
-    told: dict[str, Any] = {"folder": str(folder), "key": folder.name, "task_id": task_id}
-    told["other_tasks"] = [
-        {"task_id": name, "cleaning": _removed(removals.get(name))} for name in found.task_ids if name != task_id
-    ]
-    tasks = _of_task(tables.tasks, Task, task_id)
-    verdicts = _of_task(tables.verdicts, Verdict, task_id)
-    problem = problems[0] if problems else tasks[0].problem if tasks else None
-    members = _of_problem(layout.memberships, Membership, found)
-    told["task"] = _task(problem, tasks, members, task_id, layout, found)
-    told["teacher"] = _teacher(tables, tasks, task_id)
-    told["quarantined"] = [
-        {"about": "task" if one.index < 0 else f"candidate {one.index}", "reason": one.reason}
-        for one in _of_task(tables.quarantine, Quarantined, task_id)
-    ]
-    tests = _of_problem(layout.tests, TestCase, found)
-    told["tests"] = _tests(tests, _of_task(tables.inputs, TaskInputs, task_id), verdicts)
-    told["datasets"] = _dataset_rows(layout, found)
-    told["solutions"] = _solutions(tables, layout, task_id, verdicts, found, told["datasets"])
-    told["verification"] = _verification(verdicts)
-    told["cleaning"] = _cleaning(removals.get(task_id or ""), layout)
-    told["outcome"] = _outcome(told, tasks, bool(problems))
-    return told
+class TracedTask:
+    """A task with the records that several steps need, each None or empty where the tables have none.
+
+    `problem` is set for a kept task only. `other_tasks` state the same problem; the value is the removal of one that
+    cleaning took out. `sft_rows` and `rl_rows` say which rows of the two datasets are its own, counted from 0.
+    """
+
+    def __init__(self, found: Found, folder: Path) -> None:
+        self.layout, self.tables = SynthLayout(folder), WorkTables(folder)
+        removals = {name: _first(_matching(self.tables.removals, Removal, "task_id", name)) for name in found.task_ids}
+        # Of several tasks that state one problem, the first that was not removed is the one that it was made from.
+        task_id = min(found.task_ids, key=lambda name: removals[name] is not None, default=None)
+        self.folder, self.problem_id, self.task_id = folder, found.problem_id, task_id
+        self.removal = removals.pop(task_id) if task_id else None
+        self.other_tasks = removals
+        self.task = _first(self.of_task(self.tables.tasks, Task))
+        self.verdict = _first(self.of_task(self.tables.verdicts, Verdict))
+        self.quarantined = self.of_task(self.tables.quarantine, Quarantined)
+        self.problem = _first(self.of_problem(self.layout.problems, Problem))
+        self.membership = _first(self.of_problem(self.layout.memberships, Membership))
+        sft = columns(self.layout.dataset("sft") / "train.parquet", "problem_id", "solution_index", "rank", "is_golden")
+        rl = columns(self.layout.dataset("rl") / "train.parquet", "problem_id")
+        self.sft_rows = [
+            {"row": number, **select(row, "solution_index", "rank", "is_golden")}
+            for number, row in enumerate(sft)
+            if row["problem_id"] == self.problem_id
+        ]
+        self.rl_rows = [number for number, row in enumerate(rl) if row["problem_id"] == self.problem_id]
+
+    def of_task(self, path: Path, record_type: type[Record]) -> list[Record]:
+        """The task's records in a table."""
+        return _matching(path, record_type, "task_id", self.task_id)
+
+    def of_problem(self, path: Path, record_type: type[Record]) -> list[Record]:
+        """The problem's records in a table."""
+        return _matching(path, record_type, "problem_id", self.problem_id)
+
+    @property
+    def use(self) -> str | None:
+        """What its split is for: "sft", "rl" or "evaluation"."""
+        source = self.membership or self.task
+        return source.use if source else None
+
+    @property
+    def drop(self) -> tuple[str, str] | None:
+        """The stage at which it was dropped, and why; None for a task that was kept."""
+        removed, reason = self.removal, self.verdict.reason if self.verdict else None
+        if self.problem is not None:
+            if self.use == "rl" and not self.rl_rows:
+                return "datasets", "too easy: beyond the share that synth.difficulty.easy_tail allows"
+            return ("datasets", "no row") if self.use == "sft" and not self.sft_rows else None
+        if removed is not None:
+            like = f"like {removed.partner_problem_id}"
+            if removed.reason == CONTAMINATED:
+                like = f"contaminated with {removed.partner_task_id}, {removed.partner_problem_id}"
+            return "cleaning", f"{removed.reason}: {removed.similarity:.0%} {like}"
+        if reason:
+            return _STAGE_OF_REASON.get(reason, "verification"), reason
+        reason = next((row.reason for row in self.quarantined if row.index < 0), "not stored")
+        return "datasets" if self.task else "tasks", reason
 
 
-def _task(
-    problem: Problem | None,
-    tasks: list[Task],
-    members: list[Membership],
-    task_id: str | None,
-    layout: SynthLayout,
-    found: Found,
-) -> dict[str, Any]:
-    split = members[0].split if members else split_of(task_id) if task_id else None
-    told: dict[str, Any] = {"split": split, "use": members[0].use if members else tasks[0].use if tasks else None}
+def find_task(found: Found) -> TracedTask | None:
+    """What was found, in the run's synthesis; None where that knows nothing of it."""
+    folder = found.run.result("synth")
+    task = TracedTask(found, folder) if folder else None
+    return task if task and (task.problem or task.task_id) else None
+
+
+def trace_synthesis(traced: TracedTask, page: Page) -> dict[str, Any]:
+    """All that the synthesis tells of a task."""
+    stage, reason = traced.drop or (None, None)
+    page.row("outcome", f"dropped at {stage}: {reason}" if stage else "kept")
+    return {
+        "folder": str(traced.folder),
+        "key": traced.folder.name,
+        "task_id": traced.task_id,
+        "other_tasks": [{"task_id": name, "cleaning": _removed(gone)} for name, gone in traced.other_tasks.items()],
+        "task": _trace_task(traced, page),
+        "teacher": _trace_teacher(traced, page),
+        "quarantined": _trace_quarantine(traced, page),
+        "tests": _trace_tests(traced, page),
+        "datasets": {"sft": traced.sft_rows, "rl": traced.rl_rows},
+        "solutions": _trace_solutions(traced, page),
+        "verification": _trace_verification(traced, page),
+        "cleaning": _trace_cleaning(traced, page),
+        "outcome": {"kept": stage is None, "stage": stage, "reason": reason},
+    }
+
+
+def _trace_task(traced: TracedTask, page: Page) -> dict[str, Any]:
+    """The task as it is stated, and what it was made from."""
+    task, problem = traced.task, traced.problem or (traced.task.problem if traced.task else None)
+    features = problem.features if problem else ()
+    plan = json.loads(task.plan) if task and task.plan else {}
+    uses = {path: use for path, use in plan.get("features", {}).items() if use}
+    page.title("features")
+    for number, path in enumerate(features, start=1):
+        page.row(str(number), path + (f" ({uses[path]})" if path in uses else ""))
+    page.row("", None if features else "none are stored")
+    page.row("strategy", plan.get("strategy") or None)
+    page.row("chosen from", f"a subtree of {len(plan['subtree'])} features" if plan.get("subtree") else None)
+
+    split = traced.membership.split if traced.membership else split_of(traced.task_id) if traced.task_id else None
+    values: dict[str, Any] = {"split": split, "use": traced.use}
+    page.title("task", traced.task_id)
+    page.row("split", f"{split}{f', for {traced.use}' if traced.use else ''}; synthesis {traced.folder.name}")
     if problem is None:  # an import keeps the statement of what cleaning removes, and nothing else of it
-        stated = columns(layout.folder / "work" / "stated.parquet", "problem_id", "statement")
-        statements = [row["statement"] for row in stated if row["problem_id"] == found.problem_id]
-        return told | {"statement": statements[0] if statements else None, "features": []}
-    plan = json.loads(tasks[0].plan) if tasks and tasks[0].plan else {}
-    return told | {
-        "features": list(problem.features),
-        "feature_uses": {path: use for path, use in plan.get("features", {}).items() if use},
-        "subtree": plan.get("subtree"),
-        "strategy": plan.get("strategy"),
-        "pipeline": json.loads(tasks[0].pipeline) if tasks and tasks[0].pipeline else None,
-        "depth": tasks[0].depth if tasks else members[0].depth,
-        "draws": tasks[0].draws if tasks else None,
-        "style": problem.style,
-        "io": problem.io,
-        "function_name": problem.function_name,
-        "checker": problem.checker,
-        "limits": {"seconds": problem.limits.seconds, "memory_mib": problem.limits.memory_mib},
-        "source": problem.source,
-        "statement": problem.statement,
-    }
+        stated = columns(traced.folder / "work" / "stated.parquet", "problem_id", "statement")
+        statement = next((row["statement"] for row in stated if row["problem_id"] == traced.problem_id), None)
+        page.statement(statement)
+        return values | {"statement": statement, "features": []}
+    limits, made = problem.limits, task or traced.membership
+    pipeline = json.loads(task.pipeline) if task and task.pipeline else None
+    page.row("form", f"{form(problem)}; checker {problem.checker}; {limits.seconds:g} s, {limits.memory_mib} MiB")
+    if task and task.draws:
+        draws = "" if pipeline is None else f", {task.draws} draw{'s' * (task.draws > 1)}"
+        page.row("depth", f"{task.depth}{draws}")
+    page.statement(problem.statement)
+    values |= {"features": list(features), "feature_uses": uses}
+    values |= {"subtree": plan.get("subtree"), "strategy": plan.get("strategy")}
+    values |= {"pipeline": pipeline, "depth": made.depth if made else None, "draws": task.draws if task else None}
+    values |= select(problem, "style", "io", "function_name", "checker")
+    values["limits"] = select(limits, "seconds", "memory_mib")
+    return values | select(problem, "source", "statement")
 
 
-def _teacher(tables: WorkTables, tasks: list[Task], task_id: str | None) -> dict[str, Any]:
+def _trace_teacher(traced: TracedTask, page: Page) -> dict[str, Any]:
     """Who made the task, and what a language model was asked on the way: every question with its tokens."""
-    asked = []
+    name = traced.task.problem.source if traced.task else None
+    source = traced.problem.source if traced.problem else ""
+    page.row("teacher", name or f"not known; imported as {source or 'a row'}")
+    questions, told = [], defaultdict(list)
     for stage in ("tasks", "inputs", "solutions"):
-        path = tables.answers(stage)
-        if task_id is None or not path.exists():
+        path, start = traced.tables.answers(stage), f"{traced.task_id}/"
+        if traced.task_id is None or not path.exists():
             continue
-        for answer in read_matching(path, Answer, "request_id", f"{task_id}/", f"{task_id}/\U0010ffff"):
-            question, _, attempt = answer.request_id.removeprefix(f"{task_id}/").rpartition("/")
-            asked.append(
-                {
-                    "stage": stage,
-                    "question": question,
-                    "attempt": int(attempt) + 1,
-                    "finish_reason": answer.finish_reason,
-                    "prompt_tokens": answer.prompt_tokens,
-                    "completion_tokens": answer.completion_tokens,
-                }
-            )
-    return {"name": tasks[0].problem.source if tasks else None, "questions": asked}
+        for answer in read_matching(path, Answer, "request_id", start, f"{start}\U0010ffff"):
+            question, _, number = answer.request_id.removeprefix(start).rpartition("/")
+            value = {"stage": stage, "question": question, "attempt": int(number) + 1}
+            questions.append(value | select(answer, "finish_reason", "prompt_tokens", "completion_tokens"))
+            again = f" (try {int(number) + 1})" if int(number) else ""
+            told[stage].append(f"{question}{again} {answer.prompt_tokens:,}+{answer.completion_tokens:,}")
+    if questions:
+        asked, answered = (sum(each[kind] for each in questions) for kind in ("prompt_tokens", "completion_tokens"))
+        page.row("asked", f"{len(questions)} times; {asked:,} prompt tokens, {answered:,} completion tokens")
+    for stage, each in told.items():
+        page.row(f"  {stage}", listed(each, _QUESTIONS))
+    return {"name": name, "questions": questions}
 
 
-def _tests(tests: list[TestCase], given: list[TaskInputs], verdicts: list[Verdict]) -> dict[str, Any]:
+def _trace_quarantine(traced: TracedTask, page: Page) -> list[dict[str, Any]]:
+    """Which tasks state the same problem, and what was set aside of this one."""
+    for name, removal in traced.other_tasks.items():
+        page.row("also made", f"{name}, {removal.reason if removal else 'kept'}")
+    values = []
+    for row in traced.quarantined:
+        values.append({"about": "task" if row.index < 0 else f"candidate {row.index}", "reason": row.reason})
+        page.row("quarantined", "{about}: {reason}".format(**values[-1]))
+    return values
+
+
+def _trace_tests(traced: TracedTask, page: Page) -> dict[str, Any]:
     """The inputs and the labelled tests; of a dropped task as verification saw them."""
-    agreements = [test.agreement for test in tests if test.agreement is not None]
-    weights, origins = [test.weight for test in tests], [test.origin for test in tests]
-    if verdicts and given:
-        agreements, weights = list(verdicts[0].agreements), list(verdicts[0].weights)
-        origins = [given[0].origins[place] if given[0].origins else "generator" for place in verdicts[0].tests]
-    return {
-        "inputs": len(given[0].inputs) if given else len(tests),
-        "refused": list(given[0].refused) if given else [],
-        "categories": dict(Counter(given[0].categories)) if given else {},
-        "programs": [name for name in ("generator", "validator", "brute_force") if given and getattr(given[0], name)],
-        "labelled": len(weights),
-        "origins": dict(Counter(origins)),
-        "weights": {str(weight): count for weight, count in sorted(Counter(weights).items())},
-        "agreement": {"least": min(agreements), "mean": sum(agreements) / len(agreements)} if agreements else None,
-        "labels_right": verdicts[0].labels_right if verdicts else None,
-    }
+    made = _first(traced.of_task(traced.tables.inputs, TaskInputs)) or TaskInputs("", ())
+    tests, verdict = traced.of_problem(traced.layout.tests, TestCase), traced.verdict
+    weights: Sequence[int] = [test.weight for test in tests]
+    origins: Counter[str] = Counter(test.origin for test in tests)
+    agreements: Sequence[float] = [test.agreement for test in tests if test.agreement is not None]
+    if verdict and made.inputs:
+        weights, agreements = verdict.weights, verdict.agreements
+        origins = Counter(made.origins[place] if made.origins else "generator" for place in verdict.tests)
+    inputs, categories, labelled = len(made.inputs or tests), Counter(made.categories), len(weights)
+    programs = [name for name in ("generator", "validator", "brute_force") if getattr(made, name)]
+    by_weight = {str(weight): count for weight, count in sorted(Counter(weights).items())}
+    agreement = {"least": min(agreements), "mean": sum(agreements) / len(agreements)} if agreements else None
+    right = verdict.labels_right if verdict else None
+    page.title("tests")
+    if inputs or made.refused:
+        page.row("inputs", f"{inputs:,}{counted(categories, ': ')}")
+        page.row("made by", ", ".join(programs).replace("_", " ") or None)
+        page.row("refused", f"{len(made.refused)}: {listed(made.refused, 3)}" if made.refused else None)
+        known = "" if right is None or not labelled else f"; {right} right, as the teacher knows the truth"
+        page.row("labelled", f"{labelled:,}{counted(origins, ': ')}{known}")
+        page.row("weights", ", ".join(f"{count} of weight {weight}" for weight, count in by_weight.items()) or None)
+        page.row("agreement", "mean {mean:.0%}, least {least:.0%}".format(**agreement) if agreement else None)
+    else:
+        page.row("", "none")
+    values = {"inputs": inputs, "refused": list(made.refused), "categories": categories, "programs": programs}
+    values |= {"labelled": labelled, "origins": origins, "weights": by_weight}
+    return values | {"agreement": agreement, "labels_right": right}
 
 
-def _solutions(
-    tables: WorkTables,
-    layout: SynthLayout,
-    task_id: str | None,
-    verdicts: list[Verdict],
-    found: Found,
-    datasets: dict[str, Any],
-) -> list[dict[str, Any]]:
-    """Every candidate, with what its program did and where it went."""
-    rows = {row["solution_index"]: row["row"] for row in datasets["sft"]}
-    candidates = _of_task(tables.candidates, Candidate, task_id)
-    if not candidates:  # an import has solutions that nobody judged here
-        published = _of_problem(layout.solutions, Solution, found)
-        return [{"index": s.index, "model": s.model, "fault": None, "sft_row": rows.get(s.index)} for s in published]
-    runs = {one.program: one for one in _of_task(tables.executions, Execution, task_id)}
-    verdict = verdicts[0] if verdicts else None
-    judged = {}
-    if verdict is not None:
-        outcomes = zip(verdict.candidates, verdict.passed, verdict.scores, strict=True)
-        judged = {index: (passed, score) for index, passed, score in outcomes}
-    first: dict[str, int] = {}
-    told = []
+def _trace_solutions(traced: TracedTask, page: Page) -> list[dict[str, Any]]:
+    """Every candidate, with what its program did and where it went.
+
+    Those of an import are the solutions that it came with; nobody ran or judged them here.
+    """
+    candidates, verdict = traced.of_task(traced.tables.candidates, Candidate), traced.verdict
+    if is_import := not candidates:
+        imported = traced.of_problem(traced.layout.solutions, Solution)
+        candidates = [Candidate("", each.index, each.model, "", each.code, None) for each in imported]
+    executions = {run.program: Counter(run.statuses) for run in traced.of_task(traced.tables.executions, Execution)}
+    results = zip(verdict.candidates, verdict.passed, verdict.scores, strict=True) if verdict else ()
+    judged = {index: (passed, score) for index, passed, score in results}
+    tests = len(verdict.labels) if verdict else 0
+    sft_rows = {row["solution_index"]: row["row"] for row in traced.sft_rows}
+    programs: dict[str, int] = {}
+    values = []
+    page.title("solutions")
+    page.row("", None if candidates else "none are stored")
     for candidate in candidates:
-        program = candidate.index if candidate.fault else first.setdefault(candidate.code, candidate.index)
-        passed, score = judged.get(candidate.index, (None, None))
-        told.append(
-            {
-                "index": candidate.index,
-                "model": candidate.model,
-                "fault": candidate.fault,
-                "same_program_as": None if program == candidate.index else program,
-                "runs": dict(Counter(runs[program].statuses)) if program in runs and not candidate.fault else {},
-                "passed": passed,
-                "score": score,
-                "golden": verdict is not None and candidate.index == verdict.golden,
-                "accepted": verdict is not None and passed == len(verdict.labels) > 0,
-                "sft_row": rows.get(candidate.index),
-            }
-        )
-    return told
+        index, fault, sft_row = candidate.index, candidate.fault, sft_rows.get(candidate.index)
+        program = index if fault or is_import else programs.setdefault(candidate.code, index)
+        runs: Mapping[str, int] = {} if fault else executions.get(program, {})
+        passed, score = judged.get(index, (None, None))
+        is_golden = verdict is not None and index == verdict.golden
+        is_accepted = passed == tests > 0
+        value = select(candidate, "index", "model", "fault")
+        if not is_import:
+            value |= {"same_program_as": None if program == index else program, "runs": runs}
+            value |= {"passed": passed, "score": score, "golden": is_golden, "accepted": is_accepted}
+        values.append(value | {"sft_row": sft_row})
+        accepted = ", accepted" if is_accepted else ""
+        said = [
+            f"the same program as #{program}" if program != index else f"runs {counted(runs)}" if runs else "",
+            f"passed {passed} of {tests}, score {score:.2f}{accepted}" if passed is not None and tests else "",
+            "golden" if is_golden else "",
+            "" if sft_row is None else f"row {sft_row:,} of the SFT dataset",
+            f"by {candidate.model}" if passed is None and not runs else "",
+        ]
+        page.row(f"#{index}", f"quarantined: {fault}" if fault else "; ".join(filter(None, said)))
+    return values
 
 
-def _verification(verdicts: list[Verdict]) -> dict[str, Any] | None:
-    if not verdicts:
+def _trace_verification(traced: TracedTask, page: Page) -> dict[str, Any] | None:
+    """Which candidate was elected, and whether the task was kept."""
+    verdict = traced.verdict
+    if verdict is None:
         return None
-    (verdict,) = verdicts
-    return {
-        "reason": verdict.reason,
-        "agreement": verdict.agreement,
-        "golden": verdict.golden,
-        "golden_right": verdict.golden_right,
-        "limit_seconds": verdict.limit_seconds,
-    }
+    right = {None: "", True: ", which is right", False: ", which is wrong"}[verdict.golden_right]
+    page.row("golden", "none elected" if verdict.golden is None else f"#{verdict.golden}{right}")
+    if verdict.limit_seconds is not None:
+        page.row("time limit", f"{verdict.limit_seconds:g} s, calibrated on the golden solution")
+    decision = f"dropped: {verdict.reason}" if verdict.reason else "kept"
+    page.row("verification", f"{decision}; agreement {verdict.agreement:.0%}")
+    return select(verdict, "reason", "agreement", "golden", "golden_right", "limit_seconds")
 
 
-def _cleaning(removal: Removal | None, layout: SynthLayout) -> dict[str, Any]:
-    report = read_json(layout.decontamination) if layout.decontamination.exists() else {}
-    return {"removed": _removed(removal), "compared_with": report.get("sets", [])}
+def _trace_cleaning(traced: TracedTask, page: Page) -> dict[str, Any]:
+    """Whether the task was removed as a duplicate, and which evaluation sets it was compared with."""
+    removal, report = traced.removal, traced.layout.decontamination
+    sets = read_json(report).get("sets", []) if report.exists() else []
+    page.title("cleaning")
+    if removal is not None:
+        like = f"{removal.similarity:.0%} of {removal.partner_task_id}, {removal.partner_problem_id}"
+        page.row("removed", f"{removal.reason}: {like}")
+    elif (traced.verdict and traced.verdict.reason) or (traced.drop and traced.drop[0] == "tasks"):
+        page.row("", "not reached")
+    else:
+        page.row("", "not a duplicate of an earlier task")
+    if sets:
+        where = "found in one" if removal and removal.reason == CONTAMINATED else "in none of them"
+        page.row("compared with", f"{', '.join(each['name'] for each in sets)}: {where}")
+    return {"removed": _removed(removal), "compared_with": sets}
 
 
 def _removed(removal: Removal | None) -> dict[str, Any] | None:
     if removal is None:
         return None
-    return {
-        "reason": removal.reason,
-        "like": removal.partner_problem_id,
-        "like_task": removal.partner_task_id,
-        "similarity": removal.similarity,
-    }
+    like = {"like": removal.partner_problem_id, "like_task": removal.partner_task_id}
+    return {"reason": removal.reason, **like, "similarity": removal.similarity}
 
 
-def _dataset_rows(layout: SynthLayout, found: Found) -> dict[str, Any]:
-    """Places of the problem's rows in the two datasets, from 0."""
-    sft = columns(layout.dataset("sft") / "train.parquet", "problem_id", "solution_index", "rank", "is_golden")
-    rl = columns(layout.dataset("rl") / "train.parquet", "problem_id")
-    return {
-        "sft": [
-            {"row": number, **{name: row[name] for name in ("solution_index", "rank", "is_golden")}}
-            for number, row in enumerate(sft)
-            if row["problem_id"] == found.problem_id
-        ],
-        "rl": [number for number, row in enumerate(rl) if row["problem_id"] == found.problem_id],
-    }
+def _first(records: Sequence[Record]) -> Record | None:
+    """The only record, or None."""
+    return records[0] if records else None
 
 
-def _outcome(told: dict[str, Any], tasks: list[Task], is_kept: bool) -> dict[str, Any]:
-    """Whether the task was kept, and otherwise at which stage and why it was dropped."""
-    verification, removed = told["verification"], told["cleaning"]["removed"]
-    if is_kept:
-        use = told["task"]["use"]
-        if use != "evaluation" and not told["datasets"][use]:
-            reason = "too easy: beyond the share that synth.difficulty.easy_tail allows" if use == "rl" else "no row"
-            return {"kept": False, "stage": "datasets", "reason": reason}
-        return {"kept": True, "stage": None, "reason": None}
-    if removed is not None:
-        kind = "like" if removed["reason"] != CONTAMINATED else "contaminated with"
-        named = removed["like"] if kind == "like" else f"{removed['like_task']}, {removed['like']}"
-        reason = f"{removed['reason']}: {removed['similarity']:.0%} {kind} {named}"
-        return {"kept": False, "stage": "cleaning", "reason": reason}
-    if verification is not None and verification["reason"]:
-        stage = _STAGE_OF_REASON.get(verification["reason"], "verification")
-        return {"kept": False, "stage": stage, "reason": verification["reason"]}
-    reason = next((one["reason"] for one in told["quarantined"] if one["about"] == "task"), "not stored")
-    return {"kept": False, "stage": "tasks" if not tasks else "datasets", "reason": reason}
-
-
-def _of_task(path: Path, record_type: type[Record], task_id: str | None) -> list[Record]:
-    return list(_matching(path, record_type, "task_id", task_id))
-
-
-def _of_problem(path: Path, record_type: type[Record], found: Found) -> list[Record]:
-    return list(_matching(path, record_type, "problem_id", found.problem_id))
-
-
-def _matching(path: Path, record_type: type[Record], column: str, value: str | None) -> Iterator[Record]:
-    return read_matching(path, record_type, column, value) if value and path.exists() else iter(())
+def _matching(path: Path, record_type: type[Record], column: str, value: str | None) -> list[Record]:
+    return list(read_matching(path, record_type, column, value)) if value and path.exists() else []

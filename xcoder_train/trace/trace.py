@@ -1,30 +1,42 @@
-"""The provenance of one problem, gathered from the stored files of a run. No model is loaded, nothing is written."""
+"""The way of one problem through a run, gathered from stored files. No model is loaded, nothing is written."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from xcoder_train.trace.find import Found
-from xcoder_train.trace.scores import evaluated_problem, is_in_report, trace_scores
-from xcoder_train.trace.synthesis import trace_synthesis
+from xcoder_train.trace.page import Page
+from xcoder_train.trace.scores import trace_benchmark, trace_scores
+from xcoder_train.trace.synthesis import find_task, trace_synthesis
 from xcoder_train.trace.training import trace_grpo, trace_sft
 
 
-def trace(found: Found) -> dict[str, Any]:
-    """From the features of a task to the cells of the score tables, as JSON values.
+@dataclass(frozen=True)
+class Trace:
+    """From the features of a task to the cells of the score tables: all of it as JSON values, and as text to read.
 
-    `synthesis`, `sft`, `grpo` and `benchmark` are None where the run has no such result, or that knows nothing of the
-    problem.
+    The values of `synthesis`, `sft`, `grpo` and `benchmark` are None where the run has no such result, or one that
+    knows nothing of the problem.
     """
-    run = found.run
-    synth = run.result("synth")
-    synthesis = None if synth is None else trace_synthesis(found, synth)
-    use = None if synthesis is None else synthesis["task"]["use"]
-    return {
+
+    values: dict[str, Any]
+    text: str
+
+
+def trace(found: Found) -> Trace:
+    """Go the way step by step. Each step gives its values, and writes on the page what a reader is told of it."""
+    page, unread = Page(), Page()
+    page.row("problem", found.problem_id or "none: this task never became one")
+    page.row("run", str(found.run.folder))
+    task = find_task(found)
+    use = task.use if task else None
+    training = page if task and task.drop is None else unread
+    values = {
         "problem_id": found.problem_id,
-        "run": str(run.folder),
-        "synthesis": synthesis,
-        "sft": trace_sft(found, synth, run.result("sft")) if synth is not None and use == "sft" else None,
-        "grpo": trace_grpo(found, run.result("grpo")) if use == "rl" else None,
-        "benchmark": evaluated_problem(found),
-        "scores": trace_scores(found),
-        "in_report": is_in_report(found),
+        "run": str(found.run.folder),
+        "synthesis": trace_synthesis(task, page) if task else None,
+        "sft": trace_sft(task, found.run.result("sft"), training) if task and use == "sft" else None,
+        "grpo": trace_grpo(task, found.run.result("grpo"), training) if task and use == "rl" else None,
+        "benchmark": trace_benchmark(found, unread if task else page),
+        **trace_scores(found, page, is_held_out=task is None or use == "evaluation"),
     }
+    return Trace(values, str(page))

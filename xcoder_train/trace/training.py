@@ -1,88 +1,101 @@
 """Where training met a problem: the rows of SFT, and the steps of GRPO with what its rollouts were worth."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from xcoder_train.checkpoints import CHECKPOINTS
 from xcoder_train.config import SftDataSettings
-from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.stage import RESULT_FILE
 from xcoder_train.sft_data import rows_of_view
-from xcoder_train.trace.find import Found, columns, read_json
+from xcoder_train.trace.find import columns, read_json, select
+from xcoder_train.trace.page import Page, counted, listed
+from xcoder_train.trace.synthesis import TracedTask
+
+_SHOWN = 12
+"""How many rows and steps are told one by one; --json has them all."""
 
 
-def trace_sft(found: Found, synth: Path, folder: Path | None) -> dict[str, Any] | None:
+def trace_sft(traced: TracedTask, folder: Path | None, page: Page) -> dict[str, Any] | None:
     """Which of the problem's solutions SFT trained on, and how often; None without a result.
 
     `solutions` is None where the result does not tell, and `why` says why not.
     """
+    page.title("training")
+    page.row("SFT dataset", "rows " + listed([f"{row['row']:,}" for row in traced.sft_rows], _SHOWN))
     if folder is None:
+        page.row("SFT", "the run has no finished SFT")
         return None
-    figures = read_json(folder / RESULT_FILE)
-    told = {
-        "folder": str(folder),
-        "key": folder.name,
-        "examples": figures["examples"],
-        "too_long": figures["truncated"],
-        "steps": figures["steps"],
-        "epochs": figures["steps"] * figures["examples_per_step"] / figures["examples"],
-        "why": None,
-    }
-    if figures["data"] != synth.name:
-        return told | {"solutions": None, "why": f"it was trained on another synthesis, {figures['data']}"}
-    if "view" not in figures:
-        return told | {"solutions": None, "why": "it was made before results kept which rows they had"}
-    view = SftDataSettings.model_validate(figures["view"]["data"])
-    rows = rows_of_view(SynthLayout(synth), view, figures["view"]["seed"])
-    return told | {"solutions": [row["solution_index"] for row in rows if row["problem_id"] == found.problem_id]}
+    figures, solutions, why = read_json(folder / RESULT_FILE), None, None
+    if figures["data"] != traced.folder.name:
+        why = f"it was trained on another synthesis, {figures['data']}"
+    elif "view" not in figures:
+        why = "it was made before results kept which rows they had"
+    else:
+        view = SftDataSettings.model_validate(figures["view"]["data"])
+        rows = rows_of_view(traced.layout, view, figures["view"]["seed"])
+        solutions = [row["solution_index"] for row in rows if row["problem_id"] == traced.problem_id]
+    examples, too_long, steps = (figures[name] for name in ("examples", "truncated", "steps"))
+    epochs = steps * figures["examples_per_step"] / examples
+    chosen = ", ".join(f"#{index}" for index in solutions or ())
+    told = f"trained on solutions {chosen}" if chosen else "none of its rows was chosen (sft.data)"
+    page.row("SFT", f"{folder.name}: " + (f"not known: {why}" if why else told))
+    left_out = f"; {too_long:,} examples of the run were too long, which is not stored one by one" if too_long else ""
+    page.row("", f"{examples:,} examples, {steps:,} steps, {epochs:.1f} epochs{left_out}")
+    values = {"folder": str(folder), "key": folder.name, "examples": examples, "too_long": too_long, "steps": steps}
+    return values | {"epochs": epochs, "why": why, "solutions": solutions}
 
 
-def trace_grpo(found: Found, folder: Path | None) -> dict[str, Any] | None:
+def trace_grpo(traced: TracedTask, folder: Path | None, page: Page) -> dict[str, Any] | None:
     """The steps whose stored rollouts answer the problem, with their verdicts; None without a result."""
+    page.title("training")
+    page.row("RL dataset", "row " + listed([f"{row:,}" for row in traced.rl_rows], _SHOWN))
     if folder is None:
+        page.row("GRPO", "the run has no finished GRPO")
         return None
     figures = read_json(folder / RESULT_FILE)
+    prompts = select(figures, "prompts", "prompts_too_long", "prompts_without_lesson", "steps")
+    told = "{prompts:,} prompts, {steps:,} steps".format(**prompts)
+    left_out = {"too long": prompts["prompts_too_long"], "without a lesson": prompts["prompts_without_lesson"]}
+    if any(left_out.values()):
+        told += "; left out: " + ", ".join(f"{count:,} {why}" for why, count in left_out.items() if count)
+    page.row("GRPO", f"{folder.name}: {told}")
+    pass_rate = _pass_rate(folder, traced.problem_id)
+    if pass_rate is not None:
+        page.row("before", "the model solved it in {solved} of {samples} samples".format(**pass_rate))
     tables = sorted((folder / CHECKPOINTS / "completions").glob("completions_*.parquet"))
     stored = [columns(table, "step", "problem_id", "verdict", "judged") for table in tables]
     stored = [rows for rows in stored if rows and "problem_id" in rows[0]]  # earlier results have no such column
-    return {
-        "folder": str(folder),
-        "key": folder.name,
-        "prompts": figures["prompts"],
-        "prompts_too_long": figures["prompts_too_long"],
-        "prompts_without_lesson": figures["prompts_without_lesson"],
-        "steps": figures["steps"],
-        "steps_with_tables": len(stored),
-        "pass_rate": _pass_rate(found, folder),
-        "met": [step for rows in stored for step in _met(rows, found.problem_id)],
-    }
+    met = [step for rows in stored for step in _met(rows, traced.problem_id)]
+    if not met:
+        page.row("met", f"in none of the {len(stored):,} steps whose rollouts are stored")
+    for step in met[:_SHOWN]:
+        reward = "no reward" if step["mean_reward"] is None else f"mean reward {step['mean_reward']:+.2f}"
+        page.row(f"  step {step['step']}", f"{step['rollouts']} rollouts: {counted(step['verdicts'])}; {reward}")
+    if len(met) > _SHOWN:
+        page.row("", f"and {len(met) - _SHOWN:,} more steps (--json)")
+    values = {"folder": str(folder), "key": folder.name, **prompts, "steps_with_tables": len(stored)}
+    return values | {"pass_rate": pass_rate, "met": met}
 
 
-def _met(stored: list[dict[str, Any]], problem_id: str | None) -> list[dict[str, Any]]:
+def _met(rows: list[dict[str, Any]], problem_id: str | None) -> Iterator[dict[str, Any]]:
     """One entry for each step of a table of completions that rolled the problem's prompt out."""
-    steps: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for row in stored:
+    steps = defaultdict(list)
+    for row in rows:
         if row["problem_id"] == problem_id:
             steps[row["step"]].append(row)
-    told = []
-    for step, rows in sorted(steps.items()):
-        rewards = [row["judged"] for row in rows if row["judged"] is not None and row["judged"] == row["judged"]]
-        told.append(
-            {
-                "step": step,
-                "rollouts": len(rows),
-                "verdicts": dict(Counter(row["verdict"] for row in rows).most_common()),
-                "mean_reward": sum(rewards) / len(rewards) if rewards else None,
-            }
-        )
-    return told
+    for step, rollouts in sorted(steps.items()):
+        rewards = [row["judged"] for row in rollouts if row["judged"] is not None and row["judged"] == row["judged"]]
+        verdicts = dict(Counter(row["verdict"] for row in rollouts).most_common())
+        mean = sum(rewards) / len(rewards) if rewards else None
+        yield {"step": step, "rollouts": len(rollouts), "verdicts": verdicts, "mean_reward": mean}
 
 
-def _pass_rate(found: Found, folder: Path) -> dict[str, int] | None:
+def _pass_rate(folder: Path, problem_id: str | None) -> dict[str, int] | None:
     """How often the model solved the prompt before GRPO, where a curriculum measured it."""
     for table in sorted(folder.glob("pass_rates-*.parquet")):
         for row in columns(table, "problem_id", "samples", "solved"):
-            if row["problem_id"] == found.problem_id:
-                return {"samples": row["samples"], "solved": row["solved"]}
+            if row["problem_id"] == problem_id:
+                return select(row, "samples", "solved")
     return None

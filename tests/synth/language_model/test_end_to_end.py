@@ -29,8 +29,7 @@ from xcoder_train.core.records import read_records
 from xcoder_train.plan import make_plan
 from xcoder_train.plan_text import show_plan
 from xcoder_train.recipe import load_recipe
-from xcoder_train.trace.find import find
-from xcoder_train.trace.text import show_trace
+from xcoder_train.trace.find import RunResults, find, known_in
 from xcoder_train.trace.trace import trace
 
 SECRETS = {
@@ -318,7 +317,7 @@ def test_killed_again_and_again_it_asks_nothing_twice_and_leaves_the_same_bytes(
 def test_a_trace_tells_everything_that_the_model_was_asked_about_a_task(finished: Path) -> None:
     asked = {stage: list(read_records(WorkTables(finished).answers(stage), Answer)) for stage in ("tasks", "solutions")}
     for task in read_records(WorkTables(finished).tasks, Task):
-        told = trace(find(task.task_id, finished.parents[1], []))["synthesis"]
+        told = trace(find(task.task_id, finished.parents[1], [])).values["synthesis"]
         for stage, answers in asked.items():
             mine = [answer for answer in answers if answer.request_id.startswith(f"{task.task_id}/")]
             questions = [one for one in told["teacher"]["questions"] if one["stage"] == stage]
@@ -326,10 +325,12 @@ def test_a_trace_tells_everything_that_the_model_was_asked_about_a_task(finished
             assert len(questions) == len(mine)
         assert list(told["task"]["feature_uses"]) == list(task.problem.features)
         assert told["task"]["strategy"] == json.loads(task.plan or "")["strategy"]
-    shown = show_trace(trace(find(task.task_id, finished.parents[1], [])))
+    shown = trace(find(task.task_id, finished.parents[1], [])).text
     assert "select_features" in shown and "strategy" in shown and max(map(len, shown.split("\n"))) <= 80
+    known = [task_id for one in known_in(RunResults(finished.parents[1])) for task_id in one.task_ids]
+    assert len(known) == len(set(known))  # what was set aside on the way to a task makes no second one
     lost = next(iter(read_records(WorkTables(finished).set_aside("tasks"), Quarantined)))
-    outcome = trace(find(lost.task_id, finished.parents[1], []))["synthesis"]["outcome"]
+    outcome = trace(find(lost.task_id, finished.parents[1], [])).values["synthesis"]["outcome"]
     assert outcome == {"kept": False, "stage": "tasks", "reason": lost.reason}
 
 

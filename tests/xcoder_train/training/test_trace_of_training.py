@@ -15,7 +15,6 @@ from xcoder_train.recipe import Recipe
 from xcoder_train.run_folder import RunFolder
 from xcoder_train.sft_data import read_pool, select_rows
 from xcoder_train.trace.find import find
-from xcoder_train.trace.text import show_trace
 from xcoder_train.trace.trace import trace
 
 
@@ -53,19 +52,19 @@ def test_the_solutions_that_sft_chose_are_named(run: Path, synthesis: Path, reci
     rows = select_rows(read_pool(SynthLayout(synthesis), view.data, "plain"), view.data, seed=5)
     chosen = {(row["problem_id"], row["solution_index"]) for row in rows}
     assert len(chosen) == 2
-    told = {name: trace(find(name, run, []))["sft"]["solutions"] for name in ids(synthesis, "sft")}
+    told = {name: trace(find(name, run, [])).values["sft"]["solutions"] for name in ids(synthesis, "sft")}
     assert {(name, index) for name, indices in told.items() for index in indices} == chosen
 
 
 def test_a_result_is_told_by_its_own_choice_of_rows_whatever_the_recipe_says_by_now(
     run: Path, synthesis: Path, recipe_values: Callable[..., Any], tmp_path: Path
 ) -> None:
-    before = {name: trace(find(name, run, []))["sft"]["solutions"] for name in ids(synthesis, "sft")}
+    before = {name: trace(find(name, run, [])).values["sft"]["solutions"] for name in ids(synthesis, "sft")}
     # As many rows as the result has, and others: a count would not tell them apart.
     data = {"tasks": 2, "solutions_per_task": 1, "minimum_solutions": 3}
     recipe = Recipe.model_validate({**recipe_values("sft", data=data, seed=6), "runs_dir": tmp_path})
     RunFolder(recipe).write_recipe(tmp_path / "given.yaml", [])
-    assert {name: trace(find(name, run, []))["sft"]["solutions"] for name in ids(synthesis, "sft")} == before
+    assert {name: trace(find(name, run, [])).values["sft"]["solutions"] for name in ids(synthesis, "sft")} == before
 
 
 def test_what_a_result_does_not_tell_is_not_guessed_at(run: Path, synthesis: Path, by_heart: Path) -> None:
@@ -80,8 +79,8 @@ def test_what_a_result_does_not_tell_is_not_guessed_at(run: Path, synthesis: Pat
         manifest["stages"]["sft"]["folder"] = str(older)
         write_json(run / "manifest.json", manifest)
         told = trace(find(ids(synthesis, "sft")[0], run, []))
-        assert told["sft"]["solutions"] is None
-        assert f"not known: {said}" in " ".join(show_trace(told).split())
+        assert told.values["sft"]["solutions"] is None
+        assert f"not known: {said}" in " ".join(told.text.split())
 
 
 def test_every_rollout_of_the_stored_steps_is_told_at_its_problem(
@@ -98,7 +97,7 @@ def test_every_rollout_of_the_stored_steps_is_told_at_its_problem(
         expected.setdefault((prompts[row["prompt"][-1]["content"]], row["step"]), []).append(row)
     told: dict[tuple[str, int], dict[str, Any]] = {}
     for name in ids(synthesis, "rl"):
-        for step in trace(find(name, run, []))["grpo"]["met"]:
+        for step in trace(find(name, run, [])).values["grpo"]["met"]:
             told[name, step["step"]] = step
     assert told.keys() == expected.keys() and len(tables) == 4
     for key, rows in expected.items():
@@ -106,4 +105,4 @@ def test_every_rollout_of_the_stored_steps_is_told_at_its_problem(
         assert told[key]["mean_reward"] == pytest.approx(sum(row["judged"] for row in rows) / len(rows))
     assert all(row["problem_id"] == prompts[row["prompt"][-1]["content"]] for row in stored)
     (name, step), _ = next(iter(told.items()))
-    assert f"step {step}" in show_trace(trace(find(name, run, [])))
+    assert f"step {step}" in trace(find(name, run, [])).text
