@@ -184,8 +184,8 @@ class Worker:
         if compile_error is not None or stopped or received == len(job.inputs):
             return compile_error
         if job.packages_once:
-            # Where memory is short OpenBLAS ends its process, or tries for ever, as numpy 2.3 brings it. Each test is to
-            # meet that where it imports the package.
+            # Where memory is short OpenBLAS ends its process, and the import of numpy 2.3 may not come to an end. Each
+            # test is to meet that where it imports the package.
             left = replace(job, inputs=job.inputs[received:], packages_once=False)
             return self.run(left, keep_going, deadline)
         if received == 0 and os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHED:
