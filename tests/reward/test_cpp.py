@@ -23,20 +23,24 @@ from xcoder_train.core.problem import Limits
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 
 ROOT = Path(__file__).parents[2]
-HEAD = "#include <bits/stdc++.h>\n#include <sys/socket.h>\n#include <unistd.h>\nusing namespace std;\n"
+HEAD = "#include <bits/stdc++.h>\nusing namespace std;\n"
+# All of the library takes a second to compile, which most of these programs do not need.
+SMALL = "".join(
+    f"#include <{name}>\n" for name in ("csignal", "cstdio", "cstdlib", "sys/socket.h", "unistd.h", "vector")
+)
 SUM = HEAD + "int main() { long long a, b; cin >> a >> b; cout << a + b << endl; }"
 
 VERDICTS = {
     SUM: Verdict.AC,
-    HEAD + 'int main() { puts("8"); }': Verdict.WA,
-    HEAD + "int main() { abort(); }": Verdict.RE,
-    HEAD + "int main() { int *p = nullptr; *p = 1; }": Verdict.RE,
-    HEAD + 'int main() { puts("7"); return 1; }': Verdict.RE,
-    HEAD + "int main() { volatile int i = 0; while (true) i++; }": Verdict.TLE,
-    HEAD + "int main() { sleep(60); }": Verdict.TLE,
-    HEAD + "int main() { vector<vector<char>> v; while (true) v.emplace_back(1 << 20, 1); }": Verdict.MLE,
-    HEAD + 'int main() { while (true) puts("x"); }': Verdict.OLE,
-    HEAD + "int main() { return x; }": Verdict.CE,
+    SMALL + 'int main() { puts("8"); }': Verdict.WA,
+    SMALL + "int main() { abort(); }": Verdict.RE,
+    SMALL + "int main() { int *p = nullptr; *p = 1; }": Verdict.RE,
+    SMALL + 'int main() { puts("7"); return 1; }': Verdict.RE,
+    SMALL + "int main() { volatile int i = 0; while (true) i++; }": Verdict.TLE,
+    SMALL + "int main() { sleep(60); }": Verdict.TLE,
+    SMALL + "int main() { std::vector<std::vector<char>> v; while (true) v.emplace_back(1 << 20, 1); }": Verdict.MLE,
+    SMALL + 'int main() { while (true) puts("x"); }': Verdict.OLE,
+    SMALL + "int main() { return x; }": Verdict.CE,
     "int main() {": Verdict.CE,
     "": Verdict.CE,
 }
@@ -80,7 +84,7 @@ def test_verdicts(judge: Judge) -> None:
 
 
 def test_attacks_are_held_and_the_program_after_them_is_judged_right(judge: Judge) -> None:
-    *attacks, after = judged(judge, *(submission(HEAD + code) for code in HELD.values()), submission(SUM))
+    *attacks, after = judged(judge, *(submission(SMALL + code) for code in HELD.values()), submission(SUM))
     assert dict(zip(HELD, (attack.verdict for attack in attacks), strict=True)) == dict.fromkeys(HELD, Verdict.AC)
     assert after.verdict is Verdict.AC
     assert not Path("/tmp/pwned_cpp").exists()

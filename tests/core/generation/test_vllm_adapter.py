@@ -1,5 +1,6 @@
 """vLLM's offline engine with an adapter above its start, against transformers with the same two."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,11 @@ from tests.xcoder_train.test_livecodebench_evaluation import save_tiny_model
 from xcoder_train.core.generation.config import GenerationSettings, SamplingSettings
 from xcoder_train.core.generation.request import Request
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
+]
 PROMPTS = ("print", "def f(x):", "1 2 3", "import", "while", "n = int(", "[4, 5]", "x")
 CLEAR = 1.0  # between the two likeliest tokens: two ways to compute in 16 bits agree on which is the first
 
@@ -43,7 +48,6 @@ def _start_and_adapter(folder: Path) -> tuple[Path, Path]:
 
 
 def test_vllm_writes_by_the_adapter_above_its_start(tmp_path: Path) -> None:
-    pytest.importorskip("vllm")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from xcoder_train.core.generation.chat import prompt_token_ids

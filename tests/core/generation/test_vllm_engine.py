@@ -55,10 +55,12 @@ def marked(test: object) -> object:
     return test
 
 
-@pytest.fixture(autouse=True)
-def offline_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+@pytest.fixture(autouse=True, scope="module")
+def offline_and_small() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("VLLM_CPU_KVCACHE_SPACE", "HF_HUB_OFFLINE", "VLLM_CPU_CI_ENV"):  # the last: it compiles nothing
+            patched.setenv(name, "1")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +98,8 @@ def engine_processes(of: int) -> list[psutil.Process]:
 
 
 @pytest.fixture(scope="module")
-def engine(folder: Path) -> Iterator[VllmGenerator]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
-        yield open_engine(folder)
+def engine(folder: Path) -> VllmGenerator:
+    return open_engine(folder)
 
 
 @marked

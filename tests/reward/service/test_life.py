@@ -31,9 +31,8 @@ def test_no_process_is_left(start: Callable[..., Any], how: signal.Signals) -> N
     clients = [threading.Thread(target=ask_for_too_much) for _ in range(3)]
     for client in clients:
         client.start()
-    time.sleep(1)
-    below = service.below()
-    assert len(below) >= 4  # two zygotes, and below them what runs
+    while len(below := service.below()) < 4:  # two zygotes, and below them what runs
+        time.sleep(0.05)
     status = service.end(how)
     assert status == (-9 if how is signal.SIGKILL else 0)
     gone, alive = psutil.wait_procs(below, timeout=10)

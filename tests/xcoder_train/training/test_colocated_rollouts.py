@@ -1,5 +1,6 @@
 """GRPO with rollouts of a real vLLM engine in the training process, on a CPU."""
 
+import ast
 import importlib.util
 import json
 import os
@@ -148,7 +149,8 @@ def test_every_stored_reward_of_a_colocated_rollout_is_that_of_its_program_run_a
         text = row["completion"][0]["content"]
         block = re.fullmatch(r"```python\n((?:(?!```).)*)\n```\s*", text, re.DOTALL)
         if block is not None or "`" not in text:
-            expected = -2.0 if block is None else _reward(block[1], tests[row["problem_id"]])
+            is_blank = block is None or not block[1].strip()
+            expected = -2.0 if is_blank else _reward(block[1], tests[row["problem_id"]])
             assert row["judged"] in (expected, expected - 1.0), row  # 1 less for a rollout that was cut off
             programs += expected >= 0
     assert programs > 0
@@ -157,7 +159,7 @@ def test_every_stored_reward_of_a_colocated_rollout_is_that_of_its_program_run_a
 def _reward(program: str, tests: Any) -> float:
     """The paper's: 5 times the share of tests that pass, and -2 for what is no program."""
     try:
-        compile(program, "program", "exec")
+        ast.parse(program)
     except SyntaxError:
         return -2.0
     passed = 0
