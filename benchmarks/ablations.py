@@ -11,9 +11,9 @@ import argparse
 import re
 from pathlib import Path
 
-from xcoder_train.ablation import Ablation
-from xcoder_train.ablation_plot import plot
-from xcoder_train.ablation_results import RESULTS_FILE, read_results, to_markdown_page
+from xcoder_train.ablation.results import RESULTS_FILE, read_results
+from xcoder_train.ablation.runs import Ablation
+from xcoder_train.ablation.tables import plot, to_markdown_page
 from xcoder_train.core.files import write_json, write_text
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +31,7 @@ def main() -> None:
     for _, recipe, _ in MARKED.findall(page):
         name = Ablation(ROOT / recipe).recipe.name
         if runs_dir is not None and (runs_dir / name / RESULTS_FILE).exists():
-            write_json(RESULTS / f"{name}.json", read_results(runs_dir / name / RESULTS_FILE))
+            write_json(RESULTS / f"{name}.json", read_results(runs_dir / name / RESULTS_FILE).to_json())
         if (RESULTS / f"{name}.json").exists():
             for kind in ("png", "svg"):
                 plot(read_results(RESULTS / f"{name}.json"), PAGE.parent / "ablations" / f"{name}.{kind}")

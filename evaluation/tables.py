@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,7 +138,7 @@ def to_csv(results: Mapping[str, ModelResult], differences: Mapping[str, Any]) -
     return text.getvalue()
 
 
-def percent(value: float | None, interval: list[float] | None, signed: bool = False) -> str:
+def percent(value: float | None, interval: Sequence[float] | None, signed: bool = False) -> str:
     """A share as "41.2 [36.0, 46.5]" in percent, or a dash where there is none."""
     if value is None or interval is None:
         return "–"

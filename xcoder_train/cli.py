@@ -209,26 +209,25 @@ def ablate(
     break_lock: BreakLock = False,
 ) -> None:
     """Run what is missing of an ablation; write tables and plots."""
-    from xcoder_train.ablation import Ablation, missing_commands, run_ablation
-    from xcoder_train.ablation_results import read_results, to_markdown_page, write_results, write_tables
+    from xcoder_train.ablation.results import read_results
+    from xcoder_train.ablation.runs import FORMS, Ablation, missing_commands, run_ablation, write_results
+    from xcoder_train.ablation.tables import to_markdown_page, write_tables
 
-    if commands not in (None, "xcoder", "accelerate", "slurm"):
+    if commands not in (None, *FORMS):
         raise InputError(f"--commands {commands}: expected xcoder, accelerate or slurm")
     if tables and recipe.suffix == ".json":
-        found = read_results(recipe)
-        write_tables(found, recipe.parent)
+        results = read_results(recipe)
+        write_tables(results, recipe.parent)
     else:
         ablation = Ablation(recipe, overrides or [])
         if commands is not None:
-            form: Any = commands
-            print(*missing_commands(ablation, form), sep="\n")
+            print(*missing_commands(ablation, commands), sep="\n")
             return
-        if not tables:
-            status = run_ablation(ablation, break_lock)
-            if status != 0:
-                raise typer.Exit(status)
-        found = write_results(ablation)
-    print(harmless_lines(to_markdown_page(found)), end="")
+        status = 0 if tables else run_ablation(ablation, break_lock)
+        if status != 0:
+            raise typer.Exit(status)
+        results = write_results(ablation)
+    print(harmless_lines(to_markdown_page(results)), end="")
 
 
 @app.command()

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from reward.config import JudgeSettings
 from synth.config import SynthSettings
-from xcoder_train.ablation_settings import AblationSettings
+from xcoder_train.ablation.settings import AblationSettings
 from xcoder_train.config import (
     EvaluationStageSettings,
     GrpoSettings,

@@ -186,7 +186,7 @@ def recipe_for(page: str, command: str | None) -> str:
 
 def _recipe(path: str, overrides: list[str], stage: str | None, page: str) -> None:
     """Plan a recipe with its overrides; `RECIPE` stands for one that suits the page."""
-    from xcoder_train.ablation import Ablation
+    from xcoder_train.ablation.runs import Ablation
 
     path = recipe_for(page, stage) if path == "RECIPE" else path
     if path.endswith(".json"):

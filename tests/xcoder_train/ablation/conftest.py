@@ -84,8 +84,8 @@ def stored() -> dict[str, Any]:
                 ],
                 "mean": 0.3,
                 "ci95": [0.2, 0.4],
-                "difference": None,
                 **score,
+                "difference": None,
             },
             {
                 "name": "4x2",

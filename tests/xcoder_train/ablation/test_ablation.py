@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xcoder_train.ablation import Ablation, missing_commands
+from xcoder_train.ablation.runs import Ablation, missing_commands
 from xcoder_train.core.errors import InputError
 from xcoder_train.recipe import load_recipe
 from xcoder_train.run import run_recipe
@@ -22,7 +22,7 @@ def in_the_tests_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _commands(path: Path, *overrides: str, form: str = "xcoder") -> list[list[str]]:
-    lines = "\n".join(missing_commands(Ablation(path, overrides), form))  # type: ignore[arg-type]
+    lines = "\n".join(missing_commands(Ablation(path, overrides), form))
     return [shlex.split(line) for line in lines.splitlines() if not line.startswith("#")]
 
 
@@ -109,6 +109,10 @@ def test_equal_tokens_are_a_length_of_sft_and_exclude_others(recipe: MakeRecipe)
     assert Ablation(path, ["sft.tokens=5000"]).arms
     with pytest.raises(InputError, match="sft.tokens .5000. says how long to train"):
         load_recipe(path, ["sft.tokens=5000", "sft.training.max_steps=3"])
+
+
+def test_an_arm_may_take_all_tasks_beside_one_that_takes_some(recipe: MakeRecipe) -> None:
+    assert len(Ablation(recipe(**{"sft.data.tasks: 4,": "sft.data.tasks: null,"})).arms) == 2
 
 
 def test_an_ablation_is_not_run_as_one_recipe(recipe: MakeRecipe) -> None:

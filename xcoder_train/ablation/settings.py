@@ -93,5 +93,5 @@ class AblationSettings(Settings):
 
 
 def arm_name(labels: tuple[str, ...]) -> str:
-    """The name of the arm at one label of each axis."""
+    """The name of the arm at one label of each axis, as folders and the paper's figures have it."""
     return "-".join(labels)
