@@ -20,9 +20,9 @@ from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.prompt import PromptStyle, render_prompt, render_prompts
 from xcoder_train.core.records import read_table
 from xcoder_train.core.seeds import derive_seed
-from xcoder_train.core.share import Share
+from xcoder_train.core.share import Share, await_files
 from xcoder_train.core.stage import StageContext
-from xcoder_train.pass_rates import await_measured, kept_by, measure_pass_rates, read_given, read_measured
+from xcoder_train.pass_rates import kept_by, measure_pass_rates, pass_rate_table, read_given, read_measured
 from xcoder_train.prompt_order import PromptOrder
 from xcoder_train.recipe import present
 
@@ -82,7 +82,8 @@ def pass_rates(
             folder=context.folder,
             share=Share(state.process_index, state.num_processes),
         )
-    await_measured(context.folder, state.num_processes)
+    shares = (Share(index, state.num_processes) for index in range(state.num_processes))
+    await_files(pass_rate_table(context.folder, share) for share in shares)
     return read_measured(context.folder, state.num_processes)
 
 

@@ -5,7 +5,6 @@ is killed goes on measuring where it was.
 """
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -102,13 +101,6 @@ def measure_pass_rates(
                 known = [verdict for verdict in own if verdict is not Verdict.IE]
                 store.append(PassRate(name, len(known), known.count(Verdict.AC)))
     store.seal()
-
-
-def await_measured(folder: Path, processes: int) -> None:
-    """Wait for the tables of all processes, whose shares may differ by hours: a barrier of torch would give up."""
-    for index in range(processes):
-        while not pass_rate_table(folder, Share(index, processes)).exists():
-            time.sleep(0.1)
 
 
 def read_measured(folder: Path, processes: int) -> dict[str, float]:

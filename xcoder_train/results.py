@@ -21,7 +21,7 @@ from synth.config import SynthSettings
 from synth.features.config import feature_file
 from synth.published.files import local_files
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import read_json
+from xcoder_train.core.files import read_object
 from xcoder_train.core.generation.config import SHAPING_SERVER_SETTINGS, ServerSettings
 from xcoder_train.core.settings import at_default, differences_from_defaults
 from xcoder_train.core.stage import RESULT_FILE
@@ -148,14 +148,9 @@ def input_folder(recipe: Recipe, stage: StageName) -> Path:
 
 def read_result(folder: Path) -> dict[str, Any]:
     """What a stage left in its `stage.json`: stage, key and figures."""
-    path = folder / RESULT_FILE
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    if not isinstance(result, dict):
-        raise InputError(f"{path} does not describe a finished stage")
-    return result
+    if not (folder / RESULT_FILE).is_file():
+        raise InputError(f"{folder} is no finished stage: there is no {RESULT_FILE} in it")
+    return read_object(folder / RESULT_FILE)
 
 
 def evaluation_targets(recipe: Recipe, run_folder: Path) -> list[EvaluationTarget]:
@@ -191,10 +186,10 @@ def carried_over(run_folder: Path) -> Mapping[str, str]:
 
 @lru_cache(maxsize=64)
 def _carried_over(run_folder: Path, _changed: int) -> Mapping[str, str]:
-    kept = (read_json(run_folder / MANIFEST) or {}).get("carried_over")
-    stored = read_json(run_folder / RESOLVED_RECIPE)
+    kept = read_object(run_folder / MANIFEST).get("carried_over")
+    stored = read_object(run_folder / RESOLVED_RECIPE)
     names: dict[str, str] = kept or {}
-    if kept is not None or stored is None:
+    if kept is not None or not stored:
         return names
     with suppress(InputError):  # of a file that is gone since, or a setting that is: their results are made anew
         recipe = stored_recipe(stored, run_folder / RESOLVED_RECIPE)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import atomic_path, fingerprint, read_json, write_json
+from xcoder_train.core.files import atomic_path, fingerprint, read_object, write_json
 from xcoder_train.core.settings import differences_from_defaults
 from xcoder_train.core.stage import RESULT_FILE
 from xcoder_train.core.yaml_source import Place, located
@@ -52,8 +52,8 @@ class RunFolder:
         Raises InputError when a stage has begun from another starting point.
         """
         resolved = self.path / RESOLVED_RECIPE
-        stored = self.manifest().get("settings") or read_json(resolved)
-        if stored is None:
+        stored = self.manifest().get("settings") or read_object(resolved)
+        if not stored:
             self._refuse_foreign_folder()
             return []
         # Both are read by this version, so that a setting which is new in it is at its default in both.
@@ -105,7 +105,7 @@ class RunFolder:
 
     def manifest(self) -> dict[str, Any]:
         """The manifest; empty before the run has begun."""
-        return read_json(self.path / MANIFEST) or {}
+        return read_object(self.path / MANIFEST)
 
     def begin_stage(self, stage: str, key: str, folder: Path, inputs: Mapping[str, Path]) -> None:
         """Note that a stage starts. An entry for another key moves to `earlier`."""
@@ -194,7 +194,7 @@ def update_summary(run_folder: Path, **parts: Any) -> None:
 
 def read_summary(run_folder: Path) -> dict[str, Any]:
     """The run's summary.json; {} before there is one."""
-    return read_json(run_folder / SUMMARY) or {}
+    return read_object(run_folder / SUMMARY)
 
 
 def _differences(old: Any, new: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any, Any]]:

@@ -1,6 +1,5 @@
 """Weights & Biases, when a recipe asks for it: one run per stage, with the recipe and the manifest. Never needed."""
 
-import json
 import os
 import shlex
 import shutil
@@ -10,7 +9,7 @@ from typing import Any
 
 from evaluation.results import ModelResult
 from xcoder_train.config import TrackingSettings
-from xcoder_train.core.files import write_text
+from xcoder_train.core.files import read_object, write_text
 from xcoder_train.core.stage import RESULT_FILE, StageContext
 
 _RECORDS = ("recipe.resolved.json", "manifest.json")
@@ -120,9 +119,8 @@ def track_synthesis(settings: TrackingSettings, context: StageContext, config: d
 
     run = wandb.run
     assert run is not None  # begun just above; synthesis is one process
-    figures = json.loads((context.folder / RESULT_FILE).read_text(encoding="utf-8"))
-    timings = context.folder / "timings.json"  # an import leaves none
-    seconds = json.loads(timings.read_text(encoding="utf-8")) if timings.exists() else {}
+    figures = read_object(context.folder / RESULT_FILE)
+    seconds = read_object(context.folder / "timings.json")  # an import leaves none
     run.summary.update({"funnel": figures["funnel"], "usage": figures.get("usage", {}), "seconds": seconds})
     run.finish()
 

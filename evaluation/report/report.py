@@ -1,6 +1,5 @@
 """One self-contained HTML page of a run: everything that it has, and a line on what it has not."""
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from evaluation.report.synthesis import (
 from evaluation.report.training import grpo_figures, sft_figures
 from evaluation.results import ModelResult, ResultLayout, load_results
 from evaluation.tables import Table
-from xcoder_train.core.files import write_text
+from xcoder_train.core.files import read_object, write_text
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.stage import RESULT_FILE
 
@@ -56,7 +55,7 @@ def build_report(run_folder: Path, stage_folders: Mapping[str, Path], output: Pa
     `stage_folders` maps "synth", "sft", "grpo" and "evaluation" to the folders of the finished stages that there are;
     at most `samples` completions are shown.
     """
-    manifest = _read_json(run_folder / "manifest.json")
+    manifest = read_object(run_folder / "manifest.json")
     page = Page(run=manifest.get("run", run_folder.name))
     _add_evaluation(page, stage_folders.get("evaluation"), samples)
     for stage, draw, target in (("sft", sft_figures, page.sft), ("grpo", grpo_figures, page.grpo)):
@@ -99,9 +98,9 @@ def _evaluation_costs(results: Mapping[str, ModelResult]) -> Table:
     """What each model's evaluation took. A server's price is known where the settings have one."""
     rows = []
     for label, result in results.items():
-        seconds = _read_json(ResultLayout(result.folder).timings)
+        seconds = read_object(ResultLayout(result.folder).timings)
         benchmarks = result.scores["benchmarks"].values()
-        cost = _read_json(result.folder / "generation.json").get("cost")
+        cost = read_object(result.folder / "generation.json").get("cost")
         rows.append(
             [
                 label,
@@ -156,7 +155,7 @@ def _add_origin(page: Page, manifest: dict[str, Any], stage_folders: Mapping[str
 
 def _stage_figures(folder: Path) -> dict[str, Any]:
     """The plain numbers and words that a stage left of itself."""
-    result = _read_json(folder / RESULT_FILE)
+    result = read_object(folder / RESULT_FILE)
     return {
         k: v
         for k, v in result.items()
@@ -182,10 +181,6 @@ def _is_wide(table: Table) -> bool:
     """Whether a phone shows a row of it as a list, because it would not fit beside each other."""
     columns = zip(table.header, *table.rows, strict=True)
     return table.ends_in_prose or sum(max(map(len, cells)) + CELL_PADDING for cells in columns) > PHONE_CHARACTERS
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _duration(seconds: float) -> str:

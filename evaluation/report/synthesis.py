@@ -1,6 +1,5 @@
 """The report's part on synthesis: the funnel, what was measured of the labels, styles and features."""
 
-import json
 import math
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy
 
 from evaluation.report.plots import Figure, bar_plot, histogram
 from evaluation.tables import Table
+from xcoder_train.core.files import read_object
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.problem import Problem, Solution, TestCase
 from xcoder_train.core.records import read_records, read_table
@@ -24,10 +24,9 @@ USES = {"sft": "SFT", "rl": "RL"}
 
 def funnel_tables(folder: Path) -> list[Table]:
     """From tasks made to tasks kept, per split, the quality of the labels, and what a language model took."""
-    path = SynthLayout(folder).funnel
-    if not path.exists():
+    splits: dict[str, dict[str, Any]] = read_object(SynthLayout(folder).funnel)
+    if not splits:
         return []
-    splits: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
 
     def by_reason(name: str, key: str) -> list[tuple[str, list[int | None]]]:
         reasons = dict.fromkeys(reason for split in splits.values() for reason in split.get(key, {}))
@@ -65,8 +64,7 @@ def funnel_tables(folder: Path) -> list[Table]:
 
 
 def _usage_tables(folder: Path) -> list[Table]:
-    result = folder / RESULT_FILE
-    usage = json.loads(result.read_text(encoding="utf-8")).get("usage", {}) if result.exists() else {}
+    usage = read_object(folder / RESULT_FILE).get("usage", {})
     if not usage:
         return []
     counts = ("requests", "prompt_tokens", "completion_tokens")

@@ -100,14 +100,17 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file holds; None where there is no file. One that is damaged is an InputError."""
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object that a file holds; {} where there is no file. One that is damaged is an InputError."""
     if not path.exists():
-        return None
+        return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}). Restore it, or move its folder away.") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path} does not hold what a run writes there: expected an object")
+    return value
 
 
 def fingerprint(*paths: Path) -> str:

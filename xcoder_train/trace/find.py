@@ -1,7 +1,6 @@
 """Which run holds a problem, where the run's results lie, and what a piece of an id means."""
 
 import difflib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from evaluation.results import ResultLayout
 from synth.tables import WorkTables
 from xcoder_train.core.errors import InputError
+from xcoder_train.core.files import read_object
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.core.records import readable
 from xcoder_train.core.stage import RESULT_FILE
@@ -31,7 +31,7 @@ class RunResults:
     @cached_property
     def stages(self) -> dict[str, Any]:
         """The entry of each stage in the run's manifest."""
-        return read_json(self.folder / MANIFEST).get("stages", {})
+        return read_object(self.folder / MANIFEST).get("stages", {})
 
     def result(self, stage: str) -> Path | None:
         """The folder of a stage's finished result, in this run or in the one that it took the result from."""
@@ -48,7 +48,7 @@ class RunResults:
         folder = self.folder / "evaluation"
         if not (folder / RESULT_FILE).is_file():
             return {}
-        models = read_json(folder / RESULT_FILE).get("models", {})
+        models = read_object(folder / RESULT_FILE).get("models", {})
         return {label: folder / name for label, name in models.items() if ResultLayout(folder / name).scores.is_file()}
 
 
@@ -160,17 +160,6 @@ def columns(path: Path, *names: str) -> list[dict[str, Any]]:
         return []
     with readable(path), pyarrow.parquet.ParquetFile(path) as table:
         return table.read(columns=[name for name in names if name in table.schema_arrow.names]).to_pylist()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises `InputError` for a damaged file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path} does not hold what a run writes there: expected an object")
-    return value
 
 
 def select(source: Any, *names: str) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from evaluation.judging import SampleVerdict
 from evaluation.results import ResultLayout
 from evaluation.samples import Sample
 from evaluation.scores import ProblemCounts
+from xcoder_train.core.files import read_object
 from xcoder_train.core.problem import Problem
 from xcoder_train.core.records import read_matching
-from xcoder_train.trace.find import Found, read_json, select
+from xcoder_train.trace.find import Found, select
 from xcoder_train.trace.page import Page, form, listed
 
 _SAMPLES = 12
@@ -65,7 +66,7 @@ def _trace_model(label: str, layout: ResultLayout, counts: ProblemCounts, page: 
     page.row(
         "pass@1", f"{_percent(pass_at_1, 'valid sample')}: {counts.correct} of {counts.samples} samples right{invalid}"
     )
-    scores = read_json(layout.scores)
+    scores = read_object(layout.scores)
     benchmark, cells = scores["benchmarks"][counts.benchmark], {}
     grouping = benchmark["grouping"]
     for k in scores["k"]:

@@ -10,11 +10,12 @@ from synth.cleaning import CONTAMINATED
 from synth.execution import INFRASTRUCTURE_FAILURE
 from synth.tables import Candidate, Execution, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, split_of
 from synth.verification import NO_INPUTS
+from xcoder_train.core.files import read_object
 from xcoder_train.core.generation.answered import Answer
 from xcoder_train.core.layout import Membership, SynthLayout
 from xcoder_train.core.problem import Problem, Solution, TestCase
 from xcoder_train.core.records import read_matching
-from xcoder_train.trace.find import Found, columns, read_json, select
+from xcoder_train.trace.find import Found, columns, select
 from xcoder_train.trace.page import Page, counted, form, listed
 
 Record = TypeVar("Record")
@@ -277,7 +278,7 @@ def _trace_verification(traced: TracedTask, page: Page) -> dict[str, Any] | None
 def _trace_cleaning(traced: TracedTask, page: Page) -> dict[str, Any]:
     """Whether the task was removed as a duplicate, and which evaluation sets it was compared with."""
     removal, report = traced.removal, traced.layout.decontamination
-    sets = read_json(report).get("sets", []) if report.exists() else []
+    sets = read_object(report).get("sets", [])
     page.title("cleaning")
     if removal is not None:
         like = f"{removal.similarity:.0%} of {removal.partner_task_id}, {removal.partner_problem_id}"

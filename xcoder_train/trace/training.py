@@ -7,9 +7,10 @@ from typing import Any
 
 from xcoder_train.checkpoints import CHECKPOINTS
 from xcoder_train.config import SftDataSettings
+from xcoder_train.core.files import read_object
 from xcoder_train.core.stage import RESULT_FILE
 from xcoder_train.sft_data import rows_of_view
-from xcoder_train.trace.find import columns, read_json, select
+from xcoder_train.trace.find import columns, select
 from xcoder_train.trace.page import Page, counted, listed
 from xcoder_train.trace.synthesis import TracedTask
 
@@ -27,7 +28,7 @@ def trace_sft(traced: TracedTask, folder: Path | None, page: Page) -> dict[str, 
     if folder is None:
         page.row("SFT", "the run has no finished SFT")
         return None
-    figures, solutions, why = read_json(folder / RESULT_FILE), None, None
+    figures, solutions, why = read_object(folder / RESULT_FILE), None, None
     if figures["data"] != traced.folder.name:
         why = f"it was trained on another synthesis, {figures['data']}"
     elif "view" not in figures:
@@ -54,7 +55,7 @@ def trace_grpo(traced: TracedTask, folder: Path | None, page: Page) -> dict[str,
     if folder is None:
         page.row("GRPO", "the run has no finished GRPO")
         return None
-    figures = read_json(folder / RESULT_FILE)
+    figures = read_object(folder / RESULT_FILE)
     prompts = select(figures, "prompts", "prompts_too_long", "prompts_without_lesson", "steps")
     told = "{prompts:,} prompts, {steps:,} steps".format(**prompts)
     left_out = {"too long": prompts["prompts_too_long"], "without a lesson": prompts["prompts_without_lesson"]}
