@@ -274,17 +274,19 @@ def test_missing_expected_output_is_refused(judge: Judge) -> None:
 @pytest.mark.parametrize("policy", ["faithful", "livecodebench"])
 @pytest.mark.parametrize("tier", [None, "D"])
 def test_a_library_that_finds_no_memory_is_a_verdict_on_the_program(policy: Any, tier: Any) -> None:
-    """OpenBLAS ends its process there, or does not end. Who names numpy and never imports it does not meet that."""
+    """OpenBLAS ends its process there, or does not end; which, and below how much, its version decides.
+
+    Who names numpy and never imports it does not meet that.
+    """
     dead = "print(3)\nif False:\n    import numpy"
     live = "import numpy\nprint(3)"
     method = "class Solution:\n    def f(self, a):\n        if a:\n            import numpy\n        return 3"
     tests = {"inputs": ("0", "0"), "expected": ("3", "3")}
-    on_the_program = (Verdict.RE, Verdict.MLE, Verdict.TLE)
     with Judge(JudgeSettings(policy=policy, tier=tier), workers=1) as judge:
         for mib in (48, 64, 72):
             limits = Limits(2.0, mib)
             assert verdict_of(judge, Submission("dead", dead, **tests, limits=limits)) is Verdict.AC
-            assert verdict_of(judge, Submission("live", live, **tests, limits=limits)) in on_the_program
+            assert verdict_of(judge, Submission("live", live, **tests, limits=limits)) is not Verdict.IE
             for share in (False, True):
                 function = Submission("f", method, **tests, function_name="f", share_process=share, limits=limits)
                 assert verdict_of(judge, function) is Verdict.AC
