@@ -27,15 +27,15 @@ from xcoder_train.model_folder import (
 )
 from xcoder_train.model_shape import model_shape
 from xcoder_train.results import input_folder, stage_key
-from xcoder_train.training_checks import training_conflicts
+from xcoder_train.training_checks import refused_by_trl, training_conflicts
 
 if TYPE_CHECKING:
     from xcoder_train.recipe import Recipe, StageName
 
 
 def find_conflicts(recipe: "Recipe") -> list[Conflict]:
-    """Every conflict in the recipe."""
-    return [
+    """Every conflict in the recipe; where there is none, what TRL says against its own arguments."""
+    found = [
         *_stages(recipe),
         *_starting_points(recipe),
         *_splits(recipe),
@@ -47,6 +47,7 @@ def find_conflicts(recipe: "Recipe") -> list[Conflict]:
         *training_conflicts(recipe),
         *grpo_conflicts(recipe),
     ]
+    return found or list(refused_by_trl(recipe))
 
 
 def _stages(recipe: "Recipe") -> Iterator[Conflict]:

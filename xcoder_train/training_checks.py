@@ -69,7 +69,14 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
         if settings is None:
             continue
         training = settings.training
-        yield from _of_trl(stage, training)
+        for name in training.trl.keys() & (DECIDED[stage].keys() | type(training).model_fields.keys() - {"optim"}):
+            decider = DECIDED[stage].get(name, f"a key of its own: {stage}.training.{name}")
+            yield conflict(f"is decided by {decider}", f"{stage}.training.trl.{name}")
+        if training.trl.get("fp16") and training.bf16 is not False:
+            yield conflict(
+                f"fp16 and bf16 exclude each other: set {stage}.training.bf16: false beside it",
+                f"{stage}.training.trl.fp16",
+            )
         if settings.optimizer.name == "muon" and training.for_trl()["optim"] != TrainingSettings().optim:
             below = "trl." if "optim" in training.trl else ""
             yield conflict("is decided by optimizer.name: muon", f"{stage}.training.{below}optim")
@@ -101,21 +108,13 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
         yield conflict("weights in 4 bits cannot be trained themselves: give sft.lora", "sft.quantize")
 
 
-def _of_trl(stage: Trainer, training: TrainingSettings) -> Iterator[Conflict]:
-    """What stands below `trl` and should not: what other keys say, and what the installed TRL refuses."""
-    own = training.trl.keys() & (DECIDED[stage].keys() | type(training).model_fields.keys() - {"optim"})
-    for name in own:
-        decider = DECIDED[stage].get(name)
-        message = f"is decided by {decider}" if decider else f"has a key of its own: {stage}.training.{name}"
-        yield conflict(message, f"{stage}.training.trl.{name}")
-    rest = {name: value for name, value in training.trl.items() if name not in own}
-    for name, message in trl_refusals(stage, rest).items() if rest else ():
-        yield conflict(hide_forms(message), f"{stage}.training.trl.{name}".rstrip("."))
-    if training.trl.get("fp16") and training.bf16 is not False:
-        yield conflict(
-            f"fp16 and bf16 exclude each other: set {stage}.training.bf16: false beside it",
-            f"{stage}.training.trl.fp16",
-        )
+def refused_by_trl(recipe: "Recipe") -> Iterator[Conflict]:
+    """What the installed TRL says against `training.trl`. It takes seconds to ask."""
+    sections: dict[Trainer, SftSettings | GrpoSettings | None] = {"sft": recipe.sft, "grpo": recipe.grpo}
+    for stage, settings in sections.items():
+        if settings is not None and settings.training.trl:
+            for name, message in trl_refusals(stage, settings.training.trl).items():
+                yield conflict(hide_forms(message), f"{stage}.training.trl.{name}".rstrip("."))
 
 
 def _launches(recipe: "Recipe") -> Iterator[Conflict]:

@@ -110,7 +110,7 @@ def test_a_stored_run_is_continued_traced_and_evaluated_by_code_that_has_grown(t
     said = xcoder(folder, "run", "recipe.yaml", "name=finished", grown=True)
     assert "synth: whole already" in said and "sft: whole already" in said and "grpo: starting" in said
     after = results(folder)
-    assert after.keys() == before.keys()
+    assert before.keys() <= after.keys()
     assert all(after[file] == before[file] for file in before if "/grpo/" not in file and "/rl-" not in file)
     state = json.loads((grpo / "checkpoints" / "checkpoint-2" / "trainer_state.json").read_text())
     assert state["global_step"] == 2 and "GRPO: 1 of 2 steps" in said

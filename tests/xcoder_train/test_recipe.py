@@ -59,8 +59,8 @@ def test_a_mapping_of_numbers_on_the_command_line_is_the_whole_value_and_section
     given = ["synth.styles={codeforces: 0.5, leetcode: 0.5}", "sft.training={weight_decay: 0.1}", override]
     loaded = load_recipe(recipe, given)
     assert loaded.synth is not None and loaded.synth.styles == styles and loaded.synth.splits
-    assert loaded.sft is not None and loaded.sft.training["weight_decay"] == 0.1
-    assert loaded.sft.training["learning_rate"] == 5e-4
+    assert loaded.sft is not None and loaded.sft.training.weight_decay == 0.1
+    assert loaded.sft.training.learning_rate == 5e-4
 
 
 def test_every_mapping_of_numbers_or_texts_in_a_recipe_is_one_value() -> None:
@@ -215,7 +215,7 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         ),
         (
             ["sft.training.trl={max_steps: 4}"],
-            "sft.training.trl.max_steps = 4: has a key of its own: sft.training.max_ste",
+            "sft.training.trl.max_steps = 4: is decided by a key of its own: sft.training.max_steps",
         ),
         (["sft.training.gradient_checkpointing=true"], "is decided by `sft.training.activation_checkpointing`"),
         (
