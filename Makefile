@@ -40,6 +40,7 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.figures
 
 format: install
 	$(BIN)/ruff format .
