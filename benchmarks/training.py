@@ -28,7 +28,8 @@ from xcoder_train.core.files import write_json
 from xcoder_train.core.generation.loading import load_tokenizer
 from xcoder_train.core.stage import StageContext
 from xcoder_train.model import load_training_model
-from xcoder_train.recipe import Recipe, load_recipe
+from xcoder_train.recipe import Recipe
+from xcoder_train.recipe_reading import load_recipe
 from xcoder_train.results import stage_folder
 from xcoder_train.sft_data import IGNORED, read_tokens
 from xcoder_train.sft_prepare import prepare, starting_point

@@ -12,7 +12,7 @@ from evaluation.samples import KEY, Sample
 from reward.checker import read_checker
 from reward.config import JudgeSettings
 from reward.extract import extract_code
-from reward.judge import open_judge
+from reward.open_judge import open_judge
 from reward.submission import Submission
 from reward.verdict import Judgement, Verdict
 from xcoder_train.core.errors import InfrastructureError

@@ -14,7 +14,7 @@ from typing import Any
 
 from reward.config import JudgeSettings
 from reward.executor import Executor, Order, Result
-from reward.ranks import ranks_of_this_job, workers_of_this_node, workers_of_this_process
+from reward.ranks import workers_of_this_process
 from reward.tiers import form_tier
 from reward.worker import DeadlinePassed, Worker
 from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
@@ -192,17 +192,3 @@ class _WorkerThread(threading.Thread):
                 self._workers.pop(self._worker.for_functions, None)
                 self._worker.close()
                 self._worker = None
-
-
-def open_judge(settings: JudgeSettings, *, alone: bool = False) -> Executor:
-    """The judge of `settings.executor`. The ranks of a distributed job divide its workers: those of a node for the
-    executor `local`, those of every node of the cluster for `ray`.
-
-    With `alone` this rank judges for all of them and has every worker.
-    Raises `EnvironmentLacks` where programs cannot be isolated, or Ray or its cluster is missing.
-    """
-    if settings.executor == "ray":
-        from reward.ray_judge import RayJudge
-
-        return RayJudge(settings, sharers=1 if alone else ranks_of_this_job())
-    return Judge(settings, workers=workers_of_this_node(settings.workers) if alone else None)

@@ -10,8 +10,8 @@ from tempfile import TemporaryFile
 from typing import TextIO
 
 from reward.config import JudgeSettings
-from reward.judge import open_judge
 from reward.language import compiled_languages
+from reward.open_judge import open_judge
 from reward.submission import read_submissions
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import atomic_path

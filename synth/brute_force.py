@@ -6,7 +6,7 @@ It is an `Execution` like a candidate's, in a table of its own: it has a vote on
 from collections.abc import Iterator, Sequence
 
 from reward.config import JudgeSettings
-from reward.judge import open_judge
+from reward.open_judge import open_judge
 from reward.submission import Submission
 from reward.verdict import Execution as Executed
 from synth.tables import Execution, Task, TaskInputs, WorkTables, beside

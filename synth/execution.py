@@ -7,7 +7,7 @@ task is set aside and counted. Where that stops the run, the next one tries it a
 from collections.abc import Iterable, Iterator
 
 from reward.config import JudgeSettings
-from reward.judge import open_judge
+from reward.open_judge import open_judge
 from reward.submission import Submission
 from synth.tables import (
     Candidate,

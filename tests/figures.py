@@ -12,8 +12,8 @@ PACKAGES = ("xcoder_train", "reward", "synth", "evaluation")
 # What may not grow back; each is lowered with the change that lowers it.
 HELD = {
     "modules directly in xcoder_train/": 62,
-    "modules in import circles": 11,
-    "imports of own modules inside functions": 42,
+    "modules in import circles": 0,
+    "imports of own modules inside functions": 37,
     "parameters of the longest public signature": 17,
 }
 

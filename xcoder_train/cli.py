@@ -259,7 +259,7 @@ def push_model_of(
 ) -> None:
     """Upload a trained model and its card to the hub."""
     from xcoder_train.hub import push_model
-    from xcoder_train.recipe import load_recipe
+    from xcoder_train.recipe_reading import load_recipe
 
     if stage not in (None, "sft", "grpo"):
         raise InputError(f"--stage {stage}: expected sft or grpo")

@@ -8,22 +8,20 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from synth.language_model.config import LocalTeacherSettings, TeacherSampling
 from xcoder_train.core.errors import InputError
 from xcoder_train.model_shape import KNOWN
+from xcoder_train.recipe import Recipe
 from xcoder_train.results import input_folder
-
-if TYPE_CHECKING:
-    from xcoder_train.recipe import Recipe
 
 _Section = TypeVar("_Section", bound=BaseModel)
 
 
-def fitted(recipe: "Recipe") -> "Recipe":
+def fitted(recipe: Recipe) -> Recipe:
     """The recipe with every default that would not fit replaced by one that does."""
     context = model_context(recipe)
     chosen: dict[str, Any] = {}
@@ -50,7 +48,7 @@ def fitted(recipe: "Recipe") -> "Recipe":
     return recipe
 
 
-def model_context(recipe: "Recipe") -> int | None:
+def model_context(recipe: Recipe) -> int | None:
     """The positions of the model that the recipe starts from; None for one that is not at hand."""
     if recipe.model.init is not None:
         return recipe.model.init.context
@@ -73,7 +71,7 @@ def context_at(path: Path | str) -> int | None:
     return found if isinstance(found, int) and found > 1 else None
 
 
-def teacher_room(recipe: "Recipe") -> Mapping[str, int]:
+def teacher_room(recipe: Recipe) -> Mapping[str, int]:
     """Each length that a teacher of this machine is asked for, with the positions that it has."""
     teacher = None if recipe.synth is None else recipe.synth.teacher
     if not isinstance(teacher, LocalTeacherSettings):
@@ -83,12 +81,12 @@ def teacher_room(recipe: "Recipe") -> Mapping[str, int]:
     return {f"synth.{path}.max_new_tokens": min(lengths) for path in (*sampled, "features.sampling") if lengths}
 
 
-def has_base(recipe: "Recipe") -> bool:
+def has_base(recipe: Recipe) -> bool:
     """Whether there is a model before training that can be measured."""
     return recipe.model.path is not None or (recipe.model.init is not None and recipe.has_result("sft"))
 
 
-def _rollout_lengths(recipe: "Recipe", context: int) -> dict[str, int]:
+def _rollout_lengths(recipe: Recipe, context: int) -> dict[str, int]:
     """Half of the context for a prompt at most, and the rest of it for the completion."""
     grpo = recipe.grpo
     assert grpo is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from transformers import PrinterCallback
 
-from reward.judge import open_judge
+from reward.open_judge import open_judge
 from reward.test_table import TestTable
 from reward.trl import JudgedReward
 from xcoder_train.alarms import Alarms

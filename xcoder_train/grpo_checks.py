@@ -1,13 +1,9 @@
 """Conflicts between the settings of GRPO: its loss, its rollouts, its judge and its prompts."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from xcoder_train.config import GrpoSettings
-from xcoder_train.conflict import Conflict, conflict
-
-if TYPE_CHECKING:
-    from xcoder_train.recipe import Recipe
+from xcoder_train.recipe import Conflict, Recipe, conflict
 
 _VLLM_OF_COLOCATE = (
     "vllm_gpu_memory_utilization",
@@ -35,7 +31,7 @@ _VESPO_CORRECTS_BY = ("token_truncate", "token_mask")
 _NOT_OF_OUR_SAMPLER = ("min_p", "generation_kwargs", "cache_implementation", "use_transformers_continuous_batching")
 
 
-def grpo_conflicts(recipe: "Recipe") -> Iterator[Conflict]:
+def grpo_conflicts(recipe: Recipe) -> Iterator[Conflict]:
     """Conflicts of GRPO: of its loss, of what makes rollouts, of what judges them, of its prompts."""
     if recipe.grpo is not None:
         yield from _loss(recipe.grpo)
@@ -118,7 +114,7 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
         )
 
 
-def _prompts(recipe: "Recipe", grpo: GrpoSettings) -> Iterator[Conflict]:
+def _prompts(recipe: Recipe, grpo: GrpoSettings) -> Iterator[Conflict]:
     if recipe.synth is not None:
         splits = recipe.synth.splits.values()
         tasks = sum(split.tasks for split in splits if split.use == "rl")

@@ -9,7 +9,8 @@ from xcoder_train.core.files import write_text
 from xcoder_train.core.hub import upload
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.model_card import CARD, model_card
-from xcoder_train.recipe import Recipe, StageName, load_recipe
+from xcoder_train.recipe import Recipe, StageName
+from xcoder_train.recipe_reading import load_recipe
 from xcoder_train.results import is_whole, read_result, stage_folder
 from xcoder_train.run_folder import read_summary
 

@@ -19,7 +19,8 @@ from xcoder_train.hours import grpo_hours, sft_hours
 from xcoder_train.launch import division, has_gpu, is_sharded, launch_settings, shown_command, stage_command
 from xcoder_train.memory import MemoryEstimate, adapter_parameters, estimate_grpo, estimate_sft
 from xcoder_train.model_shape import ModelShape, model_shape
-from xcoder_train.recipe import Recipe, StageName, load_recipe, present
+from xcoder_train.recipe import Recipe, StageName, present
+from xcoder_train.recipe_reading import load_recipe
 from xcoder_train.results import evaluation_targets, is_whole, read_result, stage_folder, stage_key
 from xcoder_train.run import stage_stands
 from xcoder_train.run_folder import RunFolder

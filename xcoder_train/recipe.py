@@ -1,7 +1,7 @@
 """A recipe: one YAML file that says what to synthesise, train and measure, composed of every part's settings."""
 
 import json
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -20,28 +20,14 @@ from xcoder_train.config import (
     TrackingSettings,
 )
 from xcoder_train.core.errors import InputError
-from xcoder_train.core.settings import Settings, expanded
-from xcoder_train.core.yaml_source import (
-    Flaw,
-    Located,
-    Place,
-    located,
-    merge,
-    read_override,
-    read_yaml_file,
-)
+from xcoder_train.core.settings import Settings
+from xcoder_train.core.yaml_source import Part
 from xcoder_train.slurm_settings import SlurmSettings
 
 Value = TypeVar("Value")
 
-Source = Path | str | Mapping[str, Any]
-"""A recipe's file, or its sections as plain values."""
-
 StageName = Literal["synth", "sft", "grpo", "evaluation", "report"]
 STAGES: tuple[StageName, ...] = ("synth", "sft", "grpo", "evaluation", "report")
-
-# Mappings that are one value: given by name on the command line they are replaced, where everything else merges.
-_ONE_VALUE = ("styles", "environment", "bins", "completion_tokens", "percent")
 
 
 class Recipe(Settings):
@@ -90,6 +76,19 @@ class Recipe(Settings):
         return self.has(stage) or getattr(self.inputs, stage, None) is not None
 
 
+@dataclass(frozen=True)
+class Conflict:
+    """What a setting, at `path`, says against another one, and which of them to change."""
+
+    path: tuple[Part, ...]
+    message: str
+
+
+def conflict(message: str, dotted: str) -> Conflict:
+    """A conflict at a dotted path with settings that the message names."""
+    return Conflict(tuple(dotted.split(".")), message)
+
+
 def present(value: Value | None) -> Value:
     """A section or path that the caller knows to be there, because its stage would not run without it."""
     if value is None:
@@ -97,48 +96,12 @@ def present(value: Value | None) -> Value:
     return value
 
 
-def load_recipe(source: Source, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe and what it extends, lay the overrides over it, and check all of it.
-
-    `source` is a file or a mapping of sections. Raises one InputError that lists every mistake with its file, line,
-    dotted path, value, what was expected and the nearest valid name; what does not fit together is looked for once all
-    settings can be read.
-    """
-    _, recipe, mistakes = examine_recipe(source, overrides)
-    if recipe is None:
-        many = f"{len(mistakes)} mistakes" if len(mistakes) > 1 else "1 mistake"
-        where = f"{source}: {many} in the recipe" if not isinstance(source, Mapping) else f"{many} in the recipe"
-        raise InputError("\n".join([where, *(f"  {mistake}" for mistake in mistakes)]))
-    return recipe
-
-
-def examine_recipe(source: Source, overrides: Sequence[str]) -> tuple[Located, Recipe | None, list[str]]:
-    """The merged source, the recipe when it is free of mistakes, and the mistakes otherwise."""
-    from xcoder_train.fitted import fitted
-    from xcoder_train.recipe_checks import find_conflicts
-    from xcoder_train.recipe_mistakes import mistake_at, mistakes_of, secret_mistakes
-
-    mistakes: list[Flaw] = []
-    root = read_source(source, overrides, mistakes)
-    recipe: Recipe | None = None
-    try:
-        recipe = fitted(_validate(root.plain()))
-    except ValidationError as error:
-        mistakes += mistakes_of(error, root)
-    else:
-        mistakes += [mistake_at(root, conflict.path, conflict.message) for conflict in find_conflicts(recipe)]
-    known = {mistake.place for mistake in mistakes}
-    mistakes += [mistake for mistake in secret_mistakes(root) if mistake.place not in known]
-    mistakes.sort(key=lambda mistake: (mistake.place.source, mistake.place.line or 0))
-    return root, None if mistakes else recipe, list(dict.fromkeys(map(str, mistakes)))
-
-
 def stored_recipe(values: dict[str, Any], source: Path) -> Recipe:
     """A recipe as a run has stored it. Settings that this version no longer has are left out."""
     values = json.loads(json.dumps(values))
     while True:
         try:
-            return _validate(values)
+            return validated(values)
         except ValidationError as error:
             places = {tuple(map(str, detail["loc"][:3])) for detail in error.errors()}
             training = [place for place in places if place[1:2] == ("training",) and place[2:] not in ((), ("trl",))]
@@ -160,53 +123,6 @@ def stored_recipe(values: dict[str, Any], source: Path) -> Recipe:
                 here.pop(str(last), None)
 
 
-def read_source(source: Source, overrides: Sequence[str], flaws: list[Flaw]) -> Located:
-    """The recipe's tree: the files that it extends below it, the overrides above it. `flaws` of the files are added."""
-    if isinstance(source, Mapping):
-        root = located(source, Place("the recipe"))
-    else:
-        root = _read_extended(Path(source), (), flaws)
-    unreadable = []
-    for override in overrides:
-        try:
-            laid = read_override(override)
-            if "extends" in laid.value:
-                raise InputError(f"override '{override}': `extends` can only stand in a file")
-            if (name := override.partition("=")[0]).rpartition(".")[2] in _ONE_VALUE:
-                root = merge(root, read_override(f"{name}=null"))
-            root = merge(root, laid)
-        except InputError as error:
-            unreadable.append(str(error))
-    if unreadable:
-        raise InputError("\n".join(unreadable))
-    if "name" not in root.value and not isinstance(source, Mapping):
-        root.value["name"] = Located(Path(source).stem, root.place)
-    return root
-
-
-def _read_extended(path: Path, above: tuple[Path, ...], flaws: list[Flaw]) -> Located:
-    root = read_yaml_file(path, flaws)
-    if not isinstance(root.value, dict):
-        raise InputError(f"{root.place}: expected a recipe, a mapping of sections such as `synth:` and `sft:`")
-    if not above:  # of the files, this one is kept as it is, comments and all
-        from xcoder_train.recipe_mistakes import secrets_in_comments
-
-        flaws += secrets_in_comments(path)
-    extends = root.value.pop("extends", None)
-    if extends is None:
-        return root
-    chain = (*above, path.resolve())
-    try:
-        below = path.parent / expanded(str(extends.value))
-    except ValueError as error:
-        raise InputError(f"{extends.place}: extends: {error}") from error
-    if below.resolve() in chain:
-        raise InputError(f"{extends.place}: extends: {extends.value} leads back to itself")
-    if not below.is_file():
-        raise InputError(f"{extends.place}: extends: there is no file {below}; expected the path of another recipe")
-    return merge(_read_extended(below, chain, flaws), root)
-
-
-def _validate(values: object) -> Recipe:
+def validated(values: object) -> Recipe:
     """Validate as JSON in strict mode: lists become tuples, but `"8"` is no number and `1` is not true."""
     return Recipe.model_validate_json(json.dumps(values), strict=True)

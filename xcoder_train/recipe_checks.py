@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evaluation.benchmarks import benchmark_files
 from evaluation.few_shot import FEW_SHOT
 from synth.config import uses_of
 from synth.features.config import feature_file
 from synth.published.files import local_files
-from xcoder_train.conflict import Conflict, conflict
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import unpacked_stem
 from xcoder_train.core.layout import Membership, SynthLayout
@@ -26,14 +25,12 @@ from xcoder_train.model_folder import (
     looks_local,
 )
 from xcoder_train.model_shape import model_shape
+from xcoder_train.recipe import Conflict, Recipe, StageName, conflict
 from xcoder_train.results import input_folder, stage_key
 from xcoder_train.training_checks import refused_by_trl, training_conflicts
 
-if TYPE_CHECKING:
-    from xcoder_train.recipe import Recipe, StageName
 
-
-def find_conflicts(recipe: "Recipe") -> list[Conflict]:
+def find_conflicts(recipe: Recipe) -> list[Conflict]:
     """Every conflict in the recipe; where there is none, what TRL says against its own arguments."""
     found = [
         *_stages(recipe),
@@ -50,7 +47,7 @@ def find_conflicts(recipe: "Recipe") -> list[Conflict]:
     return found or list(refused_by_trl(recipe))
 
 
-def _stages(recipe: "Recipe") -> Iterator[Conflict]:
+def _stages(recipe: Recipe) -> Iterator[Conflict]:
     earlier: tuple[StageName, ...] = ("synth", "sft", "grpo")
     for stage in earlier:
         if recipe.has(stage) and getattr(recipe.inputs, stage) is not None:
@@ -69,7 +66,7 @@ def _stages(recipe: "Recipe") -> Iterator[Conflict]:
         yield conflict("needs a model to start from: an `sft:` section, `inputs.sft`, or model.path", "grpo")
 
 
-def _starting_points(recipe: "Recipe") -> Iterator[Conflict]:
+def _starting_points(recipe: Recipe) -> Iterator[Conflict]:
     """The folders that the run starts from hold what they should."""
     if recipe.model.path is not None and looks_local(recipe.model.path) and not _is_only_served(recipe):
         try:
@@ -98,7 +95,7 @@ def _starting_points(recipe: "Recipe") -> Iterator[Conflict]:
             yield conflict(str(error), f"inputs.{stage}")
 
 
-def _splits(recipe: "Recipe") -> Iterator[Conflict]:
+def _splits(recipe: Recipe) -> Iterator[Conflict]:
     if recipe.synth is None:
         return
     uses = set(uses_of(recipe.synth).values())
@@ -111,7 +108,7 @@ def _splits(recipe: "Recipe") -> Iterator[Conflict]:
                 yield conflict(f"`{stage}` needs a split with `use: {use}`", "synth.splits")
 
 
-def _held_out_tasks(recipe: "Recipe") -> Iterator[Conflict]:
+def _held_out_tasks(recipe: Recipe) -> Iterator[Conflict]:
     """What reads held-out tasks, where the synthesis keeps none."""
     sft, grpo, evaluation = recipe.sft, recipe.grpo, recipe.evaluation
     readers = {
@@ -132,7 +129,7 @@ def _held_out_tasks(recipe: "Recipe") -> Iterator[Conflict]:
             yield conflict(f"{reader} needs a split with `use: evaluation`, and {where} has none", path)
 
 
-def _read_files(recipe: "Recipe") -> Iterator[Conflict]:
+def _read_files(recipe: Recipe) -> Iterator[Conflict]:
     """The files that synthesis reads are there."""
     if recipe.synth is None:
         return
@@ -146,13 +143,13 @@ def _read_files(recipe: "Recipe") -> Iterator[Conflict]:
             yield Conflict(("synth", "import", place), str(error))
 
 
-def _features(recipe: "Recipe") -> Iterator[Conflict]:
+def _features(recipe: Recipe) -> Iterator[Conflict]:
     source = None if recipe.synth is None else feature_file(recipe.synth.features)
     if source is not None and not source.is_file():
         yield conflict("there is no such file", "synth.features.source.path")
 
 
-def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
+def _evaluation(recipe: Recipe) -> Iterator[Conflict]:
     settings = recipe.evaluation
     if settings is None:
         return
@@ -202,7 +199,7 @@ def _evaluation(recipe: "Recipe") -> Iterator[Conflict]:
         )
 
 
-def _context(recipe: "Recipe") -> Iterator[Conflict]:
+def _context(recipe: Recipe) -> Iterator[Conflict]:
     try:
         shape = model_shape(recipe.model)
     except InputError as error:
@@ -231,7 +228,7 @@ def _context(recipe: "Recipe") -> Iterator[Conflict]:
         yield from _new_tokens(recipe, asked, longest, "evaluation.generation.max_model_len", where)
 
 
-def _new_tokens(recipe: "Recipe", path: str, room: int, *others: str) -> Iterator[Conflict]:
+def _new_tokens(recipe: Recipe, path: str, room: int, *others: str) -> Iterator[Conflict]:
     new: Any = reduce(getattr, path.split("."), recipe)
     if new >= room:
         yield conflict(
@@ -241,14 +238,14 @@ def _new_tokens(recipe: "Recipe", path: str, room: int, *others: str) -> Iterato
         )
 
 
-def _renders_messages(recipe: "Recipe") -> bool:
+def _renders_messages(recipe: Recipe) -> bool:
     """False where all that a model is asked is a text to continue."""
     return bool({"sft", "grpo"} & set(recipe.stages)) or (
         recipe.evaluation is not None and recipe.evaluation.prompt != FEW_SHOT
     )
 
 
-def _is_only_served(recipe: "Recipe") -> bool:
+def _is_only_served(recipe: Recipe) -> bool:
     """True where the model is nothing but a name that a server knows."""
     stages = {"sft", "grpo"} & set(recipe.stages)
     return not stages and recipe.evaluation is not None and recipe.evaluation.generation.backend == "openai"

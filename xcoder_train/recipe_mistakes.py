@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from xcoder_train.core.secrets import hide_forms, names_a_secret, secret_form
 from xcoder_train.core.settings import Settings
 from xcoder_train.core.yaml_source import Flaw, Located, Part, Place, entries
+from xcoder_train.recipe import Recipe
 from xcoder_train.trl_arguments import CONFIG, DECIDED
 
 _LONGEST_VALUE = 80
@@ -42,8 +43,6 @@ def _written(root: Located, path: tuple[Part, ...]) -> str:
 
 def mistakes_of(error: ValidationError, root: Located) -> list[Flaw]:
     """What pydantic found, with our words and the nearest valid name."""
-    from xcoder_train.recipe import Recipe
-
     return [
         mistake_at(root, path, _message(detail, path, Recipe))
         for detail in error.errors(include_url=False)

@@ -13,7 +13,8 @@ from evaluation.tables import print_results
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_text
 from xcoder_train.evaluation_recipe import evaluation_recipe
-from xcoder_train.recipe import load_recipe, present
+from xcoder_train.recipe import present
+from xcoder_train.recipe_reading import load_recipe
 
 NOWHERE = "http://127.0.0.1:9/v1"
 

@@ -29,7 +29,8 @@ from xcoder_train.launch import (
     stage_command,
     stage_environment,
 )
-from xcoder_train.recipe import Recipe, Source, StageName, load_recipe
+from xcoder_train.recipe import Recipe, StageName
+from xcoder_train.recipe_reading import Source, load_recipe
 from xcoder_train.results import REPORT_FILE, is_whole, stage_folder, stage_inputs, stage_key
 from xcoder_train.run_folder import RESOLVED_RECIPE, RunFolder
 

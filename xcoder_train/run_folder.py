@@ -15,7 +15,8 @@ from xcoder_train.core.files import atomic_path, fingerprint, read_object, write
 from xcoder_train.core.settings import differences_from_defaults
 from xcoder_train.core.stage import RESULT_FILE
 from xcoder_train.core.yaml_source import Place, located
-from xcoder_train.recipe import Recipe, Source, stored_recipe
+from xcoder_train.recipe import Recipe, stored_recipe
+from xcoder_train.recipe_reading import Source
 from xcoder_train.results import MANIFEST, RESOLVED_RECIPE, SHAPES_NOTHING, carried_over, read_result
 
 GIVEN_RECIPE = "recipe.yaml"

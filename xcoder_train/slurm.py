@@ -10,7 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from xcoder_train.checkpoints import CHECKPOINTS
 from xcoder_train.core.errors import InputError
 from xcoder_train.launch import launch_settings, launch_variables, launcher_command
-from xcoder_train.recipe import Recipe, StageName, load_recipe
+from xcoder_train.recipe import Recipe, StageName
+from xcoder_train.recipe_reading import load_recipe
 from xcoder_train.slurm_settings import Options
 
 _COMMANDS: dict[StageName, str] = {"evaluation": "eval"}

@@ -1,18 +1,14 @@
 """Conflicts between the settings of training: batches, lengths, optimisers, and how processes share a model."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from xcoder_train.config import GrpoSettings, LaunchSettings, SftSettings
-from xcoder_train.conflict import Conflict, conflict
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.secrets import hide_forms
 from xcoder_train.launch import SHARDING, accelerate_settings, division
+from xcoder_train.recipe import Conflict, Recipe, conflict
 from xcoder_train.training_settings import TrainingSettings
 from xcoder_train.trl_arguments import DECIDED, Trainer, trl_refusals
-
-if TYPE_CHECKING:
-    from xcoder_train.recipe import Recipe
 
 # Schedules that stop without one of these in lr_scheduler_kwargs, with an example of each.
 _SCHEDULE_NEEDS: dict[str, dict[str, float]] = {
@@ -22,14 +18,14 @@ _SCHEDULE_NEEDS: dict[str, dict[str, float]] = {
 }
 
 
-def training_conflicts(recipe: "Recipe") -> Iterator[Conflict]:
+def training_conflicts(recipe: Recipe) -> Iterator[Conflict]:
     """Conflicts of SFT and of GRPO alike; what only GRPO can say wrong is in `grpo_checks.py`."""
     yield from _batches(recipe)
     yield from _training(recipe)
     yield from _launches(recipe)
 
 
-def _batches(recipe: "Recipe") -> Iterator[Conflict]:
+def _batches(recipe: Recipe) -> Iterator[Conflict]:
     grpo = recipe.grpo
     if grpo is not None:
         completions, together = grpo.prompts_per_step * grpo.rollouts, grpo.micro_batch * grpo.launch.processes
@@ -63,7 +59,7 @@ def _row_parts(launch: LaunchSettings) -> int:
         return 1
 
 
-def _training(recipe: "Recipe") -> Iterator[Conflict]:
+def _training(recipe: Recipe) -> Iterator[Conflict]:
     sections: dict[Trainer, SftSettings | GrpoSettings | None] = {"sft": recipe.sft, "grpo": recipe.grpo}
     for stage, settings in sections.items():
         if settings is None:
@@ -108,7 +104,7 @@ def _training(recipe: "Recipe") -> Iterator[Conflict]:
         yield conflict("weights in 4 bits cannot be trained themselves: give sft.lora", "sft.quantize")
 
 
-def refused_by_trl(recipe: "Recipe") -> Iterator[Conflict]:
+def refused_by_trl(recipe: Recipe) -> Iterator[Conflict]:
     """What the installed TRL says against `training.trl`. It takes seconds to ask."""
     sections: dict[Trainer, SftSettings | GrpoSettings | None] = {"sft": recipe.sft, "grpo": recipe.grpo}
     for stage, settings in sections.items():
@@ -117,7 +113,7 @@ def refused_by_trl(recipe: "Recipe") -> Iterator[Conflict]:
                 yield conflict(hide_forms(message), f"{stage}.training.trl.{name}".rstrip("."))
 
 
-def _launches(recipe: "Recipe") -> Iterator[Conflict]:
+def _launches(recipe: Recipe) -> Iterator[Conflict]:
     launches: dict[str, LaunchSettings | None] = {
         "sft": None if recipe.sft is None else recipe.sft.launch,
         "grpo": None if recipe.grpo is None else recipe.grpo.launch,
@@ -146,7 +142,7 @@ def _launches(recipe: "Recipe") -> Iterator[Conflict]:
                 )
 
 
-def _sharding(recipe: "Recipe", stage: str, launch: LaunchSettings, kind: str | None) -> Iterator[Conflict]:
+def _sharding(recipe: Recipe, stage: str, launch: LaunchSettings, kind: str | None) -> Iterator[Conflict]:
     """What a sharded model or a split row rules out; `kind` is accelerate's word for how processes share a model."""
     rolls_out_by_transformers = recipe.grpo is not None and recipe.grpo.generation == "transformers"
     if stage == "grpo" and kind in SHARDING and rolls_out_by_transformers:

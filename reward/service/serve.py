@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reward.config import JudgeSettings
-from reward.judge import open_judge
+from reward.open_judge import open_judge
 from reward.service.authentication import read_token, require_token_beyond_loopback
 from reward.service.config import ServiceSettings
 from xcoder_train.core.errors import EnvironmentLacks, install_command

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from reward.config import JudgeSettings
-from reward.judge import open_judge
+from reward.open_judge import open_judge
 from synth.config import SynthSettings, count_tasks
 from synth.execution import FAILED_SHARE
 from synth.features.stage import make_features, needs_model, subtrees

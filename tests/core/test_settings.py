@@ -13,7 +13,8 @@ from evaluation.config import EvaluationSettings
 from synth.published.config import ImportSettings
 from xcoder_train.config import InputSettings, ModelSettings
 from xcoder_train.core.errors import InputError
-from xcoder_train.recipe import Recipe, load_recipe
+from xcoder_train.recipe import Recipe
+from xcoder_train.recipe_reading import load_recipe
 
 
 @pytest.fixture

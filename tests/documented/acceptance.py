@@ -199,7 +199,8 @@ def _recipe(path: str, overrides: list[str], stage: str | None, page: str) -> No
 
 def _sound(path: Any, overrides: list[str], stage: str | None) -> bool:
     """Raises NotAccepted where the recipe is wrong. False where it is right and something that it starts from lacks."""
-    from xcoder_train.recipe import STAGES, examine_recipe
+    from xcoder_train.recipe import STAGES
+    from xcoder_train.recipe_reading import examine_recipe
 
     root, _, mistakes = examine_recipe(Path(path) if isinstance(path, str) else path, overrides)
     broken = [mistake for mistake in mistakes if not any(lack in mistake for lack in _LACKING)]

@@ -24,7 +24,7 @@ PRINT_KEYS = """
 import json, sys
 from contextlib import suppress
 from xcoder_train.core.errors import InputError
-from xcoder_train.recipe import load_recipe
+from xcoder_train.recipe_reading import load_recipe
 from xcoder_train.results import evaluation_targets, stage_key
 keys = {}
 for path in sys.argv[1:]:

@@ -18,7 +18,8 @@ import pytest
 from reward.checker import FloatChecker
 from reward.config import JudgeSettings
 from reward.executor import Executor
-from reward.judge import Judge, open_judge
+from reward.judge import Judge
+from reward.open_judge import open_judge
 from reward.ray_judge import RayJudge
 from reward.submission import Submission
 from reward.verdict import Execution, Judgement, Verdict

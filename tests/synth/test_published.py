@@ -161,7 +161,7 @@ def test_rl_rows_that_cannot_be_judged_are_quarantined(rl_only: SynthLayout) -> 
 
 
 def test_what_the_reward_finds_judges_a_program(rl_only: SynthLayout, tmp_path: Path) -> None:
-    from reward.judge import open_judge
+    from reward.open_judge import open_judge
     from reward.submission import Submission
 
     tests = TestTable(rl_only, tmp_path / "tests.arrow", at_most=None, seed=0)

@@ -11,7 +11,8 @@ from xcoder_train.evaluation_recipe import evaluation_recipe
 from xcoder_train.memory import estimate_grpo
 from xcoder_train.model_shape import shape_at
 from xcoder_train.plan import make_plan
-from xcoder_train.recipe import Recipe, load_recipe
+from xcoder_train.recipe import Recipe
+from xcoder_train.recipe_reading import load_recipe
 
 CONFIG = {
     "hidden_size": 64,

@@ -12,7 +12,7 @@ from xcoder_train.config import InitSettings, OptimizerSettings
 from xcoder_train.core.errors import InputError
 from xcoder_train.model import initialise_model
 from xcoder_train.optimizer import MuonFactory, MuonWithAdamW, optimizer_factory
-from xcoder_train.recipe import load_recipe
+from xcoder_train.recipe_reading import load_recipe
 from xcoder_train.training_settings import SftTraining
 
 SETTINGS = OptimizerSettings(name="muon", learning_rate_rest=3e-3, momentum=0.9)

@@ -12,7 +12,8 @@ from xcoder_train.core.errors import InputError
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.plan import make_plan
 from xcoder_train.plan_text import show_plan
-from xcoder_train.recipe import load_recipe, present
+from xcoder_train.recipe import present
+from xcoder_train.recipe_reading import load_recipe
 from xcoder_train.results import stage_folder, stage_key
 from xcoder_train.sft_data import corpus, read_rows, read_tokens, select_rows, tokenize
 from xcoder_train.synthesise import main

@@ -15,7 +15,8 @@ import pytest
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import fingerprint, write_json
 from xcoder_train.core.lock import LOCK_FILE
-from xcoder_train.recipe import Recipe, load_recipe
+from xcoder_train.recipe import Recipe
+from xcoder_train.recipe_reading import load_recipe
 from xcoder_train.results import evaluation_targets, stage_key, training_data
 from xcoder_train.run_folder import RunFolder
 

@@ -11,7 +11,7 @@ from procedural_model import ProceduralModel, operation_tree
 
 from synth.features.tree import write_tree
 from xcoder_train.core.errors import InputError
-from xcoder_train.recipe import load_recipe
+from xcoder_train.recipe_reading import load_recipe
 
 HIDDEN = "hunter2-hunter2"
 SECRETS = {

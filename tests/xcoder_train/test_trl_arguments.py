@@ -13,7 +13,8 @@ from transformers.training_args import OptimizerNames
 
 from xcoder_train import training_arguments
 from xcoder_train.core.errors import InputError
-from xcoder_train.recipe import load_recipe, stored_recipe
+from xcoder_train.recipe import stored_recipe
+from xcoder_train.recipe_reading import load_recipe
 from xcoder_train.training_settings import GrpoTraining, SftTraining, TrainingSettings
 from xcoder_train.trl_arguments import CONFIG, DECIDED, built, refusals_of_installed
 

@@ -21,7 +21,7 @@ from xcoder_train.core.generation.loading import load_model, load_tokenizer
 from xcoder_train.model import save_model
 from xcoder_train.plan import make_plan
 from xcoder_train.plan_text import show_plan
-from xcoder_train.recipe import load_recipe
+from xcoder_train.recipe_reading import load_recipe
 from xcoder_train.tokenizer import train_tokenizer
 
 PROJECT = Path(__file__).parents[2]

@@ -22,7 +22,8 @@ from xcoder_train.core.errors import InputError
 from xcoder_train.core.files import write_json
 from xcoder_train.core.layout import SynthLayout
 from xcoder_train.launch import launch_settings, stage_command
-from xcoder_train.recipe import Recipe, StageName, load_recipe
+from xcoder_train.recipe import Recipe, StageName
+from xcoder_train.recipe_reading import load_recipe
 from xcoder_train.results import stage_folder, stage_key
 from xcoder_train.run import run_recipe, stage_stands
 from xcoder_train.sft_data import count_pool

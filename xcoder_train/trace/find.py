@@ -101,7 +101,7 @@ def run_folders(run: Path | None, overrides: Sequence[str]) -> list[Path]:
     """The folders of the runs to look in. Raises `InputError` where there are none."""
     place = DEFAULT_RUNS if run is None else run
     if place.is_file():
-        from xcoder_train.recipe import load_recipe
+        from xcoder_train.recipe_reading import load_recipe
 
         place = load_recipe(place, overrides).run_folder
     elif overrides:

@@ -28,7 +28,7 @@ from xcoder_train.core.problem import Problem, TestCase
 from xcoder_train.core.records import read_records
 from xcoder_train.plan import make_plan
 from xcoder_train.plan_text import show_plan
-from xcoder_train.recipe import load_recipe
+from xcoder_train.recipe_reading import load_recipe
 from xcoder_train.trace.find import RunResults, find, known_in
 from xcoder_train.trace.trace import trace
 

@@ -8,7 +8,7 @@ import pytest
 
 from xcoder_train.ablation.runs import Ablation, missing_commands
 from xcoder_train.core.errors import InputError
-from xcoder_train.recipe import load_recipe
+from xcoder_train.recipe_reading import load_recipe
 from xcoder_train.run import run_recipe
 
 MakeRecipe = Callable[..., Path]

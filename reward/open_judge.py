@@ -1,0 +1,20 @@
+"""The judge that a recipe asks for: of this machine, or of a Ray cluster."""
+
+from reward.config import JudgeSettings
+from reward.executor import Executor
+from reward.judge import Judge
+from reward.ranks import ranks_of_this_job, workers_of_this_node
+
+
+def open_judge(settings: JudgeSettings, *, alone: bool = False) -> Executor:
+    """The judge of `settings.executor`. The ranks of a distributed job divide its workers: those of a node for the
+    executor `local`, those of every node of the cluster for `ray`.
+
+    With `alone` this rank judges for all of them and has every worker.
+    Raises `EnvironmentLacks` where programs cannot be isolated, or Ray or its cluster is missing.
+    """
+    if settings.executor == "ray":
+        from reward.ray_judge import RayJudge
+
+        return RayJudge(settings, sharers=1 if alone else ranks_of_this_job())
+    return Judge(settings, workers=workers_of_this_node(settings.workers) if alone else None)
