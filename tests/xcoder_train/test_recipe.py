@@ -8,8 +8,8 @@ import pytest
 
 from xcoder_train.core.errors import InputError
 from xcoder_train.core.yaml_source import Located
-from xcoder_train.recipe import _ONE_VALUE, Recipe
-from xcoder_train.recipe_reading import examine_recipe, load_recipe
+from xcoder_train.recipe import Recipe
+from xcoder_train.recipe_reading import _ONE_VALUE, examine_recipe, load_recipe
 from xcoder_train.results import stage_key
 
 GOOD = """\
