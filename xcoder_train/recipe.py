@@ -120,7 +120,7 @@ def stored_recipe(values: dict[str, Any], source: Path) -> Recipe:
                 here: Any = values
                 for part in above:  # a location also names the class that a value was read as
                     here = here[part] if isinstance(part, int) or part in here else here
-                here.pop(str(last), None)
+                del here[str(last)]
 
 
 def validated(values: object) -> Recipe:
