@@ -89,8 +89,8 @@ def rows() -> list[dict[str, Any]]:
 
 
 def otherwise(policy: Policy, rows: list[dict[str, Any]]) -> list[tuple[Judgement, str]]:
-    """Judgement and program wherever it is not the official one. What took too long beside others is run once more alone:
-    the official limit is wall-clock time."""
+    """Judgement and program wherever it is not the official one. What took too long beside others is run once more
+    alone: the official limit is wall-clock time."""
     programs = {
         str(number): Submission(
             str(number),
