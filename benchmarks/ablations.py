@@ -11,10 +11,10 @@ import argparse
 import re
 from pathlib import Path
 
+from xcoder_core.files import write_json, write_text
 from xcoder_train.ablation.results import RESULTS_FILE, read_results
 from xcoder_train.ablation.runs import Ablation
 from xcoder_train.ablation.tables import plot, to_markdown_page
-from xcoder_train.core.files import write_json, write_text
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "ablations.md"

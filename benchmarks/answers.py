@@ -17,7 +17,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from reward.extract import extract_code
-from xcoder_train.core.files import write_json
+from xcoder_core.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
 ROLLOUTS, MEASURED, LENGTH = 1024, 32, 100_000

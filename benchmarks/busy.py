@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.quickstart import evaluation_seconds
 from evaluation.results import load_results
-from xcoder_train.core.files import write_json
+from xcoder_core.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
 WANTED = 2.5

@@ -31,7 +31,7 @@ from typing import Any
 from synth.cleaning import find_duplicates
 from synth.config import CleaningSettings
 from synth.decontamination import Decontamination, EvaluationProblem, EvaluationSet
-from xcoder_train.core.files import write_json, write_text
+from xcoder_core.files import write_json, write_text
 
 RESULTS = Path(__file__).parent / "results" / "cleaning.json"
 PAGE = Path(__file__).parents[1] / "docs" / "cleaning.md"

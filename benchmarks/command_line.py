@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from xcoder_train.core.files import write_json
+from xcoder_core.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
 COMMANDS = {

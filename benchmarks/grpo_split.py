@@ -10,9 +10,10 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
 
-from xcoder_train import grpo
-from xcoder_train.core.stage import StageContext
-from xcoder_train.recipe import Recipe
+from xcoder_core.stage import StageContext
+from xcoder_train.grpo import train as grpo
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.runs.stage import perform
 
 Completions = list[list[dict[str, str]]]
 
@@ -37,7 +38,7 @@ def measure_steps(
     before, wall, cpu = _children(), time.perf_counter(), time.process_time()
     try:
         with _method_clock(spent, "steps", "train"), _method_clock(spent, "generation", "_generate"):
-            grpo.train(recipe, context)
+            perform(recipe, context)
     finally:
         grpo.JudgedReward = own_reward  # type: ignore[misc]
     total = spent.pop("steps")

@@ -24,7 +24,7 @@ from reward.config import JudgeSettings
 from reward.judge import Judge
 from reward.submission import Submission
 from reward.verdict import Verdict
-from xcoder_train.core.rows import sound_rows
+from xcoder_core.rows import sound_rows
 
 OFFICIAL = Path(__file__).with_name("humaneval_official.py")
 ALONE = "function alone"

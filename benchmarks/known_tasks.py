@@ -20,7 +20,7 @@ from synth.procedural.input_forms import Instance, draw_instance, read_instance
 from synth.procedural.mistakes import mistakes
 from synth.procedural.pipeline import Pipeline
 from synth.procedural.task import draw_inputs, draw_task
-from xcoder_train.core.seeds import derive_seed
+from xcoder_core.seeds import derive_seed
 
 INPUTS = 20
 """Valid inputs of a task, as many as in the experiment of the paper that the error model is fitted to."""

@@ -33,7 +33,7 @@ from typing import Any
 from benchmarks.judge.inputs import GENERATORS, PROGRAMS, SHARES_OF_FULL_SIZE
 from benchmarks.judge.process import usage
 from benchmarks.judge.workloads import Program, plain_output
-from xcoder_train.core.files import write_json
+from xcoder_core.files import write_json
 
 ROOT = Path(__file__).parents[1]
 WRONG = "import sys\nsys.stdin.read()\nprint('wrong')\n"
@@ -238,7 +238,7 @@ def _ours(policy: str) -> Callable[[Path, Path | None, Scale], dict[str, Any]]:
         from evaluation.config import EvaluationSettings
         from evaluation.evaluate import rejudge
         from reward.config import JudgeSettings
-        from xcoder_train.core.problem import Limits
+        from xcoder_core.problem import Limits
 
         livecodebench.LIMITS = Limits(float(scale.seconds), livecodebench.LIMITS.memory_mib)
         settings = EvaluationSettings(samples=scale.samples, k=(1,), bootstrap=1000, maximum_invalid_share=0.0)

@@ -18,7 +18,7 @@ from typing import Any
 from evaluation.evaluate import compare
 from evaluation.results import ModelResult, ResultLayout, load_results
 from evaluation.tables import percent
-from xcoder_train.core.files import write_json, write_text
+from xcoder_core.files import write_json, write_text
 
 LAPTOP = Path("recipes/laptop")
 RESULTS = Path(__file__).parent / "results"

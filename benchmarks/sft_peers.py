@@ -20,14 +20,14 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer, pack_dataset
 
-from xcoder_train.batching import BatchPlan
-from xcoder_train.core.seeds import derive_seed
-from xcoder_train.core.stage import StageContext
-from xcoder_train.model import lora_config
-from xcoder_train.optimizer import optimizer_factory
-from xcoder_train.recipe import Recipe
-from xcoder_train.sft import sft_trainer
-from xcoder_train.training_arguments import sft_config
+from xcoder_core.seeds import derive_seed
+from xcoder_core.stage import StageContext
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.sft.arguments import sft_config
+from xcoder_train.sft.train import sft_trainer
+from xcoder_train.training.batching import BatchPlan
+from xcoder_train.training.optimizer import optimizer_factory
+from xcoder_train.training.weights import lora_config
 
 # What a recipe sets to be fast, and SFTTrainer does not do by itself.
 _FAST_CHOICES = ("train_sampling_strategy",)
@@ -130,7 +130,7 @@ def _trainer(
     batch = BatchPlan(settings.micro_batch, 1, 1, len(dataset) / len(rows))
     context = StageContext("benchmark", "sft", "key", folder, recipe.seed, {})
     mean = sum(len(example["input_ids"]) for example in examples) / len(examples)
-    return sft_trainer(recipe, context, sft_config(recipe, context, batch, mean), model, tokenizer, rows)
+    return sft_trainer(settings, context, sft_config(settings, context, batch, mean), model, tokenizer, rows)
 
 
 def _arguments(recipe: Recipe, folder: Path, *, plain: bool) -> SFTConfig:

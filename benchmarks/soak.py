@@ -34,8 +34,8 @@ from reward.config import JudgeSettings
 from reward.judge import Judge
 from reward.submission import Submission
 from reward.verdict import Judgement, Verdict
-from xcoder_train.core.files import write_json
-from xcoder_train.core.problem import Limits
+from xcoder_core.files import write_json
+from xcoder_core.problem import Limits
 
 RESULTS = Path(__file__).parent / "results"
 ATTACKS = sorted((Path(__file__).parents[1] / "tests" / "reward" / "attacks").glob("*.py"))

@@ -28,7 +28,7 @@ from reward.judge import Judge
 from reward.submission import Submission
 from synth.config import SynthSettings
 from synth.pipeline import synthesise
-from xcoder_train.core.stage import StageContext
+from xcoder_core.stage import StageContext
 
 ROOT = Path(__file__).parents[1]
 SETTINGS: dict[str, Any] = {

@@ -24,15 +24,16 @@ import torch
 from benchmarks.grpo_split import measure_steps
 from benchmarks.sft_peers import SETUPS, Trained, apart_on_one_batch, train
 from synth.pipeline import synthesise
-from xcoder_train.core.files import write_json
-from xcoder_train.core.generation.loading import load_tokenizer
-from xcoder_train.core.stage import StageContext
-from xcoder_train.model import load_training_model
-from xcoder_train.recipe import Recipe
-from xcoder_train.recipe_reading import load_recipe
-from xcoder_train.results import stage_folder
-from xcoder_train.sft_data import IGNORED, read_tokens
-from xcoder_train.sft_prepare import prepare, starting_point
+from xcoder_core.files import write_json
+from xcoder_core.models.loading import load_tokenizer
+from xcoder_core.settings import require
+from xcoder_core.stage import StageContext
+from xcoder_train.recipe.reading import load_recipe
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.runs.keys import stage_folder
+from xcoder_train.sft.data import IGNORED, read_tokens
+from xcoder_train.sft.prepare import prepare, starting_point
+from xcoder_train.training.weights import load_training_model
 
 QUICKSTART = Path("recipes/laptop/quickstart.yaml")
 
@@ -117,8 +118,8 @@ def _prepared(recipe: Recipe, folder: Path) -> tuple[tuple[Any, Any], list[dict[
     made = StageContext(recipe.name, "synth", "key", folder / "synth", recipe.seed, {})
     synthesise(settings, recipe.judge, recipe.model.prompt, made)
     context = StageContext(recipe.name, "sft", "key", folder / "sft", recipe.seed, {"synth": folder / "synth"})
-    prepare(recipe, context, folder / "rows")
-    start = starting_point(recipe, context)
+    prepare(require(recipe.sft), recipe.model, context, folder / "rows")
+    start = starting_point(recipe.model, context)
     examples = [dict(row) for row in read_tokens(folder / "rows")[0]]
     model = load_training_model(start, recipe.model, lora=False, quantize=None)
     return (model, load_tokenizer(start, recipe.model.trust_remote_code, recipe.model.chat_template)), examples

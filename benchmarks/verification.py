@@ -27,7 +27,7 @@ from benchmarks.known_tasks import KnownTasks, draw_known_tasks
 from benchmarks.verification_plot import plot
 from benchmarks.verification_trial import Ballots, Rate, Trial, best_share, draw_ballots, rate, run_trial
 from synth.config import MAXIMUM_DEPTH, VerificationSettings
-from xcoder_train.core.files import write_json, write_text
+from xcoder_core.files import write_json, write_text
 
 SEED = 20260107
 

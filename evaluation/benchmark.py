@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.problem import Problem, TestCase
+from xcoder_core.errors import InputError
+from xcoder_core.problem import Problem, TestCase
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from evaluation.benchmark import Benchmark
 from evaluation.evalplus import load_evalplus
 from evaluation.livecodebench import load_livecodebench, load_window
 from evaluation.windows import find_window, window_files
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.layout import Membership, SynthLayout
-from xcoder_train.core.problem import Problem, TestCase
-from xcoder_train.core.records import read_records
+from xcoder_core.errors import InputError
+from xcoder_core.layout import Membership, SynthLayout
+from xcoder_core.problem import Problem, TestCase
+from xcoder_core.records import read_records
 
 FORMS = "`heldout`, `livecodebench:NAME`, `file:PATH` (LiveCodeBench's format), `evalplus:PATH`"
 LOADERS = {"file": load_livecodebench, "evalplus": load_evalplus}

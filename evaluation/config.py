@@ -1,5 +1,6 @@
 """Settings of evaluation: which models on which problems, how often, and how scores are reported."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -8,8 +9,30 @@ from pydantic import Field, field_validator, model_validator
 from evaluation.extraction import Extraction
 from evaluation.few_shot import FEW_SHOT, EvaluationPrompt
 from reward.config import Policy
-from xcoder_train.core.generation.config import GenerationSettings, SamplingSettings
-from xcoder_train.core.settings import Settings, expanded
+from xcoder_core.models.generation import GenerationSettings, SamplingSettings
+from xcoder_core.settings import Settings, expanded
+
+
+@dataclass(frozen=True)
+class ModelLook:
+    """How tables and figures show a model: its name, colour and mark."""
+
+    name: str
+    colour: str
+    mark: str
+
+
+MODELS = {
+    "base": ModelLook("Base model", "#8c959f", "s"),
+    "sft": ModelLook("After SFT", "#6aa9e0", "o"),
+    "rl": ModelLook("After RL", "#0b5cad", "D"),
+}
+"""The models that a run can measure, by the label that `models` names."""
+
+
+def model_look(label: str) -> ModelLook:
+    """The look of a model, also of one that is not a run's own."""
+    return MODELS.get(label, ModelLook(label, "#24292f", "^"))
 
 
 class EvaluationSettings(Settings):

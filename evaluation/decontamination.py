@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.benchmark import Benchmark
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 DECONTAMINATION_FILE = "decontamination.json"
 

@@ -18,11 +18,11 @@ from typing import Any
 from evaluation.benchmark import Benchmark
 from evaluation.evalplus_programs import CHECKER, recorder
 from reward.extract import extract_code, fenced_blocks, is_python, parses
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import unpacked_stem
-from xcoder_train.core.problem import Limits, Problem, TestCase, problem_id
-from xcoder_train.core.reasoning import after_reasoning
-from xcoder_train.core.rows import sound_rows
+from xcoder_core.errors import InputError
+from xcoder_core.files import unpacked_stem
+from xcoder_core.models.reasoning import after_reasoning
+from xcoder_core.problem import Limits, Problem, TestCase, problem_id
+from xcoder_core.rows import sound_rows
 
 STYLE = "evalplus"
 # EvalPlus gives a program of HumanEval+ about a second and 4 GiB; one process runs all of a problem's inputs here, and

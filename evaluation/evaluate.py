@@ -23,13 +23,13 @@ from evaluation.samples import sample_together
 from evaluation.score_file import count_verdicts, describe_difference, make_scores
 from evaluation.scores import ProblemCounts, estimate_difference
 from reward.config import JudgeSettings
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import fingerprint, write_json
-from xcoder_train.core.generation.request import Generator
-from xcoder_train.core.problem import Problem, TestCase
-from xcoder_train.core.records import read_records, write_records
-from xcoder_train.core.seeds import derive_seed
-from xcoder_train.core.share import WHOLE, Share
+from xcoder_core.errors import InputError
+from xcoder_core.files import fingerprint, write_json
+from xcoder_core.models.request import Generator
+from xcoder_core.problem import Problem, TestCase
+from xcoder_core.records import read_records, write_records
+from xcoder_core.seeds import derive_seed
+from xcoder_core.share import WHOLE, Share
 
 
 def evaluate_model(

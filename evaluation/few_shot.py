@@ -13,9 +13,9 @@ from typing import Final, Literal
 from evaluation.evalplus import STOP as STOP_OF_A_FUNCTION
 from evaluation.evalplus import STYLE as EVALPLUS
 from evaluation.evalplus import WORDING
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.problem import Problem
-from xcoder_train.core.prompt import CONTINUATION, Message, PromptStyle, render_prompt
+from xcoder_core.errors import InputError
+from xcoder_core.models.prompt import CONTINUATION, Message, PromptStyle, render_prompt
+from xcoder_core.problem import Problem
 
 FEW_SHOT: Final = "livecodebench-base"
 STOP = ("###",)

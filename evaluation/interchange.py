@@ -21,9 +21,9 @@ from evaluation.results import ResultLayout
 from evaluation.samples import KEY, Sample
 from evaluation.scores import pass_at_k
 from reward.verdict import Verdict
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import open_text_bytes, write_text
-from xcoder_train.core.records import read_records, write_records
+from xcoder_core.errors import InputError
+from xcoder_core.files import open_text_bytes, write_text
+from xcoder_core.records import read_records, write_records
 
 OFFICIAL_K = (1, 5, 10, 20, 40, 50, 75, 100, 125, 150, 200, 500, 1000)
 CODES = {Verdict.WA: (-2, "Wrong Answer"), Verdict.TLE: (-3, "Time Limit Exceeded")}

@@ -15,11 +15,11 @@ from reward.extract import extract_code
 from reward.open_judge import open_judge
 from reward.submission import Submission
 from reward.verdict import Judgement, Verdict
-from xcoder_train.core.errors import InfrastructureError
-from xcoder_train.core.files import write_json
-from xcoder_train.core.problem import Problem, TestCase
-from xcoder_train.core.progress import Progress
-from xcoder_train.core.records import RecordStore, read_records
+from xcoder_core.errors import InfrastructureError
+from xcoder_core.files import write_json
+from xcoder_core.problem import Problem, TestCase
+from xcoder_core.progress import Progress
+from xcoder_core.records import RecordStore, read_records
 
 Failure = Literal[
     "none", "wrong_answer", "runtime", "time", "memory", "output", "syntax", "no_code", "truncated", "invalid"

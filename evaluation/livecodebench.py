@@ -20,10 +20,10 @@ from typing import Any
 
 from evaluation.benchmark import Benchmark
 from evaluation.windows import Window, find_window, window_files
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import unpacked_stem
-from xcoder_train.core.problem import IoKind, Limits, Origin, Problem, TestCase, problem_id
-from xcoder_train.core.rows import RowPlace, read_row, sound_rows
+from xcoder_core.errors import InputError
+from xcoder_core.files import unpacked_stem
+from xcoder_core.problem import IoKind, Limits, Origin, Problem, TestCase, problem_id
+from xcoder_core.rows import RowPlace, read_row, sound_rows
 
 FIELDS = (
     "question_content",

@@ -8,7 +8,7 @@ from typing import Any
 
 from evaluation.judging import SampleVerdict
 from evaluation.samples import Sample
-from xcoder_train.core.records import read_records, write_records
+from xcoder_core.records import read_records, write_records
 
 
 @dataclass(frozen=True, slots=True)

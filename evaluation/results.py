@@ -9,11 +9,11 @@ from typing import Any
 from evaluation.judging import SampleVerdict
 from evaluation.samples import Sample
 from evaluation.scores import ProblemCounts
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.layout import Below
-from xcoder_train.core.problem import Problem
-from xcoder_train.core.records import read_records
-from xcoder_train.core.stage import RESULT_FILE
+from xcoder_core.errors import InputError
+from xcoder_core.layout import Below
+from xcoder_core.problem import Problem
+from xcoder_core.records import read_records
+from xcoder_core.stage import RESULT_FILE
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from typing import Literal
 
 from evaluation.config import EvaluationSettings
 from evaluation.few_shot import EvaluationPrompt, evaluation_prompt, load_examples
-from xcoder_train.core.errors import InfrastructureError
-from xcoder_train.core.generation.request import Completion, Generator, Request, Unanswered
-from xcoder_train.core.problem import Problem
-from xcoder_train.core.progress import Progress
-from xcoder_train.core.records import RecordStore, read_records, write_records
-from xcoder_train.core.seeds import derive_seed
-from xcoder_train.core.share import WHOLE, Share, await_files
+from xcoder_core.errors import InfrastructureError
+from xcoder_core.models.request import Completion, Generator, Request, Unanswered
+from xcoder_core.problem import Problem
+from xcoder_core.progress import Progress
+from xcoder_core.records import RecordStore, read_records, write_records
+from xcoder_core.seeds import derive_seed
+from xcoder_core.share import WHOLE, Share, await_files
 
 KEY = ("problem_id", "sample_index")
 

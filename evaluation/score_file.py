@@ -14,8 +14,8 @@ from evaluation.policies import count_differences
 from evaluation.results import ResultLayout
 from evaluation.samples import Sample
 from evaluation.scores import Estimate, ProblemCounts, estimate_pass_at_k
-from xcoder_train.core.records import read_records
-from xcoder_train.core.seeds import derive_seed
+from xcoder_core.records import read_records
+from xcoder_core.seeds import derive_seed
 
 NOT_SAID = {"status": "unknown", "said": "nothing is known of the training data"}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 CONFIDENCE = 0.95
 # Values resampled at a time: bounds memory at about 64 MiB however many problems and resamples there are.

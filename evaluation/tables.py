@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.results import ModelResult
-from xcoder_train.core.terminal import cell, table_console
+from xcoder_core.terminal import cell, table_console
 
 _WIDTH = 80
 

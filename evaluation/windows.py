@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 REPOSITORY = "livecodebench/code_generation_lite"
 FILES = {1: "test.jsonl", **{number: f"test{number}.jsonl" for number in range(2, 7)}}

@@ -23,7 +23,7 @@ from typing import Any
 
 from reward.compare import canonical_line, lines, outputs_match, tokens
 from reward.language import PYTHON, compiled_languages
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?", re.ASCII)
 LONGEST_NUMERAL = 400

@@ -26,7 +26,7 @@ from reward.language import CompiledLanguage
 from reward.sandbox.compile_box import FAILED, KILLED
 from reward.sandbox.filters import compiler_filter
 from reward.worker import DeadlinePassed
-from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
+from xcoder_core.errors import EnvironmentLacks, InfrastructureError
 
 WALL_SECONDS = 60.0
 MESSAGE_BYTES = 2_000

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from xcoder_train.core.settings import Settings
+from xcoder_core.settings import Settings
 
 Policy = Literal["faithful", "livecodebench"]
 

@@ -10,7 +10,7 @@ import warnings
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from xcoder_train.core.reasoning import after_reasoning
+from xcoder_core.models.reasoning import after_reasoning
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from xcoder_train.core.errors import InfrastructureError
+from xcoder_core.errors import InfrastructureError
 
 
 class Interruption:

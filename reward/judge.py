@@ -17,8 +17,8 @@ from reward.executor import Executor, Order, Result
 from reward.ranks import workers_of_this_process
 from reward.tiers import form_tier
 from reward.worker import DeadlinePassed, Worker
-from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
-from xcoder_train.core.terminal import harmless_lines
+from xcoder_core.errors import EnvironmentLacks, InfrastructureError
+from xcoder_core.terminal import harmless_lines
 
 logger = logging.getLogger(__name__)
 

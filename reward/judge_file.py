@@ -13,8 +13,8 @@ from reward.config import JudgeSettings
 from reward.language import compiled_languages
 from reward.open_judge import open_judge
 from reward.submission import read_submissions
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import atomic_path
+from xcoder_core.errors import InputError
+from xcoder_core.files import atomic_path
 
 
 def judge_file(path: Path, output: Path | None, settings: JudgeSettings, *, stop_at_first_failure: bool) -> None:

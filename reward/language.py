@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from xcoder_train.core.errors import EnvironmentLacks
+from xcoder_core.errors import EnvironmentLacks
 
 FOLDER = Path(__file__).parent / "languages"
 PYTHON = "python"

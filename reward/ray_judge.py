@@ -22,7 +22,7 @@ from reward.ray_nodes import Batch, NodeOffer, connect, offers, start_actor
 from reward.tasks import JudgementTask
 from reward.tiers import TIERS
 from reward.verdict import Execution, Judgement
-from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
+from xcoder_core.errors import EnvironmentLacks, InfrastructureError
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from reward.config import JudgeSettings
 from reward.judge import Judge
 from reward.submission import Submission
 from reward.verdict import Execution, Judgement
-from xcoder_train.core.errors import EnvironmentLacks, install_command
+from xcoder_core.errors import EnvironmentLacks, install_command
 
 CONNECT_SECONDS = 10.0
 AUTO = "auto"

@@ -8,9 +8,9 @@ from typing import Any
 
 from reward.checker import LINES, Checker, parse_checker
 from reward.language import PYTHON, compiled_languages
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import open_text_bytes
-from xcoder_train.core.problem import Limits
+from xcoder_core.errors import InputError
+from xcoder_core.files import open_text_bytes
+from xcoder_core.problem import Limits
 
 FIELDS = {"id", "language", "code", "function_name", "tests", "limits", "checker"}
 MAX_SECONDS = 3600.0

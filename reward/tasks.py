@@ -17,8 +17,8 @@ from reward.shared import run_submission
 from reward.submission import Submission
 from reward.verdict import Execution, Judgement, Run, TestResult, Verdict
 from reward.worker import Job, RawRun, Worker
-from xcoder_train.core.errors import InfrastructureError, InputError
-from xcoder_train.core.problem import Limits
+from xcoder_core.errors import InfrastructureError, InputError
+from xcoder_core.problem import Limits
 
 Result = TypeVar("Result", covariant=True)
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reward.checker import Checker, read_checker
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import atomic_path
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Limits
-from xcoder_train.core.records import read_table
-from xcoder_train.core.seeds import derive_seed
+from xcoder_core.errors import InputError
+from xcoder_core.files import atomic_path
+from xcoder_core.layout import SynthLayout
+from xcoder_core.problem import Limits
+from xcoder_core.records import read_table
+from xcoder_core.seeds import derive_seed
 
 
 @dataclass(frozen=True, slots=True)

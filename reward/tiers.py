@@ -8,7 +8,7 @@ from functools import cache
 
 from reward.sandbox import protocol
 from reward.worker import Job, RawRun, Worker
-from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
+from xcoder_core.errors import EnvironmentLacks, InfrastructureError
 
 TIERS = ("A", "B", "C", "D")
 """From the strongest on."""

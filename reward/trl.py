@@ -18,8 +18,8 @@ from reward.special_cases import names_its_tests
 from reward.submission import Submission
 from reward.test_table import TestTable
 from reward.verdict import Judgement, Verdict
-from xcoder_train.core.errors import InfrastructureError
-from xcoder_train.core.seeds import derive_seed
+from xcoder_core.errors import InfrastructureError
+from xcoder_core.seeds import derive_seed
 
 NO_CODE = "no code"
 # The excluded share is judged once this many rollouts were seen: before that one failure would be a large share.

@@ -22,7 +22,7 @@ from pathlib import Path
 from reward.interruption import Interruption
 from reward.sandbox import protocol
 from reward.sandbox.filters import filters, native_filter
-from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError
+from xcoder_core.errors import EnvironmentLacks, InfrastructureError
 
 START_SECONDS = 60.0
 END_SECONDS = 2.0

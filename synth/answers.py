@@ -6,8 +6,8 @@ Every error message is written for the model that is asked again, so it says wha
 from typing import Any
 
 from reward.extract import fenced_blocks
-from xcoder_train.core.rows import JsonError, read_json
-from xcoder_train.core.yaml_source import read_yaml
+from xcoder_core.rows import JsonError, read_json
+from xcoder_core.yaml_source import read_yaml
 
 JSON_TAGS = {"json", ""}
 YAML_TAGS = {"yaml", "yml"}

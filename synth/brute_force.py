@@ -10,9 +10,9 @@ from reward.open_judge import open_judge
 from reward.submission import Submission
 from reward.verdict import Execution as Executed
 from synth.tables import Execution, Task, TaskInputs, WorkTables, beside
-from xcoder_train.core.keys import Keys
-from xcoder_train.core.progress import Progress
-from xcoder_train.core.records import RecordStore, read_records
+from xcoder_core.keys import Keys
+from xcoder_core.progress import Progress
+from xcoder_core.records import RecordStore, read_records
 
 PROGRAM = -1
 """In the place of a candidate's index."""

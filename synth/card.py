@@ -6,7 +6,7 @@ from typing import Any
 
 from synth.config import LANGUAGE_MODEL_SECTIONS, SynthSettings
 from synth.funnel import SplitFunnel
-from xcoder_train.core.terminal import harmless
+from xcoder_core.terminal import harmless
 
 _WHAT = {
     "sft": (

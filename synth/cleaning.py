@@ -12,10 +12,10 @@ from synth.config import CleaningSettings
 from synth.decontamination import Decontamination, open_decontamination
 from synth.shingles import statement_shingles
 from synth.tables import Removal, WorkTables
-from xcoder_train.core.files import write_json
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.progress import Progress
-from xcoder_train.core.records import read_records, write_records
+from xcoder_core.files import write_json
+from xcoder_core.layout import SynthLayout
+from xcoder_core.progress import Progress
+from xcoder_core.records import read_records, write_records
 
 EXACT = "exact duplicate"
 NEAR = "near-duplicate"

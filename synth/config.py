@@ -20,7 +20,7 @@ from synth.language_model.config import (
 from synth.published.config import ImportSettings
 from synth.push import PushSettings
 from synth.time_limits import TimeLimitSettings
-from xcoder_train.core.settings import Settings
+from xcoder_core.settings import Settings
 
 Style = Literal["codeforces", "atcoder", "leetcode"]
 

@@ -26,8 +26,8 @@ from typing import Any
 
 from synth.config import CleaningSettings
 from synth.shingles import statement_ngrams
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.rows import RowPlace, sound_rows
+from xcoder_core.errors import InputError
+from xcoder_core.rows import RowPlace, sound_rows
 
 STATEMENTS = ("question_content", "statement", "problem", "question", "prompt")
 IDS = ("question_id", "problem_id", "task_id", "id")

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from pydantic import Field, field_validator
 
-from xcoder_train.core.seeds import derive_seed
-from xcoder_train.core.settings import Settings
+from xcoder_core.seeds import derive_seed
+from xcoder_core.settings import Settings
 
 
 class DifficultySettings(Settings):

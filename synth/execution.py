@@ -20,10 +20,10 @@ from synth.tables import (
     beside,
     split_of,
 )
-from xcoder_train.core.errors import InfrastructureError
-from xcoder_train.core.keys import Keys
-from xcoder_train.core.progress import Progress
-from xcoder_train.core.records import RecordStore, read_records, write_records
+from xcoder_core.errors import InfrastructureError
+from xcoder_core.keys import Keys
+from xcoder_core.progress import Progress
+from xcoder_core.records import RecordStore, read_records, write_records
 
 INFRASTRUCTURE_FAILURE = "infrastructure failure"
 

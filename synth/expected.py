@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from xcoder_train.core.settings import Settings
+from xcoder_core.settings import Settings
 
 QuestionName = Literal[
     "select_features",

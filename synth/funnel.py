@@ -7,9 +7,9 @@ from typing import Any
 
 from synth.config import SynthSettings
 from synth.tables import Candidate, Execution, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.records import read_records
-from xcoder_train.core.terminal import cell, table_console
+from xcoder_core.errors import InputError
+from xcoder_core.records import read_records
+from xcoder_core.terminal import cell, table_console
 
 
 @dataclass

@@ -28,11 +28,11 @@ from synth.tables import Verdict, WorkTables
 from synth.teacher import Teacher
 from synth.teaching import make_candidates, make_inputs, make_tasks
 from synth.verification import verify_tasks
-from xcoder_train.core.files import write_json, write_text
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.prompt import PromptStyle
-from xcoder_train.core.records import read_records
-from xcoder_train.core.stage import StageContext
+from xcoder_core.files import write_json, write_text
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.prompt import PromptStyle
+from xcoder_core.records import read_records
+from xcoder_core.stage import StageContext
 
 Timings = dict[str, dict[str, float]]
 

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xcoder_train.core.prompt import Message
-from xcoder_train.core.reasoning import after_reasoning
+from xcoder_core.models.prompt import Message
+from xcoder_core.models.reasoning import after_reasoning
 
 if TYPE_CHECKING:
     import jinja2

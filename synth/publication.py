@@ -7,12 +7,12 @@ from itertools import groupby
 from synth.config import SynthSettings
 from synth.difficulty import beyond_the_tail, difficulty_of
 from synth.tables import Candidate, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
-from xcoder_train.core.layout import Membership, SynthLayout
-from xcoder_train.core.problem import Problem, Solution, TestCase
-from xcoder_train.core.progress import Progress
-from xcoder_train.core.prompt import PromptStyle, render_prompt
-from xcoder_train.core.records import RecordStore, read_records, write_records
-from xcoder_train.core.seeds import derive_seed
+from xcoder_core.layout import Membership, SynthLayout
+from xcoder_core.models.prompt import PromptStyle, render_prompt
+from xcoder_core.problem import Problem, Solution, TestCase
+from xcoder_core.progress import Progress
+from xcoder_core.records import RecordStore, read_records, write_records
+from xcoder_core.seeds import derive_seed
 
 
 @dataclass(frozen=True, slots=True)

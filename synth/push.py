@@ -10,12 +10,12 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from xcoder_train.core.errors import EnvironmentLacks, InputError
-from xcoder_train.core.hub import upload
-from xcoder_train.core.layout import Membership, SynthLayout
-from xcoder_train.core.problem import Problem, TestCase
-from xcoder_train.core.records import read_records, write_records
-from xcoder_train.core.settings import Settings
+from xcoder_core.errors import EnvironmentLacks, InputError
+from xcoder_core.hub import upload
+from xcoder_core.layout import Membership, SynthLayout
+from xcoder_core.problem import Problem, TestCase
+from xcoder_core.records import read_records, write_records
+from xcoder_core.settings import Settings
 
 
 class PushSettings(Settings):

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from synth.config import SplitSettings
-from xcoder_train.core.layout import Below
-from xcoder_train.core.problem import Origin, Problem
+from xcoder_core.layout import Below
+from xcoder_core.problem import Origin, Problem
 
 
 @dataclass(frozen=True, slots=True)

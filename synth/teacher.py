@@ -6,7 +6,7 @@ from typing import Protocol
 
 from synth.config import Style
 from synth.tables import Candidate, Quarantined, Task, TaskInputs
-from xcoder_train.core.problem import Limits
+from xcoder_core.problem import Limits
 
 
 @dataclass(frozen=True, slots=True)

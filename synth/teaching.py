@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from synth.config import Style, SynthSettings, count_tasks
 from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, beside, ranked_splits, task_id
 from synth.teacher import TaskOrder, Teacher
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.problem import Limits
-from xcoder_train.core.progress import Progress
-from xcoder_train.core.records import RecordStore, read_records
-from xcoder_train.core.seeds import derive_seed
+from xcoder_core.errors import InputError
+from xcoder_core.problem import Limits
+from xcoder_core.progress import Progress
+from xcoder_core.records import RecordStore, read_records
+from xcoder_core.seeds import derive_seed
 
 
 def make_tasks(settings: SynthSettings, teacher: Teacher, tables: WorkTables, seed: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic import Field, field_validator
 
-from xcoder_train.core.settings import Settings
+from xcoder_core.settings import Settings
 
 
 class TimeLimitSettings(Settings):

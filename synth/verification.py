@@ -22,9 +22,9 @@ from synth.tables import (
 )
 from synth.time_limits import TimeLimitSettings, calibrated_limit
 from synth.voting import Election, verify, vote_of
-from xcoder_train.core.progress import Progress
-from xcoder_train.core.records import read_records, write_records
-from xcoder_train.core.seeds import derive_seed
+from xcoder_core.progress import Progress
+from xcoder_core.records import read_records, write_records
+from xcoder_core.seeds import derive_seed
 
 NO_INPUTS = "no inputs"
 """The reason of a task whose inputs were all refused, or never written."""

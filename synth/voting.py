@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from reward.compare import canonical_output, parse_plain_json
 from synth.config import VerificationSettings
-from xcoder_train.core.problem import IoKind
+from xcoder_core.problem import IoKind
 
 WEIGHTS = 4
 """Test weights are 1 to 4, by quartile of input size."""

@@ -13,8 +13,8 @@ import trl
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.generation.chat import example_token_ids, prompt_token_ids
+from xcoder_core.errors import InputError
+from xcoder_core.models.chat import example_token_ids, prompt_token_ids
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 PROGRAM = "print(1)\n"

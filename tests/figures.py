@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("xcoder_train", "reward", "synth", "evaluation")
+PACKAGES = ("xcoder_core", "xcoder_train", "reward", "synth", "evaluation")
 # What may not grow back; each is lowered with the change that lowers it.
 HELD = {
-    "modules directly in xcoder_train/": 62,
+    "modules directly in xcoder_train/": 9,
     "modules in import circles": 0,
     "imports of own modules inside functions": 37,
     "parameters of the longest public signature": 17,

@@ -142,7 +142,17 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project, whose stored figures and pages a command may write over."""
     folder = tmp_path_factory.mktemp("copy")
     ignored = shutil.ignore_patterns("__pycache__", ".*_cache")
-    for name in ("xcoder_train", "reward", "synth", "evaluation", "recipes", "tests", "benchmarks", "docs"):
+    for name in (
+        "xcoder_core",
+        "xcoder_train",
+        "reward",
+        "synth",
+        "evaluation",
+        "recipes",
+        "tests",
+        "benchmarks",
+        "docs",
+    ):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("Makefile", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, folder / name)

@@ -5,7 +5,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from xcoder_train.core.errors import install_command
+from xcoder_core.errors import install_command
 
 PROJECT = Path(__file__).parents[1]
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.terminal import harmless_lines
+from xcoder_core.errors import InputError
+from xcoder_core.terminal import harmless_lines
 from xcoder_train.judge_commands import command_path, judge
 
 
@@ -162,7 +162,7 @@ def evaluate(
         return
     if not benchmark or (recipe is not None and "=" not in recipe):
         raise typer.BadParameter("--model takes the place of a RECIPE and needs a --benchmark file:PATH")
-    from xcoder_train.evaluation_recipe import evaluation_recipe
+    from xcoder_train.recipe.evaluation import evaluation_recipe
 
     _run(evaluation_recipe(model, benchmark, server), given, "evaluation", break_lock)
 
@@ -180,8 +180,8 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Check everything and show what a run would do. Needs no GPU and downloads nothing."""
-    from xcoder_train.plan import make_plan
-    from xcoder_train.plan_text import show_plan
+    from xcoder_train.plan.make import make_plan
+    from xcoder_train.plan.text import show_plan
 
     made = make_plan(recipe, overrides or [])
     if as_json:
@@ -259,7 +259,7 @@ def push_model_of(
 ) -> None:
     """Upload a trained model and its card to the hub."""
     from xcoder_train.hub import push_model
-    from xcoder_train.recipe_reading import load_recipe
+    from xcoder_train.recipe.reading import load_recipe
 
     if stage not in (None, "sft", "grpo"):
         raise InputError(f"--stage {stage}: expected sft or grpo")
@@ -327,13 +327,13 @@ def _usage_error(error: Any) -> str:
 
 
 def _told(error: Exception | KeyboardInterrupt) -> int:
-    from xcoder_train.run import report_failure
+    from xcoder_train.runs.run import report_failure
 
     return report_failure(error, None)
 
 
 def _run(recipe: Any, overrides: list[str] | None, only: Any, break_lock: bool) -> None:
-    from xcoder_train.run import run_recipe
+    from xcoder_train.runs.run import run_recipe
 
     status = run_recipe(recipe, overrides or [], only, break_lock)
     if status != 0:

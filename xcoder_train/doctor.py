@@ -16,7 +16,7 @@ from reward.language import compiled_languages
 from reward.ranks import usable_cores
 from reward.tiers import MADE_OF, NOT_STOPPED, TIERS, why_not
 from reward.worker import PACKAGES
-from xcoder_train.core.errors import EnvironmentLacks, install_command
+from xcoder_core.errors import EnvironmentLacks, install_command
 
 DISTRIBUTION = "xcoder-train"
 EXTRAS = {

@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from synth.push import push_datasets
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import write_text
-from xcoder_train.core.hub import upload
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.model_card import CARD, model_card
-from xcoder_train.recipe import Recipe, StageName
-from xcoder_train.recipe_reading import load_recipe
-from xcoder_train.results import is_whole, read_result, stage_folder
-from xcoder_train.run_folder import read_summary
+from xcoder_core.errors import InputError
+from xcoder_core.files import write_text
+from xcoder_core.hub import upload
+from xcoder_core.layout import SynthLayout
+from xcoder_core.stage import read_result
+from xcoder_train.recipe.reading import load_recipe
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.runs.folder import read_summary
+from xcoder_train.runs.keys import is_whole, stage_folder
+from xcoder_train.runs.model_card import CARD, model_card
+from xcoder_train.stages import StageName
 
 
 def push_model(recipe: Recipe, stage: StageName, repository: str, *, public: bool) -> str:

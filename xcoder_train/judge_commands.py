@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 
 class _FileUnlessCommand(TyperGroup):
@@ -20,7 +20,7 @@ class _FileUnlessCommand(TyperGroup):
 
 def command_path(text: str) -> Path:
     """A path of the command line, read as one of a recipe: a shell leaves `--output=~/a` to the command."""
-    from xcoder_train.core.settings import expanded
+    from xcoder_core.settings import expanded
 
     try:
         return Path(expanded(text))

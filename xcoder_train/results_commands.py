@@ -10,11 +10,11 @@ from evaluation.breakdown_tables import breakdowns_markdown
 from evaluation.evaluate import compare, rejudge
 from evaluation.results import ModelResult, load_result
 from evaluation.tables import print_results
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import write_text
-from xcoder_train.evaluation_recipe import evaluation_recipe
-from xcoder_train.recipe import present
-from xcoder_train.recipe_reading import load_recipe
+from xcoder_core.errors import InputError
+from xcoder_core.files import write_text
+from xcoder_core.settings import require
+from xcoder_train.recipe.evaluation import evaluation_recipe
+from xcoder_train.recipe.reading import load_recipe
 
 NOWHERE = "http://127.0.0.1:9/v1"
 
@@ -24,7 +24,7 @@ def rejudge_file(file: Path, benchmark: str, overrides: Sequence[str]) -> None:
     name = "rejudge-" + re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-")[-80:]
     # The recipe is only read, for its settings and its checks: a model that a server knows needs no folder.
     recipe = load_recipe(evaluation_recipe(name, [benchmark], NOWHERE), [f"name={name}", *overrides])
-    settings = present(recipe.evaluation)
+    settings = require(recipe.evaluation)
     (loaded,) = load_benchmarks(settings.benchmarks, None, settings.livecodebench_folder)
     folder = recipe.run_folder / "evaluation" / loaded.name.replace(":", "-")
     result = rejudge(file, loaded, settings, recipe.judge, file.stem, folder, recipe.seed)

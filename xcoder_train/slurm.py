@@ -7,12 +7,13 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from xcoder_train.checkpoints import CHECKPOINTS
-from xcoder_train.core.errors import InputError
-from xcoder_train.launch import launch_settings, launch_variables, launcher_command
-from xcoder_train.recipe import Recipe, StageName
-from xcoder_train.recipe_reading import load_recipe
-from xcoder_train.slurm_settings import Options
+from xcoder_core.errors import InputError
+from xcoder_train.recipe.reading import load_recipe
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.recipe.slurm_settings import Options
+from xcoder_train.runs.launch import launch_settings, launch_variables, launcher_command
+from xcoder_train.stages import STAGES, StageName
+from xcoder_train.training.checkpoints import CHECKPOINTS
 
 _COMMANDS: dict[StageName, str] = {"evaluation": "eval"}
 _ON_EACH_NODE = ("$SLURM_NODEID", "$MASTER", "$PORT")
@@ -77,7 +78,7 @@ def _job(recipe: Recipe, stage: StageName, arguments: list[str], asked: Options)
             "STAGE.launch.nodes, and synthesis and evaluation judge on several with judge.executor=ray"
         )
     progress = None
-    if stage in ("sft", "grpo"):
+    if STAGES[stage].trains is not None:
         folder = shlex.quote(str(recipe.run_folder / stage))
         progress = f"{folder}'/*/{CHECKPOINTS}/checkpoint-*'"
     command = ["xcoder", _COMMANDS.get(stage, stage), *arguments]
@@ -122,7 +123,7 @@ def _starts_ray(recipe: Recipe, stage: StageName) -> bool:
     executor = recipe.judge.executor
     if stage == "synth" and recipe.synth is not None and recipe.synth.executor is not None:
         executor = recipe.synth.executor
-    return stage in ("synth", "grpo", "evaluation") and executor == "ray" and recipe.judge.ray_address == "auto"
+    return STAGES[stage].judges and executor == "ray" and recipe.judge.ray_address == "auto"
 
 
 def _on_each_node(words: Sequence[str]) -> str:
@@ -138,4 +139,4 @@ def _gpus(recipe: Recipe, stage: StageName) -> int:
     if stage == "evaluation" and recipe.evaluation is not None:
         generation = recipe.evaluation.generation
         return 0 if generation.backend == "openai" else on_machine * generation.tensor_parallel
-    return on_machine if stage in ("sft", "grpo") else 0
+    return on_machine if STAGES[stage].trains is not None else 0

@@ -22,14 +22,14 @@ from benchmarks.grpo_split import Completions, measure_steps
 from reward.config import JudgeSettings
 from synth.config import SynthSettings
 from synth.pipeline import synthesise
-from xcoder_train.core.files import write_json
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Solution
-from xcoder_train.core.records import read_records
-from xcoder_train.core.stage import StageContext
-from xcoder_train.model import save_model
-from xcoder_train.recipe import Recipe
-from xcoder_train.tokenizer import train_tokenizer
+from xcoder_core.files import write_json
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.initial import train_tokenizer
+from xcoder_core.models.trained import save_model
+from xcoder_core.problem import Solution
+from xcoder_core.records import read_records
+from xcoder_core.stage import StageContext
+from xcoder_train.recipe.schema import Recipe
 
 ENDLESS = "```python\nwhile True:\n    pass\n```"
 

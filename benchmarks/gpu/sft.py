@@ -7,7 +7,7 @@ This project's path and TRL's SFTTrainer in two set-ups (`benchmarks/sft_peers.p
 turn of each that is not counted: kernels are compiled for every shape of a batch that they meet. Full fine-tuning of 7B
 in float32 with Adam needs more than 120 GiB, so here weights, gradients and Adam's moments are in bfloat16 unless
 `--weights float32` is given; the result says which. MFU is model FLOPs over the card's dense bf16 peak
-(`xcoder_train/model_flops.py`); what activation checkpointing computes again does not count.
+(`xcoder_train/training/model_flops.py`); what activation checkpointing computes again does not count.
 """
 
 import argparse
@@ -24,13 +24,12 @@ import transformers
 import trl
 
 from benchmarks.sft_peers import SETUPS, Trained, documents, train
-from xcoder_train.core.files import write_json
-from xcoder_train.core.generation.loading import attention
-from xcoder_train.memory import adapter_parameters
-from xcoder_train.model_flops import peak_flops, training_flops_per_token
-from xcoder_train.model_shape import KNOWN, ModelShape
-from xcoder_train.recipe import Recipe
-from xcoder_train.tokenizer import train_tokenizer
+from xcoder_core.files import write_json
+from xcoder_core.models.initial import train_tokenizer
+from xcoder_core.models.loading import attention
+from xcoder_core.models.shape import KNOWN, ModelShape
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.training.model_flops import peak_flops, training_flops_per_token
 
 SHAPES = {
     "qwen2.5-7b": KNOWN["Qwen/Qwen2.5-Coder-7B-Instruct"],
@@ -90,7 +89,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
                 except torch.OutOfMemoryError as error:
                     lacking[setup] = str(error).splitlines()[0]
                 free_memory()
-    adapters = None if recipe.sft is None or recipe.sft.lora is None else adapter_parameters(shape, recipe.sft.lora)
+    adapters = None if recipe.sft is None or recipe.sft.lora is None else recipe.sft.lora.parameters(shape)
     lengths = [len(example["input_ids"]) for example in examples]
     attended = sum(length * length for length in lengths) / sum(lengths)
     cost = training_flops_per_token(shape, attended, adapters)

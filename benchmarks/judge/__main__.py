@@ -18,8 +18,8 @@ from benchmarks.judge import table
 from benchmarks.judge.rows import FULL, QUICK, Plan, measure_all
 from reward.config import JudgeSettings
 from reward.judge import Judge
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import write_json, write_text
+from xcoder_core.errors import InputError
+from xcoder_core.files import write_json, write_text
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "judge.md"

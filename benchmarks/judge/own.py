@@ -11,7 +11,7 @@ from reward.submission import Submission
 from reward.tasks import JudgementTask
 from reward.verdict import Judgement, Verdict
 from reward.worker import Worker
-from xcoder_train.core.problem import Limits
+from xcoder_core.problem import Limits
 
 
 @contextmanager

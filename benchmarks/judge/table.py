@@ -12,8 +12,8 @@ from rich.table import Table
 
 from benchmarks.judge.process import Measurement
 from benchmarks.judge.rows import PRINTING, Costs, Results, best_cpu, best_wall
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import fingerprint
+from xcoder_core.errors import InputError
+from xcoder_core.files import fingerprint
 
 BEGIN = "<!-- python -m benchmarks.judge --markdown: begin -->"
 END = "<!-- python -m benchmarks.judge --markdown: end -->"

@@ -11,7 +11,7 @@ from evaluation.judging import SampleVerdict
 from evaluation.results import ModelResult
 from evaluation.samples import Sample
 from evaluation.scores import ProblemCounts
-from xcoder_train.core.problem import Problem
+from xcoder_core.problem import Problem
 
 STATEMENT_BYTES, STATEMENTS_BYTES = 6_000, 500_000  # of one, and of all together
 COMPLETIONS_BYTES = 1_000_000  # of the page, for all completions together

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from evaluation.config import MODELS, model_look
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -17,8 +19,6 @@ FEWEST_BARS = 4
 MOST_LEVEL_LABELS = 6  # of groups beside each other; more are slanted, so that they do not meet
 POINTS = 400  # of a curve; longer ones are averaged in equal bins, so that the page stays small
 INK, GRID = "#24292f", "#d8dee4"
-MODEL_COLOURS = {"base": "#8c959f", "sft": "#6aa9e0", "rl": "#0b5cad"}
-MODEL_MARKS = {"base": "s", "sft": "o", "rl": "D"}
 VERDICT_COLOURS = {
     "AC": "#0b5cad",
     "WA": "#c9d1d9",
@@ -60,8 +60,8 @@ def group_plot(
                 x,
                 mean,
                 yerr=[numpy.maximum(mean - low, 0), numpy.maximum(high - mean, 0)],
-                fmt=MODEL_MARKS.get(label, "^"),
-                color=MODEL_COLOURS.get(label, INK),
+                fmt=model_look(label).mark,
+                color=model_look(label).colour,
                 markersize=5,
                 capsize=2.5,
                 linewidth=1.4,
@@ -93,9 +93,9 @@ def every_k_plot(
                 continue
             k, mean, low, high = numpy.array(points).T
             largest = max(largest, int(k[-1]))
-            colour = MODEL_COLOURS.get(label, INK)
+            colour = model_look(label).colour
             axes.fill_between(k, low, high, color=colour, alpha=0.18, linewidth=0)
-            mark = MODEL_MARKS.get(label, "^")
+            mark = model_look(label).mark
             axes.plot(k, mean, color=colour, marker=mark, markersize=4, linewidth=1.4, label=label)
         axes.set_xscale("log", base=2)
         ticks = [2**power for power in range(largest.bit_length())]
@@ -116,7 +116,7 @@ def curve_plot(
     """One thin line per curve of (steps, values), and a smoothed one over it where there are enough points."""
 
     def draw(axes: "Axes") -> None:
-        colours = list(MODEL_COLOURS.values())[::-1]
+        colours = [model.colour for model in MODELS.values()][::-1]
         for place, (label, (steps, values)) in enumerate(curves.items()):
             x, y = _binned(steps, values)
             colour = colours[place % len(colours)]
@@ -163,7 +163,7 @@ def bar_plot(counts: Mapping[str, int], xlabel: str, description: str, caption: 
     from matplotlib.ticker import MaxNLocator
 
     def draw(axes: "Axes") -> None:
-        bars = axes.barh(list(counts), list(counts.values()), color=MODEL_COLOURS["rl"], height=0.7)
+        bars = axes.barh(list(counts), list(counts.values()), color=VERDICT_COLOURS["AC"], height=0.7)
         axes.bar_label(bars, [f"{count:,}" for count in counts.values()], padding=2, color=INK)
         axes.set_ylim(max(len(counts), FEWEST_BARS) - 0.4, -0.6)  # few bars stay slim, the first is on top
         axes.set_xmargin(0.12)
@@ -187,7 +187,7 @@ def histogram(
     from matplotlib.ticker import MaxNLocator
 
     def draw(axes: "Axes") -> None:
-        axes.bar(edges[:-1], counts, numpy.diff(edges), align="edge", color=MODEL_COLOURS["rl"], edgecolor="white")
+        axes.bar(edges[:-1], counts, numpy.diff(edges), align="edge", color=VERDICT_COLOURS["AC"], edgecolor="white")
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
         axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))

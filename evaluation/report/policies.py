@@ -8,7 +8,7 @@ from itertools import chain, zip_longest
 from evaluation.policies import PolicyDifference
 from evaluation.report.examples import shortened
 from evaluation.results import ModelResult, ResultLayout
-from xcoder_train.core.records import read_records
+from xcoder_core.records import read_records
 
 PROGRAMS = 6  # of one benchmark
 PROGRAM_BYTES = 8_000

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evaluation.config import MODELS
 from evaluation.evaluate import compare
 from evaluation.report.examples import Example, choose_examples
 from evaluation.report.plots import Figure
-from evaluation.report.scores import MODEL_NAMES, BenchmarkPart, Headline, benchmark_parts, headlines
+from evaluation.report.scores import BenchmarkPart, Headline, benchmark_parts, headlines
 from evaluation.report.synthesis import (
     agreement_figure,
     coverage_figure,
@@ -22,12 +23,11 @@ from evaluation.report.synthesis import (
 from evaluation.report.training import grpo_figures, sft_figures
 from evaluation.results import ModelResult, ResultLayout, load_results
 from evaluation.tables import Table
-from xcoder_train.core.files import read_object, write_text
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.stage import RESULT_FILE
+from xcoder_core.files import read_object, write_text
+from xcoder_core.layout import SynthLayout
+from xcoder_core.stage import RESULT_FILE
 
 PHONE_CHARACTERS, CELL_PADDING = 48, 1  # what a line of a table holds on a phone, and what lies between its cells
-STAGE_NAMES = {"synth": "Synthesis", "sft": "SFT", "grpo": "GRPO", "evaluation": "Evaluation", "report": "Report"}
 
 
 @dataclass
@@ -49,29 +49,31 @@ class Page:
     missing: list[str] = field(default_factory=list)
 
 
-def build_report(run_folder: Path, stage_folders: Mapping[str, Path], output: Path, samples: int) -> None:
+def build_report(
+    run_folder: Path, stage_folders: Mapping[str, Path], output: Path, samples: int, titles: Mapping[str, str]
+) -> None:
     """Write the page of the run in `run_folder` to `output`, which needs no network and no other file.
 
     `stage_folders` maps "synth", "sft", "grpo" and "evaluation" to the folders of the finished stages that there are;
-    at most `samples` completions are shown.
+    `titles` says how each stage is called, in their order; at most `samples` completions are shown.
     """
     manifest = read_object(run_folder / "manifest.json")
     page = Page(run=manifest.get("run", run_folder.name))
     _add_evaluation(page, stage_folders.get("evaluation"), samples)
     for stage, draw, target in (("sft", sft_figures, page.sft), ("grpo", grpo_figures, page.grpo)):
         if stage not in stage_folders:
-            page.missing.append(f"{STAGE_NAMES[stage]}: this run has none.")
+            page.missing.append(f"{titles[stage]}: this run has none.")
         else:
             target += draw(stage_folders[stage])
             if not target:
-                page.missing.append(f"{STAGE_NAMES[stage]} curves: the stage logged no metrics.")
+                page.missing.append(f"{titles[stage]} curves: the stage logged no metrics.")
     _add_synthesis(page, stage_folders.get("synth"))
     recipe = run_folder / "recipe.yaml"
     if recipe.exists():
         page.recipe = recipe.read_text(encoding="utf-8")
     else:
         page.missing.append("Recipe: the run's folder holds no recipe.yaml.")
-    _add_origin(page, manifest, stage_folders)
+    _add_origin(page, manifest, stage_folders, titles)
     write_text(output, _render(page))
 
 
@@ -80,9 +82,9 @@ def _add_evaluation(page: Page, folder: Path | None, samples: int) -> None:
     if not results:
         page.missing.append("Scores: this run has no evaluation.")
         return
-    for label in MODEL_NAMES:
+    for label, model in MODELS.items():
         if label not in results:
-            page.missing.append(f"{MODEL_NAMES[label]}: not evaluated.")
+            page.missing.append(f"{model.name}: not evaluated.")
     page.headlines = headlines(results)
     page.benchmarks = benchmark_parts(results, compare(results))
     page.alarms = [
@@ -129,11 +131,13 @@ def _add_synthesis(page: Page, folder: Path | None) -> None:
     page.synthesis_figures += [figure for figure in figures if figure is not None]
 
 
-def _add_origin(page: Page, manifest: dict[str, Any], stage_folders: Mapping[str, Path]) -> None:
+def _add_origin(
+    page: Page, manifest: dict[str, Any], stage_folders: Mapping[str, Path], titles: Mapping[str, str]
+) -> None:
     """Time and figures of each stage; versions, seed and commit."""
     noted = manifest.get("stages", {})
     rows = []
-    for stage, name in STAGE_NAMES.items():
+    for stage, name in titles.items():
         seconds = noted.get(stage, {}).get("seconds")
         figures = _stage_figures(stage_folders[stage]) if stage in stage_folders else {}
         if seconds is None and not figures:
@@ -141,7 +145,7 @@ def _add_origin(page: Page, manifest: dict[str, Any], stage_folders: Mapping[str
         said = "; ".join(f"{key.replace('_', ' ')}: {_figure(value)}" for key, value in figures.items())
         rows.append([name, "–" if seconds is None else _duration(seconds), said or "–"])
     if rows:
-        rows.append(["all", _duration(sum(noted.get(stage, {}).get("seconds") or 0 for stage in STAGE_NAMES)), "–"])
+        rows.append(["all", _duration(sum(noted.get(stage, {}).get("seconds") or 0 for stage in titles)), "–"])
         page.costs.insert(0, Table("Stages", ["stage", "time", "figures"], rows, ends_in_prose=True))
     if not manifest:
         page.missing.append("Time per stage, versions and seed: the run's folder holds no manifest.json.")

@@ -17,12 +17,12 @@ from evaluation.breakdown_tables import (
     policy_tables,
     runs_table,
 )
+from evaluation.config import model_look
 from evaluation.report.plots import Figure, every_k_plot, group_plot
 from evaluation.report.policies import PolicyProgram, choose_programs
 from evaluation.results import ModelResult
 from evaluation.tables import Table, score_tables
 
-MODEL_NAMES = {"base": "Base model", "sft": "After SFT", "rl": "After RL"}
 MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -70,7 +70,7 @@ def headlines(results: Mapping[str, ModelResult]) -> list[Headline]:
         score, average = entry[f"pass_at_{k}"], entry["average_over_runs"]
         spread = "" if average["std"] is None else f" ± {100 * average['std']:.1f}"
         said = "" if average["mean"] is None else f"avg@{average['n']} {100 * average['mean']:.1f}{spread} % over runs"
-        name = f"{MODEL_NAMES.get(label, label)}, pass@{k}"
+        name = f"{model_look(label).name}, pass@{k}"
         shown.append(Headline(name, _percent(score["mean"]), _interval(score), said))
     return shown
 

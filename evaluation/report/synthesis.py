@@ -9,11 +9,11 @@ import numpy
 
 from evaluation.report.plots import Figure, bar_plot, histogram
 from evaluation.tables import Table
-from xcoder_train.core.files import read_object
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Problem, Solution, TestCase
-from xcoder_train.core.records import read_records, read_table
-from xcoder_train.core.stage import RESULT_FILE
+from xcoder_core.files import read_object
+from xcoder_core.layout import SynthLayout
+from xcoder_core.problem import Problem, Solution, TestCase
+from xcoder_core.records import read_records, read_table
+from xcoder_core.stage import RESULT_FILE
 
 TOP_FEATURES = 4
 BINS = 10

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.report.plots import Figure, curve_plot, share_plot
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 METRICS_FILE = "metrics.jsonl"
 VERDICT = "verdicts/"

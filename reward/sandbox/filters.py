@@ -14,7 +14,7 @@ import errno
 import tempfile
 from functools import cache
 
-from xcoder_train.core.errors import EnvironmentLacks
+from xcoder_core.errors import EnvironmentLacks
 
 CHILD_CALLS = [
     "read",

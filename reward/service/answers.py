@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from reward.service.queueing import Overloaded, TooLarge
-from xcoder_train.core.errors import InfrastructureError
+from xcoder_core.errors import InfrastructureError
 
 RETRY_AFTER = {"Retry-After": "2"}
 """Seconds after which a refused client may come back: longer than most programs run."""

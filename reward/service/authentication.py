@@ -15,7 +15,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 TOKEN_VARIABLE = "XCODER_JUDGE_TOKEN"
 SHORTEST_TOKEN = 16

@@ -21,7 +21,7 @@ from reward.service.config import ServiceSettings
 from reward.service.queueing import Queue
 from reward.submission import Submission
 from reward.verdict import Execution, Judgement, Run, TestResult, Verdict
-from xcoder_train.core.problem import Limits
+from xcoder_core.problem import Limits
 
 LIMITS = Limits(seconds=10.0, memory_mib=512)
 """The original's 10 seconds; more than its 384 MiB, since here numpy counts in."""

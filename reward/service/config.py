@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from xcoder_train.core.settings import Settings
+from xcoder_core.settings import Settings
 
 
 class ServiceSettings(Settings):

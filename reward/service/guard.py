@@ -15,7 +15,7 @@ from reward.service.authentication import Authenticator, is_of_a_web_page
 from reward.service.config import ServiceSettings
 from reward.service.metrics import Metrics
 from reward.service.queueing import MIB, Overloaded, Queue, TooLarge
-from xcoder_train.core.errors import InfrastructureError
+from xcoder_core.errors import InfrastructureError
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

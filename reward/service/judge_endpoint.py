@@ -9,8 +9,8 @@ from reward.service.answers import FieldError, json_answer
 from reward.service.config import ServiceSettings
 from reward.service.queueing import Queue
 from reward.submission import Submission, check_values
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.problem import Limits
+from xcoder_core.errors import InputError
+from xcoder_core.problem import Limits
 
 MOST_FIELDS = 100
 """Of one object in a request; far more than any has that is meant."""

@@ -18,8 +18,8 @@ from reward.service.config import ServiceSettings
 from reward.service.queueing import Queue
 from reward.submission import Submission
 from reward.verdict import Execution, Run, Verdict
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.problem import Limits
+from xcoder_core.errors import InputError
+from xcoder_core.problem import Limits
 
 LANGUAGE = "cf_python3"
 TEST_FILES = {"input.txt", "correct_output.txt", "grader_config", "checker.py"}

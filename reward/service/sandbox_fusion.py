@@ -18,8 +18,8 @@ from reward.service.config import ServiceSettings
 from reward.service.queueing import Queue
 from reward.submission import Submission
 from reward.verdict import Execution, Run, Verdict
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.problem import Limits
+from xcoder_core.errors import InputError
+from xcoder_core.problem import Limits
 
 DEFAULT_MEMORY_MIB = 1024
 """Where the request sets no limit; verl's own default."""

@@ -11,7 +11,7 @@ from reward.config import JudgeSettings
 from reward.open_judge import open_judge
 from reward.service.authentication import read_token, require_token_beyond_loopback
 from reward.service.config import ServiceSettings
-from xcoder_train.core.errors import EnvironmentLacks, install_command
+from xcoder_core.errors import EnvironmentLacks, install_command
 
 BACKLOG = 2048
 """Connections that wait to be accepted, at most."""

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from synth.execution import FAILED_SHARE
 from synth.language_model.dialogue import Dialogue, Interview, Unusable
-from xcoder_train.core.errors import InfrastructureError
-from xcoder_train.core.generation.request import Unanswered
-from xcoder_train.core.progress import Progress
-from xcoder_train.core.records import RecordStore, read_records
+from xcoder_core.errors import InfrastructureError
+from xcoder_core.models.request import Unanswered
+from xcoder_core.progress import Progress
+from xcoder_core.records import RecordStore, read_records
 
 Paths = tuple[str, ...]
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from xcoder_train.core.generation.config import SamplingSettings
-from xcoder_train.core.settings import Settings
+from xcoder_core.models.generation import SamplingSettings
+from xcoder_core.settings import Settings
 
 Range = tuple[int, int]
 

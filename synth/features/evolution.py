@@ -17,8 +17,8 @@ from synth.features.names import normal_form
 from synth.features.tree import CATEGORIES, FeatureTree, TreeError, tree_from_nested
 from synth.language_model.dialogue import Dialogue, Interview, Question
 from synth.prompts import render
-from xcoder_train.core.generation.request import Completion
-from xcoder_train.core.seeds import derive_seed
+from xcoder_core.models.request import Completion
+from xcoder_core.seeds import derive_seed
 
 SHOWN = 40
 """Most names that a question shows: of a wider branch, a sample in breadth, and several questions in depth."""

@@ -12,9 +12,9 @@ from synth.features.names import normal_form
 from synth.features.tree import CATEGORIES, FeatureTree, TreeError, tree_from_leaves, tree_from_nested
 from synth.language_model.dialogue import Dialogue, Interview, Question
 from synth.prompts import render
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.generation.request import Completion
-from xcoder_train.core.rows import BadRow, read_rows
+from xcoder_core.errors import InputError
+from xcoder_core.models.request import Completion
+from xcoder_core.rows import BadRow, read_rows
 
 _CATEGORIES = {normal_form(name): name for name in CATEGORIES}
 

@@ -20,10 +20,10 @@ from synth.features.subtrees import Subtree, draw_subtrees
 from synth.features.tree import FeatureTree, read_tree, seed_tree, write_tree
 from synth.features.xcoder_rows import read_published_tree, read_xcoder_rows
 from synth.language_model.dialogue import Interview
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import write_json
-from xcoder_train.core.records import read_records, write_records
-from xcoder_train.core.rows import BadRow
+from xcoder_core.errors import InputError
+from xcoder_core.files import write_json
+from xcoder_core.records import read_records, write_records
+from xcoder_core.rows import BadRow
 
 
 def needs_model(settings: FeatureSettings) -> bool:

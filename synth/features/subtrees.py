@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from synth.features.config import ShapeSettings
 from synth.features.tree import Feature, FeatureTree
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.seeds import derive_seed
+from xcoder_core.errors import InputError
+from xcoder_core.seeds import derive_seed
 
 Item = TypeVar("Item")
 

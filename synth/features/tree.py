@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from synth.features.names import clean_name, normal_form
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import write_text
-from xcoder_train.core.yaml_source import read_yaml_file
+from xcoder_core.errors import InputError
+from xcoder_core.files import write_text
+from xcoder_core.yaml_source import read_yaml_file
 
 CATEGORIES = {
     "algorithm": "named algorithms, techniques and pieces of mathematics that a solution uses",

@@ -11,8 +11,8 @@ from typing import Any
 from synth.features.names import normal_form
 from synth.features.subtrees import Subtree, digest
 from synth.features.tree import FeatureTree, TreeError, tree_from_nested
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.rows import BadRow, JsonError, read_json, read_rows
+from xcoder_core.errors import InputError
+from xcoder_core.rows import BadRow, JsonError, read_json, read_rows
 
 LANGUAGE_CATEGORY = "programming language"
 """A category that says nothing of the task; X-Coder's own sampler drops it too."""

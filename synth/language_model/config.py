@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from xcoder_train.core.generation.config import GenerationSettings, SamplingSettings, ServerSettings
-from xcoder_train.core.settings import Settings
+from xcoder_core.models.generation import GenerationSettings, SamplingSettings, ServerSettings
+from xcoder_core.settings import Settings
 
 
 class TeacherSampling(Settings):

@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 
 from synth.answers import AnswerError
 from synth.prompts import retry_messages
-from xcoder_train.core.generation.answered import Answers
-from xcoder_train.core.generation.config import SamplingSettings
-from xcoder_train.core.generation.request import Completion, Request, Unanswered
-from xcoder_train.core.generation.request import Generator as Model
-from xcoder_train.core.prompt import Message
-from xcoder_train.core.seeds import derive_seed
+from xcoder_core.models.answered import Answers
+from xcoder_core.models.generation import SamplingSettings
+from xcoder_core.models.prompt import Message
+from xcoder_core.models.request import Completion, Request, Unanswered
+from xcoder_core.models.request import Generator as Model
+from xcoder_core.seeds import derive_seed
 
 Result = TypeVar("Result")
 

@@ -17,9 +17,9 @@ from synth.execution import FAILED_SHARE, INFRASTRUCTURE_FAILURE
 from synth.language_model.programs import CATEGORIES, Written, generated_count
 from synth.language_model.tasks import read_signature
 from synth.tables import Quarantined, TaskInputs
-from xcoder_train.core.errors import InfrastructureError
-from xcoder_train.core.problem import Limits, Origin
-from xcoder_train.core.seeds import derive_seed
+from xcoder_core.errors import InfrastructureError
+from xcoder_core.problem import Limits, Origin
+from xcoder_core.seeds import derive_seed
 
 TASKS_AT_ONCE = 128
 """Tasks whose programs are run together; their inputs are in memory at the same time."""

@@ -16,8 +16,8 @@ from synth.language_model.dialogue import Dialogue, Question, Unusable
 from synth.language_model.tasks import read_signature
 from synth.prompts import render
 from synth.tables import Candidate, Task
-from xcoder_train.core.generation.request import Completion
-from xcoder_train.core.prompt import Message
+from xcoder_core.models.prompt import Message
+from xcoder_core.models.request import Completion
 
 CATEGORIES = ("small", "medium", "large", "edge")
 """What an input is meant to show; generators are asked for them in turn."""

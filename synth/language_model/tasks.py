@@ -18,8 +18,8 @@ from synth.language_model.dialogue import Dialogue, Question
 from synth.prompts import render
 from synth.tables import Task
 from synth.teacher import TaskOrder
-from xcoder_train.core.generation.request import Completion
-from xcoder_train.core.problem import Limits, Problem, problem_id
+from xcoder_core.models.request import Completion
+from xcoder_core.problem import Limits, Problem, problem_id
 
 TYPES = {"int", "float", "str", "bool", "list", "None", "Optional", "List"}
 """What the types of a function's parameters and result are made of: values that JSON has."""

@@ -18,11 +18,11 @@ from synth.language_model.programs import Written, ask_programs, ask_solution
 from synth.language_model.tasks import ask_task
 from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, split_of
 from synth.teacher import TaskOrder
-from xcoder_train.core.errors import InfrastructureError
-from xcoder_train.core.generation.answered import Answers
-from xcoder_train.core.generation.config import GenerationSettings, SamplingSettings
-from xcoder_train.core.generation.request import Generator, Unanswered
-from xcoder_train.core.problem import Limits
+from xcoder_core.errors import InfrastructureError
+from xcoder_core.models.answered import Answers
+from xcoder_core.models.generation import GenerationSettings, SamplingSettings
+from xcoder_core.models.request import Generator, Unanswered
+from xcoder_core.problem import Limits
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class LanguageModelTeacher:
 
 def open_teacher(teacher: OpenAITeacherSettings | LocalTeacherSettings, seed: int) -> Generator:
     """What samples the teacher's answers. Raises `EnvironmentLacks` where a package, a key or the hub is missing."""
-    from xcoder_train.core.generation.loading import open_generator
+    from xcoder_core.models.loading import open_generator
 
     if isinstance(teacher, OpenAITeacherSettings):
         settings = GenerationSettings(backend="openai", openai=teacher.server)

@@ -2,9 +2,9 @@
 
 from synth.language_model.config import LocalTeacherSettings, OpenAITeacherSettings
 from synth.tables import WorkTables
-from xcoder_train.core.generation.usage import Usage
-from xcoder_train.core.records import read_table
-from xcoder_train.core.terminal import table_console
+from xcoder_core.models.usage import Usage
+from xcoder_core.records import read_table
+from xcoder_core.terminal import table_console
 
 STAGES = ("features", "tasks", "inputs", "solutions")
 

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from synth.procedural.input_forms import draw_instance
 from synth.procedural.pipeline import PROBES, Pipeline, Step
-from xcoder_train.core.prompt import code_response
+from xcoder_core.models.prompt import code_response
 
 Breakage = Literal["no code block", "syntax error", "crash", "endless loop"]
 

@@ -10,7 +10,7 @@ from synth.procedural.input_forms import draw_instance, read_instance, write_ins
 from synth.procedural.operation import Operation
 from synth.procedural.pipeline import ALL_OPERATIONS, Pipeline, draw_pipeline
 from synth.procedural.statement import write_starter, write_statement
-from xcoder_train.core.problem import IoKind, Limits, Problem, problem_id
+from xcoder_core.problem import IoKind, Limits, Problem, problem_id
 
 FUNCTION_NAME = "solve"
 DEFAULT_LIMITS = Limits()

@@ -15,9 +15,9 @@ from synth.procedural.program import Writing, write_program, writings
 from synth.procedural.task import ProceduralTask, draw_inputs, draw_task
 from synth.tables import Candidate, Task, TaskInputs
 from synth.teacher import TaskOrder
-from xcoder_train.core.problem import Limits
-from xcoder_train.core.prompt import code_response
-from xcoder_train.core.seeds import derive_seed
+from xcoder_core.models.prompt import code_response
+from xcoder_core.problem import Limits
+from xcoder_core.seeds import derive_seed
 
 NAME = "procedural"
 

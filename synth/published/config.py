@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from xcoder_train.core.settings import GivenPath, Settings
+from xcoder_core.settings import GivenPath, Settings
 
 Source = Literal["x-coder-sft-376k", "x-coder-rl-40k"]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from synth.published.config import HUB_ID, PARTS, ImportSettings
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import open_text_bytes
-from xcoder_train.core.hub import asking_hub
-from xcoder_train.core.records import readable
-from xcoder_train.core.rows import BadRow, parquet_rows, read_rows
+from xcoder_core.errors import InputError
+from xcoder_core.files import open_text_bytes
+from xcoder_core.hub import asking_hub
+from xcoder_core.records import readable
+from xcoder_core.rows import BadRow, parquet_rows, read_rows
 
 SUFFIXES = (".parquet", ".jsonl", ".json", ".jsonl.gz", ".json.gz")
 NOT_FOR_TRAINING = "test_wo_prompt"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from reward.compare import outputs_match, values_match
 from synth.published.tables import FaultyRow, PooledProblem, PooledSolution, PooledTest, ReadRow
 from synth.tables import task_id
-from xcoder_train.core.problem import problem_id
+from xcoder_core.problem import problem_id
 
 SHOWN_CHARACTERS = 2_000
 """As much is kept of a row that is set aside; a row may hold megabytes of tests."""

@@ -11,14 +11,14 @@ from synth.published.card import write_import_card
 from synth.published.tables import PooledProblem
 from synth.published.work import ImportWork
 from synth.tables import Quarantined, Removal, WorkTables, task_id
-from xcoder_train.core.files import write_text
-from xcoder_train.core.layout import Membership, SynthLayout
-from xcoder_train.core.ordered_table import ordered_table
-from xcoder_train.core.problem import Limits, Problem, Solution, TestCase
-from xcoder_train.core.progress import Progress
-from xcoder_train.core.prompt import PromptStyle, render_prompt
-from xcoder_train.core.records import read_records
-from xcoder_train.core.seeds import derive_seed
+from xcoder_core.files import write_text
+from xcoder_core.layout import Membership, SynthLayout
+from xcoder_core.models.prompt import PromptStyle, render_prompt
+from xcoder_core.ordered_table import ordered_table
+from xcoder_core.problem import Limits, Problem, Solution, TestCase
+from xcoder_core.progress import Progress
+from xcoder_core.records import read_records
+from xcoder_core.seeds import derive_seed
 
 Funnel = dict[str, dict[str, Any]]
 

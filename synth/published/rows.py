@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from reward.extract import extract_code, fenced_blocks, parses
-from xcoder_train.core.problem import IoKind
+from xcoder_core.problem import IoKind
 
 # What a bracket may hold is bounded, or a text of nothing but beginnings would be read to its end from each of them.
 STARTER = re.compile(r"class Solution(?:\([^)]{0,100}\))?:[ \t]*\n\s+def\s+(\w+)\s*\(\s*self\b[^)]{0,2000}\)[^\n:]*:")

@@ -29,14 +29,14 @@ from synth.published.rows import Reading, RowFault, read_rl_row, read_sft_row
 from synth.published.tables import FaultyRow, ReadRow, StatedTask
 from synth.published.work import ImportWork, Position
 from synth.tables import WorkTables
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import write_json
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.progress import Progress
-from xcoder_train.core.prompt import PromptStyle
-from xcoder_train.core.records import read_records, write_records
-from xcoder_train.core.rows import BadRow
-from xcoder_train.core.stage import StageContext
+from xcoder_core.errors import InputError
+from xcoder_core.files import write_json
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.prompt import PromptStyle
+from xcoder_core.progress import Progress
+from xcoder_core.records import read_records, write_records
+from xcoder_core.rows import BadRow
+from xcoder_core.stage import StageContext
 
 READERS: dict[str, Callable[[dict[str, Any]], Reading]] = {"sft": read_sft_row, "rl": read_rl_row}
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from xcoder_train.core.problem import IoKind, Limits, Problem
+from xcoder_core.problem import IoKind, Limits, Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from synth.published.tables import FaultyRow, PooledProblem, ReadRow
-from xcoder_train.core.files import write_json
-from xcoder_train.core.ordered_table import ordered_table, size_of
-from xcoder_train.core.records import read_records, to_row
+from xcoder_core.files import write_json
+from xcoder_core.ordered_table import ordered_table, size_of
+from xcoder_core.records import read_records, to_row
 
 Record = TypeVar("Record")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.documented.pages import ROOT, gather_project
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 STAND_INS = {
     "FILE.jsonl": "programs.jsonl",
@@ -156,8 +156,8 @@ def _find_command(group: Any, words: list[str]) -> None:
 def _check_values(command: str, given: dict[str, Any], page: str) -> None:
     """What only the command itself would find wrong: recipes, overrides, and values that typer takes for plain text."""
     from reward.config import JudgeSettings
-    from xcoder_train.evaluation_recipe import evaluation_recipe
     from xcoder_train.judge_commands import _validated
+    from xcoder_train.recipe.evaluation import evaluation_recipe
     from xcoder_train.results_commands import NOWHERE
 
     if command in ("file", "serve"):
@@ -199,8 +199,8 @@ def _recipe(path: str, overrides: list[str], stage: str | None, page: str) -> No
 
 def _sound(path: Any, overrides: list[str], stage: str | None) -> bool:
     """Raises NotAccepted where the recipe is wrong. False where it is right and something that it starts from lacks."""
-    from xcoder_train.recipe import STAGES
-    from xcoder_train.recipe_reading import examine_recipe
+    from xcoder_train.recipe.reading import examine_recipe
+    from xcoder_train.stages import STAGES
 
     root, _, mistakes = examine_recipe(Path(path) if isinstance(path, str) else path, overrides)
     broken = [mistake for mistake in mistakes if not any(lack in mistake for lack in _LACKING)]
@@ -254,12 +254,12 @@ def _accelerate(words: list[str], page: str) -> None:
     from accelerate.commands.config.config_args import load_config_from_file
     from accelerate.commands.launch import launch_command_parser
 
-    from xcoder_train.launch import MODULES
+    from xcoder_train.stages import STAGES
 
     given = launch_command_parser().parse_args(words)
     if given.config_file is not None:
         load_config_from_file(given.config_file)
-    stages = {module: stage for stage, module in MODULES.items()}
+    stages = {stage.module: stage.name for stage in STAGES.values() if stage.module is not None}
     if not given.module or given.training_script not in stages:
         raise NotAccepted(f"{given.training_script} is none of the stages' modules: {', '.join(stages)}")
     recipe, *overrides = given.training_script_args or [""]

@@ -30,7 +30,7 @@ _IS_COMMAND = re.compile(rf"(?:[A-Z_]+=\S+ +)*(?:{'|'.join(map(re.escape, PROGRA
 _IN_PROSE = re.compile(r"\bxcoder [a-z]+\b|\bpython -m \w|\bpip install\b|\baccelerate launch\b|\bhf download\b")
 _NO_COMMANDS = ("text", "yaml", "json", "python", "cpp", "toml")
 _FILE = re.compile(
-    r"(?:tests|docs|recipes|benchmarks|xcoder_train|reward|synth|evaluation)/[\w./-]+\.(?:py|md|yaml|j2)"
+    r"(?:tests|docs|recipes|benchmarks|xcoder_core|xcoder_train|reward|synth|evaluation)/[\w./-]+\.(?:py|md|yaml|j2)"
 )
 _LABEL = re.compile(r"#\s*(?:Command|Override): +(.*)")
 

@@ -12,7 +12,7 @@ from evaluation.livecodebench import load_livecodebench
 from synth.config import CleaningSettings
 from synth.decontamination import Decontamination, read_evaluation_set
 from tests.evaluation.releases import write_release
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from evaluation.evalplus import load_evalplus
 from evaluation.evaluate import evaluate_model
 from evaluation.few_shot import evaluation_prompt
 from reward.config import JudgeSettings
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 COMPARE = """\
 import numpy as np

@@ -12,7 +12,7 @@ from evaluation.config import EvaluationSettings
 from evaluation.evalplus import load_evalplus
 from evaluation.evaluate import evaluate_model
 from reward.config import JudgeSettings
-from xcoder_train.core.problem import Limits
+from xcoder_core.problem import Limits
 
 ROOT = {
     "task_id": "HumanEval/1",

@@ -17,12 +17,12 @@ from evaluation.livecodebench import load_livecodebench
 from evaluation.results import ModelResult, ResultLayout, load_results
 from evaluation.samples import Sample
 from reward.config import JudgeSettings
-from xcoder_train.core.errors import InfrastructureError, InputError
-from xcoder_train.core.generation.config import GenerationSettings
-from xcoder_train.core.layout import Membership, SynthLayout
-from xcoder_train.core.problem import Limits, Problem, TestCase
-from xcoder_train.core.records import read_records, write_records
-from xcoder_train.core.stage import StageContext
+from xcoder_core.errors import InfrastructureError, InputError
+from xcoder_core.layout import Membership, SynthLayout
+from xcoder_core.models.generation import GenerationSettings
+from xcoder_core.problem import Limits, Problem, TestCase
+from xcoder_core.records import read_records, write_records
+from xcoder_core.stage import StageContext
 
 RIGHT_SUM = "```python\nprint(sum(map(int, input().split())))\n```"
 RIGHT_DOUBLE = "```python\nclass Solution:\n    def double(self, x):\n        return 2 * x\n```"

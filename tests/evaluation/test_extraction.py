@@ -13,8 +13,8 @@ import pytest
 
 from evaluation.extraction import between_last_fences, extractor
 from evaluation.few_shot import FEW_SHOT, WHERE, evaluation_prompt, load_examples
-from xcoder_train.core.problem import Problem
-from xcoder_train.core.prompt import PromptStyle, render_prompt
+from xcoder_core.models.prompt import PromptStyle, render_prompt
+from xcoder_core.problem import Problem
 
 F = "```"
 ANSWERS = {

@@ -12,10 +12,10 @@ from evaluation.evaluate import evaluate_model
 from evaluation.few_shot import FEW_SHOT, examples_identity, load_examples
 from evaluation.livecodebench import load_livecodebench
 from reward.config import JudgeSettings
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.generation.config import SamplingSettings
-from xcoder_train.core.generation.request import Completion, Request
-from xcoder_train.core.prompt import CONTINUATION
+from xcoder_core.errors import InputError
+from xcoder_core.models.generation import SamplingSettings
+from xcoder_core.models.prompt import CONTINUATION
+from xcoder_core.models.request import Completion, Request
 
 
 @pytest.fixture

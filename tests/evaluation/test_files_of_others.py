@@ -16,7 +16,7 @@ from evaluation.interchange import read_submission
 from evaluation.livecodebench import load_livecodebench
 from reward.config import JudgeSettings
 from reward.submission import read_submissions
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 Rows = dict[str, Callable[..., dict[str, Any]]]
 SUM = "print(sum(map(int, input().split())))"

@@ -20,10 +20,13 @@ from evaluation.tables import print_results
 from reward.config import JudgeSettings
 from synth.config import SynthSettings
 from synth.pipeline import synthesise
-from xcoder_train.core.files import write_json
-from xcoder_train.core.generation.config import SamplingSettings
-from xcoder_train.core.generation.request import Completion, Request
-from xcoder_train.core.stage import StageContext
+from xcoder_core.files import write_json
+from xcoder_core.models.generation import SamplingSettings
+from xcoder_core.models.request import Completion, Request
+from xcoder_core.stage import StageContext
+from xcoder_train.stages import STAGES
+
+TITLES: dict[str, str] = {stage.name: stage.title for stage in STAGES.values()}
 
 HOSTILE = "--></svg></title></style></pre><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -79,7 +82,7 @@ def test_nothing_that_others_wrote_becomes_an_element_of_the_page_or_steers_the_
     write_json(run / "manifest.json", {"run": "run", "seed": 0, "versions": {HOSTILE: HOSTILE}, "stages": {}})
 
     output = run / "report.html"
-    build_report(run, {"evaluation": run / "evaluation", "synth": run / "synth"}, output, 4)
+    build_report(run, {"evaluation": run / "evaluation", "synth": run / "synth"}, output, 4, TITLES)
     page = output.read_text(encoding="utf-8")
     found = Elements(page)
     assert not found.tags & {"script", "img", "iframe", "object", "embed", "link", "base", "form"}

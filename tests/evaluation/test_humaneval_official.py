@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.humaneval import ALONE, Outcome, judged, made_answers
 from reward.verdict import Verdict
-from xcoder_train.core.rows import sound_rows
+from xcoder_core.rows import sound_rows
 
 HUMANEVAL, PYTHON = os.environ.get("XCODER_HUMANEVAL"), os.environ.get("XCODER_EVALPLUS_PYTHON")
 RIGHT = ("whole program", ALONE, "with an example of its use", "no fence", "body, as base models write it")

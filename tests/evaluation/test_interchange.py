@@ -18,7 +18,7 @@ from evaluation.livecodebench import load_livecodebench
 from evaluation.results import ModelResult
 from reward.config import JudgeSettings
 from tests.evaluation.releases import dates, problem, program
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 CHECKOUT = os.environ.get("XCODER_LIVECODEBENCH_CHECKOUT")
 OFFICIAL = Path(__file__).with_name("official_evaluator.py")

@@ -16,9 +16,9 @@ from evaluation.evaluate import evaluate_model
 from evaluation.livecodebench import load_livecodebench
 from evaluation.results import ResultLayout
 from reward.config import JudgeSettings
-from xcoder_train.core.errors import InfrastructureError
-from xcoder_train.core.generation.config import ServerSettings
-from xcoder_train.core.generation.openai_backend import OpenAIGenerator
+from xcoder_core.errors import InfrastructureError
+from xcoder_core.models.generation import ServerSettings
+from xcoder_core.models.openai_backend import OpenAIGenerator
 
 RIGHT = "```python\nprint(sum(map(int, input().split())))\n```"
 WRONG = "```python\nprint(0)\n```"

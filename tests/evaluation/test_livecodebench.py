@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 
 from evaluation.livecodebench import load_livecodebench
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 Rows = dict[str, Callable[..., dict[str, Any]]]
 

@@ -15,8 +15,8 @@ from evaluation.policies import PolicyDifference, count_differences
 from evaluation.results import ModelResult, ResultLayout, load_result
 from evaluation.tables import print_results
 from reward.config import JudgeSettings
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.records import read_records
+from xcoder_core.errors import InputError
+from xcoder_core.records import read_records
 
 RIGHT = "```python\nprint(sum(map(int, input().split())))\n```"
 ITERATES = "```python\nimport sys\nfor line in sys.stdin:\n    print(sum(map(int, line.split())))\n```"

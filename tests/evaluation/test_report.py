@@ -22,15 +22,20 @@ from synth.config import SplitSettings, SynthSettings, VerificationSettings
 from synth.pipeline import synthesise
 from synth.publication import SftRow
 from tests.evaluation.page import Outline
-from xcoder_train.core.files import write_json, write_text
-from xcoder_train.core.generation.config import SamplingSettings
-from xcoder_train.core.generation.request import Completion, Request
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Problem, Solution
-from xcoder_train.core.prompt import code_response
-from xcoder_train.core.records import read_records
-from xcoder_train.core.seeds import derive_seed
-from xcoder_train.core.stage import StageContext
+from xcoder_core.files import write_json, write_text
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.generation import SamplingSettings
+from xcoder_core.models.prompt import code_response
+from xcoder_core.models.request import Completion, Request
+from xcoder_core.problem import Problem, Solution
+from xcoder_core.records import read_records
+from xcoder_core.seeds import derive_seed
+from xcoder_core.stage import StageContext
+from xcoder_train.stages import STAGES
+
+TITLES: dict[str, str] = {stage.name: stage.title for stage in STAGES.values()}
+
+TITLES: dict[str, str] = {stage.name: stage.title for stage in STAGES.values()}
 
 HOSTILE = '<script>alert("model")</script><img src="http://evil.example/x.png">'
 HOSTILE_ANSWER = f'Look: {HOSTILE}\n```python\nprint("{HOSTILE.replace(chr(34), chr(39))}")\n```'
@@ -112,7 +117,7 @@ def grpo_metrics() -> list[dict[str, Any]]:
 def page(run: tuple[Path, dict[str, Path]]) -> str:
     folder, stages = run
     output = folder / "report.html"
-    build_report(folder, stages, output, samples=12)
+    build_report(folder, stages, output, samples=12, titles=TITLES)
     return output.read_text(encoding="utf-8")
 
 
@@ -180,7 +185,7 @@ def test_headings_are_in_order_and_plots_have_words(page: str) -> None:
 
 def test_the_same_run_gives_the_same_page(page: str, run: tuple[Path, dict[str, Path]], tmp_path: Path) -> None:
     folder, stages = run
-    build_report(folder, stages, tmp_path / "again.html", samples=12)
+    build_report(folder, stages, tmp_path / "again.html", samples=12, titles=TITLES)
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == page
 
 
@@ -199,7 +204,7 @@ def test_a_fall_of_pass_at_k_and_a_judge_without_isolation_are_said_in_words(
         write_json(target / "scores.json", {**scores, "label": label})
         write_json(target / "judge_tiers.json", ["none"] if label == "sft" else ["B"])
     StageContext("small", "evaluation", "k", tmp_path / "evaluation", 7, {}).finish(models=backwards)
-    build_report(folder, {"evaluation": tmp_path / "evaluation"}, tmp_path / "page.html", samples=3)
+    build_report(folder, {"evaluation": tmp_path / "evaluation"}, tmp_path / "page.html", samples=3, titles=TITLES)
     text = Outline((tmp_path / "page.html").read_text()).text
     assert re.search(r"rl - sft: pass@4 on heldout, all problems, falls from \d", text)
     assert "Programs of sft were judged without isolation" in text and "Programs of rl were" not in text
@@ -207,7 +212,7 @@ def test_a_fall_of_pass_at_k_and_a_judge_without_isolation_are_said_in_words(
 
 def test_what_a_run_lacks_is_said_and_not_shown(run: tuple[Path, dict[str, Path]], tmp_path: Path) -> None:
     _, stages = run
-    build_report(tmp_path / "empty", {"sft": stages["sft"]}, tmp_path / "page.html", samples=12)
+    build_report(tmp_path / "empty", {"sft": stages["sft"]}, tmp_path / "page.html", samples=12, titles=TITLES)
     text = Outline((tmp_path / "page.html").read_text()).text
     for said in ("no evaluation", "GRPO: this run has none", "Synthesis: this run has none", "no recipe.yaml"):
         assert said in text

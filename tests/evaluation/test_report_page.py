@@ -16,7 +16,10 @@ from evaluation.report.plots import GRID, INK
 from evaluation.report.report import build_report
 from reward.config import JudgeSettings
 from tests.evaluation.page import BROWSERS, Outline, colour_pairs, contrast, framed, run_browser
-from xcoder_train.core.stage import StageContext
+from xcoder_core.stage import StageContext
+from xcoder_train.stages import STAGES
+
+TITLES: dict[str, str] = {stage.name: stage.title for stage in STAGES.values()}
 
 SUM = "```python\nprint(sum(map(int, input().split())))\n```"
 ITERATES = "```python\nimport sys\nfor line in sys.stdin:\n    print(sum(map(int, line.split())))\n```"
@@ -42,7 +45,7 @@ def page(rows: Any, write_jsonl: Callable[..., Path], replay: Any, tmp_path: Pat
         )
     context = StageContext("run", "evaluation", "k", folder, 7, {})
     context.finish(models={label: label for label in answers})
-    build_report(tmp_path / "run", {"evaluation": folder}, tmp_path / "page.html", samples=4)
+    build_report(tmp_path / "run", {"evaluation": folder}, tmp_path / "page.html", samples=4, titles=TITLES)
     return (tmp_path / "page.html").read_text(encoding="utf-8")
 
 

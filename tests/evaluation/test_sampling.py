@@ -8,7 +8,7 @@ from typing import Any
 from evaluation.config import EvaluationSettings
 from evaluation.livecodebench import load_livecodebench
 from evaluation.samples import sample_together
-from xcoder_train.core.share import WHOLE, Share
+from xcoder_core.share import WHOLE, Share
 
 
 def test_two_processes_leave_the_table_of_one_and_ask_for_nothing_twice(

@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from evaluation.scores import ProblemCounts, bootstrap_interval, estimate_difference, estimate_pass_at_k, pass_at_k
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 
 def counts(correct: list[int], samples: int | list[int], group: str = "easy") -> list[ProblemCounts]:

@@ -10,7 +10,7 @@ from evaluation.scores import (
     estimate_difference_over_seeds,
     estimate_over_seeds,
 )
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 
 def _counts(correct: list[int], samples: int = 4) -> dict[str, ProblemCounts]:

@@ -14,7 +14,7 @@ from evaluation.benchmarks import load_benchmarks
 from evaluation.livecodebench import load_livecodebench, load_window
 from evaluation.windows import WINDOWS
 from tests.evaluation.releases import ROWS, problem, write_release
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 
 @pytest.fixture(scope="module")

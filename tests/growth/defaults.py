@@ -13,9 +13,12 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic_core import to_jsonable_python
 
 from synth.config import SynthSettings
-from xcoder_train.config import EvaluationStageSettings, GrpoSettings, ModelSettings, SftSettings
-from xcoder_train.core.settings import Settings, differences_from_defaults
-from xcoder_train.results import SHAPES_NOTHING, STAGE_VERSIONS
+from xcoder_core.models.settings import ModelSettings
+from xcoder_core.settings import Settings, differences_from_defaults
+from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.recipe.settings import EvaluationStageSettings
+from xcoder_train.sft.settings import SftSettings
+from xcoder_train.stages import STAGES
 
 FILE = Path(__file__).with_name("defaults.json")
 SECTIONS: dict[str, dict[str, type[Settings]]] = {
@@ -30,14 +33,14 @@ def current() -> dict[str, Any]:
     """Each stage's version and defaults, as this code has them."""
     table = {}
     for stage, sections in SECTIONS.items():
-        ignored = tuple(f"{stage}.{path}" for path in SHAPES_NOTHING[stage])  # type: ignore[index]
+        ignored = tuple(f"{stage}.{path}" for path in STAGES[stage].does_not_affect_result)  # type: ignore[index]
         defaults = {
             path: value
             for name, settings in sections.items()
             for path, value in _defaults(settings, name)
             if not any(path == other or path.startswith((f"{other}.", f"{other}(")) for other in ignored)
         }
-        table[stage] = {"version": STAGE_VERSIONS[stage], "defaults": defaults}  # type: ignore[index]
+        table[stage] = {"version": STAGES[stage].version, "defaults": defaults}  # type: ignore[index]
     return table
 
 
@@ -49,7 +52,7 @@ def mistakes(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
             found.append(f"{stage}: version {now[stage]['version']}; run python -m tests.growth.defaults > {FILE}")
             continue
         found += [
-            f"{path}: {before['defaults'][path]!r} -> {value!r}; raise STAGE_VERSIONS[{stage!r}]"
+            f"{path}: {before['defaults'][path]!r} -> {value!r}; raise the version of {stage} in xcoder_train/stages.py"
             for path, value in now[stage]["defaults"].items()
             if path in before["defaults"] and before["defaults"][path] != value
         ]

@@ -7,7 +7,7 @@ import pytest
 
 from synth.config import VerificationSettings
 from tests.growth.defaults import FILE, current, mistakes
-from xcoder_train.config import SftSettings
+from xcoder_train.sft.settings import SftSettings
 
 RECORDED: dict[str, Any] = json.loads(FILE.read_text())
 

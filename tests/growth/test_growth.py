@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from xcoder_train.core.files import fingerprint
-from xcoder_train.core.records import read_table
+from xcoder_core.files import fingerprint
+from xcoder_core.records import read_table
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 PRINT_KEYS = """
 import json, sys
 from contextlib import suppress
-from xcoder_train.core.errors import InputError
-from xcoder_train.recipe_reading import load_recipe
-from xcoder_train.results import evaluation_targets, stage_key
+from xcoder_core.errors import InputError
+from xcoder_train.recipe.reading import load_recipe
+from xcoder_train.runs.keys import evaluation_targets, stage_key
 keys = {}
 for path in sys.argv[1:]:
     with suppress(InputError):  # some read what is not here, such as a finished run

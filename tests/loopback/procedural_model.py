@@ -18,8 +18,8 @@ from synth.procedural.pipeline import OPERATIONS, Pipeline
 from synth.procedural.program import Writing, write_program
 from synth.procedural.task import draw_inputs, draw_task
 from synth.procedural.teacher import ProceduralTeacher
-from xcoder_train.core.prompt import code_response
-from xcoder_train.core.seeds import derive_seed
+from xcoder_core.models.prompt import code_response
+from xcoder_core.seeds import derive_seed
 
 STYLES = {"Codeforces": "codeforces", "AtCoder": "atcoder", "LeetCode": "leetcode"}
 NUMBERS = [path for path, operation in OPERATIONS.items() if operation.takes == operation.gives == "numbers"]

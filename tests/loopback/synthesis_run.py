@@ -67,9 +67,9 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 PRELOADED = [
-    "xcoder_train.synthesise",
+    "xcoder_train.runs.synthesis",
     "synth.language_model.teacher",
-    "xcoder_train.core.generation.openai_backend",
+    "xcoder_core.models.openai_backend",
     "pyarrow.parquet",
     "datasketch",
     "jinja2",
@@ -80,9 +80,9 @@ PRELOADED = [
 
 def live(recipe: str, log: str) -> None:
     """The stage in this process, which was forked for it, until it ends or is killed; what it says goes to `log`."""
-    from xcoder_train.synthesise import main
+    from xcoder_train.runs.stage import main
 
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(out, 1)
     os.dup2(out, 2)
-    sys.exit(main([recipe]))
+    sys.exit(main(["synth", recipe]))

@@ -37,7 +37,18 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[2]
 TABLES = Path(__file__).parent
 FIELDS = {"name", "why", "file", "old", "new", "tests"}
-COPIED = ("pyproject.toml", "xcoder_train", "reward", "synth", "evaluation", "recipes", "benchmarks", "docs", "tests")
+COPIED = (
+    "pyproject.toml",
+    "xcoder_core",
+    "xcoder_train",
+    "reward",
+    "synth",
+    "evaluation",
+    "recipes",
+    "benchmarks",
+    "docs",
+    "tests",
+)
 TIMEOUT_SECONDS = 300.0
 PASSED, FAILED = 0, 1
 """Exit statuses of pytest."""

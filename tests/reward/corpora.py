@@ -30,7 +30,7 @@ import pytest
 
 from reward.submission import Submission
 from reward.tiers import why_not
-from xcoder_train.core.problem import Limits
+from xcoder_core.problem import Limits
 
 HERE = Path(__file__).parent
 CANARY = "JUDGE_CANARY_TOKEN"

@@ -13,8 +13,8 @@ from reward.config import JudgeSettings
 from reward.judge import Judge
 from reward.submission import Submission, parse_submission
 from reward.verdict import Judgement, Verdict
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.problem import Limits
+from xcoder_core.errors import InputError
+from xcoder_core.problem import Limits
 
 READ = """
 import sys

@@ -17,8 +17,8 @@ from reward.language import compiled_languages
 from reward.submission import Submission
 from reward.tiers import TIERS, why_not
 from reward.verdict import Judgement, Verdict
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.problem import Limits
+from xcoder_core.errors import InputError
+from xcoder_core.problem import Limits
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 

@@ -7,7 +7,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from reward.extract import extract_code, fenced_blocks
-from xcoder_train.core.reasoning import PAIRS
+from xcoder_core.models.reasoning import PAIRS
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from reward.extract import extract_code
 from reward.judge import Judge
 from reward.submission import Submission
 from reward.verdict import Verdict
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.problem import Limits
+from xcoder_core.errors import InputError
+from xcoder_core.problem import Limits
 
 ROOT = Path(__file__).parents[2]
 CASES = [json.loads(line) for line in (Path(__file__).parent / "livecodebench_verdicts.jsonl").open()]

@@ -8,7 +8,7 @@ import pytest
 
 from reward.config import JudgeSettings
 from reward.judge_file import judge_file
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 TESTS = [{"input": "1 2\n", "expected": "3\n"}, {"input": "3 4\n", "expected": "7\n"}]
 SUM = "a, b = map(int, input().split())\nprint(a + b)"

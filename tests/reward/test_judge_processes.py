@@ -16,7 +16,7 @@ from reward.config import JudgeSettings
 from reward.judge import Judge
 from reward.verdict import Judgement, Verdict
 from tests.reward.test_judge import SUM, program
-from xcoder_train.core.errors import InfrastructureError
+from xcoder_core.errors import InfrastructureError
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from reward.judge import Judge
 from reward.livecodebench import outputs_match, values_match
 from reward.submission import Submission
 from reward.verdict import Judgement, Verdict
-from xcoder_train.core.problem import Limits
+from xcoder_core.problem import Limits
 
 CASES = [json.loads(line) for line in (Path(__file__).parent / "livecodebench_verdicts.jsonl").open()]
 OFFICIAL_LIMIT_SECONDS = 6.0

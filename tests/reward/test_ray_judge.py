@@ -23,8 +23,8 @@ from reward.open_judge import open_judge
 from reward.ray_judge import RayJudge
 from reward.submission import Submission
 from reward.verdict import Execution, Judgement, Verdict
-from xcoder_train.core.errors import EnvironmentLacks, InfrastructureError, InputError
-from xcoder_train.core.problem import Limits
+from xcoder_core.errors import EnvironmentLacks, InfrastructureError, InputError
+from xcoder_core.problem import Limits
 
 SUM = "a, b = map(int, input().split())\nprint(a + b)\n"
 SMALL_NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}

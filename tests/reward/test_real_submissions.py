@@ -23,7 +23,7 @@ from reward.config import JudgeSettings, Policy
 from reward.judge import Judge
 from reward.submission import Submission
 from reward.verdict import Judgement, Verdict
-from xcoder_train.core.problem import Limits
+from xcoder_core.problem import Limits
 
 SAMPLES = os.environ.get("XCODER_LIVECODEBENCH_SAMPLES")
 LIMITS = Limits(6.0, 2048)

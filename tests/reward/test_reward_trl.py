@@ -19,11 +19,11 @@ from reward.judge import Judge
 from reward.test_table import TestTable
 from reward.trl import NO_CODE, ROLLOUTS_BEFORE_BREAKER, JudgedReward
 from tests.chat_templates import PROMPT, cases
-from xcoder_train.core.errors import InfrastructureError
-from xcoder_train.core.generation.chat import completion_text, opened_reasoning, prompt_token_ids
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Limits, Problem, TestCase
-from xcoder_train.core.records import write_records
+from xcoder_core.errors import InfrastructureError
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.chat import completion_text, opened_reasoning, prompt_token_ids
+from xcoder_core.problem import Limits, Problem, TestCase
+from xcoder_core.records import write_records
 
 STOP = 9
 TESTS = 4

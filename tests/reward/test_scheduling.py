@@ -23,8 +23,8 @@ from reward.config import JudgeSettings
 from reward.judge import UNFINISHED_PER_WORKER, Judge
 from reward.submission import Submission
 from reward.verdict import Judgement, Verdict
-from xcoder_train.core.errors import InfrastructureError
-from xcoder_train.core.problem import Limits
+from xcoder_core.errors import InfrastructureError
+from xcoder_core.problem import Limits
 
 ROOT = Path(__file__).parents[2]
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")

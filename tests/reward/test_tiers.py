@@ -73,7 +73,7 @@ def test_strongest_tier_that_the_machine_forms_is_chosen(refused: tuple[str, ...
             calls.add_rule(pyseccomp.ERRNO(errno.ENOSYS), 444 if name == "landlock_create_ruleset" else name)
         calls.load()
         from reward.tiers import form_tier
-        from xcoder_train.core.errors import EnvironmentLacks
+        from xcoder_core.errors import EnvironmentLacks
         try:
             print(form_tier(None, False))
         except EnvironmentLacks as error:

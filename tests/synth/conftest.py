@@ -31,7 +31,7 @@ from pathlib import Path
 from reward.config import JudgeSettings
 from synth.config import SynthSettings
 from synth.pipeline import synthesise
-from xcoder_train.core.stage import StageContext
+from xcoder_core.stage import StageContext
 
 folder, settings, judge = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
 context = StageContext(run="test", name="synth", key="key", folder=folder, seed=11, inputs={})

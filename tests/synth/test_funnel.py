@@ -13,9 +13,9 @@ from synth.card import write_card
 from synth.config import SynthSettings
 from synth.funnel import SplitFunnel, print_funnel
 from synth.pipeline import synthesise
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.stage import RESULT_FILE, StageContext
+from xcoder_core.errors import InputError
+from xcoder_core.layout import SynthLayout
+from xcoder_core.stage import RESULT_FILE, StageContext
 
 
 def test_what_a_model_wrote_is_no_markup_and_no_control_sequence(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ from synth.procedural.program import Writing, write_program, writings
 from synth.procedural.task import ProceduralTask, draw_inputs, draw_task, true_output
 from synth.procedural.teacher import ProceduralTeacher
 from tests.synth.right_programs import right_programs
-from xcoder_train.core.problem import Limits
+from xcoder_core.problem import Limits
 
 STYLES = ("codeforces", "atcoder", "leetcode")
 

@@ -38,12 +38,12 @@ from tests.synth.published_rows import (
     sft,
     write_parquet,
 )
-from xcoder_train.core.errors import EnvironmentLacks, InputError
-from xcoder_train.core.layout import Membership, SynthLayout
-from xcoder_train.core.problem import Problem, Solution, TestCase, problem_id
-from xcoder_train.core.records import read_records, read_table
-from xcoder_train.core.rows import read_rows
-from xcoder_train.core.stage import StageContext
+from xcoder_core.errors import EnvironmentLacks, InputError
+from xcoder_core.layout import Membership, SynthLayout
+from xcoder_core.problem import Problem, Solution, TestCase, problem_id
+from xcoder_core.records import read_records, read_table
+from xcoder_core.rows import read_rows
+from xcoder_core.stage import StageContext
 
 
 @pytest.fixture(scope="session")
@@ -394,8 +394,8 @@ from pathlib import Path
 from synth.config import SynthSettings
 from synth.published.stage import import_published
 from synth.published.tables import ReadRow
-from xcoder_train.core.stage import StageContext
-from xcoder_train.core.rows import read_rows
+from xcoder_core.stage import StageContext
+from xcoder_core.rows import read_rows
 
 folder, path = Path(sys.argv[1]), sys.argv[2]
 item = {"source": "x-coder-sft-376k", "path": path}

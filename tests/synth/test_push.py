@@ -10,10 +10,10 @@ from hub_server import HubServer
 from pydantic import ValidationError
 
 from synth.push import PushSettings, push_datasets
-from xcoder_train.core.errors import EnvironmentLacks, InputError
-from xcoder_train.core.layout import Membership, SynthLayout
-from xcoder_train.core.problem import Problem, TestCase
-from xcoder_train.core.records import read_records
+from xcoder_core.errors import EnvironmentLacks, InputError
+from xcoder_core.layout import Membership, SynthLayout
+from xcoder_core.problem import Problem, TestCase
+from xcoder_core.records import read_records
 
 TOKEN = "hf_a_secret_of_this_test"
 

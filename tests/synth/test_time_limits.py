@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from synth.tables import Execution, ExecutionTimes, Task, Verdict, WorkTables
 from synth.time_limits import TimeLimitSettings, calibrated_limit
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Problem
-from xcoder_train.core.records import read_records, write_records
+from xcoder_core.layout import SynthLayout
+from xcoder_core.problem import Problem
+from xcoder_core.records import read_records, write_records
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from xcoder_train.alarms import Alarms, Watch
-from xcoder_train.config import AlarmSettings
+from xcoder_train.grpo.alarms import Alarms, Watch
+from xcoder_train.grpo.settings import AlarmSettings
 
 SOUND: dict[str, Any] = {
     "reward": 1.0,

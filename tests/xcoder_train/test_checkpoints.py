@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xcoder_train.checkpoints import newest_whole_checkpoint
+from xcoder_train.training.checkpoints import newest_whole_checkpoint
 
 
 def _checkpoint(folder: Path, step: int, state: str | None) -> Path:

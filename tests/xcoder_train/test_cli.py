@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from xcoder_core.errors import install_command
 from xcoder_train import doctor
 from xcoder_train.cli import app, main
-from xcoder_train.core.errors import install_command
 
 HEAVY = (
     "torch",
@@ -182,9 +182,9 @@ def test_an_evaluation_without_a_recipe_names_the_options_that_are_wrong(here: C
 
 def test_a_stage_module_by_hand_speaks_alike(terminal: Any) -> None:
     for arguments, said in (([], "expected RECIPE"), (["recipe.yaml", "seed"], "override 'seed'")):
-        done = terminal.module("xcoder_train.synthesise", *arguments)
+        done = terminal.module("xcoder_train.runs.stage", "synth", *arguments)
         assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
-    assert terminal.module("xcoder_train.synthesise", "--help").returncode == 0
+    assert terminal.module("xcoder_train.runs.stage", "synth", "--help").returncode == 0
 
 
 def test_doctor_finds_what_this_machine_has(here: Callable[..., Ended]) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.loopback.openai_server import Fault, OpenAIServer
-from xcoder_train.core.errors import InfrastructureError, InputError
-from xcoder_train.core.files import write_text
-from xcoder_train.failures import failure_of
+from xcoder_core.errors import InfrastructureError, InputError
+from xcoder_core.files import write_text
+from xcoder_train.runs.failures import failure_of
 
 
 @pytest.fixture

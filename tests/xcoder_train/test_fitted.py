@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from xcoder_train.core.errors import InputError
-from xcoder_train.evaluation_recipe import evaluation_recipe
-from xcoder_train.memory import estimate_grpo
-from xcoder_train.model_shape import shape_at
-from xcoder_train.plan import make_plan
-from xcoder_train.recipe import Recipe
-from xcoder_train.recipe_reading import load_recipe
+from xcoder_core.errors import InputError
+from xcoder_core.models.shape import shape_at
+from xcoder_train.plan.make import make_plan
+from xcoder_train.plan.memory import estimate_grpo
+from xcoder_train.recipe.evaluation import evaluation_recipe
+from xcoder_train.recipe.reading import load_recipe
+from xcoder_train.recipe.schema import Recipe
 
 CONFIG = {
     "hidden_size": 64,

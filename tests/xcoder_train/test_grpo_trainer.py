@@ -11,12 +11,13 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
-from xcoder_train.config import InitSettings
-from xcoder_train.core.generation.chat import prompt_token_ids
-from xcoder_train.grpo_trainer import FrugalGrpoTrainer, by_length, cut_to_one_token, trimmed
-from xcoder_train.model import initialise_model, save_model
-from xcoder_train.prompt_order import PromptOrder
-from xcoder_train.quiet import quiet_libraries
+from xcoder_core.models.chat import prompt_token_ids
+from xcoder_core.models.initial import initialise_model
+from xcoder_core.models.settings import InitSettings
+from xcoder_core.models.trained import save_model
+from xcoder_train.grpo.prompt_order import PromptOrder
+from xcoder_train.grpo.trainer import FrugalGrpoTrainer, by_length, cut_to_one_token, trimmed
+from xcoder_train.training.quiet import quiet_libraries
 
 GROUP = 4
 PROMPTS = ["a", "longer prompt", "b" * 17, "c d", "e", "f" * 9]

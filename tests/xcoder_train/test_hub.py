@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from xcoder_train.config import InputSettings
-from xcoder_train.core.errors import EnvironmentLacks, InputError
+from xcoder_core.errors import EnvironmentLacks, InputError
 from xcoder_train.hub import push_model
-from xcoder_train.recipe import Recipe
-from xcoder_train.results import stage_folder, stage_key
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.recipe.settings import InputSettings
+from xcoder_train.runs.keys import stage_folder, stage_key
 
 COMMIT = "a" * 40
 

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.records import read_table
-from xcoder_train.model_folder import check_model_folder
+from xcoder_core.errors import InputError
+from xcoder_core.models.folder import check_model_folder
+from xcoder_core.records import read_table
 
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole model, as a run leaves it. Read it, never write to it."""
-    from xcoder_train.config import InitSettings
-    from xcoder_train.model import initialise_model, save_model
+    from xcoder_core.models.initial import initialise_model
+    from xcoder_core.models.settings import InitSettings
+    from xcoder_core.models.trained import save_model
 
     folder = tmp_path_factory.mktemp("model") / "whole"
     init = InitSettings(hidden_size=16, intermediate_size=16, layers=1, heads=2, kv_heads=1, vocabulary=300)
@@ -81,7 +82,7 @@ def test_a_model_without_a_tokenizer_is_refused(model: Path) -> None:
 
 
 def test_what_only_loading_can_tell_is_one_message_too(model: Path) -> None:
-    from xcoder_train.core.generation.loading import load_model, load_tokenizer
+    from xcoder_core.models.loading import load_model, load_tokenizer
 
     config = model / "config.json"
     config.write_text(config.read_text().replace('"hidden_size": 16', '"hidden_size": 32'))
@@ -159,7 +160,7 @@ def test_a_model_without_a_usable_chat_template_is_refused_before_anything_runs(
 
 
 def test_a_template_of_the_recipe_takes_the_place_of_the_tokenizers_own(model: Path, tmp_path: Path) -> None:
-    from xcoder_train.core.generation.loading import load_tokenizer
+    from xcoder_core.models.loading import load_tokenizer
 
     (model / "chat_template.jinja").unlink()
     file = tmp_path / "template.jinja"

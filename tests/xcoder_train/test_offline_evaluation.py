@@ -11,8 +11,9 @@ import pyarrow.parquet
 import pytest
 
 from tests.xcoder_train.test_served_evaluation import row
-from xcoder_train.config import InitSettings
-from xcoder_train.model import initialise_model, save_model
+from xcoder_core.models.initial import initialise_model
+from xcoder_core.models.settings import InitSettings
+from xcoder_core.models.trained import save_model
 
 pytestmark = [
     pytest.mark.vllm,
@@ -61,7 +62,7 @@ def test_a_killed_offline_evaluation_keeps_what_was_finished_and_leaves_no_proce
         assert running.poll() is None, running.stderr.read()
         time.sleep(0.01)
     family = psutil.Process(running.pid).children(recursive=True)
-    (stage,) = (each for each in family if "xcoder_train.evaluate" in each.cmdline())
+    (stage,) = (each for each in family if "xcoder_train.runs.stage" in each.cmdline())
     stage.kill()
     _, alive = psutil.wait_procs(family, timeout=60)
     assert not alive

@@ -8,12 +8,12 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from xcoder_train.config import InitSettings, OptimizerSettings
-from xcoder_train.core.errors import InputError
-from xcoder_train.model import initialise_model
-from xcoder_train.optimizer import MuonFactory, MuonWithAdamW, optimizer_factory
-from xcoder_train.recipe_reading import load_recipe
-from xcoder_train.training_settings import SftTraining
+from xcoder_core.errors import InputError
+from xcoder_core.models.initial import initialise_model
+from xcoder_core.models.settings import InitSettings
+from xcoder_train.recipe.reading import load_recipe
+from xcoder_train.training.optimizer import MuonFactory, MuonWithAdamW, optimizer_factory
+from xcoder_train.training.settings import OptimizerSettings, SftTraining
 
 SETTINGS = OptimizerSettings(name="muon", learning_rate_rest=3e-3, momentum=0.9)
 TRAINING = SftTraining(learning_rate=1e-2, weight_decay=0.1, adam_beta2=0.98)

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from xcoder_train.config import GrpoSettings, InitSettings, LaunchSettings, LoraSettings, ModelSettings, SftSettings
-from xcoder_train.core.errors import EnvironmentLacks, InputError
-from xcoder_train.launch import stage_command, stage_environment, take_own_gpus
-from xcoder_train.memory import MemoryEstimate, adapter_parameters, estimate_grpo, estimate_sft
-from xcoder_train.model_flops import peak_flops
-from xcoder_train.model_shape import KNOWN, model_shape
-from xcoder_train.plan import make_plan
-from xcoder_train.plan_text import show_plan
+from xcoder_core.errors import EnvironmentLacks, InputError
+from xcoder_core.models.settings import InitSettings, ModelSettings
+from xcoder_core.models.shape import KNOWN, model_shape
+from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.plan.make import make_plan
+from xcoder_train.plan.memory import MemoryEstimate, estimate_grpo, estimate_sft
+from xcoder_train.plan.text import show_plan
+from xcoder_train.runs.launch import stage_command, stage_environment, take_own_gpus
+from xcoder_train.sft.settings import SftSettings
+from xcoder_train.training.launch_settings import LaunchSettings
+from xcoder_train.training.model_flops import peak_flops
+from xcoder_train.training.settings import LoraSettings
 
 FULL = """\
 name: paper
@@ -159,7 +163,7 @@ def test_adapters_are_counted_as_peft_builds_them() -> None:
         AutoModelForCausalLM.from_config(config),
         LoraConfig(r=4, target_modules=list(lora.targets), task_type="CAUSAL_LM"),
     )
-    assert adapter_parameters(shape, lora) == adapted.get_nb_trainable_parameters()[0]
+    assert lora.parameters(shape) == adapted.get_nb_trainable_parameters()[0]
 
 
 def test_memory_is_that_of_float32_adam_and_falls_with_adapters_and_shards() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[2]
 ASK = """
 import torch
-from xcoder_train.processes import join_processes
-from xcoder_train.training_settings import TrainingSettings
+from xcoder_train.training.processes import join_processes
+from xcoder_train.training.settings import TrainingSettings
 join_processes(TrainingSettings(ddp_timeout=7200))
 group = torch.distributed.group.WORLD
 print(group._get_backend(torch.device("cpu")).options._timeout.total_seconds())

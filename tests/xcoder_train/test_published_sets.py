@@ -8,16 +8,16 @@ import pyarrow.parquet
 import pytest
 
 from reward.test_table import TestTable
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.plan import make_plan
-from xcoder_train.plan_text import show_plan
-from xcoder_train.recipe import present
-from xcoder_train.recipe_reading import load_recipe
-from xcoder_train.results import stage_folder, stage_key
-from xcoder_train.sft_data import corpus, read_rows, read_tokens, select_rows, tokenize
-from xcoder_train.synthesise import main
-from xcoder_train.tokenizer import train_tokenizer
+from xcoder_core.errors import InputError
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.initial import train_tokenizer
+from xcoder_core.settings import require
+from xcoder_train.plan.make import make_plan
+from xcoder_train.plan.text import show_plan
+from xcoder_train.recipe.reading import load_recipe
+from xcoder_train.runs.keys import stage_folder, stage_key
+from xcoder_train.runs.stage import main
+from xcoder_train.sft.data import corpus, read_rows, read_tokens, select_rows, tokenize
 from xcoder_train.trace.find import find
 from xcoder_train.trace.trace import trace
 
@@ -57,10 +57,10 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def test_training_reads_an_import_as_it_reads_a_synthesis(recipe: Path, tmp_path: Path) -> None:
-    assert main([str(recipe)]) == 0
+    assert main(["synth", str(recipe)]) == 0
     loaded = load_recipe(recipe, [])
     layout = SynthLayout(stage_folder(loaded, "synth"))
-    settings = present(loaded.sft)
+    settings = require(loaded.sft)
 
     rows = read_rows(layout, verified=True, prompt_style="plain")
     assert len(rows) == 6
@@ -126,7 +126,7 @@ def test_a_trace_leads_from_an_imported_row_to_the_dataset(recipe: Path, tmp_pat
     rows = pyarrow.parquet.read_table(tmp_path / "hybrid_376k.parquet").to_pylist()
     rows.append({"query": "a task without a program", "response": "I do not know."})
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "hybrid_376k.parquet")
-    assert main([str(recipe)]) == 0
+    assert main(["synth", str(recipe)]) == 0
     run = tmp_path / "runs" / "published"
     told = trace(find("000-x-coder-sft-376k-hybrid_376k-00000003", run, []))
     assert told.values["synthesis"]["task"]["statement"] == TASKS[1]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.yaml_source import Located
-from xcoder_train.recipe import Recipe
-from xcoder_train.recipe_reading import _ONE_VALUE, examine_recipe, load_recipe
-from xcoder_train.results import stage_key
+from xcoder_core.errors import InputError
+from xcoder_core.yaml_source import Located
+from xcoder_train.recipe.reading import _ONE_VALUE, examine_recipe, load_recipe
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.runs.keys import stage_key
 
 GOOD = """\
 name: tiny

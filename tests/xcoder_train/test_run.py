@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import fingerprint, write_json
-from xcoder_train.core.lock import LOCK_FILE
-from xcoder_train.recipe import Recipe
-from xcoder_train.recipe_reading import load_recipe
-from xcoder_train.results import evaluation_targets, stage_key, training_data
-from xcoder_train.run_folder import RunFolder
+from xcoder_core.errors import InputError
+from xcoder_core.files import fingerprint, write_json
+from xcoder_core.lock import LOCK_FILE
+from xcoder_train.recipe.reading import load_recipe
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.runs.folder import RunFolder
+from xcoder_train.runs.keys import evaluation_targets, stage_key, training_data
 
 
 def tree(folder: Path) -> dict[str, int]:
@@ -193,7 +193,7 @@ def test_a_folder_that_is_no_run_is_left_alone(terminal: Any) -> None:
 
 
 def test_a_stage_launched_by_hand_does_the_same(terminal: Any, finished_folder: Path) -> None:
-    done = terminal.module("xcoder_train.synthesise", "recipe.yaml")
+    done = terminal.module("xcoder_train.runs.stage", "synth", "recipe.yaml")
     assert done.returncode == 0, done.stderr
     manifest = json.loads((terminal.run_folder / "manifest.json").read_text())
     assert manifest["stages"]["synth"]["exit_status"] == 0
@@ -201,7 +201,7 @@ def test_a_stage_launched_by_hand_does_the_same(terminal: Any, finished_folder: 
     for table in ("problems.parquet", "solutions.parquet"):
         results = [folder / "runs" / "tiny" / "synth" / key / table for folder in (terminal.folder, finished_folder)]
         assert fingerprint(results[0]) == fingerprint(results[1])
-    again = terminal.module("xcoder_train.synthesise", "recipe.yaml")
+    again = terminal.module("xcoder_train.runs.stage", "synth", "recipe.yaml")
     assert again.returncode == 0 and "whole already" in again.stderr
 
 

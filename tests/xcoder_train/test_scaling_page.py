@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from xcoder_train.plan import make_plan
+from xcoder_train.plan.make import make_plan
 
 ROOT = Path(__file__).parents[2]
 UNITS = {"GiB": 2**30, "B": 1e9}

@@ -10,8 +10,8 @@ from openai_server import OpenAIServer
 from procedural_model import ProceduralModel, operation_tree
 
 from synth.features.tree import write_tree
-from xcoder_train.core.errors import InputError
-from xcoder_train.recipe_reading import load_recipe
+from xcoder_core.errors import InputError
+from xcoder_train.recipe.reading import load_recipe
 
 HIDDEN = "hunter2-hunter2"
 SECRETS = {

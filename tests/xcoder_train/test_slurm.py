@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from xcoder_train.core.errors import InputError
-from xcoder_train.recipe_reading import load_recipe
-from xcoder_train.results import stage_key
-from xcoder_train.run_folder import RunFolder
+from xcoder_core.errors import InputError
+from xcoder_train.recipe.reading import load_recipe
+from xcoder_train.runs.folder import RunFolder
+from xcoder_train.runs.keys import stage_key
 from xcoder_train.slurm import slurm_script
 
 ROOT = Path(__file__).parents[2]

@@ -9,12 +9,14 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
-from xcoder_train import supervised_tokens
-from xcoder_train.config import InitSettings, LoraSettings
-from xcoder_train.model import initialise_model, lora_config
-from xcoder_train.quiet import quiet_libraries
-from xcoder_train.sft_data import IGNORED
-from xcoder_train.supervised_tokens import score_supervised_tokens
+from xcoder_core.models.initial import initialise_model
+from xcoder_core.models.settings import InitSettings
+from xcoder_train.sft import supervised_tokens
+from xcoder_train.sft.data import IGNORED
+from xcoder_train.sft.supervised_tokens import score_supervised_tokens
+from xcoder_train.training.quiet import quiet_libraries
+from xcoder_train.training.settings import LoraSettings
+from xcoder_train.training.weights import lora_config
 
 # Prompts of several lengths; one answer is a single token, one row has none at all.
 ROWS = [(3, 20), (11, 1), (1, 34), (7, 0), (2, 9)]

@@ -17,14 +17,15 @@ from evaluation.evaluate import evaluate_model
 from reward.config import JudgeSettings
 from synth.tables import Candidate, Task, Verdict, WorkTables
 from tests.evaluation.releases import answer, dates, problem
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import write_json
-from xcoder_train.core.generation.config import SamplingSettings
-from xcoder_train.core.generation.request import Completion, Request
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Problem, TestCase
-from xcoder_train.core.records import read_matching, read_records, write_records
-from xcoder_train.core.stage import StageContext
+from xcoder_core.errors import InputError
+from xcoder_core.files import write_json
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.generation import SamplingSettings
+from xcoder_core.models.request import Completion, Request
+from xcoder_core.problem import Problem, TestCase
+from xcoder_core.records import read_matching, read_records, write_records
+from xcoder_core.settings import require
+from xcoder_core.stage import StageContext
 from xcoder_train.trace.find import RunResults, find
 from xcoder_train.trace.page import WIDTH
 from xcoder_train.trace.trace import trace
@@ -38,19 +39,14 @@ def run(finished_folder: Path) -> Path:
 @pytest.fixture
 def verdicts(run: Path) -> dict[str, Verdict]:
     """By task."""
-    tables = WorkTables(present(RunResults(run).result("synth")))
+    tables = WorkTables(require(RunResults(run).result("synth")))
     return {verdict.task_id: verdict for verdict in read_records(tables.verdicts, Verdict)}
-
-
-def present(folder: Path | None) -> Path:
-    assert folder is not None
-    return folder
 
 
 def test_every_candidate_and_every_test_of_a_task_is_told_as_the_tables_have_them(
     run: Path, verdicts: dict[str, Verdict]
 ) -> None:
-    folder = present(RunResults(run).result("synth"))
+    folder = require(RunResults(run).result("synth"))
     for verdict in verdicts.values():
         told = trace(find(verdict.problem_id, run, [])).values["synthesis"]
         assert told["outcome"]["kept"] is (verdict.reason is None)
@@ -93,7 +89,7 @@ def test_the_text_fits_eighty_columns_and_tells_every_step(run: Path, verdicts: 
 def test_nothing_that_a_model_wrote_reaches_the_terminal_as_a_control_sequence(run: Path, tmp_path: Path) -> None:
     written = "\x1b[2J\x07\u202e"
     shutil.copytree(run, tmp_path / "run")
-    table = SynthLayout(present(RunResults(tmp_path / "run").result("synth"))).problems
+    table = SynthLayout(require(RunResults(tmp_path / "run").result("synth"))).problems
     first, *others = read_records(table, Problem)
     problem = replace(first, statement=written, features=(written,))
     write_records(table, Problem, [problem, *others], ("problem_id",))
@@ -134,7 +130,7 @@ def test_several_runs_that_know_a_problem_are_named(
         find(name, None, [])
     shutil.copytree(run, tmp_path / "runs" / "one")
     moved = find(name, None, [])
-    assert present(moved.run.result("synth")).is_relative_to("runs/one")  # not where its manifest says that it was
+    assert require(moved.run.result("synth")).is_relative_to("runs/one")  # not where its manifest says that it was
     shutil.copytree(run, tmp_path / "runs" / "two")
     with pytest.raises(
         InputError, match=f"2 runs know {name}: runs/one, runs/two. Name one: xcoder trace {name} runs/one"

@@ -11,12 +11,14 @@ import trl
 from transformers.trainer_utils import SaveStrategy, SchedulerType
 from transformers.training_args import OptimizerNames
 
-from xcoder_train import training_arguments
-from xcoder_train.core.errors import InputError
-from xcoder_train.recipe import stored_recipe
-from xcoder_train.recipe_reading import load_recipe
-from xcoder_train.training_settings import GrpoTraining, SftTraining, TrainingSettings
-from xcoder_train.trl_arguments import CONFIG, DECIDED, built, refusals_of_installed
+from xcoder_core.errors import InputError
+from xcoder_train.grpo import arguments as grpo_arguments
+from xcoder_train.recipe.reading import load_recipe
+from xcoder_train.recipe.schema import stored_recipe
+from xcoder_train.sft import arguments as sft_arguments
+from xcoder_train.training import arguments as shared_arguments
+from xcoder_train.training.settings import GrpoTraining, SftTraining, TrainingSettings
+from xcoder_train.training.trl_arguments import CONFIG, DECIDED, built, refusals_of_installed
 
 TRAINERS: dict[Any, tuple[type[TrainingSettings], type]] = {
     "sft": (SftTraining, trl.SFTConfig),
@@ -79,7 +81,8 @@ def test_what_trl_takes_by_default_is_let_through(trainer: Any) -> None:
 def test_what_a_stage_decides_itself_is_refused_in_a_recipe(trainer: Any) -> None:
     functions = {
         node.name: node
-        for node in ast.parse(Path(training_arguments.__file__).read_text()).body
+        for module in (sft_arguments, grpo_arguments, shared_arguments)
+        for node in ast.parse(Path(module.__file__).read_text()).body
         if isinstance(node, ast.FunctionDef)
     }
     given = next(
@@ -88,7 +91,7 @@ def test_what_a_stage_decides_itself_is_refused_in_a_recipe(trainer: Any) -> Non
         if isinstance(node, ast.Dict) and "settings.training.for_trl()" in map(ast.unparse, node.values)
     )
     after = list(map(ast.unparse, given.values)).index("settings.training.for_trl()") + 1  # laid over `training`
-    (both,) = (node for node in ast.walk(functions["_decided"]) if isinstance(node, ast.Dict))
+    (both,) = (node for node in ast.walk(functions["decided_arguments"]) if isinstance(node, ast.Dict))
     names = {key.value for key in (*given.keys[after:], *both.keys) if isinstance(key, ast.Constant)}
     assert len(names) > 10
     assert names <= DECIDED[trainer].keys()

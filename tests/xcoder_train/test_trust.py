@@ -14,18 +14,18 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 
-from xcoder_train.config import ModelSettings
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.generation.chat import prompt_token_ids
-from xcoder_train.core.generation.loading import load_model, load_tokenizer
-from xcoder_train.model import save_model
-from xcoder_train.plan import make_plan
-from xcoder_train.plan_text import show_plan
-from xcoder_train.recipe_reading import load_recipe
-from xcoder_train.tokenizer import train_tokenizer
+from xcoder_core.errors import InputError
+from xcoder_core.models.chat import prompt_token_ids
+from xcoder_core.models.initial import train_tokenizer
+from xcoder_core.models.loading import load_model, load_tokenizer
+from xcoder_core.models.settings import ModelSettings
+from xcoder_core.models.trained import save_model
+from xcoder_train.plan.make import make_plan
+from xcoder_train.plan.text import show_plan
+from xcoder_train.recipe.reading import load_recipe
 
 PROJECT = Path(__file__).parents[2]
-SHIPPED = ("xcoder_train", "reward", "synth", "evaluation")
+SHIPPED = ("xcoder_core", "xcoder_train", "reward", "synth", "evaluation")
 
 
 def test_trust_remote_code_is_said_wherever_something_is_loaded_and_true_nowhere() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from xcoder_train.failures import failure_of
+from xcoder_train.runs.failures import failure_of
 
 
 @pytest.fixture

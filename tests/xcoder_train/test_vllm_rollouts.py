@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from xcoder_train.config import GrpoSettings
-from xcoder_train.core.errors import EnvironmentLacks
-from xcoder_train.vllm_rollouts import SUPPORTED, check_server, check_version, check_vllm, wait_for_server
+from xcoder_core.errors import EnvironmentLacks
+from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.grpo.vllm_rollouts import SUPPORTED, check_server, check_version, check_vllm, wait_for_server
 
 SERVED = {
     "model_config": {"max_model_len": 32768, "logprobs_mode": "processed_logprobs"},

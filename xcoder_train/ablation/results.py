@@ -19,11 +19,12 @@ from evaluation.scores import (
     estimate_over_seeds,
     estimate_pass_at_k,
 )
-from xcoder_train.ablation.settings import AblationSettings, MetricSettings, PaperFigures, arm_name
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.seeds import derive_seed
-from xcoder_train.recipe import Recipe
-from xcoder_train.results import read_result, stage_folder
+from xcoder_core.errors import InputError
+from xcoder_core.seeds import derive_seed
+from xcoder_core.stage import read_result
+from xcoder_train.recipe.ablation_settings import AblationSettings, MetricSettings, PaperFigures, arm_name
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.runs.keys import stage_folder
 
 RESULTS_FILE = "results.json"
 

@@ -14,19 +14,22 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from xcoder_core.errors import InputError
+from xcoder_core.files import write_json
+from xcoder_core.layout import SynthLayout
 from xcoder_train.ablation.results import RESULTS_FILE, AblationResults, gather, read_results
-from xcoder_train.ablation.settings import arm_name
 from xcoder_train.ablation.tables import write_tables
-from xcoder_train.config import GrpoSettings, SftSettings
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import write_json
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.launch import launch_settings, stage_command
-from xcoder_train.recipe import Recipe, StageName
-from xcoder_train.recipe_reading import load_recipe
-from xcoder_train.results import stage_folder, stage_key
-from xcoder_train.run import run_recipe, stage_stands
-from xcoder_train.sft_data import count_pool
+from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.recipe.ablation_settings import arm_name
+from xcoder_train.recipe.reading import load_recipe
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.runs.folder import stage_stands
+from xcoder_train.runs.keys import stage_folder, stage_key
+from xcoder_train.runs.launch import launch_settings, stage_command
+from xcoder_train.runs.run import run_recipe
+from xcoder_train.sft.data import count_pool
+from xcoder_train.sft.settings import SftSettings
+from xcoder_train.stages import StageName
 
 FORMS = ("xcoder", "accelerate", "slurm")
 TASKS, SOLUTIONS = "sft.data.tasks", "sft.data.solutions_per_task"

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy
 
 from evaluation.tables import Table, percent, to_markdown
+from xcoder_core.files import atomic_path, write_text
 from xcoder_train.ablation.results import AblationResults, ArmResult, RunResult, Score
-from xcoder_train.core.files import atomic_path, write_text
 
 _LATEX = str.maketrans(
     {"\\": r"\textbackslash{}", "×": r"$\times$", "–": "--", "≥": r"$\geq$", **{sign: f"\\{sign}" for sign in "&%_#$"}}

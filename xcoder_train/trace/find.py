@@ -10,11 +10,11 @@ from typing import Any
 
 from evaluation.results import ResultLayout
 from synth.tables import WorkTables
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import read_object
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.records import readable
-from xcoder_train.core.stage import RESULT_FILE
+from xcoder_core.errors import InputError
+from xcoder_core.files import read_object
+from xcoder_core.layout import SynthLayout
+from xcoder_core.records import readable
+from xcoder_core.stage import RESULT_FILE
 
 MANIFEST = "manifest.json"
 DEFAULT_RUNS = Path("runs")
@@ -101,7 +101,7 @@ def run_folders(run: Path | None, overrides: Sequence[str]) -> list[Path]:
     """The folders of the runs to look in. Raises `InputError` where there are none."""
     place = DEFAULT_RUNS if run is None else run
     if place.is_file():
-        from xcoder_train.recipe_reading import load_recipe
+        from xcoder_train.recipe.reading import load_recipe
 
         place = load_recipe(place, overrides).run_folder
     elif overrides:

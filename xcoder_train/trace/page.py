@@ -3,8 +3,8 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from xcoder_train.core.problem import Problem
-from xcoder_train.core.terminal import harmless
+from xcoder_core.problem import Problem
+from xcoder_core.terminal import harmless
 
 WIDTH = 80
 LABEL = 14

@@ -6,9 +6,9 @@ from evaluation.judging import SampleVerdict
 from evaluation.results import ResultLayout
 from evaluation.samples import Sample
 from evaluation.scores import ProblemCounts
-from xcoder_train.core.files import read_object
-from xcoder_train.core.problem import Problem
-from xcoder_train.core.records import read_matching
+from xcoder_core.files import read_object
+from xcoder_core.problem import Problem
+from xcoder_core.records import read_matching
 from xcoder_train.trace.find import Found, select
 from xcoder_train.trace.page import Page, form, listed
 

@@ -10,11 +10,11 @@ from synth.cleaning import CONTAMINATED
 from synth.execution import INFRASTRUCTURE_FAILURE
 from synth.tables import Candidate, Execution, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, split_of
 from synth.verification import NO_INPUTS
-from xcoder_train.core.files import read_object
-from xcoder_train.core.generation.answered import Answer
-from xcoder_train.core.layout import Membership, SynthLayout
-from xcoder_train.core.problem import Problem, Solution, TestCase
-from xcoder_train.core.records import read_matching
+from xcoder_core.files import read_object
+from xcoder_core.layout import Membership, SynthLayout
+from xcoder_core.models.answered import Answer
+from xcoder_core.problem import Problem, Solution, TestCase
+from xcoder_core.records import read_matching
 from xcoder_train.trace.find import Found, columns, select
 from xcoder_train.trace.page import Page, counted, form, listed
 

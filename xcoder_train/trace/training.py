@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from xcoder_train.checkpoints import CHECKPOINTS
-from xcoder_train.config import SftDataSettings
-from xcoder_train.core.files import read_object
-from xcoder_train.core.stage import RESULT_FILE
-from xcoder_train.sft_data import rows_of_view
+from xcoder_core.files import read_object
+from xcoder_core.stage import RESULT_FILE
+from xcoder_train.sft.data import rows_of_view
+from xcoder_train.sft.settings import SftDataSettings
 from xcoder_train.trace.find import columns, select
 from xcoder_train.trace.page import Page, counted, listed
 from xcoder_train.trace.synthesis import TracedTask
+from xcoder_train.training.checkpoints import CHECKPOINTS
 
 _SHOWN = 12
 """How many rows and steps are told one by one; --json has them all."""

@@ -6,9 +6,9 @@ So the code under test is that of a later version, in this process and in those 
 import dataclasses
 from typing import Any
 
-import xcoder_train.core.settings as ground
+import xcoder_core.settings as ground
 
-_PACKAGES = ("xcoder_train", "reward", "synth", "evaluation")
+_PACKAGES = ("xcoder_core", "xcoder_train", "reward", "synth", "evaluation")
 _dataclass = dataclasses.dataclass
 
 

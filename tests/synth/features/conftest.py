@@ -11,9 +11,9 @@ import pytest
 from openai_server import OpenAIServer
 
 from synth.language_model.dialogue import Interview
-from xcoder_train.core.generation.answered import Answers
-from xcoder_train.core.generation.config import SamplingSettings, ServerSettings
-from xcoder_train.core.generation.openai_backend import OpenAIGenerator
+from xcoder_core.models.answered import Answers
+from xcoder_core.models.generation import SamplingSettings, ServerSettings
+from xcoder_core.models.openai_backend import OpenAIGenerator
 
 Open = Callable[..., AbstractContextManager[Interview]]
 

@@ -12,7 +12,7 @@ from synth.features.answering import FeatureAnswer
 from synth.features.config import EvolutionSettings
 from synth.features.evolution import SHOWN, BranchQuestion, branch_questions, evolve_features, read_finer, read_siblings
 from synth.features.tree import FeatureTree, seed_tree, tree_from_nested
-from xcoder_train.core.records import read_records
+from xcoder_core.records import read_records
 
 START = {"algorithm": {"shortest path": ["Dijkstra"], "sorting": []}, "complexity": ["O(n)"]}
 

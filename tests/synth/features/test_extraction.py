@@ -10,8 +10,8 @@ from synth.answers import AnswerError
 from synth.features.answering import FeatureAnswer
 from synth.features.config import Snippets
 from synth.features.extraction import extract_features, read_extraction
-from xcoder_train.core.errors import InfrastructureError, InputError
-from xcoder_train.core.records import read_records
+from xcoder_core.errors import InfrastructureError, InputError
+from xcoder_core.records import read_records
 
 
 def settings(path: Path, **changed: object) -> Snippets:

@@ -21,10 +21,10 @@ from synth.features.config import FeatureSettings
 from synth.features.stage import make_features, needs_model, subtrees
 from synth.features.subtrees import Subtree
 from synth.features.tree import seed_tree
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.generation.answered import Answers
-from xcoder_train.core.records import read_records
-from xcoder_train.core.rows import BadRow
+from xcoder_core.errors import InputError
+from xcoder_core.models.answered import Answers
+from xcoder_core.records import read_records
+from xcoder_core.rows import BadRow
 
 PROJECT = Path(__file__).parents[3]
 
@@ -34,10 +34,10 @@ from pathlib import Path
 from synth.features.config import FeatureSettings
 from synth.features.stage import make_features
 from synth.language_model.dialogue import Interview
-from xcoder_train.core.generation.answered import Answers
-from xcoder_train.core.generation.config import SamplingSettings, ServerSettings
-from xcoder_train.core.generation.openai_backend import OpenAIGenerator
-from xcoder_train.core.rows import BadRow
+from xcoder_core.models.answered import Answers
+from xcoder_core.models.generation import SamplingSettings, ServerSettings
+from xcoder_core.models.openai_backend import OpenAIGenerator
+from xcoder_core.rows import BadRow
 
 folder, settings, url = Path(sys.argv[1]), FeatureSettings.model_validate_json(sys.argv[2]), sys.argv[3]
 server = ServerSettings(base_url=url, max_concurrency=2)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from synth.features.config import ShapeSettings
 from synth.features.subtrees import draw_subtrees
 from synth.features.tree import FeatureTree, seed_tree, tree_from_leaves, tree_from_nested
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 SEED = seed_tree()
 

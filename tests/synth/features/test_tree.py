@@ -8,7 +8,7 @@ import pytest
 
 from synth.features.names import normal_form
 from synth.features.tree import FeatureTree, TreeError, read_tree, tree_from_leaves, tree_from_nested, write_tree
-from xcoder_train.core.errors import InputError
+from xcoder_core.errors import InputError
 
 FIRST = {"algorithm": {"graph": {"shortest path": ["Dijkstra", "BFS"]}, "sorting": ["merge sort"]}}
 SECOND = {"Algorithms": {"Graphs": {"Shortest  paths": ["dijkstra's algorithm", "Johnson"], "cycle": []}}}

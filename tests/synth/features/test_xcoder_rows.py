@@ -10,8 +10,8 @@ import pytest
 
 from synth.features.subtrees import Subtree
 from synth.features.xcoder_rows import read_published_tree, read_xcoder_rows
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.rows import BadRow
+from xcoder_core.errors import InputError
+from xcoder_core.rows import BadRow
 
 GOOD: dict[str, Any] = {
     "features": {

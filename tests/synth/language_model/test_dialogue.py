@@ -8,10 +8,10 @@ from openai_server import Fault, OpenAIServer
 
 from synth.answers import AnswerError
 from synth.language_model.dialogue import Dialogue, Ended, Interview, Question, Unusable
-from xcoder_train.core.generation.answered import Answers
-from xcoder_train.core.generation.config import SamplingSettings, ServerSettings
-from xcoder_train.core.generation.openai_backend import OpenAIGenerator
-from xcoder_train.core.generation.request import Completion, Unanswered
+from xcoder_core.models.answered import Answers
+from xcoder_core.models.generation import SamplingSettings, ServerSettings
+from xcoder_core.models.openai_backend import OpenAIGenerator
+from xcoder_core.models.request import Completion, Unanswered
 
 
 def number(completion: Completion) -> int:

@@ -22,13 +22,13 @@ from synth.procedural.task import true_output
 from synth.publication import kept_problems
 from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, Verdict, WorkTables
 from synth.voting import vote_of
-from xcoder_train.core.generation.answered import Answer
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Problem, TestCase
-from xcoder_train.core.records import read_records
-from xcoder_train.plan import make_plan
-from xcoder_train.plan_text import show_plan
-from xcoder_train.recipe_reading import load_recipe
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.answered import Answer
+from xcoder_core.problem import Problem, TestCase
+from xcoder_core.records import read_records
+from xcoder_train.plan.make import make_plan
+from xcoder_train.plan.text import show_plan
+from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.trace.find import RunResults, find, known_in
 from xcoder_train.trace.trace import trace
 

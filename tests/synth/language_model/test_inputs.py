@@ -12,7 +12,7 @@ from synth.config import InputSettings
 from synth.language_model.inputs import collect_inputs
 from synth.language_model.programs import Written
 from synth.tables import Quarantined, Task, TaskInputs
-from xcoder_train.core.problem import Problem
+from xcoder_core.problem import Problem
 
 GENERATOR = "import random\nseed, category = input().split()\nrandom.seed(int(seed))\n"
 STARTER = "class Solution:\n    def best(self, nums: list[float], k: int) -> int:"

@@ -17,9 +17,9 @@ from procedural_model import ProceduralModel
 from synthesis_run import PRELOADED, PROJECT, digests, live, result_folder, start, write_recipe
 
 from synth.tables import WorkTables
-from xcoder_train.core.generation.answered import Answer
-from xcoder_train.core.records import RecordStore, read_records
-from xcoder_train.core.seeds import derive_seed
+from xcoder_core.models.answered import Answer
+from xcoder_core.records import RecordStore, read_records
+from xcoder_core.seeds import derive_seed
 
 KILLS = 50
 CONCURRENCY = 4

@@ -12,10 +12,10 @@ from synth.config import SynthSettings
 from synth.language_model.config import LocalTeacherSettings
 from synth.language_model.dialogue import Dialogue, Interview, Question, Unusable
 from synth.language_model.teacher import model_name, open_teacher
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.generation.answered import Answers
-from xcoder_train.core.generation.config import SamplingSettings
-from xcoder_train.core.generation.request import Completion
+from xcoder_core.errors import InputError
+from xcoder_core.models.answered import Answers
+from xcoder_core.models.generation import SamplingSettings
+from xcoder_core.models.request import Completion
 
 TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
 

@@ -12,8 +12,8 @@ from synth.language_model.programs import ask_programs, read_inputs, read_progra
 from synth.language_model.tasks import Selection, Statement, ask_task, read_selection, read_signature, read_statement
 from synth.tables import Task
 from synth.teacher import TaskOrder
-from xcoder_train.core.generation.request import Completion
-from xcoder_train.core.problem import Limits, Problem
+from xcoder_core.models.request import Completion
+from xcoder_core.problem import Limits, Problem
 
 SUBTREE = Subtree(0, ("algorithm/graph/BFS", "algorithm/graph/DFS", "data structure/heap"), ("data structure/heap",))
 STARTER = "class Solution:\n    def best(self, nums: list[int], k: int) -> list[list[str]]:"

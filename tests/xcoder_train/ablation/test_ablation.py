@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from xcoder_core.errors import InputError
 from xcoder_train.ablation.runs import Ablation, missing_commands
-from xcoder_train.core.errors import InputError
-from xcoder_train.recipe_reading import load_recipe
-from xcoder_train.run import run_recipe
+from xcoder_train.recipe.reading import load_recipe
+from xcoder_train.runs.run import run_recipe
 
 MakeRecipe = Callable[..., Path]
 RECIPES = Path(__file__).parents[3] / "recipes"

@@ -12,11 +12,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from benchmarks.ablations import RESULTS
+from xcoder_core.errors import InputError
+from xcoder_core.files import write_json
 from xcoder_train.ablation.results import AblationResults, read_results
 from xcoder_train.ablation.runs import Ablation, write_results
 from xcoder_train.ablation.tables import to_csv, to_latex, to_markdown_page, write_tables
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.files import write_json
 
 
 def _results(stored: dict[str, Any]) -> AblationResults:

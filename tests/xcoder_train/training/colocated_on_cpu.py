@@ -20,9 +20,9 @@ def main() -> int:
 
     _custom_ops._supports_onednn = False
     trl_vllm.LLM = functools.partial(trl_vllm.LLM, dtype="float32", enforce_eager=True)
-    from xcoder_train import grpo
+    from xcoder_train.runs import stage
 
-    return grpo.main(sys.argv[1:])
+    return stage.main(["grpo", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

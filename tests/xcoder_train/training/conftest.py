@@ -10,8 +10,8 @@ import torch
 from reward.config import JudgeSettings
 from synth.config import SynthSettings
 from synth.pipeline import synthesise
-from xcoder_train.core.stage import StageContext
-from xcoder_train.recipe import Recipe
+from xcoder_core.stage import StageContext
+from xcoder_train.recipe.schema import Recipe
 
 SPLITS = {
     "solved": {"use": "sft", "tasks": 14, "depth": [1]},
@@ -56,7 +56,7 @@ def synthesis(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def by_heart(tmp_path_factory: pytest.TempPathFactory, synthesis: Path) -> Path:
     """An SFT result that knows two answers by heart, so that some rollouts hold code. Read it, never write to it."""
-    from xcoder_train import sft
+    from xcoder_train.runs.stage import perform
 
     folder = tmp_path_factory.mktemp("by_heart")
     values = _recipe(
@@ -67,7 +67,7 @@ def by_heart(tmp_path_factory: pytest.TempPathFactory, synthesis: Path) -> Path:
         training={"max_steps": 200, "save_strategy": "no"},
     )
     recipe = Recipe.model_validate(values)
-    sft.train(recipe, StageContext("tiny", "sft", "sftkey", folder, recipe.seed, {"synth": synthesis}))
+    perform(recipe, StageContext("tiny", "sft", "sftkey", folder, recipe.seed, {"synth": synthesis}))
     return folder
 
 
@@ -84,12 +84,12 @@ def _recipe(stage: str, **changed: Any) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def finished_grpo(tmp_path_factory: pytest.TempPathFactory, by_heart: Path, synthesis: Path) -> Path:
     """An uninterrupted GRPO of four steps with checkpoints at 2 and 4. Read it, never write to it."""
-    from xcoder_train import grpo
+    from xcoder_train.runs.stage import perform
 
     folder = tmp_path_factory.mktemp("grpo")
     recipe = Recipe.model_validate(_recipe("grpo"))
     inputs = {"synth": synthesis, "sft": by_heart}
-    grpo.train(recipe, StageContext("tiny", "grpo", "stagekey", folder, recipe.seed, inputs))
+    perform(recipe, StageContext("tiny", "grpo", "stagekey", folder, recipe.seed, inputs))
     return folder
 
 

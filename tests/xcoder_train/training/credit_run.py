@@ -24,14 +24,14 @@ from reward.submission import Submission
 from reward.test_table import TestTable
 from reward.trl import JudgedReward
 from reward.verdict import Judgement, Verdict
-from xcoder_train.config import InitSettings
-from xcoder_train.core.generation.chat import prompt_token_ids, stop_token_ids
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Limits, Problem, TestCase
-from xcoder_train.core.records import write_records
-from xcoder_train.grpo_trainer import FrugalGrpoTrainer
-from xcoder_train.model import initialise_model
-from xcoder_train.quiet import quiet_libraries
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.chat import prompt_token_ids, stop_token_ids
+from xcoder_core.models.initial import initialise_model
+from xcoder_core.models.settings import InitSettings
+from xcoder_core.problem import Limits, Problem, TestCase
+from xcoder_core.records import write_records
+from xcoder_train.grpo.trainer import FrugalGrpoTrainer
+from xcoder_train.training.quiet import quiet_libraries
 
 PROBLEMS, TESTS, GROUP, STEPS = 6, 4, 4, 4
 PROMPTS_PER_STEP = 3  # three groups of four over two processes: the middle group is half here, half there

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
-from xcoder_train import sft
-from xcoder_train.core.stage import StageContext
-from xcoder_train.recipe import Recipe
+from xcoder_core.stage import StageContext
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.runs.stage import perform
+from xcoder_train.sft import train as sft
 
 torch.set_num_threads(1)
 measured: dict[str, int] = {}
@@ -41,5 +42,5 @@ def _after(*given: Any, **named: Any) -> Any:
 sft.load_training_model, sft.save_trained = _before, _after  # type: ignore[assignment]
 recipe = Recipe.model_validate(json.loads(sys.argv[1]))
 folder = Path(sys.argv[2])
-sft.train(recipe, StageContext("tiny", "sft", "stagekey", folder, recipe.seed, {"synth": Path(sys.argv[3])}))
+perform(recipe, StageContext("tiny", "sft", "stagekey", folder, recipe.seed, {"synth": Path(sys.argv[3])}))
 print(measured["before"], measured["peak"])

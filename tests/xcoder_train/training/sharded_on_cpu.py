@@ -32,7 +32,7 @@ PartialState.__init__ = _as_devices  # type: ignore[method-assign]
 from torch.distributed.tensor import DTensor  # noqa: E402
 from transformers import Trainer  # noqa: E402
 
-from xcoder_train import sft  # noqa: E402
+from xcoder_train.runs.stage import main  # noqa: E402
 
 _save = Trainer.save_model
 
@@ -48,4 +48,4 @@ def _checked(self: Trainer, *given: Any, **named: Any) -> None:
 
 
 Trainer.save_model = _checked  # type: ignore[method-assign]
-sys.exit(sft.main(arguments))
+sys.exit(main(["sft", *arguments]))

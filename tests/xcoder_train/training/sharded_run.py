@@ -13,7 +13,8 @@ from accelerate.utils import DistributedType
 from torch.distributed.fsdp import FSDPModule
 from trl import SFTTrainer
 
-from xcoder_train import sft
+from xcoder_train.runs.stage import main
+from xcoder_train.sft import train as sft
 
 PROBE = torch.arange(6, 60)[None]
 
@@ -41,4 +42,4 @@ class ShardedTrainer(SFTTrainer):
 
 if __name__ == "__main__":
     sft.SFTTrainer = ShardedTrainer
-    sys.exit(sft.main([sys.argv[1]]))
+    sys.exit(main(["sft", sys.argv[1]]))

@@ -20,12 +20,12 @@ import yaml
 
 from reward.test_table import TestTable
 from tests.xcoder_train.training import colocated_on_cpu
-from xcoder_train.config import GrpoSettings
-from xcoder_train.core.errors import EnvironmentLacks
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.stage import StageContext
-from xcoder_train.recipe import Recipe
-from xcoder_train.vllm_rollouts import check_vllm
+from xcoder_core.errors import EnvironmentLacks
+from xcoder_core.layout import SynthLayout
+from xcoder_core.stage import StageContext
+from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.grpo.vllm_rollouts import check_vllm
+from xcoder_train.recipe.schema import Recipe
 
 pytestmark = [
     pytest.mark.vllm,
@@ -45,7 +45,7 @@ def learn(synthesis: Path, recipe_values: Callable[..., Any]) -> Callable[..., N
     """Leaves an SFT result in a folder, of a model with heads as vLLM wants them."""
 
     def train(folder: Path, steps: int, rate: float, **data: int) -> None:
-        from xcoder_train import sft
+        from xcoder_train.runs.stage import perform
 
         values = recipe_values(
             "sft",
@@ -56,7 +56,7 @@ def learn(synthesis: Path, recipe_values: Callable[..., Any]) -> Callable[..., N
         )
         folder.mkdir(exist_ok=True)
         recipe = Recipe.model_validate(values)
-        sft.train(recipe, StageContext("tiny", "sft", "sftkey", folder, recipe.seed, {"synth": synthesis}))
+        perform(recipe, StageContext("tiny", "sft", "sftkey", folder, recipe.seed, {"synth": synthesis}))
 
     return train
 

@@ -16,20 +16,20 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from reward.config import JudgeSettings
 from reward.judge import Judge
 from reward.test_table import TestTable
-from xcoder_train import grpo
-from xcoder_train.config import CurriculumSettings, GrpoSettings
-from xcoder_train.core.errors import InfrastructureError, InputError
-from xcoder_train.core.generation.chat import prompt_token_ids
-from xcoder_train.core.generation.config import SamplingSettings
-from xcoder_train.core.generation.transformers_backend import TransformersGenerator
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.records import read_table, write_records
-from xcoder_train.core.share import Share
-from xcoder_train.core.stage import StageContext
-from xcoder_train.grpo_prompts import curriculum, held_out_prompts
-from xcoder_train.pass_rates import PassRate, measure_pass_rates, pass_rate_table, read_given, read_measured
-from xcoder_train.recipe import Recipe
-from xcoder_train.training_arguments import evaluation_batch
+from xcoder_core.errors import InfrastructureError, InputError
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.chat import prompt_token_ids
+from xcoder_core.models.generation import SamplingSettings
+from xcoder_core.models.transformers_backend import TransformersGenerator
+from xcoder_core.records import read_table, write_records
+from xcoder_core.share import Share
+from xcoder_core.stage import StageContext
+from xcoder_train.grpo.arguments import evaluation_batch
+from xcoder_train.grpo.pass_rates import PassRate, measure_pass_rates, pass_rate_table, read_given, read_measured
+from xcoder_train.grpo.prompts import curriculum, held_out_prompts
+from xcoder_train.grpo.settings import CurriculumSettings, GrpoSettings
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.runs.stage import perform
 
 SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=60)
 
@@ -168,7 +168,7 @@ def test_a_stage_meets_prompts_from_easy_to_hard_and_measures_held_out_tasks(
     recipe, folder = Recipe.model_validate(values), tmp_path / "stage"
     folder.mkdir()
     inputs = {"synth": synthesis, "sft": by_heart}
-    grpo.train(recipe, StageContext("tiny", "grpo", "stagekey", folder, recipe.seed, inputs))
+    perform(recipe, StageContext("tiny", "grpo", "stagekey", folder, recipe.seed, inputs))
 
     problem_of = {row["prompt"][0]["content"]: row["problem_id"] for row in _rows(synthesis)}
     met = defaultdict(set)

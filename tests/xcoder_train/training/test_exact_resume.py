@@ -1,6 +1,5 @@
 """A stage that is stopped goes on to the last bit: over two processes, and through ten kills at random instants."""
 
-import importlib
 import json
 import multiprocessing
 import os
@@ -20,8 +19,8 @@ import torch
 import yaml
 
 from tests.xcoder_train.training.two_processes import run_on_two_processes
-from xcoder_train.core.records import read_table
-from xcoder_train.launch import MODULES
+from xcoder_core.records import read_table
+from xcoder_train.runs.stage import main
 
 Weights = Callable[[Path], dict[str, torch.Tensor]]
 KILLS = 10
@@ -105,7 +104,7 @@ def _work(stage: str, recipe: Path, errors: Path) -> None:
     with errors.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.exit(importlib.import_module(MODULES[stage]).main([str(recipe)]))
+    sys.exit(main([stage, str(recipe)]))
 
 
 class Stage:
@@ -117,7 +116,7 @@ class Stage:
     def __init__(self, name: str) -> None:
         self.name = name
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload([MODULES[name], "trl", "peft", "accelerate.state"])
+        self.context.set_forkserver_preload([f"xcoder_train.{name}.train", "trl", "peft", "accelerate.state"])
 
     def start(self, recipe: Path) -> Any:
         """A process that works on the recipe."""

@@ -25,12 +25,13 @@ from reward.judge import Judge
 from reward.test_table import TestTable
 from reward.trl import JudgedReward
 from tests.xcoder_train.test_alarms import SOUND
-from xcoder_train import grpo
-from xcoder_train.core.errors import InfrastructureError, InputError
-from xcoder_train.core.generation.loading import load_model
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.grpo_trainer import FrugalGrpoTrainer
-from xcoder_train.training_arguments import grpo_config
+from xcoder_core.errors import InfrastructureError, InputError
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.loading import load_model
+from xcoder_train.grpo import train as grpo
+from xcoder_train.grpo.arguments import grpo_config
+from xcoder_train.grpo.trainer import FrugalGrpoTrainer
+from xcoder_train.runs.stage import perform
 
 Stage = Callable[..., tuple[Any, Any]]
 Weights = Callable[[Path], dict[str, torch.Tensor]]
@@ -123,11 +124,11 @@ def test_the_same_recipe_draws_the_same_rollouts_and_another_seed_others(
     finished: Path, by_heart: Path, tmp_path: Path, stage: Stage, weights: Weights
 ) -> None:
     recipe, context = stage("grpo", tmp_path / "again", {"sft": by_heart})
-    grpo.train(recipe, context)
+    perform(recipe, context)
     assert _rollouts(tmp_path / "again") == _rollouts(finished)
     assert _same(weights(tmp_path / "again" / "model"), weights(finished / "model"))
     recipe, context = stage("grpo", tmp_path / "other", {"sft": by_heart}, seed=6, training={"max_steps": 1})
-    grpo.train(recipe, context)
+    perform(recipe, context)
     first = [row["completion"] for row in _rollouts(finished)[:8]]
     assert [row["completion"] for row in _rollouts(tmp_path / "other")] != first
 
@@ -139,7 +140,7 @@ def test_resumed_equals_uninterrupted_to_the_last_bit(
     shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("model", "stage.json"))
     (folder / "checkpoints" / "checkpoint-4" / "trainer_state.json").unlink()
     recipe, context = stage("grpo", folder, {"sft": by_heart})
-    grpo.train(recipe, context)
+    perform(recipe, context)
     assert _same(weights(folder / "model"), weights(finished / "model"))
     assert _metrics(folder) == _metrics(finished)
     assert _rollouts(folder) == _rollouts(finished)
@@ -157,7 +158,7 @@ def test_a_machine_on_which_nothing_can_be_judged_stops_training(by_heart: Path,
         maximum_excluded_share=0.01,
     )
     with pytest.raises(InfrastructureError, match="have no reward because judging failed"):
-        grpo.train(recipe, context)
+        perform(recipe, context)
     assert not (tmp_path / "stage.json").exists()
 
 
@@ -168,7 +169,7 @@ def test_rollouts_that_were_not_judged_are_counted_and_not_printed(
     recipe, context = stage(
         "grpo", tmp_path, {"sft": by_heart}, reward=late, maximum_excluded_share=1.0, training={"max_steps": 1}
     )
-    grpo.train(recipe, context)
+    perform(recipe, context)
     (line,) = _metrics(tmp_path)
     lost = sum(row["verdict"] == "IE" for row in _rollouts(tmp_path))
     assert 0 < lost == 8 * line["judge/excluded"]
@@ -179,7 +180,7 @@ def test_rollouts_that_were_not_judged_are_counted_and_not_printed(
 def test_fewer_prompts_than_a_step_needs_are_refused(by_heart: Path, tmp_path: Path, stage: Stage) -> None:
     recipe, context = stage("grpo", tmp_path, {"sft": by_heart}, prompts_per_step=50)
     with pytest.raises(InputError, match="prompts_per_step = 50, but there are only"):
-        grpo.train(recipe, context)
+        perform(recipe, context)
 
 
 def test_adapters_learn_and_leave_a_merged_model_with_their_logits(
@@ -192,7 +193,7 @@ def test_adapters_learn_and_leave_a_merged_model_with_their_logits(
         lora={"rank": 4, "alpha": 8},
         training={"max_steps": 2, "learning_rate": 1.0, "num_iterations": 2},
     )
-    grpo.train(recipe, context)
+    perform(recipe, context)
     assert json.loads((tmp_path / "stage.json").read_text())["rollouts"] == 8  # one set for both steps
     merged, before = weights(tmp_path / "model"), weights(by_heart / "model")
     assert merged.keys() == before.keys()
@@ -209,11 +210,11 @@ def test_adapters_learn_and_leave_a_merged_model_with_their_logits(
 def test_trl_is_told_the_authors_settings_and_vllm_every_stop_token(tmp_path: Path, stage: Stage) -> None:
     given = {"learning_rate": 1e-5, "trl": {"generation_kwargs": {"stop_token_ids": [9], "presence_penalty": 0.1}}}
     recipe, context = stage("grpo", tmp_path, generation="vllm_colocate", training=given)
-    told = grpo_config(recipe, context, 1, frozenset({7, 3}), 0)
+    told = grpo_config(recipe.grpo, context, 1, frozenset({7, 3}), 0)
     assert told.generation_kwargs == {"stop_token_ids": [3, 7, 9], "presence_penalty": 0.1}
     assert (told.vllm_mode, told.vllm_max_model_length, told.learning_rate) == ("colocate", 356, 1e-5)
     recipe, context = stage("grpo", tmp_path, training={"learning_rate": None})
-    told = grpo_config(recipe, context, 1, frozenset({7, 3}), 0)
+    told = grpo_config(recipe.grpo, context, 1, frozenset({7, 3}), 0)
     assert (told.learning_rate, told.epsilon, told.epsilon_high, told.beta) == (4e-7, 0.2, 0.28, 0.0)
     assert (told.loss_type, told.vllm_importance_sampling_mode) == ("dr_grpo", "token_truncate")
 

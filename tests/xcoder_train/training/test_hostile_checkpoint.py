@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from xcoder_train import grpo
-from xcoder_train.core.stage import StageContext
-from xcoder_train.recipe import Recipe
+from xcoder_core.stage import StageContext
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.runs.stage import perform
 
 
 class Hostile:
@@ -45,5 +45,5 @@ def test_what_a_checkpoint_pickles_is_read_as_tensors_or_not_at_all(
         # Nothing reads this one. Were it read as the others were not, the mark would be there.
         shutil.copy(tmp_path / "control", folder / "checkpoints" / "checkpoint-2" / "training_args.bin")
         with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
-            grpo.train(recipe, StageContext("tiny", "grpo", "stagekey", folder, recipe.seed, inputs))
+            perform(recipe, StageContext("tiny", "grpo", "stagekey", folder, recipe.seed, inputs))
         assert not mark.exists(), name

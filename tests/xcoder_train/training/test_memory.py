@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from xcoder_train.config import InitSettings
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.memory import MemoryEstimate, estimate_sft
-from xcoder_train.model import initialise_model, save_model
-from xcoder_train.model_shape import model_shape
-from xcoder_train.recipe import Recipe
-from xcoder_train.sft_data import corpus, read_rows
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.initial import initialise_model
+from xcoder_core.models.settings import InitSettings
+from xcoder_core.models.shape import model_shape
+from xcoder_core.models.trained import save_model
+from xcoder_train.plan.memory import MemoryEstimate, estimate_sft
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.sft.data import corpus, read_rows
 
 SHAPE = {"hidden_size": 512, "intermediate_size": 1408, "layers": 8, "heads": 8, "kv_heads": 4, "vocabulary": 960}
 PROJECT = Path(__file__).parents[3]

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from xcoder_train.config import SftDataSettings
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Solution
-from xcoder_train.core.records import read_records
-from xcoder_train.core.stage import RESULT_FILE
-from xcoder_train.results import read_result
-from xcoder_train.sft import train
-from xcoder_train.sft_data import count_accepted, read_pool, select_rows
+from xcoder_core.errors import InputError
+from xcoder_core.layout import SynthLayout
+from xcoder_core.problem import Solution
+from xcoder_core.records import read_records
+from xcoder_core.stage import RESULT_FILE, read_result
+from xcoder_train.runs.stage import perform
+from xcoder_train.sft.data import count_accepted, read_pool, select_rows
+from xcoder_train.sft.settings import SftDataSettings
 
 
 def test_the_pool_is_the_tasks_with_enough_accepted_solutions_verified_or_raw(synthesis: Path) -> None:
@@ -60,7 +59,7 @@ def test_arms_start_from_one_model_and_a_number_of_tokens_sets_the_steps(
     for tasks in (4, 8):
         length = {"tokens": 3000, "training": {"max_steps": None}}
         recipe, context = stage("sft", tmp_path / str(tasks), data={"tasks": tasks}, **length)
-        train(recipe, context)
+        perform(recipe, context)
         figures = read_result(context.folder)
         per_step = figures["examples_per_step"] * figures["tokens"] / figures["examples"]
         assert 3000 <= figures["trained_tokens"] < 3000 + per_step + 1

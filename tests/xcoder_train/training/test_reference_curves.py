@@ -16,12 +16,12 @@ import pyarrow.parquet
 import pytest
 
 from tests.xcoder_train.training.credit_run import train as train_grpo
-from xcoder_train import sft
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Problem
-from xcoder_train.core.records import write_records
-from xcoder_train.core.stage import StageContext
-from xcoder_train.recipe import Recipe
+from xcoder_core.layout import SynthLayout
+from xcoder_core.problem import Problem
+from xcoder_core.records import write_records
+from xcoder_core.stage import StageContext
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.runs.stage import perform
 
 CURVES = Path(__file__).with_name("reference_curves.json")
 SFT = {
@@ -61,7 +61,7 @@ def _sft_curve(folder: Path) -> list[dict[str, float]]:
     stage = folder / "stage"
     stage.mkdir()
     recipe = Recipe.model_validate(SFT)
-    sft.train(recipe, StageContext("curve", "sft", "key", stage, recipe.seed, {"synth": folder / "synth"}))
+    perform(recipe, StageContext("curve", "sft", "key", stage, recipe.seed, {"synth": folder / "synth"}))
     lines = [json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines()]
     return [{name: line[name] for name in ("loss", "grad_norm", "num_tokens")} for line in lines]
 

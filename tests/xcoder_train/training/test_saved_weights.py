@@ -10,12 +10,15 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from xcoder_train import grpo, sft
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.generation.loading import load_model
-from xcoder_train.evaluate import sampled_weights, target_generator
-from xcoder_train.model import ADAPTER, load_trained, load_training_model, needed_adapter
-from xcoder_train.results import EvaluationTarget, stage_key
+from xcoder_core.errors import InputError
+from xcoder_core.models.loading import load_model
+from xcoder_core.models.trained import ADAPTER, load_trained, needed_adapter
+from xcoder_train.grpo import train as grpo
+from xcoder_train.runs.evaluation import sampled_weights, target_generator
+from xcoder_train.runs.keys import EvaluationTarget, stage_key
+from xcoder_train.runs.stage import perform
+from xcoder_train.sft import train as sft
+from xcoder_train.training.weights import load_training_model
 
 Stage = Callable[..., tuple[Any, Any]]
 IDS = torch.arange(6, 60)[None]
@@ -64,7 +67,7 @@ def train(
     recipe, context = make(name, folder, inputs, model=model, training=training, **changed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "save_trained", looked_at)
-        stage.train(recipe, context)
+        perform(recipe, context)
     return recipe, seen[0], json.loads((folder / "stage.json").read_text())
 
 

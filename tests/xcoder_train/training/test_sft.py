@@ -17,11 +17,13 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.xcoder_train.training.wandb_file import history
-from xcoder_train import model, sft
-from xcoder_train.core.errors import EnvironmentLacks
-from xcoder_train.core.generation.chat import stop_token_ids
-from xcoder_train.model_card import model_card
-from xcoder_train.recipe import Recipe
+from xcoder_core.errors import EnvironmentLacks
+from xcoder_core.models.chat import stop_token_ids
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.runs.model_card import model_card
+from xcoder_train.runs.stage import perform
+from xcoder_train.sft import train as sft
+from xcoder_train.training import weights as weights_of_training
 
 Stage = Callable[..., tuple[Any, Any]]
 Weights = Callable[[Path], dict[str, torch.Tensor]]
@@ -45,12 +47,12 @@ def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, synthesis: Path, recipe_values: Callable[..., Any]) -> Path:
     """The folder of an uninterrupted stage of six steps with checkpoints at 3 and 6. Read it, never write to it."""
-    from xcoder_train.core.stage import StageContext
-    from xcoder_train.recipe import Recipe
+    from xcoder_core.stage import StageContext
+    from xcoder_train.recipe.schema import Recipe
 
     folder = tmp_path_factory.mktemp("sft")
     recipe = Recipe.model_validate(recipe_values("sft", optimizer={"name": "muon", "learning_rate_rest": 3e-2}))
-    sft.train(recipe, StageContext("tiny", "sft", "stagekey", folder, recipe.seed, {"synth": synthesis}))
+    perform(recipe, StageContext("tiny", "sft", "stagekey", folder, recipe.seed, {"synth": synthesis}))
     return folder
 
 
@@ -96,15 +98,15 @@ def test_the_model_card_names_the_data_the_recipe_and_the_figures(finished: Path
 
 
 def test_mfu_is_the_rate_by_the_models_operations_over_the_stated_peak(tmp_path: Path, stage: Stage) -> None:
-    from xcoder_train.model_flops import training_flops_per_token
-    from xcoder_train.model_shape import model_shape
-    from xcoder_train.sft_data import read_tokens
-    from xcoder_train.sft_prepare import prepare
+    from xcoder_core.models.shape import model_shape
+    from xcoder_train.sft.data import read_tokens
+    from xcoder_train.sft.prepare import prepare
+    from xcoder_train.training.model_flops import training_flops_per_token
 
     hardware = {"launch": {"hardware": {"peak_tflops": 0.5}}}
     recipe, context = stage("sft", tmp_path, training={"max_steps": 1, "save_strategy": "no"}, **hardware)
-    prepare(recipe, context, tmp_path / "kept")
-    sft.train(recipe, context)
+    prepare(recipe.sft, recipe.model, context, tmp_path / "kept")
+    perform(recipe, context)
     figures = json.loads((tmp_path / "stage.json").read_text())
     shape = model_shape(recipe.model)
     assert shape is not None
@@ -142,7 +144,7 @@ def test_resumed_equals_uninterrupted_to_the_last_bit(
     _killed_while_writing_the_second_checkpoint(finished, folder)
     (folder / "checkpoints" / "seconds.json").write_text("1000.0")
     recipe, context = stage("sft", folder, optimizer={"name": "muon", "learning_rate_rest": 3e-2})
-    sft.train(recipe, context)
+    perform(recipe, context)
     assert _same(weights(folder / "model"), weights(finished / "model"))
     assert _metrics(folder) == _metrics(finished)
     old, new = (json.loads((path / "stage.json").read_text()) for path in (finished, folder))
@@ -160,7 +162,7 @@ def test_a_stage_killed_between_its_last_step_and_its_result_trains_no_further(
     shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("stage.json"))
     (folder / "model" / "model.safetensors").unlink()
     recipe, context = stage("sft", folder, optimizer={"name": "muon", "learning_rate_rest": 3e-2})
-    sft.train(recipe, context)
+    perform(recipe, context)
     assert _same(weights(folder / "model"), weights(finished / "model"))
     assert _metrics(folder) == _metrics(finished)
     old, new = (json.loads((path / "stage.json").read_text()) for path in (finished, folder))
@@ -172,7 +174,7 @@ def test_without_resume_training_begins_anew(finished: Path, tmp_path: Path, sta
     _killed_while_writing_the_second_checkpoint(finished, folder)
     changed = {"learning_rate": 1e-3, "max_steps": 1, "save_steps": 9}
     recipe, context = stage("sft", folder, resume=False, training=changed)
-    sft.train(recipe, context)
+    perform(recipe, context)
     assert [line["step"] for line in _metrics(folder)] == [1]
 
 
@@ -184,7 +186,7 @@ def test_packed_documents_do_not_see_each_other(tmp_path: Path, stage: Stage, we
         recipe, context = stage(
             "sft", tmp_path / name, packing=packing, batch=999, micro_batch=999, data={"tasks": 4}, training=settings
         )
-        sft.train(recipe, context)
+        perform(recipe, context)
         learned[name] = weights(tmp_path / name / "model")
     figures = {name: json.loads((tmp_path / name / "stage.json").read_text()) for name in learned}
     assert figures["single"]["supervised_tokens"] == figures["packed"]["supervised_tokens"]
@@ -201,7 +203,7 @@ def test_accumulated_passes_weigh_every_supervised_token_alike(tmp_path: Path, s
     for micro_batch in (16, 2):
         folder = tmp_path / str(micro_batch)
         recipe, context = stage("sft", folder, batch=16, micro_batch=micro_batch, training=settings)
-        sft.train(recipe, context)
+        perform(recipe, context)
         learned.append(weights(folder / "model"))
     assert max(float((learned[0][name] - learned[1][name]).abs().max()) for name in learned[0]) < 1e-5
 
@@ -219,7 +221,7 @@ def test_adapters_are_merged_into_a_model_with_the_logits_of_base_and_adapter(
         training={"max_steps": 3},
     )
     before = weights(finished / "model")
-    sft.train(recipe, context)
+    perform(recipe, context)
     assert _same(weights(finished / "model"), before)  # what it started from is untouched
     assert not list(tmp_path.glob("model/adapter*"))
     base = AutoModelForCausalLM.from_pretrained(finished / "model")
@@ -255,7 +257,7 @@ def test_adapters_learn_above_weights_in_4_bits(finished: Path, tmp_path: Path, 
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sft, "load_training_model", seen)
-        sft.train(recipe, context)
+        perform(recipe, context)
     kinds = {type(module).__name__ for module in held["model"].modules()}
     assert "Linear4bit" in kinds
     merged, start = weights(tmp_path / "model"), weights(finished / "model")
@@ -267,15 +269,15 @@ def test_adapters_learn_above_weights_in_4_bits(finished: Path, tmp_path: Path, 
 def test_4_bits_without_the_package_are_told_with_the_command_that_installs_it(
     finished: Path, tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model, "find_spec", lambda name: None)
+    monkeypatch.setattr(weights_of_training, "find_spec", lambda name: None)
     recipe, context = stage("sft", tmp_path, model={"path": str(finished / "model")}, lora={"rank": 4}, quantize="nf4")
     with pytest.raises(EnvironmentLacks, match=r"pip install -e '.*\[qlora\]'"):
-        sft.train(recipe, context)
+        perform(recipe, context)
 
 
 def test_a_stage_that_logs_nothing_on_the_way_finishes(tmp_path: Path, stage: Stage) -> None:
     recipe, context = stage("sft", tmp_path, training={"max_steps": 2, "logging_steps": 50, "save_strategy": "no"})
-    sft.train(recipe, context)
+    perform(recipe, context)
     assert json.loads((tmp_path / "stage.json").read_text())["steps"] == 2
 
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from xcoder_train.config import SftDataSettings
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Problem, Solution
-from xcoder_train.core.prompt import render_prompt
-from xcoder_train.core.records import read_records
-from xcoder_train.plan import make_plan
-from xcoder_train.sft_data import IGNORED, corpus, read_pool, read_rows, read_tokens, select_rows, tokenize
-from xcoder_train.tokenizer import train_tokenizer
+from xcoder_core.errors import InputError
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.initial import train_tokenizer
+from xcoder_core.models.prompt import render_prompt
+from xcoder_core.problem import Problem, Solution
+from xcoder_core.records import read_records
+from xcoder_train.plan.make import make_plan
+from xcoder_train.sft.data import IGNORED, corpus, read_pool, read_rows, read_tokens, select_rows, tokenize
+from xcoder_train.sft.settings import SftDataSettings
 
 Row = dict[str, Any]
 

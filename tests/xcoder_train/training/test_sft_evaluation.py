@@ -16,14 +16,14 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evaluation.report.training import sft_figures
-from xcoder_train import sft
-from xcoder_train.core.errors import InputError
-from xcoder_train.core.layout import Membership, SynthLayout
-from xcoder_train.core.problem import Solution
-from xcoder_train.core.prompt import render_prompts
-from xcoder_train.core.records import read_records
-from xcoder_train.recipe import Recipe
-from xcoder_train.results import stage_key
+from xcoder_core.errors import InputError
+from xcoder_core.layout import Membership, SynthLayout
+from xcoder_core.models.prompt import render_prompts
+from xcoder_core.problem import Solution
+from xcoder_core.records import read_records
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.runs.keys import stage_key
+from xcoder_train.runs.stage import perform
 
 Stage = Callable[..., tuple[Any, Any]]
 Weights = Callable[[Path], dict[str, torch.Tensor]]
@@ -74,7 +74,7 @@ def test_the_held_out_loss_is_that_of_every_supervised_token_of_the_golden_solut
 ) -> None:
     every = {"every_steps": 4, "tasks": 99}
     recipe, context = stage("sft", tmp_path, packing=packing, evaluation=every, training={"save_strategy": "no"})
-    sft.train(recipe, context)
+    perform(recipe, context)
     losses = _losses(tmp_path, "eval_loss")
     assert [step for step, _ in losses] == [0, 4, 6]
     assert losses[0][1] == pytest.approx(_loss_by_hand(tmp_path, tmp_path / "base", synthesis), rel=1e-4)
@@ -90,7 +90,7 @@ def test_a_held_out_loss_changes_no_bit_of_the_training(
     given = {**changed, **({"model": {"path": str(by_heart / "model")}} if "lora" in changed else {})}
     for name, evaluation in (("off", None), ("on", EVALUATION)):
         recipe, context = stage("sft", tmp_path / name, evaluation=evaluation, **given)
-        sft.train(recipe, context)
+        perform(recipe, context)
     assert _losses(tmp_path / "on", "loss") == _losses(tmp_path / "off", "loss")
     assert _same(weights(tmp_path / "on" / "model"), weights(tmp_path / "off" / "model"))
     assert len(_losses(tmp_path / "on", "eval_loss")) == 4 and not _losses(tmp_path / "off", "eval_loss")
@@ -100,13 +100,13 @@ def test_a_killed_stage_goes_on_with_the_held_out_losses_of_one_that_was_not(
     tmp_path: Path, stage: Stage, weights: Weights
 ) -> None:
     whole = tmp_path / "whole"
-    sft.train(*stage("sft", whole, evaluation=EVALUATION))
+    perform(*stage("sft", whole, evaluation=EVALUATION))
     first, second = tmp_path / "before the first checkpoint", tmp_path / "after it"
     ignored = ["model", "stage.json"]
     shutil.copytree(whole, first, ignore=shutil.ignore_patterns(*ignored, "checkpoints"))
     shutil.copytree(whole, second, ignore=shutil.ignore_patterns(*ignored, "checkpoint-6"))
     for folder in (first, second):
-        sft.train(*stage("sft", folder, evaluation=EVALUATION))
+        perform(*stage("sft", folder, evaluation=EVALUATION))
         assert _losses(folder, "eval_loss") == _losses(whole, "eval_loss")
         assert _losses(folder, "loss") == _losses(whole, "loss")
         assert _same(weights(folder / "model"), weights(whole / "model"))
@@ -114,9 +114,9 @@ def test_a_killed_stage_goes_on_with_the_held_out_losses_of_one_that_was_not(
 
 def test_a_stage_begun_without_a_held_out_loss_goes_on_with_one(tmp_path: Path, stage: Stage, weights: Weights) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    sft.train(*stage("sft", whole))
+    perform(*stage("sft", whole))
     shutil.copytree(whole, killed, ignore=shutil.ignore_patterns("model", "stage.json", "checkpoint-6"))
-    sft.train(*stage("sft", killed, evaluation=EVALUATION))
+    perform(*stage("sft", killed, evaluation=EVALUATION))
     assert [step for step, _ in _losses(killed, "eval_loss")] == [4, 6]
     assert _same(weights(killed / "model"), weights(whole / "model"))
 
@@ -131,7 +131,7 @@ def test_a_held_out_loss_leaves_the_key_of_the_stage(tmp_path: Path, stage: Stag
 
 
 def test_solutions_that_do_not_fit_are_told_before_training(tmp_path: Path, stage: Stage, by_heart: Path) -> None:
-    from xcoder_train.sft_data import held_out_tokens, read_held_out
+    from xcoder_train.sft.data import held_out_tokens, read_held_out
 
     _, context = stage("sft", tmp_path)
     rows = read_held_out(SynthLayout(context.inputs["synth"]), "plain", 0)

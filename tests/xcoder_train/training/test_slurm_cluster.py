@@ -18,7 +18,7 @@ import yaml
 from tests.xcoder_train.training.slurm_cluster import SlurmCluster, why_not
 from tests.xcoder_train.training.test_slurm_jobs import chain_recipe, write_two_machines
 from tests.xcoder_train.training.two_processes import PROJECT
-from xcoder_train.core.stage import RESULT_FILE
+from xcoder_core.stage import RESULT_FILE
 
 SECONDS = 400
 OVER = ("FAILED", "CANCELLED", "TIMEOUT")

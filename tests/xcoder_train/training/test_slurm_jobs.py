@@ -20,7 +20,7 @@ import torch
 import yaml
 
 from tests.xcoder_train.training.two_processes import PROJECT
-from xcoder_train.core.records import read_table
+from xcoder_core.records import read_table
 
 STAND_IN = Path(__file__).with_name("slurm_stand_in")
 STAGES = ("synth", "sft", "grpo", "evaluation", "report")

@@ -25,13 +25,16 @@ from evaluation.results import ResultLayout
 from evaluation.samples import Sample
 from reward.extract import extract_code
 from tests.xcoder_train.training import smollm2
-from xcoder_train import grpo, sft
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Problem, TestCase
-from xcoder_train.core.records import read_records
-from xcoder_train.model import ADAPTER, load_trained
-from xcoder_train.sft_data import IGNORED, read_tokens
-from xcoder_train.sft_prepare import prepare
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.trained import ADAPTER, load_trained
+from xcoder_core.problem import Problem, TestCase
+from xcoder_core.records import read_records
+from xcoder_core.settings import require
+from xcoder_train.grpo import train as grpo
+from xcoder_train.runs.stage import perform
+from xcoder_train.sft import train as sft
+from xcoder_train.sft.data import IGNORED, read_tokens
+from xcoder_train.sft.prepare import prepare
 
 pytestmark = pytest.mark.slow
 
@@ -99,8 +102,8 @@ def values(smol: Path) -> Callable[..., dict[str, Any]]:
 @pytest.fixture(scope="module")
 def train(values: Callable[..., Any], synthesis: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
     """Trains a stage in this process: (stage, further inputs, training, further settings)."""
-    from xcoder_train.core.stage import StageContext
-    from xcoder_train.recipe import Recipe
+    from xcoder_core.stage import StageContext
+    from xcoder_train.recipe.schema import Recipe
 
     def run(name: str, inputs: dict[str, Path], training: dict[str, Any], **changed: Any) -> Trained:
         recipe = Recipe.model_validate(values(name, training, **changed))
@@ -115,7 +118,7 @@ def train(values: Callable[..., Any], synthesis: Path, tmp_path_factory: pytest.
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(STAGES[name], "save_trained", looked_at)
             context = StageContext("smol", name, "stagekey", folder, recipe.seed, {"synth": synthesis, **inputs})
-            STAGES[name].train(recipe, context)
+            perform(recipe, context)
         return Trained(folder, recipe, seen[0])
 
     return run
@@ -159,12 +162,17 @@ def examples(
     values: Callable[..., Any], synthesis: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> list[dict[str, Any]]:
     """The rows that SFT trains on."""
-    from xcoder_train.core.stage import StageContext
-    from xcoder_train.recipe import Recipe
+    from xcoder_core.stage import StageContext
+    from xcoder_train.recipe.schema import Recipe
 
     folder = tmp_path_factory.mktemp("rows")
     recipe = Recipe.model_validate(values("sft", {}))
-    prepare(recipe, StageContext("smol", "sft", "stagekey", folder, 5, {"synth": synthesis}), folder / "prepared")
+    prepare(
+        require(recipe.sft),
+        recipe.model,
+        StageContext("smol", "sft", "stagekey", folder, 5, {"synth": synthesis}),
+        folder / "prepared",
+    )
     return list(read_tokens(folder / "prepared")[0])
 
 
@@ -278,7 +286,7 @@ def test_adapters_leave_what_they_learned(train: Train, examples: list[dict[str,
 def test_grpo_leaves_the_trainers_logits_and_goes_on_to_the_same_bytes(
     full: Trained, full_grpo: Trained, synthesis: Path, tmp_path: Path
 ) -> None:
-    from xcoder_train.core.stage import StageContext
+    from xcoder_core.stage import StageContext
 
     assert any(step["grad_norm"] > 0 for step in full_grpo.steps)
     assert full_grpo.figures["update_lost_in_16_bits"] > 0.1  # steps so small that 16 bits lose them
@@ -290,7 +298,7 @@ def test_grpo_leaves_the_trainers_logits_and_goes_on_to_the_same_bytes(
     folder = tmp_path / "again"
     shutil.copytree(full_grpo.folder, folder, ignore=shutil.ignore_patterns("model", "stage.json", "checkpoint-2"))
     context = StageContext("smol", "grpo", "stagekey", folder, 5, {"synth": synthesis, "sft": full.folder})
-    grpo.train(full_grpo.recipe, context)
+    perform(full_grpo.recipe, context)
     assert same_file(folder / "model", full_grpo.folder / "model")
 
 
@@ -339,7 +347,7 @@ def test_verdicts_of_an_evaluation_are_those_of_plain_execution(
 
 
 def _table(path: Path) -> list[dict[str, Any]]:
-    from xcoder_train.core.records import read_table
+    from xcoder_core.records import read_table
 
     return read_table(path).to_pylist()
 

@@ -10,10 +10,11 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, TrainerCallback
 from trl import GRPOConfig
 
-from xcoder_train.config import InitSettings
-from xcoder_train.grpo_trainer import FrugalGrpoTrainer
-from xcoder_train.model import initialise_model, save_model
-from xcoder_train.quiet import quiet_libraries
+from xcoder_core.models.initial import initialise_model
+from xcoder_core.models.settings import InitSettings
+from xcoder_core.models.trained import save_model
+from xcoder_train.grpo.trainer import FrugalGrpoTrainer
+from xcoder_train.training.quiet import quiet_libraries
 
 PROMPTS = ["a", "longer prompt", "b" * 17, "c d"]
 

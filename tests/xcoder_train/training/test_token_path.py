@@ -1,6 +1,6 @@
 """The token path through training: packing, normalisation, shards, adapters, and what TRL tokenises by itself.
 
-That SFT, GRPO and evaluation share prompts, supervised bytes and stop tokens stands in `tests/core/generation/
+That SFT, GRPO and evaluation share prompts, supervised bytes and stop tokens stands in `tests/xcoder_core/models/
 test_chat.py`, that sampling parameters are sent and recorded in `test_openai_backend.py` beside it.
 """
 
@@ -17,20 +17,21 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
-from tests.core.generation.test_chat import PROMPT, WITH_SYSTEM, qwen_tokenizer
+from tests.xcoder_core.models.test_chat import PROMPT, WITH_SYSTEM, qwen_tokenizer
 from tests.xcoder_train.training.two_processes import run_on_two_processes
-from xcoder_train import sft
-from xcoder_train.config import GrpoSettings, InitSettings
-from xcoder_train.core.generation.chat import prompt_token_ids
-from xcoder_train.core.layout import SynthLayout
-from xcoder_train.core.problem import Problem
-from xcoder_train.core.prompt import render_prompt
-from xcoder_train.core.records import read_records
-from xcoder_train.grpo_prompts import load_prompts
-from xcoder_train.model import initialise_model
-from xcoder_train.packed_attention import attend_within_examples
-from xcoder_train.quiet import quiet_libraries
-from xcoder_train.sft_data import corpus, read_rows, read_tokens, tokenize
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.chat import prompt_token_ids
+from xcoder_core.models.initial import initialise_model
+from xcoder_core.models.prompt import render_prompt
+from xcoder_core.models.settings import InitSettings
+from xcoder_core.problem import Problem
+from xcoder_core.records import read_records
+from xcoder_train.grpo.prompts import load_prompts
+from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.runs.stage import perform
+from xcoder_train.sft.data import corpus, read_rows, read_tokens, tokenize
+from xcoder_train.sft.packed_attention import attend_within_examples
+from xcoder_train.training.quiet import quiet_libraries
 
 Stage = Callable[..., tuple[Any, Any]]
 Weights = Callable[[Path], dict[str, torch.Tensor]]
@@ -178,7 +179,7 @@ def test_two_processes_weigh_every_supervised_token_alike(
     """Answers differ in length, so a mean of the processes' means would be another gradient."""
     changed = {"batch": examples, "packing": packing, "training": ONE_STEP}
     recipe, context = stage("sft", tmp_path / "one", micro_batch=16, **changed)
-    sft.train(recipe, context)
+    perform(recipe, context)
     values = recipe_values("sft", micro_batch=1, launch={"processes": 2}, **changed)
     run_on_two_processes("xcoder_train.sft", str(_recipe_file(tmp_path / "two", synthesis, values)))
     two = _result(tmp_path / "two")
@@ -206,7 +207,7 @@ def test_a_model_trained_in_shards_is_saved_whole(
     with torch.no_grad():
         assert torch.allclose(model(PROBE).logits, torch.load(logits), atol=1e-6)
     recipe, context = stage("sft", tmp_path / "one", micro_batch=16, **changed)
-    sft.train(recipe, context)
+    perform(recipe, context)
     alone = AutoModelForCausalLM.from_pretrained(tmp_path / "one" / "model")
     assert _apart(alone.state_dict(), model.state_dict()) < 1e-5  # and it learned what one process learns
 

@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from xcoder_train.core.files import write_json, write_text
-from xcoder_train.core.layout import Membership, SynthLayout
-from xcoder_train.core.records import read_records
-from xcoder_train.recipe import Recipe
-from xcoder_train.run_folder import RunFolder
-from xcoder_train.sft_data import read_pool, select_rows
+from xcoder_core.files import write_json, write_text
+from xcoder_core.layout import Membership, SynthLayout
+from xcoder_core.records import read_records
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.runs.folder import RunFolder
+from xcoder_train.sft.data import read_pool, select_rows
 from xcoder_train.trace.find import find
 from xcoder_train.trace.trace import trace
 

@@ -23,7 +23,7 @@ import torch
 import yaml
 
 from tests.xcoder_train.training.two_processes import PROJECT
-from xcoder_train.core.records import read_table
+from xcoder_core.records import read_table
 
 pytestmark = pytest.mark.slow
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import pytest
 
 from evaluation.results import ModelResult
 from tests.xcoder_train.training.wandb_file import history, summary_and_jobs
-from xcoder_train.config import TrackingSettings
-from xcoder_train.core.stage import StageContext
-from xcoder_train.wandb_run import repeat_history, start_tracking, sync_command, track_results
+from xcoder_core.stage import StageContext
+from xcoder_train.training.settings import TrackingSettings
+from xcoder_train.training.wandb_run import repeat_history, start_tracking, sync_command, track_results
 
 SCORES = {"k": [1, 2], "benchmarks": {"heldout": {f"pass_at_{k}": {"mean": k / 4, "ci95": [0.1, 0.9]} for k in (1, 2)}}}
 
@@ -30,13 +31,19 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StageContext:
         (tmp_path / name).write_text(json.dumps({"file": name}))
     folder = tmp_path / "evaluation"
     folder.mkdir()
-    return StageContext("tiny", "evaluation", "stagekey", folder, 0, {})
+    return tracked(folder, TrackingSettings(wandb="offline"))
+
+
+def tracked(folder: Path, settings: TrackingSettings) -> StageContext:
+    begin = partial(start_tracking, settings, config={"recipe": "as it is"})
+    return StageContext("tiny", "evaluation", "stagekey", folder, 0, {}, begin)
 
 
 def test_without_tracking_the_package_is_not_needed(context: StageContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)  # an import raises
-    assert start_tracking(TrackingSettings(), context, {}) == []
-    track_results(TrackingSettings(), context, {}, {"sft": ModelResult("sft", context.folder, SCORES, ())})
+    untracked = tracked(context.folder, TrackingSettings())
+    assert untracked.start_tracking(untracked) == []
+    track_results(untracked, {"sft": ModelResult("sft", context.folder, SCORES, ())})
     assert list(context.folder.iterdir()) == []
 
 
@@ -44,9 +51,9 @@ def test_what_a_trainer_asks_of_an_offline_run_warns_of_nothing(tmp_path: Path) 
     trainer = (
         "from pathlib import Path\n"
         "import wandb\n"
-        "from xcoder_train.config import TrackingSettings\n"
-        "from xcoder_train.core.stage import StageContext\n"
-        "from xcoder_train.wandb_run import start_tracking\n"
+        "from xcoder_train.training.settings import TrackingSettings\n"
+        "from xcoder_core.stage import StageContext\n"
+        "from xcoder_train.training.wandb_run import start_tracking\n"
         "context = StageContext('tiny', 'sft', 'stagekey', Path.cwd(), 0, {})\n"
         "start_tracking(TrackingSettings(wandb='offline'), context, {})\n"
         "assert wandb.run.url is None\n"  # there is none, of which it likes to warn
@@ -70,7 +77,7 @@ def test_a_stage_trains_where_wandb_is_not_installed(
     (tmp_path / "recipe.yaml").write_text(json.dumps(values))
     without = (
         "import sys; sys.modules['wandb'] = None; "  # no import of it finds it, and no look for it
-        f"from xcoder_train import {stage}; sys.exit({stage}.main(sys.argv[1:]))"
+        f"from xcoder_train.runs.stage import main; sys.exit(main([{stage!r}, *sys.argv[1:]]))"
     )
     command = [sys.executable, "-c", without, str(tmp_path / "recipe.yaml")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
@@ -86,7 +93,7 @@ def test_what_a_server_has_already_is_neither_removed_nor_said_again(
     import wandb
 
     for synced in (False, True):
-        start_tracking(TrackingSettings(wandb="offline"), context, {})
+        context.start_tracking(context)
         repeat_history(context.folder, [{"step": 1, "loss": 2.5}])
         wandb.finish()
         wandb.teardown()  # the file is whole once W&B's own process has ended
@@ -95,7 +102,7 @@ def test_what_a_server_has_already_is_neither_removed_nor_said_again(
         if synced:
             file.with_name(file.name + ".synced").touch()
     time.sleep(1.1)  # the folder's name has the second in it
-    start_tracking(TrackingSettings(wandb="offline"), context, {})
+    context.start_tracking(context)
     repeat_history(context.folder, [{"step": 1, "loss": 2.5}])
     wandb.finish()
     wandb.teardown()
@@ -128,7 +135,7 @@ def test_pass_at_k_and_the_runs_records_are_in_the_offline_run(
     for name in ("log", "log_artifact"):
         monkeypatch.setattr(wandb.Run, name, watched(name, getattr(wandb.Run, name)))
     results = {label: ModelResult(label, context.folder, SCORES, ()) for label in ("base", "sft")}
-    track_results(TrackingSettings(wandb="offline"), context, {"recipe": "as it is"}, results)
+    track_results(context, results)
     assert seen["log"][0]["pass@k"].data[:2] == [
         ["base", "heldout", "pass@1", 0.25, 0.1, 0.9],
         ["base", "heldout", "pass@2", 0.5, 0.1, 0.9],

@@ -20,7 +20,7 @@ os.environ["DS_ACCELERATOR"] = "cpu"
 import deepspeed  # noqa: E402
 from transformers import Trainer  # noqa: E402
 
-from xcoder_train import sft  # noqa: E402
+from xcoder_train.runs.stage import main  # noqa: E402
 
 # Would be compiled on first use, for minutes; gloo does without.
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
@@ -42,4 +42,4 @@ def _checked(self: Trainer, *given: Any, **named: Any) -> None:
 
 
 Trainer.save_model = _checked  # type: ignore[method-assign]
-sys.exit(sft.main(arguments))
+sys.exit(main(["sft", *arguments]))

@@ -1,0 +1,85 @@
+"""What is asked of a model and what comes back, whatever serves it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from xcoder_core.files import whole_characters
+from xcoder_core.models.prompt import Message
+from xcoder_core.models.reasoning import after_reasoning
+
+if TYPE_CHECKING:
+    from xcoder_core.models.generation import SamplingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One completion to sample. `seed` decides every random choice of it; what that promises, docs/generation.md says.
+
+    Half a character in the messages, which no tokenizer and no server takes, becomes U+FFFD.
+    `purpose` names what the completion is for, such as "solutions"; usage and cost are counted for each purpose.
+    Each text in `stop` ends the completion as a stop token does, and is not part of its text; servers that are asked
+    over the network are not sent any.
+    """
+
+    id: str
+    messages: list[Message]
+    seed: int
+    purpose: str = "completions"
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        whole = [{**message, "content": whole_characters(message["content"])} for message in self.messages]
+        object.__setattr__(self, "messages", whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the model wrote: `text` without special tokens, `token_ids` as sampled with the stop token.
+
+    A server returns no ids, so `token_ids` is empty there and `completion_tokens` is what it counted. Reasoning that a
+    server returns apart from the answer stands in `text` as it would from any other backend:
+    `<think>\\n…\\n</think>\\n\\n` and then the answer.
+    `finish_reason` is "stop" after a stop token, "length" when `max_new_tokens` or the end of the context cut it off.
+    """
+
+    request_id: str
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: Literal["stop", "length"]
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def answer(self) -> str:
+        """What follows the reasoning; empty where the reasoning was cut off."""
+        answer = after_reasoning(self.text) or ""
+        return answer if answer == self.text else answer.removeprefix("\n\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A request that failed for good: the server refused it, or every attempt failed. It says nothing of the model."""
+
+    request_id: str
+    reason: str
+
+
+class Generator(Protocol):
+    """Whatever turns requests into completions."""
+
+    def generate(self, requests: Iterable[Request], sampling: "SamplingSettings") -> Iterator[Completion | Unanswered]:
+        """Yield exactly one `Completion` or `Unanswered` per request, in any order.
+
+        An answer goes on to the end of the context where `max_new_tokens` goes beyond it.
+
+        `requests` is read as it is worked off, in the thread of the caller.
+        """
+
+
+def with_reasoning(reasoning: str, answer: str) -> str:
+    """The text of a completion whose reasoning came apart from its answer; left open where no answer followed."""
+    if not reasoning:
+        return answer
+    opened = "<think>\n" + reasoning.strip("\n")
+    return f"{opened}\n</think>\n\n{answer}" if answer else opened

@@ -1,0 +1,99 @@
+"""What a failed attempt means: try again, give the request up, or end the run because every other would fail too."""
+
+import json
+import re
+from dataclasses import dataclass
+
+import httpx2
+import openai
+
+from xcoder_core.errors import EnvironmentLacks, InputError, XcoderError
+from xcoder_core.models.generation import ServerSettings
+from xcoder_core.models.server_answer import BrokenAnswer
+
+# A gateway's way of saying that the server behind it is restarting or not there.
+_AWAY = {502, 503, 504}
+_PASSING = {408, 409, 429}
+
+# How servers say that `max_tokens` asks for more than the context holds, or than they give.
+_TOO_MANY_TOKENS = re.compile(
+    r"context.?(?:length|window|size)|max_model_len|max_(?:\w+_)?tokens\W.*(?:too large|greater|exceed|at most)",
+    re.IGNORECASE | re.DOTALL,
+)
+_ONLY_SOME_TAKE = ("top_k", "repetition_penalty", "min_p")
+
+
+@dataclass(frozen=True)
+class Passing:
+    """Worth another attempt, not before `wait` seconds where the server named them.
+
+    `server_is_away` where the server could not be reached, which is no fault of the request.
+    """
+
+    reason: str
+    wait: float = 0.0
+    server_is_away: bool = False
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Another attempt of this request would fail too; others may not.
+
+    `asks_too_many_tokens` where it might not, were `max_tokens` left to the server.
+    """
+
+    reason: str
+    asks_too_many_tokens: bool = False
+
+
+def meaning_of(error: Exception, settings: ServerSettings, model: str) -> Passing | Refused | XcoderError:
+    """What a failed attempt means; an error that is none of the server's is raised again."""
+    if isinstance(error, openai.APIStatusError):
+        return _of_status(error, settings, model)
+    if isinstance(error, BrokenAnswer):
+        return Passing(str(error))
+    if isinstance(error, TimeoutError):
+        return Passing(f"no whole answer within total_timeout = {settings.total_timeout:g} s")
+    cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else error
+    if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return Passing(f"cannot connect to {settings.base_url}: {cause or type(cause).__name__}", server_is_away=True)
+    if isinstance(cause, httpx2.TimeoutException):
+        return Passing(f"nothing came for token_timeout = {settings.token_timeout:g} s")
+    if isinstance(cause, httpx2.TransportError):
+        return Passing(f"the connection was cut: {cause or type(cause).__name__}")
+    if isinstance(error, openai.APIError):
+        return Passing(f"the server's answer cannot be read: {error}")
+    raise error
+
+
+def _of_status(error: openai.APIStatusError, settings: ServerSettings, model: str) -> Passing | Refused | XcoderError:
+    status, said = error.status_code, f"{error.status_code}: {error.message}"
+    if error.body and error.message == f"Error code: {status}":  # the client knows `error.message` alone
+        said += f": {error.body if isinstance(error.body, str) else json.dumps(error.body)}"[:1000]
+    if status in (401, 403):
+        key = (
+            f"the key in the environment variable {settings.api_key_env}"
+            if settings.api_key_env
+            else "a request without a key; set openai.api_key_env to the NAME of the environment variable that holds it"
+        )
+        return EnvironmentLacks(f"the server {settings.base_url} refused {key}. It said {said}")
+    if status == 404:
+        return InputError(
+            f"the server {settings.base_url} knows no model {model!r}, or base_url is not where its protocol begins "
+            f"(it often ends with /v1). It said {said}"
+        )
+    if status == 402 or error.code == "insufficient_quota":
+        return EnvironmentLacks(f"the account at {settings.base_url} has no credit left. It said {said}")
+    if status in _PASSING or status >= 500:
+        return Passing(said, _retry_after(error), server_is_away=status in _AWAY)
+    if settings.kind != "openai" and any(name in said for name in _ONLY_SOME_TAKE):
+        said += f". If it is no {settings.kind} server, set `kind: openai`: these parameters are then not sent"
+    return Refused(f"the server refused the request: {said}", _TOO_MANY_TOKENS.search(said) is not None)
+
+
+def _retry_after(error: openai.APIStatusError) -> float:
+    """Seconds that the server asks to wait; dates, which some proxies send, count as not told."""
+    try:
+        return max(0.0, float(error.response.headers.get("retry-after", 0)))
+    except ValueError:
+        return 0.0

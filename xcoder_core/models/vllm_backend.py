@@ -1,0 +1,131 @@
+"""Completions from vLLM in this process group: an engine that is kept full (the extra `vllm`)."""
+
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from xcoder_core.errors import EnvironmentLacks, install_command
+from xcoder_core.models.chat import opened_reasoning, prompt_token_ids, stop_token_ids
+from xcoder_core.models.generation import GenerationSettings, SamplingSettings
+from xcoder_core.models.request import Completion, Request, Unanswered
+from xcoder_core.models.vllm_engine import in_vllm_words, prepare_vllm, stdout_kept
+
+# Requests that the engine holds at a time: enough to keep it full, few enough that the caller's follow them closely.
+REQUESTS_AT_ONCE = 2048
+
+
+class VllmGenerator:
+    """Samples completions with vLLM's offline engine. Every sampling parameter is sent, none is inherited."""
+
+    def __init__(
+        self,
+        model: Path | str,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: GenerationSettings,
+        *,
+        trust_remote_code: bool,
+        seed: int,
+        adapter: Path | None = None,
+    ) -> None:
+        """Raises `EnvironmentLacks` where vLLM is missing or its engine fails, `InputError` for what it refuses."""
+        prepare_vllm()
+        try:
+            from vllm import LLM
+            from vllm.lora.request import LoRARequest
+        except ImportError as error:
+            raise EnvironmentLacks(
+                f"generation.backend is vllm, but the package is not installed: {install_command('vllm')}, "
+                "or set backend: transformers"
+            ) from error
+        self.tokenizer = tokenizer
+        self.stop_tokens = sorted(stop_token_ids(tokenizer))
+        self.adapter = None if adapter is None else LoRARequest("trained", 1, str(adapter))
+        dtype = settings.on(has_gpu=torch.cuda.is_available()).dtype
+        print(f"vLLM loads {model} in {dtype}", file=sys.stderr, flush=True)
+        with stdout_kept(), in_vllm_words():
+            self.engine = LLM(
+                model=str(model),
+                dtype=dtype,
+                trust_remote_code=trust_remote_code,
+                tensor_parallel_size=settings.tensor_parallel,
+                gpu_memory_utilization=settings.gpu_memory_utilization,
+                max_model_len=settings.max_model_len,
+                generation_config="vllm",  # not the model's own file, which may hide a repetition penalty
+                seed=seed % 2**31,
+                use_tqdm_on_load=False,
+                **({} if adapter is None else {"enable_lora": True, "max_lora_rank": _rank_for(adapter)}),
+            ).llm_engine
+        self.context: int = self.engine.model_config.max_model_len
+        self._names = map(str, itertools.count())
+
+    def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion | Unanswered]:
+        """Yield each completion as soon as it ends; a prompt that fills the whole context stays unanswered."""
+        pending, running = iter(requests), dict[str, Request]()
+        try:
+            while True:
+                while len(running) < REQUESTS_AT_ONCE and (request := next(pending, None)) is not None:
+                    prompt = prompt_token_ids(self.tokenizer, request.messages)
+                    if len(prompt) >= self.context:  # the engine would end all of them
+                        reason = f"a prompt of {len(prompt)} tokens leaves no room in a context of {self.context}"
+                        yield Unanswered(request.id, reason)
+                        continue
+                    running[name := next(self._names)] = request
+                    with in_vllm_words():
+                        self.engine.add_request(
+                            name,
+                            {"prompt_token_ids": prompt},
+                            self._parameters(request, sampling),
+                            lora_request=self.adapter,
+                        )
+                if not running:
+                    return
+                with in_vllm_words():
+                    outputs = self.engine.step()
+                for output in outputs:
+                    if output.finished:
+                        yield self._completion(running.pop(output.request_id), output)
+        finally:
+            with suppress(Exception):  # of an engine that is dead, which is told already
+                self.engine.abort_request(list(running))
+
+    def _parameters(self, request: Request, sampling: SamplingSettings) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        return SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            repetition_penalty=sampling.repetition_penalty,
+            max_tokens=sampling.max_new_tokens,
+            stop_token_ids=self.stop_tokens,
+            stop=list(request.stop),
+            seed=request.seed % 2**31,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _completion(self, request: Request, output: Any) -> Completion | Unanswered:
+        answer = output.outputs[0]
+        if answer.finish_reason not in ("stop", "length"):
+            return Unanswered(request.id, f"vLLM ended the answer with finish_reason {answer.finish_reason}")
+        return Completion(
+            request.id,
+            opened_reasoning(self.tokenizer, output.prompt_token_ids) + answer.text,
+            tuple(answer.token_ids),
+            answer.finish_reason,
+            prompt_tokens=len(output.prompt_token_ids),
+            completion_tokens=len(answer.token_ids),
+        )
+
+
+def _rank_for(adapter: Path) -> int:
+    """The smallest of the ranks that vLLM reserves room for."""
+    rank = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
+    return min(room for room in (1, 8, 16, 32, 64, 128, 256, 320, 512) if room >= rank)

@@ -1,0 +1,395 @@
+"""The append-only record store: Parquet tables that survive `kill -9` and come out byte-identical.
+
+While a stage runs, each record is one line of a journal (`<table>.journal`): a CRC-32 and the record as JSON.
+A line reaches the kernel before `append` returns, so a killed process loses nothing that it had appended, and a
+torn last line is recognised and cut off. `seal` sorts the records by key and writes the Parquet table in one
+rename: the bytes depend on the records alone, never on the order in which they were completed.
+"""
+
+import dataclasses
+import heapq
+import itertools
+import json
+import os
+import types
+import typing
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from xcoder_core.errors import InputError
+from xcoder_core.files import atomic_path, whole_characters
+from xcoder_core.keys import Keys
+
+Record = TypeVar("Record")
+
+ROWS_AT_ONCE = 1024
+BYTES_PER_GROUP = 8 << 20
+"""Memory that the rows of one row group take as Python values; a reader holds one group."""
+BYTES_IN_MEMORY = 32 << 20
+"""Memory that the rows take that are sorted at once."""
+BYTES_PER_RUN_GROUP = 256 << 10
+"""As `BYTES_PER_GROUP`, for sorted runs: one group of each is in memory while they are merged."""
+MERGED_AT_ONCE = 64
+"""Runs that are open at once; processes may open some thousand files at most."""
+
+_PARQUET_MARK = b"PAR1"
+_MEND_A_TABLE = "Restore the file, or synthesise again under another name (name=…)."
+
+
+class RecordStore(Generic[Record]):
+    """One table of one record type, keyed by `key` (the columns that identify and order its rows).
+
+    Open it, skip what `keys` already holds, `append` the rest, then `seal`. A sealed store refuses appends.
+    """
+
+    def __init__(self, path: Path, record_type: type[Record], key: tuple[str, ...]) -> None:
+        self.path = path
+        self.record_type = record_type
+        self.key = key
+        self.keys = Keys()
+        self._key_of = _key_function(key)
+        self._journal_path = path.with_suffix(".journal")
+        self._journal: typing.BinaryIO | None = None
+        if self.is_sealed:
+            self._journal_path.unlink(missing_ok=True)
+        elif self._journal_path.exists():
+            self._recover()
+
+    @property
+    def is_sealed(self) -> bool:
+        """True once the whole table stands under its final name."""
+        return self.path.exists()
+
+    def append(self, record: Record) -> None:
+        """Add one record; it survives the death of this process from here on."""
+        self.extend([record])
+
+    def extend(self, records: Iterable[Record]) -> None:
+        """Add several records with one write."""
+        if self.is_sealed:
+            raise RuntimeError(f"{self.path} is sealed; records can no longer be appended")
+        lines = []
+        for record in records:
+            row = to_row(record)
+            key = self._key_of(row)
+            if key in self.keys:
+                raise RuntimeError(f"{self.path} already holds a record with {self.key} = {key}")
+            self.keys.add(key)
+            lines.append(_journal_line(row))
+        if not lines:
+            return
+        if self._journal is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._journal = open(self._journal_path, "ab", buffering=0)  # noqa: SIM115  # closed by `close` and `seal`
+        _write_all(self._journal, b"".join(lines))
+
+    def pending(self) -> Iterator[Record]:
+        """The records of an unsealed store, in the order in which they were appended."""
+        if self._journal_path.exists():
+            for row, _ in _read_journal(self._journal_path):
+                yield from_row(self.record_type, row)
+
+    def seal(self) -> Path:
+        """Write the sorted Parquet table, drop the journal, and return the table's path."""
+        if not self.is_sealed:
+            self.close()
+            # By way of records, as a journal that an earlier version began may lack a column.
+            _write_sorted(self.path, self.record_type, map(to_row, self.pending()), self._key_of)
+            self._journal_path.unlink(missing_ok=True)
+        return self.path
+
+    def close(self) -> None:
+        """Let go of the journal; the store can be opened again and goes on where it was."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    def _recover(self) -> None:
+        """Read the keys that are there and cut off a line that a kill left half-written."""
+        whole = 0
+        for row, end in _read_journal(self._journal_path):
+            self.keys.add(self._key_of(row))
+            whole = end
+        if whole < self._journal_path.stat().st_size:
+            os.truncate(self._journal_path, whole)
+
+
+def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
+    """Stream a sealed table in key order, one row group in memory at a time."""
+    import pyarrow.parquet
+
+    if not path.exists():
+        raise InputError(f"{path} does not exist; expected a table of {record_type.__name__} records")
+    with readable(path, _MEND_A_TABLE):
+        table = pyarrow.parquet.ParquetFile(path)
+    wanted = _columns(path, table, record_type)
+    with table:
+        for number in range(table.num_row_groups):
+            with readable(path, _MEND_A_TABLE):
+                group = table.read_row_group(number, columns=wanted)
+            for batch in group.to_batches(ROWS_AT_ONCE):
+                for row in batch.to_pylist():
+                    yield from_row(record_type, row)
+
+
+def read_matching(
+    path: Path, record_type: type[Record], column: str, lowest: str, highest: str | None = None
+) -> Iterator[Record]:
+    """The records of a sealed table whose text `column` is `lowest`, or lies from it up to `highest`, both included.
+
+    Row groups that hold none of them are not read, so a few rows of a table sorted by that column cost little.
+    """
+    import pyarrow.parquet
+
+    highest = lowest if highest is None else highest
+    with readable(path, _MEND_A_TABLE), pyarrow.parquet.ParquetFile(path) as table:
+        names = _columns(path, table, record_type)
+        for number in range(table.num_row_groups):
+            chunks = map(table.metadata.row_group(number).column, range(table.metadata.num_columns))
+            known = next(chunk for chunk in chunks if chunk.path_in_schema == column).statistics
+            if known is not None and known.has_min_max and (known.max < lowest or known.min > highest):
+                continue
+            group = table.read_row_group(number, columns=names)
+            for place, value in enumerate(group[column].to_pylist()):  # pyarrow.compute would import pandas
+                if lowest <= value <= highest:
+                    yield from_row(record_type, group.slice(place, 1).to_pylist()[0])
+
+
+def _columns(path: Path, table: Any, record_type: type) -> list[str]:
+    """The record's columns that a table has. One that is younger than the table may be missing if it has a default."""
+    present = set(table.schema_arrow.names)
+    fields = dataclasses.fields(record_type)
+    missing = [f.name for f in fields if f.name not in present and f.default is dataclasses.MISSING]
+    if missing:
+        raise InputError(f"{path} lacks the columns {missing} of a {record_type.__name__} table")
+    return [field.name for field in fields if field.name in present]
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> Any:
+    """The whole of a Parquet file as an Arrow table; a damaged one is an InputError."""
+    import pyarrow.parquet
+
+    with readable(path, _MEND_A_TABLE):
+        return pyarrow.parquet.read_table(path, columns=columns)
+
+
+def check_tables(folder: Path) -> None:
+    """Raise InputError for the first Parquet file below a folder that was cut short. Only its two ends are read."""
+    for path in sorted(folder.rglob("*.parquet")):
+        with open(path, "rb") as file:
+            first = file.read(4)
+            file.seek(max(0, path.stat().st_size - 4))
+            if (first, file.read()) != (_PARQUET_MARK, _PARQUET_MARK):
+                raise InputError(f"{path} is damaged: it does not begin and end as a Parquet file. {_MEND_A_TABLE}")
+
+
+def write_records(path: Path, record_type: type[Record], records: Iterable[Record], key: tuple[str, ...]) -> Path:
+    """Write a whole table at once, sorted by `key`; for what is derived in one pass and cheap to derive again."""
+    _write_sorted(path, record_type, (to_row(record) for record in records), _key_function(key))
+    return path
+
+
+def arrow_schema(record_type: type) -> Any:
+    """The Arrow schema of a record type, from its annotations (`X | None` is nullable, a nested dataclass a struct)."""
+    import pyarrow
+
+    hints = typing.get_type_hints(record_type)
+    return pyarrow.schema([_arrow_field(f.name, hints[f.name]) for f in dataclasses.fields(record_type)])
+
+
+def to_row(record: Any) -> dict[str, Any]:
+    """A record as the plain values that Arrow and JSON take."""
+    return {name: _plain(getattr(record, name)) for name in _field_names(type(record))}  # type: ignore[arg-type]  # classes are hashable
+
+
+def from_row(record_type: type[Record], row: dict[str, Any]) -> Record:
+    """The record of a row; lists become tuples, structs their dataclasses. What the row lacks is at its default."""
+    makers = _makers(record_type)  # type: ignore[arg-type]  # as above
+    return record_type(**{name: make(row[name]) for name, make in makers.items() if name in row})
+
+
+@contextmanager
+def readable(path: Path, mend: str = "") -> Iterator[None]:
+    """Within, what pyarrow cannot read of a Parquet file is an `InputError`; `mend` says what to do then."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{path} is not a readable Parquet file: {error} {mend}".rstrip()) from error
+
+
+@cache
+def _field_names(record_type: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(record_type))
+
+
+@cache
+def _makers(record_type: type) -> dict[str, Callable[[Any], Any]]:
+    hints = typing.get_type_hints(record_type)
+    return {name: _maker(hints[name]) for name in _field_names(record_type)}
+
+
+def _maker(hint: Any) -> Callable[[Any], Any]:
+    inner, _ = _without_none(hint)
+    if dataclasses.is_dataclass(inner):
+        return lambda value: None if value is None else from_row(typing.cast(type, inner), value)
+    if typing.get_origin(inner) is tuple:
+        make = _maker(typing.get_args(inner)[0])
+        return lambda value: None if value is None else tuple(map(make, value))
+    return lambda value: value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return whole_characters(value)
+    if value is None or isinstance(value, (int, float)):
+        return value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return to_row(value)
+
+
+def _without_none(hint: Any) -> tuple[Any, bool]:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        inner = [argument for argument in typing.get_args(hint) if argument is not type(None)]
+        return inner[0], True
+    return hint, False
+
+
+def _arrow_field(name: str, hint: Any) -> Any:
+    import pyarrow
+
+    inner, nullable = _without_none(hint)
+    return pyarrow.field(name, _arrow_type(inner), nullable=nullable)
+
+
+def _arrow_type(hint: Any) -> Any:
+    import pyarrow
+
+    scalars = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_()}
+    if hint in scalars:
+        return scalars[hint]
+    if typing.get_origin(hint) is typing.Literal:
+        return pyarrow.string()
+    if typing.get_origin(hint) is tuple:
+        return pyarrow.list_(_arrow_type(typing.get_args(hint)[0]))
+    if dataclasses.is_dataclass(hint):
+        return pyarrow.struct(list(arrow_schema(typing.cast(type, hint))))
+    raise TypeError(f"no Arrow type stands for {hint}")
+
+
+def _key_function(key: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    return lambda row: tuple(row[column] for column in key)
+
+
+def _journal_line(row: dict[str, Any]) -> bytes:
+    body = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _read_journal(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Each whole row with the offset at which it ends. Only the last line may be torn."""
+    end = 0
+    with open(path, "rb") as journal:
+        for line in journal:
+            body = line[9:-1]
+            if not line.endswith(b"\n") or line[:8] != b"%08x" % zlib.crc32(body):
+                if journal.read(1):
+                    raise InputError(
+                        f"{path} is damaged at byte {end}: a record before the last does not match its checksum. "
+                        "Restore the file, or delete it to make its records again."
+                    )
+                return
+            end += len(line)
+            # Journals of earlier versions may hold half characters.
+            yield json.loads(whole_characters(body.decode("utf-8", "surrogatepass"))), end
+
+
+def _write_all(file: typing.BinaryIO, data: bytes) -> None:
+    """An unbuffered write may be short (a full disk, a signal); the rest is tried until it fails for a reason."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _write_sorted(
+    path: Path, record_type: type, rows: Iterator[dict[str, Any]], key_of: Callable[[dict[str, Any]], tuple[Any, ...]]
+) -> None:
+    """External merge sort: memory is bounded by `BYTES_IN_MEMORY`, however long the rows and the table."""
+    import pyarrow
+    import pyarrow.parquet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    schema = arrow_schema(record_type)
+    levels: list[list[Path]] = [[]]
+    written = itertools.count()
+
+    def write(target: Path, ordered: Iterable[dict[str, Any]], group_bytes: int) -> None:
+        with pyarrow.parquet.ParquetWriter(target, schema, compression="zstd") as writer:
+            for group in _chunks(ordered, group_bytes):
+                writer.write_table(pyarrow.Table.from_pylist(group, schema))
+
+    def rows_of(run: Path) -> Iterator[dict[str, Any]]:
+        with pyarrow.parquet.ParquetFile(run) as table:
+            for number in range(table.num_row_groups):
+                yield from table.read_row_group(number).to_pylist()
+
+    def spill(ordered: Iterable[dict[str, Any]], level: int) -> None:
+        """Write a run; as soon as there are many of a level, they become one of the next."""
+        if level == len(levels):
+            levels.append([])
+        run = path.with_name(f".{path.name}.run{next(written)}")
+        levels[level].append(run)
+        write(run, ordered, BYTES_PER_RUN_GROUP)
+        if len(levels[level]) == MERGED_AT_ONCE:
+            full, levels[level] = levels[level], []
+            try:
+                spill(heapq.merge(*map(rows_of, full), key=key_of), level + 1)
+            finally:
+                for run in full:
+                    run.unlink(missing_ok=True)
+
+    try:
+        last: list[dict[str, Any]] = []
+        for chunk in _chunks(rows, BYTES_IN_MEMORY):
+            chunk.sort(key=key_of)
+            if last:
+                spill(last, 0)
+            last = chunk
+        runs = [run for level in levels for run in level]
+        with atomic_path(path) as temporary:
+            ordered = heapq.merge(last, *map(rows_of, runs), key=key_of) if runs else last
+            write(temporary, ordered, BYTES_PER_GROUP)
+    finally:
+        for run in (run for level in levels for run in level):
+            run.unlink(missing_ok=True)
+
+
+def _chunks(rows: Iterable[dict[str, Any]], most_bytes: int) -> Iterator[list[dict[str, Any]]]:
+    """Lists of neighbouring rows, each ended by the row that fills it."""
+    chunk: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        chunk.append(row)
+        size += _size(row)
+        if size >= most_bytes:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _size(value: Any) -> int:
+    """About how many bytes a value of a row takes in memory; the same for equal values, as group limits must be."""
+    if isinstance(value, str):
+        return 56 + len(value)
+    if isinstance(value, dict):
+        return 64 + 16 * len(value) + sum(map(_size, value.values()))
+    if isinstance(value, list):
+        return 56 + 8 * len(value) + sum(map(_size, value))
+    return 24

@@ -1,0 +1,63 @@
+"""What a stage is handed: its folder, its seed, its inputs. What it leaves: files, and a note of what they cost."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xcoder_core.errors import InputError
+from xcoder_core.files import read_object, write_json
+
+RESULT_FILE = "stage.json"
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """Where one stage of one run works; without a run, `run`, `name` and `key` are what you like to call it.
+
+    `folder` belongs to the stage alone and is named after its key. `inputs` maps the name of an earlier stage
+    ("synth", "sft", …) to the folder of its finished result. `start_tracking` begins the stage's run in a tracker, and
+    returns the names by which the Trainer reports to it.
+    """
+
+    run: str
+    name: str
+    key: str
+    folder: Path
+    seed: int
+    inputs: Mapping[str, Path]
+    start_tracking: Callable[["StageContext"], list[str]] = lambda context: []
+
+    def finish(self, **figures: Any) -> None:
+        """Mark the stage as whole. `figures` are what the report and the manifest show of it (JSON values)."""
+        write_json(self.folder / RESULT_FILE, {"stage": self.name, "key": self.key, **figures})
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """What a stage left in its `stage.json`: stage, key and figures. Raises InputError where it is not finished."""
+    if not (folder / RESULT_FILE).is_file():
+        raise InputError(f"{folder} is no finished stage: there is no {RESULT_FILE} in it")
+    return read_object(folder / RESULT_FILE)
+
+
+def key_of_result(folder: Path) -> str:
+    """The key of a finished result. Raises InputError where it has none."""
+    key = read_result(folder).get("key")
+    if not isinstance(key, str):
+        raise InputError(f"{folder / RESULT_FILE} names no key, so it cannot be an input")
+    return key
+
+
+def find_result(given: Path, stage: str) -> Path:
+    """The folder of a stage's finished result: `given` itself, or the newest in the run's folder `given`.
+
+    Raises InputError where there is none.
+    """
+    if not given.is_dir():
+        raise InputError(f"there is no folder {given}; expected a run's folder or a result of {stage}")
+    if (given / RESULT_FILE).is_file() and read_result(given).get("stage") == stage:
+        return given
+    finished = [path.parent for path in given.glob(f"{stage}/*/{RESULT_FILE}")]
+    if not finished:
+        raise InputError(f"{given} holds no finished {stage}; expected {given / stage}/<key>/{RESULT_FILE}")
+    return max(finished, key=lambda folder: (folder / RESULT_FILE).stat().st_mtime_ns)

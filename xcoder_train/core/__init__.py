@@ -1,1 +1,0 @@
-"""What every other part stands on; imports nothing else of the project."""

@@ -1,0 +1,60 @@
+"""Rollouts by transformers for TRL's GRPOTrainer: the sampler of evaluation, with a random stream for each rollout."""
+
+from collections.abc import Callable
+from typing import Any
+
+from trl import GRPOTrainer
+
+from xcoder_core.models.chat import prompt_token_ids, stop_token_ids
+from xcoder_core.models.decoding import sample_batch
+from xcoder_core.models.generation import SamplingSettings
+from xcoder_core.models.prompt import Message
+from xcoder_core.seeds import derive_seed
+
+
+def rollout_function(
+    sampling: SamplingSettings, batch_size: int, seed: int
+) -> Callable[[list[list[Message]], GRPOTrainer], dict[str, Any]]:
+    """What GRPOTrainer takes as `rollout_func`.
+
+    A rollout's seed is derived from the step and its place among those of all processes, so rollouts of a group and of
+    different processes differ, a resumed run draws what an uninterrupted one would have drawn, and several processes
+    draw what one would have drawn. One of an evaluation is derived from its prompt and its place: every evaluation
+    draws alike, so their difference is the policy's.
+    """
+
+    def roll_out(prompts: list[list[Message]], trainer: GRPOTrainer) -> dict[str, Any]:
+        tokenizer: Any = trainer.processing_class
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        prompt_ids = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
+        place = trainer.accelerator.process_index
+        if model.training:
+            step = trainer.state.global_step
+            first = place * len(prompts)  # every process has as many, and they follow each other
+            seeds = [derive_seed(seed, "rollout", step, 0, first + row) for row in range(len(prompts))]
+        else:
+            names = [str(ids) for ids in prompt_ids]
+            seeds = [derive_seed(seed, "held out", name, place, row) for row, name in enumerate(names)]
+        stops = stop_token_ids(tokenizer, model)
+        # Alike lengths together, and the rollouts of a group stay neighbours, so their prompt is read once.
+        order = sorted(range(len(prompts)), key=lambda row: (len(prompt_ids[row]), prompt_ids[row], row))
+        completion_ids: list[list[int]] = [[] for _ in prompts]
+        was_training = model.training
+        model.eval()
+        try:
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
+                for place_in_batch, one in sample_batch(
+                    model,
+                    [prompt_ids[row] for row in rows],
+                    [seeds[row] for row in rows],
+                    sampling,
+                    stops,
+                    tokenizer.pad_token_id,
+                ):
+                    completion_ids[rows[place_in_batch]] = one.token_ids
+        finally:
+            model.train(was_training)
+        return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}
+
+    return roll_out

@@ -1,0 +1,129 @@
+"""Settings of GRPO: the `grpo:` section of a recipe."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from reward.config import RewardSettings
+from xcoder_core.settings import Settings
+from xcoder_train.training.launch_settings import LaunchSettings
+from xcoder_train.training.settings import GrpoTraining, LoraSettings, OptimizerSettings
+
+
+class CurriculumSettings(Settings):
+    """Prompts by how often the model solves them before GRPO begins."""
+
+    pass_rates: Path | None = None
+    """Parquet file with `problem_id` and `pass_rate` (0 to 1); measured by this stage when left out."""
+
+    samples: int = Field(default=8, ge=1)
+    """Completions per prompt from which a pass rate is measured; they are sampled by transformers."""
+
+    drop_unsolved: bool = True
+    """Leave out prompts of which no sample is right: their groups teach nothing."""
+
+    drop_solved: bool = True
+    """Leave out prompts of which every sample is right."""
+
+    mixing: float = Field(default=0.25, ge=0, le=1)
+    """How far chance moves a prompt in the order from easy to hard: 0 not at all, 1 anywhere."""
+
+
+class HeldOutSettings(Settings):
+    """Evaluation on held-out tasks while GRPO trains; it shows a curve and decides nothing."""
+
+    every_steps: int = Field(default=20, ge=1)
+    """Optimiser steps between two evaluations; there is one before the first step and one after the last too."""
+
+    tasks: int = Field(default=64, ge=1)
+    """Held-out tasks, chosen once from the seed."""
+
+    samples: int = Field(default=2, ge=1)
+    """Completions per task."""
+
+
+class AlarmSettings(Settings):
+    """When a warning is printed and kept in `alarms.jsonl`. A run goes on after it."""
+
+    sampling_difference: float = Field(default=0.1, gt=0)
+    """Mean difference between a token's log-probability in vLLM and in the policy above which vLLM's weights may be
+    stale; about 0.01 is usual."""
+
+    masked_share: float = Field(default=0.05, ge=0, le=1)
+    """Share of tokens that the importance correction masks."""
+
+    entropy_share: float = Field(default=0.1, ge=0, le=1)
+    """Entropy has collapsed below this share of what it was in the first logged steps."""
+
+    syntax_errors: float = Field(default=0.1, ge=0, le=1)
+    """Rise of the share of rollouts whose code does not parse, or that have none, since the first logged steps."""
+
+    special_cased: float = Field(default=0.05, ge=0, le=1)
+    """Share of rollouts whose code names the inputs and outputs of the tests that it passes."""
+
+    idle_steps: int = Field(default=3, ge=1)
+    """Logged steps in a row in which no group has rewards that differ."""
+
+
+class GrpoSettings(Settings):
+    """GRPO on judged rollouts; docs/grpo.md describes it. How long it trains is `training.max_steps` or
+    `training.num_train_epochs`."""
+
+    launch: LaunchSettings = LaunchSettings()
+
+    prompts_per_step: int = Field(default=128, ge=1)
+    """Problems per optimiser step."""
+
+    rollouts: int = Field(default=8, ge=2)
+    """Completions per problem; their rewards are compared with each other."""
+
+    max_prompt_length: int = Field(default=2500, ge=1)
+    """Problems whose prompt has more tokens are left out. Half of the model's context where that is less and this is
+    left out."""
+
+    max_completion_length: int = Field(default=30196, ge=1)
+    """A rollout is cut off at this many tokens; when left out, at no more than the context has beside the prompt."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    """Softmax temperature of rollouts."""
+
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus of rollouts; 1 for all tokens."""
+
+    top_k: int = Field(default=0, ge=0)
+    """Only the k likeliest tokens; 0 for all."""
+
+    micro_batch: int = Field(default=8, ge=1)
+    """Completions per forward and backward on one device; when left out, the largest number up to 8 that divides a
+    step."""
+
+    reward: RewardSettings = RewardSettings()
+
+    maximum_excluded_share: float = Field(default=0.05, ge=0, le=1)
+    """Share of rollouts without a reward (the judge's machinery failed) above which training stops."""
+
+    curriculum: CurriculumSettings | None = None
+    """Filter and order the prompts by pass rate; all of them in a random order when left out."""
+
+    evaluation: HeldOutSettings | None = None
+    """Measure held-out tasks while training."""
+
+    alarms: AlarmSettings = AlarmSettings()
+    """Signs that a run is going wrong."""
+
+    generation: Literal["transformers", "vllm_colocate", "vllm_server"] = "transformers"
+    """What makes the rollouts; vLLM inside the training processes, or as a server of its own."""
+
+    rollout_batch: int = Field(default=64, ge=1)
+    """Completions that one process decodes together with `generation: transformers`."""
+
+    optimizer: OptimizerSettings = OptimizerSettings()
+
+    lora: LoraSettings | None = None
+    """Adapters instead of full fine-tuning."""
+
+    resume: bool = True
+    """Continue from the newest whole checkpoint of an interrupted stage."""
+
+    training: GrpoTraining = GrpoTraining()

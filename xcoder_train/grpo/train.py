@@ -1,0 +1,157 @@
+"""GRPO on judged code: `accelerate launch … -m xcoder_train.grpo RECIPE [key.path=value …]` or `xcoder grpo RECIPE`.
+
+Load prompts and policy, prepare judge and rollouts, train, save. The reward stands in `reward/trl.py`, what a
+micro-batch computes in `trainer.py`.
+"""
+
+import json
+import math
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback
+
+from reward.config import JudgeSettings
+from reward.open_judge import open_judge
+from reward.test_table import TestTable
+from reward.trl import JudgedReward
+from xcoder_core.layout import SynthLayout
+from xcoder_core.models.chat import completion_text, opened_reasoning, prompt_token_ids, stop_token_ids
+from xcoder_core.models.loading import load_tokenizer
+from xcoder_core.models.settings import ModelSettings
+from xcoder_core.models.trained import agree_on_stop_tokens
+from xcoder_core.models.vllm_engine import in_vllm_words
+from xcoder_core.settings import require
+from xcoder_core.stage import StageContext
+from xcoder_train.grpo.alarms import Alarms
+from xcoder_train.grpo.arguments import grpo_config
+from xcoder_train.grpo.prompt_order import PromptOrder
+from xcoder_train.grpo.prompts import (
+    curriculum,
+    held_out_prompts,
+    load_prompts,
+    pass_rates,
+    refuse_too_few,
+    sampling_settings,
+)
+from xcoder_train.grpo.rollouts import rollout_function
+from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.grpo.trainer import FrugalGrpoTrainer
+from xcoder_train.grpo.vllm_rollouts import check_vllm
+from xcoder_train.training.checkpoints import CHECKPOINTS, newest_whole_checkpoint
+from xcoder_train.training.optimizer import optimizer_factory
+from xcoder_train.training.processes import join_processes
+from xcoder_train.training.quiet import quiet_libraries
+from xcoder_train.training.tracking import Clock, MetricsFile, TrainingProgress
+from xcoder_train.training.weights import load_training_model, lora_config, save_trained
+
+
+@in_vllm_words()
+def train(
+    settings: GrpoSettings, model: ModelSettings, judging: JudgeSettings, context: StageContext
+) -> dict[str, Any]:
+    """Train on the synthesis in `context.inputs["synth"]`, from the SFT result in `context.inputs["sft"]` or `model`.
+
+    Leaves `model/` and the judged rollouts of every logged step in the context's folder. Returns the figures of the
+    training in the main process, and {} in every other one.
+    """
+    clock = Clock(context.folder / CHECKPOINTS)
+    quiet_libraries()
+    state = join_processes(settings.training)
+
+    start = context.inputs["sft"] / "model" if "sft" in context.inputs else require(model.path)
+    if settings.generation != "transformers":
+        check_vllm(settings, has_gpu=torch.cuda.is_available(), model=str(start))
+    tokenizer = load_tokenizer(start, model.trust_remote_code, model.chat_template)
+    layout = SynthLayout(context.inputs["synth"])
+    prompts, too_long = load_prompts(layout, tokenizer, settings, model.prompt)
+    refuse_too_few(prompts, settings, f"of at most {settings.max_prompt_length} tokens")
+    with state.main_process_first():
+        tests = TestTable(layout, context.folder / "tests.arrow", at_most=settings.reward.tests, seed=context.seed)
+    considered = len(prompts)
+    if state.is_main_process:
+        print(f"GRPO on {len(prompts):,} prompts ({too_long} left out as too long)", file=sys.stderr)
+
+    with open_judge(judging) as judge:
+        policy = load_training_model(start, model, lora=settings.lora is not None)
+        agree_on_stop_tokens(policy, tokenizer)  # TRL reads there which tokens end a rollout
+        order = PromptOrder(len(prompts), context.seed)
+        if settings.curriculum is not None:
+            rates = pass_rates(prompts, policy, tokenizer, judge, tests, settings, context, state)
+            prompts, order = curriculum(prompts, rates, settings.curriculum, context.seed)
+            if state.is_main_process:
+                print(f"{len(prompts):,} of {considered:,} prompts can teach something", file=sys.stderr)
+            refuse_too_few(prompts, settings, "that the model solves sometimes")
+        stop_tokens = stop_token_ids(tokenizer, policy)
+        opened = opened_reasoning(tokenizer, prompt_token_ids(tokenizer, prompts[0]["prompt"]))
+        reward = JudgedReward(
+            judge,
+            tests,
+            settings.reward,
+            stop_tokens=stop_tokens,
+            maximum_excluded_share=settings.maximum_excluded_share,
+            seed=context.seed,
+            text_of=partial(completion_text, tokenizer, opened),
+        )
+        held_out = None
+        if settings.evaluation is not None:
+            held_out = held_out_prompts(layout, tokenizer, settings, model.prompt, context.seed)
+        rollouts = None
+        if settings.generation == "transformers":
+            rollouts = rollout_function(sampling_settings(settings), settings.rollout_batch, context.seed)
+        alarms = Alarms(settings.alarms, context.folder)
+        held_out_tasks = 0 if held_out is None else len(held_out)
+        trainer = FrugalGrpoTrainer(
+            model=policy,
+            reward_funcs=reward,
+            args=grpo_config(settings, context, state.num_processes, stop_tokens, held_out_tasks),
+            train_dataset=prompts,
+            eval_dataset=held_out,
+            processing_class=tokenizer,
+            peft_config=lora_config(settings.lora),
+            rollout_func=rollouts,
+            optimizer_factory=optimizer_factory(settings.optimizer, settings.training),
+            prompt_order=order,
+            callbacks=[MetricsFile(context.folder / "metrics.jsonl"), alarms, TrainingProgress("GRPO", "reward")],
+        )
+        trainer.add_callback(clock)
+        trainer.remove_callback(PrinterCallback)
+        with state.main_process_first():  # the first one sweeps half-written checkpoints away
+            checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
+        trainer.args.eval_on_start = held_out is not None and checkpoint is None
+        result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        saved = save_trained(trainer, tokenizer, start, model, context.folder / "model")
+
+    uses = trainer.num_iterations  # steps that each set of rollouts is trained on
+    rollouts_per_set = settings.prompts_per_step * settings.rollouts
+    figures: dict[str, Any] = {}
+    if state.is_main_process:
+        figures = {
+            "data": context.inputs["synth"].name,
+            "prompts": len(prompts),
+            "prompts_too_long": too_long,
+            "prompts_without_lesson": considered - len(prompts),
+            "steps": result.global_step,
+            "rollouts": math.ceil(result.global_step / uses) * rollouts_per_set,
+            "excluded_rollouts": round(steps_excluded(context.folder / "metrics.jsonl") / uses * rollouts_per_set),
+            "alarms": alarms.counts,
+            "judge_tier": judge.tier,
+            **saved,
+            "training_seconds": clock.seconds(),
+        }
+    trainer.end()
+    return figures
+
+
+def steps_excluded(metrics: Path) -> float:
+    """How many whole steps' rollouts got no reward: over all processes, and over all starts of the run."""
+    total, before = 0.0, 0
+    for text in metrics.read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        if "judge/excluded" in line:
+            total += line["judge/excluded"] * (line["step"] - before)
+            before = line["step"]
+    return total

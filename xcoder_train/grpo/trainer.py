@@ -1,0 +1,143 @@
+"""TRL's GRPOTrainer with the same gradient for less work: no padding is computed, and nothing without an advantage.
+
+GRPO (Shao et al. 2024, arXiv 2402.03300, equation 3) sums over rollouts, so within one optimiser step their order is
+free; where a term is averaged within each micro-batch it is not, and TRL's own order stays. Here rollouts are ordered
+by length before they are cut into micro-batches, each micro-batch is cut to its own longest rollout, and micro-batches
+in which every advantage is zero are cut to a single token: their gradient is zero.
+"""
+
+from typing import Any
+
+import torch
+from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import split_tensor_dict
+
+from xcoder_train.grpo.prompt_order import GroupSampler, PromptOrder
+
+
+class FrugalGrpoTrainer(GRPOTrainer):
+    """GRPOTrainer; see the module's description.
+
+    `optimizer_factory` is what the Trainer takes for such optimisers; `prompt_order` replaces the shuffle from the
+    trainer's seed.
+    """
+
+    args: GRPOConfig
+    model: torch.nn.Module
+    num_generations: int
+    _buffered_inputs: Any  # None, or a list of micro-batches
+
+    def __init__(
+        self,
+        *args: Any,
+        optimizer_factory: tuple[type, dict[str, Any]] | None = None,
+        prompt_order: PromptOrder | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.optimizer_cls_and_kwargs = optimizer_factory
+        self.prompt_order = prompt_order or PromptOrder(len(kwargs["train_dataset"]), self.args.seed)
+
+    def _get_train_sampler(self, dataset: Any = None) -> GroupSampler:
+        """Groups in an order that a resumed run takes up where it was, in any epoch."""
+        prompts_per_step = int(self.args.generation_batch_size or 0) // self.num_generations
+        repeats = self.num_iterations * int(self.args.steps_per_generation or 1)
+        updates = self.prompt_order.prompts // prompts_per_step * repeats // self.args.gradient_accumulation_steps
+        return GroupSampler(
+            self.prompt_order,
+            lambda: self.state.global_step // max(updates, 1),
+            prompts_per_step=prompts_per_step,
+            rollouts=self.num_generations,
+            repeats=repeats,
+        )
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        """As TRL; the share of tokens that its importance correction masks is logged, which TRL does not do."""
+        output = super()._generate_and_score_completions(inputs)
+        ratio = output.get("importance_sampling_ratio")
+        if ratio is not None:
+            tokens = output["completion_mask"].bool()
+            counts = torch.stack([((ratio.expand(tokens.shape) == 0) & tokens).sum(), tokens.sum()])
+            masked, all_tokens = self.accelerator.gather(counts[None]).sum(0).tolist()
+            mode = "train" if self.model.training else "eval"
+            self._metrics[mode]["sampling/masked_share"].append(masked / max(all_tokens, 1))
+        return output
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As TRL; an evaluation writes no table of completions, which would replace that of the step before it."""
+        shown = self.log_completions
+        self.log_completions = shown and self.model.training
+        try:
+            super().log(logs, start_time)
+        finally:
+            self.log_completions = shown
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        """The next micro-batch; a new set of rollouts is made when the last one is used up."""
+        steps = self.args.steps_per_generation
+        if not self.model.training or steps != self.args.gradient_accumulation_steps or not self._order_is_free:
+            # Rollouts that several optimiser steps share must stay shuffled, or one step would get all long ones.
+            return super()._prepare_inputs(generation_batch)
+        if self._step % (steps * self.num_iterations) == 0 or self._buffered_inputs is None:
+            batch = self._generate_and_score_completions(generation_batch)
+            self._buffered_inputs = split_tensor_dict(by_length(batch), steps)
+        return self._buffered_inputs[self._step % steps]
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """As TRL; the completions of an evaluation, of which many are decoded at once, are scored a few at a time."""
+        if not self.model.training:
+            kwargs["batch_size"] = self.args.per_device_train_batch_size
+        return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+
+    def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+        """The loss of one micro-batch, without the columns that hold only padding."""
+        if inputs["advantages"].any() or not self._zero_advantage_is_zero_gradient:
+            return super()._compute_loss(model, trimmed(inputs))
+        before = {name: len(values) for name, values in self._metrics["train"].items()}
+        loss = super()._compute_loss(model, cut_to_one_token(inputs))
+        for name, values in self._metrics["train"].items():
+            del values[before.get(name, 0) :]  # an entropy over one token would say nothing
+        return loss
+
+    @property
+    def _order_is_free(self) -> bool:
+        averaged = self._entropy_bonus_enabled or self.aux_loss_enabled or self.top_entropy_quantile < 1
+        return self.loss_type != "bnpo" and not averaged
+
+    @property
+    def _zero_advantage_is_zero_gradient(self) -> bool:
+        return self.model.training and self.beta == 0 and not self._entropy_bonus_enabled and not self.aux_loss_enabled
+
+
+def by_length(batch: dict[str, Any]) -> dict[str, Any]:
+    """Rows with an advantage first, then by total length; every tensor over rows is reordered alike."""
+    rows = len(batch["advantages"])
+    length = batch["prompt_mask"].sum(1) + batch["completion_mask"].sum(1)
+    order = torch.argsort(length + length.max() * (batch["advantages"] == 0) * 2, stable=True)
+    return {
+        name: value[order] if isinstance(value, torch.Tensor) and value.ndim and len(value) == rows else value
+        for name, value in batch.items()
+    }
+
+
+def trimmed(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Without the leading prompt columns and trailing completion columns that are padding in every row."""
+    prompt = int(inputs["prompt_mask"].any(0).long().argmax())
+    real = inputs["completion_mask"].any(0).nonzero()
+    return _cut(inputs, prompt, int(real[-1]) + 1 if len(real) else 1)
+
+
+def cut_to_one_token(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The last prompt token and the first completion token of every row: the shape of a batch at no cost."""
+    return _cut(inputs, inputs["prompt_mask"].shape[1] - 1, 1)
+
+
+def _cut(inputs: dict[str, Any], prompt_start: int, completion_length: int) -> dict[str, Any]:
+    width = inputs["completion_mask"].shape[1]
+    cut = dict(inputs)
+    for name, value in inputs.items():
+        if name in ("prompt_ids", "prompt_mask"):
+            cut[name] = value[:, prompt_start:]
+        elif isinstance(value, torch.Tensor) and value.ndim == 2 and value.shape[1] == width:
+            cut[name] = value[:, :completion_length]
+    return cut

@@ -1,0 +1,142 @@
+"""What training takes of one device's memory, estimated before anything is loaded.
+
+Sources: 16 bytes per parameter for mixed-precision Adam with float32 masters (Rajbhandari et al., 2020, section 3.1;
+the 16-bit copies stand under activations, since autocast makes them in the forward pass), one residual stream per
+block with activation checkpointing (Korthikanti et al., 2022, section 5), keys and values of every position for
+generation. Compared with the measured peak of small models by tests/xcoder_train/training/test_memory.py.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from xcoder_core.models.shape import ModelShape
+from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.sft.settings import MOST_LOGITS, SftSettings
+from xcoder_train.training.launch_settings import division
+
+_FLOAT32, _BFLOAT16 = 4, 2
+# On a CPU, logits, log-probabilities and their gradients are held at once, or as many in the entropy.
+_COPIES_OF_LOGITS = 3
+# Python, torch and the libraries above it before a model is loaded: 0.51 to 0.57 GiB with torch 2.13.
+_RUNTIME = 560 << 20
+# 4-bit values with one 8-bit scale for 64 of them, and one float32 scale for 256 of those (Dettmers et al., 2023).
+_NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes on one device, by part, and in the memory of one machine for what its processes offload."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    key_value_cache: int
+    logits: int = 0
+    runtime: int = 0
+    host: int = 0
+
+    @property
+    def total(self) -> int:
+        """All parts on the device; fragmentation, a GPU's own libraries and a gathered block of shards come on top."""
+        return int(sum(vars(self).values())) - self.host
+
+
+def estimate_sft(shape: ModelShape, settings: SftSettings, *, on_gpu: bool) -> MemoryEstimate:
+    """Memory of SFT, with the states sharded, offloaded and rows split as the accelerate configuration says."""
+    tokens = settings.micro_batch * settings.max_length
+    planned = _estimate(shape, settings, tokens, 0, on_gpu=on_gpu, is_quantized=settings.quantize is not None)
+    scored = 0 if on_gpu else min(tokens * shape.vocabulary, MOST_LOGITS)
+    return replace(planned, logits=scored * _COPIES_OF_LOGITS * _FLOAT32)
+
+
+def estimate_grpo(shape: ModelShape, settings: GrpoSettings, *, on_gpu: bool) -> MemoryEstimate:
+    """Memory of GRPO; vLLM's share of the device (`vllm_gpu_memory_utilization`) is not in it.
+
+    With a KL term (`training.beta`) a second model stands beside the policy, unless adapters can be switched off.
+    """
+    longest = settings.max_prompt_length + settings.max_completion_length
+    cached = _rows_decoded_together(settings) * longest
+    policy = _estimate(shape, settings, settings.micro_batch * longest, cached, on_gpu=on_gpu, is_quantized=False)
+    has_reference = settings.training.beta != 0 and settings.lora is None
+    return replace(policy, weights=2 * policy.weights) if has_reference else policy
+
+
+def _rows_decoded_together(settings: GrpoSettings) -> int:
+    """The most rows of which one process keeps keys and values: of a step, of held-out tasks, of pass rates."""
+    if settings.curriculum is not None and settings.curriculum.pass_rates is None:
+        return settings.rollout_batch
+    if settings.generation != "transformers":
+        return 0
+    held_out = settings.evaluation
+    tasks = 0 if held_out is None else held_out.tasks * held_out.samples
+    rows = math.ceil(max(settings.prompts_per_step * settings.rollouts, tasks) / settings.launch.processes)
+    return min(settings.rollout_batch, rows)
+
+
+def _estimate(
+    shape: ModelShape,
+    settings: SftSettings | GrpoSettings,
+    tokens: int,
+    cached_tokens: int,
+    *,
+    on_gpu: bool,
+    is_quantized: bool,
+) -> MemoryEstimate:
+    divided = division(settings.launch)
+    shards, tokens = divided.shards, tokens // divided.row_parts
+    bf16, checkpointed = settings.training.bf16, settings.training.activation_checkpointing
+    computed = _BFLOAT16 if (on_gpu if bf16 is None else bf16) else _FLOAT32
+    checkpointed = on_gpu if checkpointed is None else checkpointed
+    stream, copies = computed, 0
+    trained_width = _BFLOAT16 if is_quantized else _FLOAT32  # TRL makes adapters above 4-bit weights bfloat16
+    if settings.lora is None:
+        trained, weights = shape.parameters, shape.parameters * _FLOAT32
+        if computed == _BFLOAT16 and shards == 1:
+            # Autocast keeps 16-bit copies of float32 weights, and what it does not cast stays in float32.
+            stream, copies = _FLOAT32, shape.parameters * _BFLOAT16
+    else:
+        trained = settings.lora.parameters(shape)
+        frozen = _quantized_bytes(shape) if is_quantized else shape.parameters * (_BFLOAT16 if on_gpu else _FLOAT32)
+        weights = frozen + trained * trained_width
+    gradients = trained * trained_width
+    optimizer = optimizer_numbers(shape, settings, trained) * trained_width
+    host = 0
+    if divided.offloads_optimizer:  # with it go the gradients, and the float32 weights that it steps
+        host += gradients + optimizer + trained * _FLOAT32
+        gradients, optimizer, weights = 0, 0, shape.parameters * computed
+    if divided.offloads_parameters:
+        host, weights = host + weights, 0
+    return MemoryEstimate(
+        weights=weights // shards,
+        gradients=gradients // shards,
+        optimizer=optimizer // shards,
+        activations=_activations(shape, tokens, checkpointed, computed, stream) + copies,
+        key_value_cache=cached_tokens * 2 * shape.layers * shape.kv_heads * shape.head_size * computed,
+        runtime=0 if on_gpu else _RUNTIME,
+        host=host // settings.launch.nodes,
+    )
+
+
+def _quantized_bytes(shape: ModelShape) -> int:
+    """The matrices of the blocks in 4 bits; embeddings and the output layer stay in 16."""
+    kept = shape.vocabulary * shape.hidden_size * (1 if shape.tie_embeddings else 2)
+    return round((shape.parameters - kept) * _NF4) + kept * _BFLOAT16
+
+
+def optimizer_numbers(shape: ModelShape, settings: SftSettings | GrpoSettings, trained: int) -> int:
+    """Adam keeps two moments; Muon keeps one momentum for the matrices of the blocks."""
+    if settings.optimizer.name == "adamw" or settings.lora is not None:
+        return 2 * trained
+    embeddings = shape.vocabulary * shape.hidden_size * (1 if shape.tie_embeddings else 2)
+    return trained + embeddings
+
+
+def _activations(shape: ModelShape, tokens: int, checkpointed: bool, computed: int, stream: int) -> int:
+    """Bytes kept for the backward pass: a block's 14 hidden and 3 feed-forward widths, and the streams between blocks.
+
+    6 of the 14, the inputs and results of norms and residual sums, are in `stream` bytes, all others in `computed`.
+    """
+    hidden, intermediate = shape.hidden_size, shape.intermediate_size
+    block = tokens * (hidden * (8 * computed + 6 * stream) + 3 * intermediate * computed)
+    return tokens * hidden * shape.layers * stream + block if checkpointed else block * shape.layers

@@ -1,0 +1,245 @@
+"""Conflicts between settings that are each fine on their own. Nothing here touches a device or the network."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from evaluation.benchmarks import benchmark_files
+from evaluation.few_shot import FEW_SHOT
+from synth.config import uses_of
+from synth.features.config import feature_file
+from synth.published.files import local_files
+from xcoder_core.errors import InputError
+from xcoder_core.files import unpacked_stem
+from xcoder_core.layout import Membership, SynthLayout
+from xcoder_core.models.folder import check_chat_template, check_model_folder, has_chat_template, looks_local
+from xcoder_core.models.prompt import NO_TEMPLATE
+from xcoder_core.models.shape import model_shape
+from xcoder_core.records import check_tables, read_records
+from xcoder_core.stage import key_of_result
+from xcoder_train.recipe.fitted import has_base, model_context, teacher_room
+from xcoder_train.recipe.grpo_checks import grpo_conflicts
+from xcoder_train.recipe.schema import Conflict, Recipe, conflict
+from xcoder_train.recipe.training_checks import refused_by_trl, training_conflicts
+from xcoder_train.stages import KEYED, STAGES, TRAINING
+
+
+def find_conflicts(recipe: Recipe) -> list[Conflict]:
+    """Every conflict in the recipe; where there is none, what TRL says against its own arguments."""
+    found = [
+        *_stages(recipe),
+        *_starting_points(recipe),
+        *_splits(recipe),
+        *_held_out_tasks(recipe),
+        *_features(recipe),
+        *_read_files(recipe),
+        *_evaluation(recipe),
+        *_context(recipe),
+        *training_conflicts(recipe),
+        *grpo_conflicts(recipe),
+    ]
+    return found or list(refused_by_trl(recipe))
+
+
+def _stages(recipe: Recipe) -> Iterator[Conflict]:
+    for stage in KEYED:
+        if recipe.has(stage) and getattr(recipe.inputs, stage) is not None:
+            yield conflict(f"this recipe has a `{stage}:` section of its own; keep one of the two", f"inputs.{stage}")
+    if not recipe.stages:
+        sections = ", ".join(stage for stage in STAGES if stage != "report")
+        yield conflict(f"the recipe has no stage; give one of {sections}", "name")
+    has_data = recipe.has_result("synth")
+    has_model = recipe.model.path is not None or recipe.model.init is not None
+    for training in TRAINING.values():
+        if recipe.has(training.name) and not has_data:
+            yield conflict("needs tasks: give a `synth:` section or `inputs.synth`", training.name)
+    if recipe.sft is not None and not has_model:
+        yield conflict("needs a model to start from: set model.path or model.init", "sft")
+    if recipe.grpo is not None and not recipe.has_result("sft") and recipe.model.path is None:
+        yield conflict("needs a model to start from: an `sft:` section, `inputs.sft`, or model.path", "grpo")
+
+
+def _starting_points(recipe: Recipe) -> Iterator[Conflict]:
+    """The folders that the run starts from hold what they should."""
+    if recipe.model.path is not None and looks_local(recipe.model.path) and not _is_only_served(recipe):
+        try:
+            check_model_folder(Path(recipe.model.path))
+            is_given = recipe.model.chat_template is not None or has_chat_template(Path(recipe.model.path))
+            if not is_given and _renders_messages(recipe):
+                raise InputError(f"the tokenizer of {recipe.model.path} {NO_TEMPLATE}")
+        except InputError as error:
+            yield conflict(str(error), "model.path")
+    if recipe.model.chat_template is not None:
+        try:
+            check_chat_template(recipe.model.chat_template)
+        except InputError as error:
+            yield conflict(str(error), "model.chat_template")
+    for stage in KEYED:
+        if getattr(recipe.inputs, stage) is None:
+            continue
+        try:
+            key_of_result(recipe.input_folder(stage))
+            if stage == "synth":
+                check_tables(recipe.input_folder(stage))
+            else:
+                check_model_folder(recipe.input_folder(stage) / "model")
+        except (InputError, OSError) as error:
+            yield conflict(str(error), f"inputs.{stage}")
+
+
+def _splits(recipe: Recipe) -> Iterator[Conflict]:
+    if recipe.synth is None:
+        return
+    uses = set(uses_of(recipe.synth).values())
+    published = {"sft": "x-coder-sft-376k", "rl": "x-coder-rl-40k"}
+    for stage, use in (("sft", "sft"), ("grpo", "rl")):
+        if recipe.has(stage) and use not in uses:  # type: ignore[arg-type]
+            if recipe.synth.imports:
+                yield conflict(f"`{stage}` needs an import of source {published[use]}", "synth.import")
+            else:
+                yield conflict(f"`{stage}` needs a split with `use: {use}`", "synth.splits")
+
+
+def _held_out_tasks(recipe: Recipe) -> Iterator[Conflict]:
+    """What reads held-out tasks, where the synthesis keeps none."""
+    sft, grpo, evaluation = recipe.sft, recipe.grpo, recipe.evaluation
+    readers = {
+        "evaluation.benchmarks": evaluation is not None and "heldout" in evaluation.benchmarks,
+        "sft.evaluation": sft is not None and sft.evaluation is not None,
+        "grpo.evaluation": grpo is not None and grpo.evaluation is not None,
+    }
+    uses, where = {"evaluation"}, "inputs.synth"
+    if recipe.synth is not None:
+        uses, where = set(uses_of(recipe.synth).values()), "synth.splits"
+    elif recipe.inputs.synth is not None and any(readers.values()):
+        with suppress(InputError, OSError):  # a synthesis that cannot be read is told of already
+            members = read_records(SynthLayout(recipe.input_folder("synth")).memberships, Membership)
+            uses = {member.use for member in members}
+    for path, reads in readers.items() if "evaluation" not in uses else ():
+        if reads:
+            reader = "the benchmark `heldout`" if path == "evaluation.benchmarks" else path
+            yield conflict(f"{reader} needs a split with `use: evaluation`, and {where} has none", path)
+
+
+def _read_files(recipe: Recipe) -> Iterator[Conflict]:
+    """The files that synthesis reads are there."""
+    if recipe.synth is None:
+        return
+    for path in recipe.synth.cleaning.decontaminate:
+        if not path.is_file():
+            yield conflict(f"there is no file {path}", "synth.cleaning.decontaminate")
+    for place, item in enumerate(recipe.synth.imports):
+        try:
+            local_files(item)
+        except InputError as error:
+            yield Conflict(("synth", "import", place), str(error))
+
+
+def _features(recipe: Recipe) -> Iterator[Conflict]:
+    source = None if recipe.synth is None else feature_file(recipe.synth.features)
+    if source is not None and not source.is_file():
+        yield conflict("there is no such file", "synth.features.source.path")
+
+
+def _evaluation(recipe: Recipe) -> Iterator[Conflict]:
+    settings = recipe.evaluation
+    if settings is None:
+        return
+    beyond = [k for k in settings.k if not 1 <= k <= settings.samples]
+    if beyond:
+        yield conflict(
+            f"pass@{beyond[0]} cannot be estimated from {settings.samples} samples; every k must lie between 1 and "
+            "evaluation.samples",
+            "evaluation.k",
+        )
+    for model in settings.models:
+        stage = TRAINING[model].name if model in TRAINING else None
+        if stage is not None and not recipe.has_result(stage):
+            yield conflict(
+                f"`{model}` is what the stage `{stage}` trains: give a `{stage}:` section or `inputs.{stage}`, "
+                "or leave it out",
+                "evaluation.models",
+            )
+    if "base" in settings.models and not has_base(recipe):
+        yield conflict(
+            "`base` is the model before training: set model.path, or model.init with an `sft:` section that makes it",
+            "evaluation.models",
+        )
+    if "heldout" in settings.benchmarks and not recipe.has_result("synth"):
+        yield conflict(
+            "`heldout` is made by synthesis: give a `synth:` section or `inputs.synth`", "evaluation.benchmarks"
+        )
+    server = settings.generation.openai
+    if settings.generation.backend == "openai" and server is not None and server.model and len(settings.models) > 1:
+        yield conflict(
+            f"the server's model {server.model!r} would be measured {len(settings.models)} times over; name one model, "
+            "or leave openai.model out where the server knows each by its path",
+            "evaluation.models",
+        )
+    for index, benchmark in enumerate(settings.benchmarks):
+        try:
+            benchmark_files(benchmark, settings.livecodebench_folder)
+        except InputError as error:
+            yield Conflict(("evaluation", "benchmarks", index), str(error))
+    files = (name.partition(":")[::2] for name in settings.benchmarks)
+    names = [unpacked_stem(Path(path)) if kind in ("file", "evalplus") else f"{kind}:{path}" for kind, path in files]
+    names = [name.rstrip(":") for name in names]
+    if len(set(names)) < len(names):
+        yield conflict(
+            f"two benchmarks have the same name among {', '.join(names)}; rename a file", "evaluation.benchmarks"
+        )
+
+
+def _context(recipe: Recipe) -> Iterator[Conflict]:
+    try:
+        shape = model_shape(recipe.model)
+    except InputError as error:
+        yield conflict(str(error), "model.path")
+        return
+    for path, room in teacher_room(recipe).items():
+        yield from _new_tokens(recipe, path, room, "synth.teacher.model", "synth.teacher.generation.max_model_len")
+    context = model_context(recipe) if shape is None else shape.context
+    if context is None:
+        return
+    where = "model.init.context" if recipe.model.init is not None else "model.path"
+    if recipe.sft is not None and recipe.sft.max_length > context:
+        yield conflict(
+            f"rows of {recipe.sft.max_length} tokens do not fit the model's context of {context}", "sft.max_length"
+        )
+    grpo = recipe.grpo
+    if grpo is not None and grpo.max_prompt_length + grpo.max_completion_length > context:
+        yield conflict(
+            f"max_prompt_length ({grpo.max_prompt_length}) + max_completion_length ({grpo.max_completion_length}) = "
+            f"{grpo.max_prompt_length + grpo.max_completion_length} tokens do not fit the model's context of {context}",
+            "grpo.max_completion_length",
+        )
+    if recipe.evaluation is not None:
+        longest = min(recipe.evaluation.generation.max_model_len or context, context)
+        asked = "evaluation.sampling.max_new_tokens"
+        yield from _new_tokens(recipe, asked, longest, "evaluation.generation.max_model_len", where)
+
+
+def _new_tokens(recipe: Recipe, path: str, room: int, *others: str) -> Iterator[Conflict]:
+    new: Any = reduce(getattr, path.split("."), recipe)
+    if new >= room:
+        yield conflict(
+            f"{new} new tokens leave no room for a prompt in a context of {room}: set {path} to less, or leave it out, "
+            "and answers end where the context does",
+            path,
+        )
+
+
+def _renders_messages(recipe: Recipe) -> bool:
+    """False where all that a model is asked is a text to continue."""
+    return _trains(recipe) or (recipe.evaluation is not None and recipe.evaluation.prompt != FEW_SHOT)
+
+
+def _is_only_served(recipe: Recipe) -> bool:
+    """True where the model is nothing but a name that a server knows."""
+    return not _trains(recipe) and recipe.evaluation is not None and recipe.evaluation.generation.backend == "openai"
+
+
+def _trains(recipe: Recipe) -> bool:
+    return any(recipe.has(training.name) for training in TRAINING.values())

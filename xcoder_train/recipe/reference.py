@@ -1,0 +1,192 @@
+"""The page docs/recipe-reference.md, made from the settings classes and the docstrings under their fields.
+
+`python -m xcoder_train.recipe.reference > docs/recipe-reference.md` writes it; a test compares the two.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.training.trl_arguments import DECIDED
+
+Schema = Mapping[str, Any]
+
+INTRODUCTION = """# Recipe reference
+
+Every key that a recipe may hold, made from the settings classes by
+
+```bash
+python -m xcoder_train.recipe.reference > docs/recipe-reference.md
+```
+
+A recipe is YAML 1.2: `1e-5` is a number, `on` and `no` are text, and a key given twice is an error.
+`extends: OTHER.yaml` at the top takes another recipe, by its path from this file, and lays this one over it: mappings
+merge, everything else is replaced. Every key can be set on the command line too, as `sft.data.tasks=1000`; `sft=null`
+takes a section away, and `synth.styles={codeforces: 1}` is all of the mix, as with each mapping of numbers or texts.
+Other paths are relative to the folder that the command runs in. In every path, `~` and `$NAME` stand for what a shell
+puts there; an unset NAME is a mistake. `xcoder plan RECIPE` names every mistake at once.
+
+A key whose default is shown as — may be left out.
+"""
+
+_TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
+_FORMATS = {"path": "path", "date": "date"}
+
+
+class Reference:
+    """The page. A settings class that several keys hold is described at the shortest of their paths."""
+
+    def __init__(self) -> None:
+        recipe = Recipe.model_json_schema()
+        recipe["required"].remove("name")  # the loader gives it where a recipe does not
+        self._classes: dict[str, Schema] = {**recipe["$defs"], "": recipe}
+        self._paths, self._headings = {"": ""}, {"": "Top level"}
+        self._below: dict[str, list[str]] = {}
+        level = [""]
+        while level:
+            level = [below for name in level for below in self._find_below(name)]
+
+    def text(self) -> str:
+        """All of it, as Markdown."""
+        return "\n".join([INTRODUCTION, *self._section(""), *_decided()]).rstrip("\n") + "\n"
+
+    def _find_below(self, holder: str) -> list[str]:
+        """The classes that a class's keys hold and no class before it does; notes where and how they are headed."""
+        found = self._below[holder] = []
+        for key, field in self._classes[holder]["properties"].items():
+            path, names = self._held(f"{self._paths[holder]}.{key}".lstrip("."), field)
+            for name in names:
+                if name not in self._paths:
+                    which = f" of kind {_allowed(self._classes[name]['properties']['kind'])}" if len(names) > 1 else ""
+                    self._paths[name], self._headings[name] = path, f"`{path}`{which}"
+                    found.append(name)
+        return found
+
+    def _section(self, name: str) -> Iterator[str]:
+        """The table of one class, and after it the sections of the classes that it is the first to hold."""
+        settings = self._classes[name]
+        yield f"{'###' if '.' in self._paths[name] else '##'} {self._headings[name]}\n\n{settings['description']}\n"
+        yield "| key | value | default | what it does |\n|---|---|---|---|"
+        for key, field in settings["properties"].items():
+            default = "required" if key in settings.get("required", ()) else self._default(field)
+            yield f"| `{key}` | {self._value(field)} | {default} | {self._meaning(field)} |"
+        yield ""
+        for below in self._below[name]:
+            yield from self._section(below)
+
+    def _held(self, path: str, field: Schema) -> tuple[str, list[str]]:
+        """The path of the settings in a field, and the names of their classes: none, one, or one for each kind."""
+        if isinstance(field.get("additionalProperties"), dict):
+            return self._held(f"{path}.NAME", field["additionalProperties"])
+        if "items" in field:
+            return self._held(path, field["items"])
+        names = [_class_name(part) for part in _alternatives(field) if "$ref" in part]
+        return path, [name for name in names if "properties" in self._classes[name]]
+
+    def _value(self, field: Schema) -> str:
+        """What may stand there."""
+        alternatives = [part for part in _alternatives(field) if part.get("type") != "null"]
+        if len(alternatives) != 1 or alternatives[0] is not field:
+            return " or ".join(self._value(part) for part in alternatives)
+        if "$ref" in field:
+            heading = self._headings.get(_class_name(field))
+            if heading is None:
+                return "anything"
+            # Where there is a choice, the kind says enough.
+            shown = heading.rpartition(" of kind ")[2] if " of kind " in heading else heading
+            return f"[{shown}](#{_anchor(heading)})"
+        if "enum" in field or "const" in field:
+            return _allowed(field)
+        if "prefixItems" in field:
+            return f"[{', '.join(self._value(item) for item in field['prefixItems'])}]"
+        if field.get("type") == "array":
+            return f"list of {self._value(field['items'])}"
+        if field.get("type") == "object":
+            inner = field.get("additionalProperties")
+            names = field.get("propertyNames", {})
+            of = f"mapping of {_allowed(names)}" if "enum" in names else "mapping of names"
+            return f"{of} to {self._value(inner)}" if isinstance(inner, dict) else "mapping"
+        kind = _FORMATS.get(field.get("format", "")) or _TYPES.get(field.get("type", ""), "anything")
+        return f"{kind}{_bounds(field)}"
+
+    def _default(self, field: Schema) -> str:
+        """The default; of a section, only what differs from the defaults in its own table, and its kind."""
+        default = field.get("default")
+        _, names = self._held("", field)
+        if names and isinstance(default, dict):
+            own = self._classes[names[0]]["properties"]  # a choice of kinds begins with the default one
+            default = {
+                key: value for key, value in default.items() if value != own[key].get("default") or key == "kind"
+            }
+        is_left_out = default is None or (names and not default)
+        return "—" if is_left_out else f"`{_yaml(default)}`"
+
+    def _meaning(self, field: Schema) -> str:
+        """The docstring under the field, or the first sentence of the class that it holds."""
+        said = field.get("description")
+        if said is None:
+            _, names = self._held("", field)
+            said = self._classes[names[0]]["description"].split("\n\n")[0] if names else ""
+        return " ".join(said.split()).replace("|", "\\|")
+
+
+def _decided() -> Iterator[str]:
+    """What `training` may not say, because another key does."""
+    yield "## What `training.trl` leaves to other keys\n"
+    yield "Arguments of TRL that a recipe says by other means; `sft.training` and `grpo.training` refuse them.\n"
+    for trainer, decided in DECIDED.items():
+        yield f"| `{trainer}.training` | is decided by |\n|---|---|"
+        for argument, decider in decided.items():
+            yield f"| `{argument}` | {decider} |"
+        yield ""
+
+
+def _alternatives(field: Schema) -> list[Schema]:
+    return field.get("anyOf") or field.get("oneOf") or [field]
+
+
+def _class_name(field: Schema) -> str:
+    return field["$ref"].rpartition("/")[2]
+
+
+def _allowed(field: Schema) -> str:
+    return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
+
+
+def _bounds(field: Schema) -> str:
+    least, most = field.get("minimum"), field.get("maximum")
+    if least is not None and most is not None:
+        return f" from {least} to {most}"
+    bounds = {"≥": least, ">": field.get("exclusiveMinimum"), "≤": most, "<": field.get("exclusiveMaximum")}
+    said = [f"{sign} {bound}" for sign, bound in bounds.items() if bound is not None and bound < 2**62]  # a seed's end
+    return f" {' and '.join(said)}" if said else ""
+
+
+def _yaml(value: Any) -> str:
+    """A value as one writes it in a recipe, on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_yaml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_yaml, value)) + "]"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _anchor(heading: str) -> str:
+    """What GitHub makes of a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def main() -> None:
+    """Print the page."""
+    describe = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(
+        "python -m xcoder_train.recipe.reference", None, __doc__, formatter_class=describe
+    ).parse_args()
+    print(Reference().text(), end="")
+
+
+if __name__ == "__main__":
+    main()

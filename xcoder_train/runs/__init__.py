@@ -1,0 +1,1 @@
+"""A run: its stages, the keys of their results, its folder, and how stages are started."""

@@ -1,0 +1,161 @@
+"""The evaluation stage of a run (`xcoder eval RECIPE`).
+
+Each model has a result of its own, so that a changed GRPO measures its model alone; all meet the same problems.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+
+from evaluation.benchmark import Benchmark
+from evaluation.benchmarks import all_problems, load_benchmarks
+from evaluation.breakdown_tables import breakdowns_markdown
+from evaluation.config import EvaluationSettings
+from evaluation.decontamination import decontamination_status
+from evaluation.evaluate import compare, evaluate_model, summarise
+from evaluation.few_shot import FEW_SHOT
+from evaluation.results import ModelResult, ResultLayout, load_result
+from evaluation.samples import sample_together
+from evaluation.tables import print_results
+from xcoder_core.errors import InputError
+from xcoder_core.files import write_json, write_text
+from xcoder_core.models.generation import GenerationSettings
+from xcoder_core.models.loading import open_generator
+from xcoder_core.models.openai_backend import OpenAIGenerator
+from xcoder_core.models.request import Generator
+from xcoder_core.models.trained import load_trained, needed_adapter, start_of
+from xcoder_core.settings import require
+from xcoder_core.share import Share, share_of_this_process
+from xcoder_core.stage import RESULT_FILE, StageContext
+from xcoder_train.recipe.schema import Recipe
+from xcoder_train.runs.folder import update_summary
+from xcoder_train.runs.keys import EvaluationTarget, evaluation_targets, training_data
+from xcoder_train.runs.launch import take_own_gpus
+from xcoder_train.training.quiet import quiet_libraries
+from xcoder_train.training.wandb_run import track_results
+
+GENERATION_FILE = "generation.json"
+
+
+def work(recipe: Recipe, context: StageContext) -> None:
+    """Measure every model of the recipe that is not measured yet, compare them, and write the run's headline."""
+    settings = require(recipe.evaluation)
+    take_own_gpus(settings.generation.tensor_parallel)
+    quiet_libraries()
+    share = share_of_this_process()
+    benchmarks = load_benchmarks(settings.benchmarks, context.inputs.get("synth"), settings.livecodebench_folder)
+    targets = evaluation_targets(recipe, recipe.run_folder)
+    for target in targets:
+        if not target.is_whole:
+            if share.index == 0:
+                print(f"model: {target.label}", file=sys.stderr, flush=True)
+            measure(recipe, target, benchmarks, share)
+    if share.index > 0:
+        return
+    results = {target.label: load_result(target.folder) for target in targets}
+    differences = compare(results)
+    write_json(context.folder / "differences.json", differences)
+    write_text(context.folder / "breakdowns.md", breakdowns_markdown(results))
+    update_summary(recipe.run_folder, **summarise(results), differences=differences)
+    print_results(results, differences)
+    track_results(context, results)
+    context.finish(models={target.label: target.folder.name for target in targets})
+
+
+def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark], share: Share) -> None:
+    """Sample, judge and score one model; of several processes, all sample and the first one does the rest."""
+    settings = on_this_machine(require(recipe.evaluation))
+    prompt_style = settings.prompt or recipe.model.prompt
+    data = training_data(recipe, target.label)
+    with target_generator(recipe, target) as generator:
+        if share.index > 0:
+            problems = list(all_problems(benchmarks).values())
+            path = ResultLayout(target.folder).samples
+            sample_together(problems, settings, generator, path, recipe.seed, prompt_style, share)
+            return
+        result = evaluate_model(
+            settings,
+            recipe.judge,
+            benchmarks,
+            target.label,
+            generator,
+            target.folder,
+            recipe.seed,
+            prompt_style,
+            {benchmark.name: decontamination_status(data, benchmark) for benchmark in benchmarks},
+            share,
+        )
+        described = {"weights": sampled_weights(target, settings.generation)}
+        described |= describe_generation(settings, generator, result)
+        write_json(target.folder / GENERATION_FILE, described)
+    write_json(target.folder / RESULT_FILE, {"stage": "evaluation", "key": target.key, "label": result.label})
+
+
+@contextmanager
+def target_generator(recipe: Recipe, target: EvaluationTarget) -> Iterator[Generator]:
+    """What samples the target's completions, as `evaluation.generation` says."""
+    evaluation = on_this_machine(require(recipe.evaluation))
+    settings, path = evaluation.generation, target.model_path
+    start_and_adapter = None
+    if settings.backend != "openai" and not (isinstance(path, str) or path.is_dir()):
+        raise InputError(f"there is no model in {path} to evaluate as `{target.label}`")
+    if settings.backend == "vllm" and (adapter := needed_adapter(path, getattr(torch, settings.dtype))) is not None:
+        start_and_adapter = start_of(adapter), adapter
+        if needed_adapter(start_of(adapter), torch.float32) is not None:
+            raise InputError(
+                f"vLLM holds one adapter, and {start_of(adapter)} needs another below {adapter}: use transformers"
+            )
+    generator = open_generator(
+        settings,
+        path,
+        recipe.seed,
+        trust_remote_code=recipe.model.trust_remote_code,
+        chat_template=recipe.model.chat_template,
+        needs_template=evaluation.prompt != FEW_SHOT,
+        load=partial(load_trained, path, recipe.model),
+        start_and_adapter=start_and_adapter,
+    )
+    try:
+        yield generator
+    finally:
+        if isinstance(generator, OpenAIGenerator):
+            generator.close()
+
+
+def on_this_machine(settings: EvaluationSettings) -> EvaluationSettings:
+    """The settings with the dtype that completions are computed in here."""
+    has_gpu = torch.cuda.is_available()
+    return settings.model_copy(update={"generation": settings.generation.on(has_gpu=has_gpu)})
+
+
+def sampled_weights(target: EvaluationTarget, settings: GenerationSettings) -> str:
+    """The folder or hub name that is sampled: `model/`, or an adapter above the start that it names."""
+    if settings.backend == "openai":  # a server is asked for the whole model
+        return str(target.model_path)
+    return str(needed_adapter(target.model_path, getattr(torch, settings.dtype)) or target.model_path)
+
+
+def describe_generation(settings: EvaluationSettings, generator: Generator, result: ModelResult) -> dict[str, Any]:
+    """What the completions were sampled with and what they took; tokens are counted over all starts of the run."""
+    prompt_tokens = completion_tokens = 0
+    for sample in result.samples():
+        prompt_tokens += sample.prompt_tokens
+        completion_tokens += sample.completion_tokens
+    described: dict[str, Any] = {
+        "backend": settings.generation.backend,
+        "dtype": settings.sampled_in,
+        "sampling_sent": settings.sampling.model_dump(mode="json"),
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+    }
+    if isinstance(generator, OpenAIGenerator):
+        described |= {
+            "sampling_sent": generator.sampling_sent(settings.sampling),
+            "cost": generator.settings.cost(prompt_tokens, completion_tokens),
+            "retries_of_last_start": generator.usage.retries,
+        }
+    return described

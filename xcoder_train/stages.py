@@ -1,0 +1,109 @@
+"""The table of stages: what the project knows of each one beside its settings and its work.
+
+A new training stage is a folder with settings and work, a section in `recipe/schema.py`, and a row here.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from xcoder_core.models.generation import SHAPING_SERVER_SETTINGS, ServerSettings
+
+StageName = Literal["synth", "sft", "grpo", "evaluation", "report"]
+
+_HOW_A_SERVER_IS_ASKED = tuple(sorted(set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage. Whatever else is to be said of it follows from these fields."""
+
+    name: StageName
+    title: str
+    """How the report and tables call it."""
+    work: str
+    """`module:function` of what it does in its own process. That of a training stage knows no recipe: it is called with
+    its section, the `sections` and a `StageContext`, and returns its figures. Any other gets recipe and context."""
+    version: int
+    """Raised when its code changes so that equal settings give another result, and when a default changes."""
+    does_not_affect_result: tuple[str, ...] = ()
+    """Settings of its section that say how it is started, told, asked or published, by dotted path."""
+    starts_from: tuple[StageName, ...] = ()
+    """Training stages whose model it goes on with; the last one that the recipe has counts."""
+    sections: tuple[str, ...] = ("model",)
+    """The other sections that a training stage is called with."""
+    trains: str | None = None
+    """The label of the model that it trains, in `evaluation.models`."""
+    judges: bool = False
+    """Whether it runs programs, which a Ray cluster can do for it."""
+    module: str | None = None
+    """What `python -m` and launchers start it by, where that is not `xcoder_train.runs.stage NAME`."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What follows `python -m` to start it, before the recipe."""
+        return ("xcoder_train.runs.stage", self.name) if self.module is None else (self.module,)
+
+
+STAGES: dict[StageName, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "synth",
+            "Synthesis",
+            work="xcoder_train.runs.synthesis:work",
+            version=2,
+            judges=True,
+            does_not_affect_result=(
+                "executor",
+                "expected",
+                "push_to",
+                *(f"teacher.server.{name}" for name in _HOW_A_SERVER_IS_ASKED),
+            ),
+        ),
+        Stage(
+            "sft",
+            "SFT",
+            work="xcoder_train.sft.train:train",
+            version=2,
+            does_not_affect_result=("launch", "resume", "evaluation"),
+            trains="sft",
+            module="xcoder_train.sft",
+        ),
+        Stage(
+            "grpo",
+            "GRPO",
+            work="xcoder_train.grpo.train:train",
+            version=2,
+            does_not_affect_result=("launch", "resume", "alarms"),
+            starts_from=("sft",),
+            sections=("model", "judge"),
+            trains="rl",
+            judges=True,
+            module="xcoder_train.grpo",
+        ),
+        Stage(
+            "evaluation",
+            "Evaluation",
+            work="xcoder_train.runs.evaluation:work",
+            version=3,
+            judges=True,
+            does_not_affect_result=(
+                "launch",
+                "models",  # each has a key of its own
+                "livecodebench_folder",
+                "few_shot_folder",
+                "generation.batch_size",
+                "generation.gpu_memory_utilization",
+                "generation.tensor_parallel",
+                *(f"generation.openai.{name}" for name in _HOW_A_SERVER_IS_ASKED),
+            ),
+        ),
+        Stage("report", "Report", work="xcoder_train.runs.report:work", version=1),
+    )
+}
+
+TRAINING: dict[str, Stage] = {stage.trains: stage for stage in STAGES.values() if stage.trains is not None}
+"""The stages that train a model, in their order, by the label of that model."""
+
+KEYED: tuple[StageName, ...] = ("synth", *(stage.name for stage in TRAINING.values()))
+"""The stages whose results each have a folder `<stage>/<key>`, and may be named by `inputs`."""

@@ -1,0 +1,113 @@
+"""What training shows while it runs: `metrics.jsonl` in the stage's folder, the count of tokens, the bar."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerState, TrainingArguments
+from trl import SFTTrainer
+
+from xcoder_core.files import write_text
+from xcoder_core.progress import Progress
+from xcoder_train.training.wandb_run import repeat_history
+
+
+class MetricsFile(TrainerCallback):
+    """Appends every logged step to `metrics.jsonl`; after a resume, steps that will be made again are cut off."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+        """Keep the lines up to the step that training goes on from."""
+        # The recipe's, not those of a checkpoint from before.
+        state.eval_steps = int(args.eval_steps or state.eval_steps)
+        if state.is_world_process_zero:
+            lines = self.path.read_text().splitlines() if self.path.exists() else []
+            # A start without a checkpoint makes everything again, the evaluation before the first step too.
+            kept = [line for line in lines if state.global_step and _step_of(line) <= state.global_step]
+            write_text(self.path, "".join(line + "\n" for line in kept))
+            if "wandb" in (args.report_to or []):
+                repeat_history(self.path.parent, [json.loads(line) for line in kept])
+
+    def on_log(
+        self, args: Any, state: TrainerState, *_: Any, logs: dict[str, float] | None = None, **kwargs: Any
+    ) -> None:
+        """Write one line: the step and what was logged at it.
+
+        The Trainer's closing summary is left out: it belongs to no step, and after a resume its mean loss is wrong.
+        """
+        if state.is_world_process_zero and logs and "train_runtime" not in logs:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+class TokenCount(TrainerCallback):
+    """Keeps the tokens that TRL's SFTTrainer counts in the checkpoint; it would count from zero after a resume."""
+
+    def __init__(self, trainer: SFTTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+        """Take up the count of the checkpoint; 0 without one."""
+        self.trainer._total_train_tokens = state.num_input_tokens_seen
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+        """Hand the count to what a checkpoint saves."""
+        state.num_input_tokens_seen = self.trainer._total_train_tokens
+
+
+class Clock(TrainerCallback):
+    """The seconds of a stage over all its starts, noted beside its checkpoints at every step."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "seconds.json"
+        self.begun = time.monotonic() - (json.loads(self.file.read_text()) if self.file.exists() else 0)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+        """Note what was taken by now."""
+        if state.is_world_process_zero:
+            write_text(self.file, str(self.seconds()))
+
+    def seconds(self) -> float:
+        """What earlier starts and this one have taken."""
+        return round(time.monotonic() - self.begun, 1)
+
+
+class TrainingProgress(TrainerCallback):
+    """Shows the optimiser steps with the latest value of one metric, in place of the Trainer's own bar."""
+
+    def __init__(self, what: str, metric: str) -> None:
+        self.what, self.metric = what, metric
+        self.progress: Progress | None = None
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+        """Open the bar at the step that training goes on from."""
+        if state.is_world_process_zero:
+            self.progress = Progress(self.what, state.max_steps, "steps", done=state.global_step).__enter__()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+        """Count one optimiser step."""
+        if self.progress is not None:
+            self.progress.advance()
+
+    def on_log(
+        self, args: Any, state: TrainerState, *_: Any, logs: dict[str, float] | None = None, **kwargs: Any
+    ) -> None:
+        """Show the metric that was just logged."""
+        if self.progress is not None and logs and logs.get(self.metric) is not None:
+            self.progress.advance(0, note=f"{self.metric} {logs[self.metric]:.4g}")
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+        """Close the bar."""
+        if self.progress is not None:
+            self.progress.__exit__()
+
+
+def _step_of(line: str) -> float:
+    """A torn last line counts as beyond every step."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return float("inf")

@@ -1,0 +1,141 @@
+"""What `training.trl` may hold: which arguments other keys decide, and what the installed TRL says of the rest.
+
+TRL is asked in a process of its own (`python -m xcoder_train.training.trl_arguments sft`): it takes seconds to import,
+and to build its configuration sets up devices and groups of processes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+from xcoder_core.errors import EnvironmentLacks, InputError
+
+Trainer = Literal["sft", "grpo"]
+Config = TypeVar("Config")
+
+CONFIG: Mapping[Trainer, str] = {"sft": "trl.SFTConfig", "grpo": "trl.GRPOConfig"}
+
+_SAME_PROMPT = "the tokenizer's chat template, so that SFT, GRPO and evaluation read the same prompt"
+_DECIDED: Mapping[str, Mapping[str, str]] = {
+    "both": {
+        "the run folder (`runs_dir`, `name`)": "output_dir run_name",
+        "`tracking`": "project report_to",
+        "`seed`": "seed data_seed",
+        "`model`": "trust_remote_code model_init_kwargs",
+        "`{trainer}.micro_batch`": "per_device_train_batch_size auto_find_batch_size",
+        "`{trainer}.launch.accelerate`": "deepspeed fsdp fsdp_config",
+        "`{trainer}.training.activation_checkpointing`": "gradient_checkpointing",
+        "`{trainer}.resume`": "resume_from_checkpoint",
+        "`{trainer}.evaluation`, and no step depends on its result": (
+            "eval_strategy evaluation_strategy eval_steps eval_on_start do_eval load_best_model_at_end "
+            "per_device_eval_batch_size"
+        ),
+        "the stage, which goes on exactly where it was interrupted": "ignore_data_skip save_only_model sync_ref_model",
+        "the stage, which uploads nothing": "push_to_hub hub_token log_completions_hub_repo",
+        "the stage": "use_cpu disable_tqdm",
+    },
+    "sft": {
+        "`sft.batch`": "gradient_accumulation_steps",
+        "`sft.max_length`": "max_length max_seq_length",
+        "`sft.packing`": "packing packing_strategy eval_packing",
+        "`sft.launch.accelerate`, where rows are split": "pad_to_multiple_of",
+        "`sft.truncation_limit`; examples are left out, never cut": "truncation_mode",
+        "the stage: prompts are read and answers are learned": "completion_only_loss assistant_only_loss",
+        "the tokenizer, whose end of turn every answer gets": "eos_token",
+        _SAME_PROMPT: "chat_template_path",
+        "the stage, which tokenises itself": "dataset_num_proc dataset_kwargs dataset_text_field",
+    },
+    "grpo": {
+        "`grpo.prompts_per_step`": "gradient_accumulation_steps generation_batch_size steps_per_generation",
+        "`grpo.rollouts`": "num_generations",
+        "the key of this name below `grpo`": "max_prompt_length max_completion_length temperature top_p top_k",
+        "`grpo.generation`": "use_vllm vllm_mode",
+        "`grpo.training.vllm_server_base_url`": "vllm_server_host vllm_server_port",
+        "`grpo.curriculum`": "shuffle_dataset train_sampling_strategy",
+        _SAME_PROMPT: "chat_template_kwargs",
+        "`grpo.evaluation`": "num_generations_eval",
+        "`grpo.reward`": "reward_weights remove_unused_columns",
+        "the stage: completions go to a table, none to the terminal": "num_completions_to_print",
+    },
+}
+DECIDED: Mapping[Trainer, Mapping[str, str]] = {
+    trainer: {
+        name: decider.format(trainer=trainer)
+        for decider, names in (_DECIDED["both"] | _DECIDED[trainer]).items()  # type: ignore[operator]
+        for name in names.split()
+    }
+    for trainer in CONFIG
+}
+"""What decides an argument that a recipe says by other means, by the argument's name."""
+
+
+def built(config: Callable[..., Config], trainer: Trainer, values: Mapping[str, Any]) -> Config:
+    """TRL's configuration; what only it can refuse (a precision that this machine lacks, …) is an InputError too."""
+    try:
+        return config(**values)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{trainer}.training: {CONFIG[trainer]} refuses it: {error}") from error
+
+
+def trl_refusals(trainer: Trainer, values: Mapping[str, Any]) -> Mapping[str, str]:
+    """What the installed TRL says against these arguments, by their names; by "" against all of them together.
+
+    Of several processes, the first asks.
+    """
+    return {} if os.environ.get("RANK", "0") != "0" else _refusals(trainer, json.dumps(values, sort_keys=True))
+
+
+@cache
+def _refusals(trainer: Trainer, values: str) -> Mapping[str, str]:
+    alone = {name: value for name, value in os.environ.items() if not name.endswith(("RANK", "_SIZE"))}
+    command = [sys.executable, "-m", "xcoder_train.training.trl_arguments", trainer]
+    done = subprocess.run(command, input=values, capture_output=True, text=True, env=alone)
+    if done.returncode != 0:
+        raise EnvironmentLacks(f"TRL cannot be asked about {trainer}.training.trl: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def refusals_of_installed(trainer: Trainer, values: Mapping[str, Any]) -> dict[str, str]:
+    """As `trl_refusals`, in this process. Imports torch."""
+    import dataclasses
+
+    import trl
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    config = getattr(trl, CONFIG[trainer].removeprefix("trl."))
+    fields = {field.name: field for field in dataclasses.fields(config) if field.init}
+    strict = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+    found = {}
+    for name, value in values.items():
+        if name not in fields:
+            near = get_close_matches(name, fields.keys() - DECIDED[trainer].keys(), 1)
+            meant = f"; did you mean `{near[0]}`?" if near else ""
+            found[name] = f"is not an argument of {CONFIG[trainer]}{meant}"
+            continue
+        try:
+            adapter: TypeAdapter[Any] = TypeAdapter(fields[name].type, config=strict)  # type: ignore[arg-type]
+            adapter.validate_json(json.dumps(value))
+        except ValidationError as error:
+            expected = dict.fromkeys(each["msg"].removeprefix("Input should be ") for each in error.errors())
+            found[name] = f"expected {' or '.join(expected)}"
+    if not found:
+        try:
+            built(config, trainer, {**values, "use_cpu": True, "bf16": False, "report_to": "none"})
+        except InputError as error:
+            found[""] = str(error).partition(": ")[2]
+    return found
+
+
+def main() -> None:
+    """Print as JSON what TRL says against the arguments that standard input holds as JSON."""
+    refusals = refusals_of_installed(sys.argv[1], json.load(sys.stdin))  # type: ignore[arg-type]
+    print(json.dumps(refusals))
+
+
+if __name__ == "__main__":
+    main()
