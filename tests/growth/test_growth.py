@@ -20,6 +20,7 @@ from xcoder_core.records import read_table
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
+SAFELY = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.0 to 3.11.3 have none
 PRINT_KEYS = """
 import json, sys
 from contextlib import suppress
@@ -56,7 +57,7 @@ def xcoder(folder: Path, *arguments: str, grown: bool = False) -> str:
 def unpacked(name: str, folder: Path) -> Path:
     """The folder with a stored run and its recipe."""
     with tarfile.open(HERE / f"{name}.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
+        archive.extractall(folder, **SAFELY)  # type: ignore[arg-type]
     return folder
 
 

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -43,7 +44,8 @@ def descendants(pid: int) -> list[int]:
 
 
 def contains(pid: int, text: bytes) -> bool:
-    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+    """False also for a process whose memory the kernel closes to its own user."""
+    with suppress(PermissionError), open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
         for line in maps:
             addresses, rights = line.split()[:2]
             if not rights.startswith("rw"):

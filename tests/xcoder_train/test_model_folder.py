@@ -71,7 +71,8 @@ def test_a_damaged_model_is_refused_before_anything_runs(
     damage(model)
     done = terminal.xcoder("run", "recipe.yaml", f"model.path={model}", "sft={max_length: 512}")
     assert done.returncode == 2, done.stderr
-    assert f'model.path = "{model}": cannot load the model from {model}: ' in done.stderr and said in done.stderr
+    assert "model.path" in done.stderr and said in done.stderr
+    assert f"cannot load the model from {model}: " in done.stderr
     assert "Traceback" not in done.stderr and not terminal.run_folder.exists()
 
 
