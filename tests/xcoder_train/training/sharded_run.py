@@ -11,15 +11,15 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 from torch.distributed.fsdp import FSDPModule
-from trl import SFTTrainer
 
 from xcoder_train import sft
+from xcoder_train.sft_trainer import HeldOutSftTrainer
 
 PROBE = torch.arange(6, 60)[None]
 
 
-class ShardedTrainer(SFTTrainer):
-    """TRL's trainer with a model that is cut over both processes."""
+class ShardedTrainer(HeldOutSftTrainer):
+    """SFT's trainer with a model that is cut over both processes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         PartialState().distributed_type = DistributedType.MULTI_GPU
@@ -40,5 +40,5 @@ class ShardedTrainer(SFTTrainer):
 
 
 if __name__ == "__main__":
-    sft.SFTTrainer = ShardedTrainer
+    sft.HeldOutSftTrainer = ShardedTrainer
     sys.exit(sft.main([sys.argv[1]]))
