@@ -11,16 +11,16 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 from torch.distributed.fsdp import FSDPModule
-from trl import SFTTrainer
 
 from xcoder_train.runs.stage import main
 from xcoder_train.sft import train as sft
+from xcoder_train.sft.trainer import HeldOutSftTrainer
 
 PROBE = torch.arange(6, 60)[None]
 
 
-class ShardedTrainer(SFTTrainer):
-    """TRL's trainer with a model that is cut over both processes."""
+class ShardedTrainer(HeldOutSftTrainer):
+    """SFT's trainer with a model that is cut over both processes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         PartialState().distributed_type = DistributedType.MULTI_GPU
@@ -41,5 +41,5 @@ class ShardedTrainer(SFTTrainer):
 
 
 if __name__ == "__main__":
-    sft.SFTTrainer = ShardedTrainer
+    sft.HeldOutSftTrainer = ShardedTrainer
     sys.exit(main(["sft", sys.argv[1]]))
