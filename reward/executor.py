@@ -57,7 +57,7 @@ class Executor(ABC):
         self,
         submissions: Iterable[Submission],
         *,
-        stop_at_first_failure: bool,
+        stop_at_first_failure: bool = False,
         deadline_seconds: float | None = None,
     ) -> Iterator[Judgement]:
         """Yield a judgement per submission, in order, consuming `submissions` as results are taken.
@@ -86,7 +86,7 @@ class Executor(ABC):
         self,
         submissions: Sequence[Submission],
         *,
-        stop_at_first_failure: bool,
+        stop_at_first_failure: bool = False,
         deadline_seconds: float | None = None,
     ) -> list[Judgement]:
         """Judge all of `submissions`, in order. What is not finished after `deadline_seconds` is IE.

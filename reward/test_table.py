@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from reward.checker import Checker, read_checker
+from reward.checker import Checker, LinesChecker, read_checker
 from xcoder_core.errors import InputError
 from xcoder_core.files import atomic_path
 from xcoder_core.layout import SynthLayout
@@ -19,9 +19,9 @@ class ProblemTests:
 
     inputs: tuple[str, ...]
     expected: tuple[str, ...]
-    function_name: str | None
-    limits: Limits
-    checker: Checker
+    function_name: str | None = None
+    limits: Limits = Limits()
+    checker: Checker = LinesChecker()
 
 
 class TestTable:

@@ -8,7 +8,7 @@ several rewards and skips a None among them.
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reward.config import RewardSettings
@@ -16,7 +16,7 @@ from reward.executor import Executor
 from reward.extract import extract_code
 from reward.special_cases import names_its_tests
 from reward.submission import Submission
-from reward.test_table import TestTable
+from reward.test_table import ProblemTests, TestTable
 from reward.verdict import Judgement, Verdict
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.seeds import derive_seed
@@ -34,16 +34,19 @@ class JudgedReward:
     def __init__(
         self,
         judge: Executor,
-        tests: TestTable,
+        tests: Mapping[str, ProblemTests] | TestTable,
         settings: RewardSettings,
         *,
         stop_tokens: frozenset[int],
-        maximum_excluded_share: float,
-        seed: int,
+        maximum_excluded_share: float = 0.05,
+        seed: int = 0,
         text_of: Callable[[Sequence[int]], str] | None = None,
     ) -> None:
-        """`text_of` reads a completion's token ids where TRL's text does not say all: whether the prompt opened the
-        model's reasoning, and where it was closed."""
+        """`tests` are those of each problem, by the column `problem_id` of the dataset.
+
+        `text_of` reads a completion's token ids where TRL's text does not say all: whether the prompt opened the
+        model's reasoning, and where it was closed.
+        """
         self.judge = judge
         self.tests = tests
         self.settings = settings
@@ -137,7 +140,7 @@ class JudgedReward:
             )
 
 
-def submission_for(name: str, problem_id: str, code: str, tests: TestTable) -> Submission:
+def submission_for(name: str, problem_id: str, code: str, tests: Mapping[str, ProblemTests] | TestTable) -> Submission:
     """A program with the tests of its problem."""
     own = tests[problem_id]
     return Submission(
