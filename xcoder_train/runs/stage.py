@@ -34,8 +34,8 @@ from xcoder_train.stages import STAGES, StageName
 from xcoder_train.training.wandb_run import start_tracking
 
 BREAK_LOCK = "--break-lock"
-HELD_BY = "XCODER_RUNHELD_BY"  # process id of the `xcoder run` that holds the lock for its stages
-STARTED = "XCODER_STAGESTARTED"  # the machine's monotonic clock when the stage's first process was started
+HELD_BY = "XCODER_RUN_HELD_BY"  # process id of the `xcoder run` that holds the lock for its stages
+STARTED = "XCODER_STAGE_STARTED"  # the machine's monotonic clock when the stage's first process was started
 FAILURE_FILE = ".failure"
 
 
