@@ -51,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["HOME"] = home.name
     # The list of the machine's fonts takes seconds to make, and is no state of any test.
     os.environ["MPLCONFIGDIR"] = str(Path(home.name) / "matplotlib")
+    # Ray keeps its sessions in a folder that the first account on the machine makes for all; sockets need a short path.
+    os.environ["RAY_TMPDIR"] = home.name
     # TRL, vLLM and Ray report to their makers, in the background; a test asks nothing of any network.
     os.environ |= {"DO_NOT_TRACK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     sys.addaudithook(_watch)
