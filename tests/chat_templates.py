@@ -37,17 +37,22 @@ ENDS = {
 PAGE = """\
 # Chat templates
 
-What each chat template that TRL ships makes of one prompt and one answer, here. `python -m tests.chat_templates` wrote
-this page, and a test holds it. *Thinking* is the template's own switch `enable_thinking`, where it has one. *The prompt
-ends with* what SFT, GRPO and evaluation alike put before the answer. *Supervised* is what SFT trains on, for an answer
-that begins with `<think>` and for one without reasoning; … stands for the answer after its reasoning. The last token is
-the one that ends a rollout in GRPO and a completion in evaluation. A prompt that opens the reasoning makes every
-completion begin inside it: rewards and evaluation put the opening in front of what the model wrote, so that a draft in
-reasoning that was never closed is no answer ([`answers.md`](answers.md)).
+This page shows what each chat template of TRL makes of one prompt and one answer in this project.
+`python -m tests.chat_templates` writes the page, and a test compares it.
 
-A template whose prompt is refused can be used nowhere; one that is refused under *supervised* can be sampled, in GRPO
-and evaluation. gpt-oss and Muse write each part of an answer to a channel of its own, which answers of a data set do
-not name.
+- **Thinking** is the template's own switch `enable_thinking`, if it has one.
+- **The prompt ends with** the text that SFT, GRPO and evaluation put before the answer.
+- **Supervised** is the text that SFT trains on, for an answer that begins with `<think>` and for one without reasoning.
+  `…` stands for the answer after its reasoning. The last token also ends a rollout in GRPO and a completion in
+  evaluation.
+
+Some prompts end by opening the reasoning. Every completion then begins inside it. Rewards and evaluation put the
+opening mark before what the model wrote, so a draft in reasoning that is never closed is not taken for an answer
+([Answers](answers.md)).
+
+A template whose prompt is refused cannot be used. A template that is refused under *supervised* can still be sampled,
+in GRPO and evaluation. gpt-oss and Muse write each part of an answer to a channel of its own; the answers of a data set
+do not name channels.
 
 | template | thinking | the prompt ends with | supervised, with reasoning | supervised, without |
 |---|---|---|---|---|
