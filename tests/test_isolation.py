@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,15 +40,25 @@ def test_a_test_that_reads_the_runs_of_the_checkout_fails(tmp_path: Path) -> Non
     assert done.returncode == 1 and "this test touched what is the user's: ['os.listdir" in done.stdout, done.stdout
 
 
+@pytest.fixture
+def everybodys_folder() -> Iterator[Path]:
+    """One that user nobody can read, as some tests do; pytest's own are private."""
+    with tempfile.TemporaryDirectory(prefix="isolation-") as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
 @pytest.mark.slow
-def test_no_test_of_the_whole_suite_touches_the_users_runs_caches_or_home(tmp_path: Path) -> None:
+def test_no_test_of_the_whole_suite_touches_the_users_runs_caches_or_home(everybodys_folder: Path) -> None:
     """The default suite passes where these places are files: whoever opens anything below one fails, in any process."""
-    checkout, home = tmp_path / "checkout", tmp_path / "home"
+    checkout, home = everybodys_folder / "checkout", everybodys_folder / "home"
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         target = checkout / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(CHECKOUT / name, target)
+    for command in (["git", "init", "--quiet"], ["git", "add", "--all", "--force"]):  # a test asks git for the files
+        subprocess.run(command, cwd=checkout, check=True)
     home.mkdir()
     poisoned = [checkout / "runs", checkout / "wandb", *(home / name for name in PLACES_AT_HOME)]
     for place in poisoned:

@@ -17,6 +17,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="everything runs as an
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/"}
+# Where this copy is private, an installed one may be imported instead.
+PROBE = f"import os, numpy, pydantic, pytest, reward.judge; os.listdir({str(ROOT)!r})"
 FORMED = "from reward.tiers import TIERS, why_not; print(*(tier for tier in TIERS if why_not(tier) is None))"
 
 
@@ -28,7 +30,7 @@ def python() -> Iterator[str]:
         python = environment_for_anybody(Path(folder))
         if python is None:
             pytest.skip("there is no Python of this version that user nobody can run")
-        probe = run_as_nobody([python, "-c", "import numpy, pydantic, pytest, reward.judge"], ENVIRONMENT)
+        probe = run_as_nobody([python, "-c", PROBE], ENVIRONMENT)
         if probe.returncode != 0:
             pytest.skip(f"user nobody cannot import the project with {python}: {probe.stderr[-500:]}")
         yield python
