@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -18,14 +17,12 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
 from pathlib import Path
 
-from reward.interruption import Interruption
 from reward.language import CompiledLanguage
 from reward.sandbox.compile_box import FAILED, KILLED
 from reward.sandbox.filters import compiler_filter
-from reward.worker import DeadlinePassed
+from reward.worker import DeadlinePassed, Interruption, interpreter_command, sealed_memory
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError
 
 WALL_SECONDS = 60.0
@@ -34,9 +31,6 @@ CACHED = 64
 """Executables kept, of about 2 MB each: rollouts of a group and a resumed evaluation repeat programs."""
 MFD_EXEC = 0x10
 """Since Linux 6.3, where a memfd may otherwise be refused execution; older kernels refuse the flag."""
-SEALS = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL
-ROOT = str(Path(__file__).resolve().parents[1])
-BOX = f"import sys; sys.path.insert(0, {ROOT!r}); from reward.sandbox import compile_box; compile_box.main()"
 
 
 @dataclass(frozen=True)
@@ -131,7 +125,7 @@ def _compile(
         given.write(source.encode("utf-8", "surrogatepass"))
         given.seek(0)
         process = subprocess.Popen(
-            [sys.executable, "-s", "-P", "-S", "-B", "-c", BOX],
+            interpreter_command("from reward.sandbox import compile_box; compile_box.main()"),
             env={"PATH": "/usr/bin:/bin", "TMPDIR": str(folder), "LC_ALL": "C", "BOX": json.dumps(start)},
             stdin=given,
             stdout=subprocess.DEVNULL,
@@ -171,13 +165,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _seal(content: bytes) -> int:
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
-        descriptor = os.memfd_create("program", flags | MFD_EXEC)
+        return sealed_memory("program", [content], MFD_EXEC)
     except OSError:
-        descriptor = os.memfd_create("program", flags)
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-    fcntl(descriptor, F_ADD_SEALS, SEALS)
-    return descriptor
+        return sealed_memory("program", [content])

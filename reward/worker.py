@@ -12,18 +12,19 @@ import struct
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
 from pathlib import Path
 
-from reward.interruption import Interruption
 from reward.sandbox import protocol
 from reward.sandbox.filters import filters, native_filter
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError
 
+ROOT = str(Path(__file__).resolve().parents[1])
 START_SECONDS = 60.0
 END_SECONDS = 2.0
 GRACE_SECONDS = 10.0
@@ -87,6 +88,42 @@ class DeadlinePassed(InfrastructureError):
     """The caller's deadline came before the job's end."""
 
 
+class Interruption:
+    """Set once and for good. The thread that waits says how its waiting ends; the one that interrupts ends it so."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._end: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+
+    def set(self) -> None:
+        """End what is waited for now, and whatever would be waited for next."""
+        with self._lock:
+            self.is_set = True
+            if self._end is not None:
+                self._end()
+
+    @contextmanager
+    def ended_by(self, end: Callable[[], None]) -> Iterator[None]:
+        """Within, `set` calls `end`, in its own thread; not once this is left. `end` must not raise or wait.
+
+        Raises `InfrastructureError` where it is set already.
+        """
+        with self._lock:
+            self.check()
+            self._end = end
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._end = None
+
+    def check(self) -> None:
+        """Raise `InfrastructureError` where it is set."""
+        if self.is_set:
+            raise InfrastructureError("it was interrupted: nobody waits for the verdict any more")
+
+
 class Worker:
     """One zygote of a tier ("A" to "D", or "none"). Not for several threads at a time.
 
@@ -100,22 +137,12 @@ class Worker:
         self.tier = tier
         self.for_functions = for_functions
         self.interruption = Interruption()
-        root = str(Path(__file__).resolve().parents[1])
         try:
             self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._errors = os.fdopen(os.memfd_create("zygote-errors"), "r+b", buffering=0)
-            program = f"from reward.sandbox import zygote; zygote.main({far.fileno()})"
             with far:
                 self._process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-s",
-                        "-P",
-                        "-S",
-                        "-B",
-                        "-c",
-                        f"import sys; sys.path.insert(0, {root!r}); {program}",
-                    ],
+                    interpreter_command(f"from reward.sandbox import zygote; zygote.main({far.fileno()})"),
                     env=ENVIRONMENT,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -126,25 +153,25 @@ class Worker:
         except OSError as error:
             raise InfrastructureError(f"a zygote cannot be started: {error}") from error
         try:
-            self._start(root)
+            self._start()
         except BaseException:
             self.close()
             raise
 
-    def _start(self, root: str) -> None:
+    def _start(self) -> None:
         programs = [] if self.tier == "none" else [*filters(self.tier == "D"), native_filter()]
         readable, listable, packages = _library_paths()
         start = {
             "tier": self.tier,
             "for_functions": self.for_functions,
-            "forget_path": root,
+            "forget_path": ROOT,
             "packages": packages,
             "importable": PACKAGES,
             "readable": readable,
             "listable": listable,
             "filter_bytes": [len(program) for program in programs],
         }
-        descriptor = _memfd("filters", programs)
+        descriptor = sealed_memory("filters", programs)
         self._control.settimeout(START_SECONDS)
         try:
             socket.send_fds(self._control, [marshal.dumps(start)], [descriptor])
@@ -315,12 +342,17 @@ def _job_memfd(job: Job) -> int:
         job.seconds,
         job.wall,
     )
-    return _memfd("job", [header, struct.pack(f"<{len(inputs)}Q", *map(len, inputs)), code, name, *inputs])
+    return sealed_memory("job", [header, struct.pack(f"<{len(inputs)}Q", *map(len, inputs)), code, name, *inputs])
 
 
-def _memfd(name: str, parts: list[bytes]) -> int:
+def interpreter_command(program: str) -> list[str]:
+    """The command line of an interpreter that finds the standard library and this project alone."""
+    return [sys.executable, "-s", "-P", "-S", "-B", "-c", f"import sys; sys.path.insert(0, {ROOT!r}); {program}"]
+
+
+def sealed_memory(name: str, parts: list[bytes], flags: int = 0) -> int:
     """A sealed memfd that holds `parts` one after another."""
-    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | flags)
     try:
         content = memoryview(b"".join(parts))
         while content:

@@ -4,7 +4,6 @@ Unlike a program, a compiler starts other processes (assembler, linker) and writ
 waits is there for the case that the supervisor is killed: it then ends the others and removes the folder.
 """
 
-import ctypes
 import json
 import os
 import resource
@@ -25,13 +24,6 @@ PROCESS_BYTES = 2 << 30
 FILE_BYTES = 64 << 20
 PROCESSES = 64
 DESCRIPTORS = 256
-PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
-
-
-class FilterProgram(ctypes.Structure):
-    """`struct sock_fprog`."""
-
-    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
 
 
 def main() -> NoReturn:
@@ -101,9 +93,4 @@ def restrict(tier: str, readable: list[str], writable: str, filter_code: bytes) 
         landlock.restrict_self(ruleset)
         os.close(ruleset)
     if tier != "none":
-        code = ctypes.create_string_buffer(filter_code, len(filter_code))
-        program = FilterProgram(len(filter_code) // 8, ctypes.addressof(code))
-        kernel.check(
-            kernel.libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), ctypes.byref(program), 0, 0),
-            "seccomp",
-        )
+        kernel.install(kernel.BpfProgram(filter_code))

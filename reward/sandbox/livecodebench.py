@@ -28,34 +28,10 @@ FUNCTION = "wrapped_function"
 OWNER = "__owner_of_the_function__"
 MAIN_GUARD = "__name__ == '__main__'"
 MAX_INTEGER_DIGITS = 50_000
-REFUSED_IN_OS = [
-    "kill",
-    "system",
-    "putenv",
-    "remove",
-    "removedirs",
-    "rmdir",
-    "fchdir",
-    "setuid",
-    "fork",
-    "forkpty",
-    "killpg",
-    "rename",
-    "renames",
-    "truncate",
-    "replace",
-    "unlink",
-    "fchmod",
-    "fchown",
-    "chmod",
-    "chown",
-    "chroot",
-    "lchflags",
-    "lchmod",
-    "lchown",
-    "getcwd",
-    "chdir",
-]
+REFUSED_IN_OS = """
+    kill system putenv remove removedirs rmdir fchdir setuid fork forkpty killpg rename renames truncate replace unlink
+    fchmod fchown chmod chown chroot lchflags lchmod lchown getcwd chdir
+""".split()
 IMPORTED_THERE = frozenset(["multiprocessing", "numpy"])
 """What the official checker's own process has imported, and what could not be imported once `_guard` was called."""
 REFUSED_MODULES = ("ipdb", "joblib", "resource", "psutil", "tkinter")

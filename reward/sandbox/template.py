@@ -22,6 +22,7 @@ from types import CodeType, ModuleType
 from typing import Any, NamedTuple, NoReturn
 
 from reward.sandbox import closed, kernel, landlock, privileges, protocol
+from reward.sandbox.kernel import SECCOMP_SET_MODE_FILTER, SYS_SECCOMP
 from reward.sandbox.programs import EXECUTABLE_BYTES, EXTRA_DESCRIPTOR, Mode, Program, native_program
 from reward.sandbox.protocol import (
     CPU_BACKSTOP,
@@ -37,35 +38,10 @@ from reward.sandbox.protocol import (
 )
 
 IMPORTED_ONCE = frozenset(
-    [
-        "array",
-        "base64",
-        "calendar",
-        "cmath",
-        "contextlib",
-        "cyaron",
-        "dataclasses",
-        "datetime",
-        "decimal",
-        "enum",
-        "fractions",
-        "hashlib",
-        "inspect",
-        "json",
-        "numbers",
-        "numpy",
-        "pprint",
-        "queue",
-        "secrets",
-        "sortedcontainers",
-        "statistics",
-        "struct",
-        "textwrap",
-        "traceback",
-        "types",
-        "uuid",
-        "zlib",
-    ]
+    """
+    array base64 calendar cmath contextlib cyaron dataclasses datetime decimal enum fractions hashlib inspect json
+    numbers numpy pprint queue secrets sortedcontainers statistics struct textwrap traceback types uuid zlib
+    """.split()
 )
 """Imported in the template where the program names them. Their code is the environment's own, not the program's."""
 
@@ -92,26 +68,14 @@ LARGE_REQUEST = 1 << 16
 CACHED_CHUNKS = 7
 """Chunks of one size that malloc keeps at hand: a fork makes a lock, and finds one there."""
 STACK_BYTES = 64 << 20
-PR_SET_SECCOMP_SYSCALL_MODE = 1
-SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}[os.uname().machine]
-
-
-class BpfProgram(ctypes.Structure):
-    """A filter in the form that seccomp(2) takes, holding its own instructions alive."""
-
-    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
-
-    def __init__(self, code: bytes) -> None:
-        self.code = ctypes.create_string_buffer(code, len(code))
-        super().__init__(len(code) // 8, ctypes.addressof(self.code))
 
 
 class Filters(NamedTuple):
     """The seccomp filters: of a template, of a test's process on top of it, of a compiled program's template."""
 
-    outer: BpfProgram
-    inner: BpfProgram
-    native: BpfProgram
+    outer: kernel.BpfProgram
+    inner: kernel.BpfProgram
+    native: kernel.BpfProgram
 
 
 class Box(NamedTuple):
@@ -228,7 +192,7 @@ def restrict(box: Box, job: Job) -> None:
     if box.ruleset is not None:
         landlock.restrict_self(box.ruleset)
     if box.filters is not None:
-        install(box.filters.native if job.mode == NATIVE else box.filters.outer)
+        kernel.install(box.filters.native if job.mode == NATIVE else box.filters.outer)
 
 
 def set_common_limits() -> None:
@@ -242,11 +206,6 @@ def set_common_limits() -> None:
         resource.setrlimit(limit, (value, value))
     _, hard = resource.getrlimit(resource.RLIMIT_STACK)
     resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES if hard == -1 else min(STACK_BYTES, hard), hard))
-
-
-def install(program: BpfProgram) -> None:
-    """Enter a seccomp filter for good."""
-    kernel.check(kernel.libc.syscall(SYS_SECCOMP, PR_SET_SECCOMP_SYSCALL_MODE, 0, ctypes.byref(program)), "seccomp")
 
 
 def python_program(box: Box, job: Job, out: _socket.socket) -> Program:
@@ -325,7 +284,7 @@ def run_all(program: Program, box: Box, job: Job, out: _socket.socket) -> None:
                         prepare()
                     held = ruleset is None or syscall(kernel.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0) == 0
                     close_range(first_closed, MOST_DESCRIPTORS)
-                    held = held and (inner is None or syscall(SYS_SECCOMP, PR_SET_SECCOMP_SYSCALL_MODE, 0, inner) == 0)
+                    held = held and (inner is None or syscall(SYS_SECCOMP, SECCOMP_SET_MODE_FILTER, 0, inner) == 0)
                     if held:
                         start()
                 finally:  # a child that could not be held in: a SIGKILL that no limit explains is judged IE

@@ -26,27 +26,10 @@ from typing import Any, NamedTuple, NoReturn
 
 from reward.sandbox import kernel, landlock, namespaces, own_root, privileges, programs, protocol, template
 
-PRELOADED = [
-    "abc",
-    "atexit",
-    "bisect",
-    "collections",
-    "collections.abc",
-    "copy",
-    "functools",
-    "heapq",
-    "io",
-    "itertools",
-    "math",
-    "operator",
-    "random",
-    "re",
-    "string",
-    "sys",
-    "threading",
-    "time",
-    "typing",
-]
+PRELOADED = """
+    abc atexit bisect collections collections.abc copy functools heapq io itertools math operator random re string
+    sys threading time typing
+""".split()
 REHEARSALS = 12
 THREADS_AND_PROCESSES = 512
 """In a user namespace of their own; elsewhere the kernel would count the user's other processes too."""
@@ -83,7 +66,7 @@ def start(control: _socket.socket, log: int) -> template.Box:
     wanted = marshal.loads(message)
     filters, at = [], 0
     for size in wanted["filter_bytes"]:
-        filters.append(template.BpfProgram(os.pread(descriptors[0], size, at)))
+        filters.append(kernel.BpfProgram(os.pread(descriptors[0], size, at)))
         at += size
     os.close(descriptors[0])
     null = above_the_reserved(os.open("/dev/null", os.O_RDWR))  # opened now: tier C's root does not show it
