@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -27,9 +27,18 @@ class FieldError(Exception):
         self.message = message
 
 
-def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """JSON in ASCII only: a client's text can hold half of a surrogate pair, which has no UTF-8 form."""
-    return Response(json.dumps(content), status, dict(headers or {}), media_type="application/json")
+def check_limit(asked: float, most: float, unit: str, field: Sequence[str | int]) -> None:
+    """Raise `FieldError` where a request asks for more than the service gives."""
+    if asked > most:
+        raise FieldError(field, f"at most {most:g} {unit} are given here")
+
+
+def json_answer(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON in ASCII only: a client's text can hold half of a surrogate pair, which has no UTF-8 form.
+
+    `content` may be, or hold, dataclasses.
+    """
+    return Response(json.dumps(content, default=asdict), status, dict(headers or {}), media_type="application/json")
 
 
 def refusal(error: Exception) -> Response:

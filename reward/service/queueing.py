@@ -14,7 +14,7 @@ from reward.executor import Executor
 from reward.service.config import ServiceSettings
 from reward.service.metrics import Metrics
 from reward.submission import Submission
-from reward.verdict import Execution, Judgement
+from reward.verdict import Execution, Judgement, Run, Verdict
 
 Result = TypeVar("Result")
 MIB = 1 << 20
@@ -83,6 +83,12 @@ class Queue:
             return take(execution)
 
         return await self._run(submissions, execute, self.judge.workers, deadline_seconds)
+
+    async def execute_one(self, submission: Submission, *, deadline_seconds: float) -> tuple[Run, bool]:
+        """What a submission with one input gives; and whether it is IE because its turn did not come in time."""
+        deadline = time.monotonic() + deadline_seconds
+        (run,) = await self.execute_all([submission], lambda done: done.runs[0], deadline_seconds=deadline_seconds)
+        return run, run.status == Verdict.IE and time.monotonic() >= deadline
 
     async def _run(
         self,
