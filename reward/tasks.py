@@ -4,14 +4,15 @@ Both turn a submission into a job without its expected outputs, take the raw run
 """
 
 import os
+import re
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from reward import compare, livecodebench
+from reward import compare
 from reward.checker import LINES, ProgramChecker
 from reward.config import JudgeSettings
-from reward.outcome import failure_of
 from reward.sandbox import protocol
 from reward.shared import run_submission
 from reward.submission import Submission
@@ -24,11 +25,20 @@ Result = TypeVar("Result", covariant=True)
 
 CHECKER_LIMITS = Limits(seconds=10.0, memory_mib=1024)
 
+NEAR_MEMORY_LIMIT = 0.9
+INTERPRETER_BYTES = 64 << 20
+"""Resident memory that a process may have beyond the program's own."""
+MEMORY_ERROR = re.compile(
+    rb"(?:^|\n)(?:[\w.]*\._?Array)?MemoryError\b[^\n]*\s*$"
+    rb"|^terminate called after throwing an instance of 'std::bad_(?:alloc|array_new_length)'"
+)
+RUNAWAY_RECURSION = b"[Previous line repeated "
+
 SAME = {
     protocol.FUNCTION: compare.values_match,
     protocol.FUNCTION_SHARED: compare.values_match,
-    protocol.LIVECODEBENCH_PROGRAM: livecodebench.outputs_match,
-    protocol.LIVECODEBENCH_FUNCTION: livecodebench.values_match,
+    protocol.LIVECODEBENCH_PROGRAM: compare.officially_same_output,
+    protocol.LIVECODEBENCH_FUNCTION: compare.officially_same_value,
 }
 """By a job's mode: whether an output is the expected one, where that is not the submission's checker's to say."""
 
@@ -193,6 +203,36 @@ class ExecutionTask:
     def _all(self, status: Verdict, reason: str) -> Execution:
         run = Run(status=status.value, output=None, error=reason)
         return Execution(self.submission.id, (run,) * len(self.submission.inputs), self._tier)
+
+
+def failure_of(run: RawRun, job: Job) -> Verdict | None:
+    """The verdict on a test whose process did not end well, or None where its output decides.
+
+    The rules, in order:
+    TLE: ended by the wall-clock cap, or more CPU used than the limit.
+    OLE: output or standard error reached its cap.
+    MLE: more memory held than the limit and an interpreter explain (see `protocol.STACKS`); ended badly with an
+    uncaught MemoryError that is not runaway recursion; or killed near its memory limit.
+    IE: killed by a SIGKILL that none of our limits explains, such as the kernel's out-of-memory killer's; a program
+    cannot signal itself.
+    RE: any other bad end, also a function that never returned.
+    """
+    killed = os.WIFSIGNALED(run.status) and os.WTERMSIG(run.status) == signal.SIGKILL
+    out_of_shared_time = os.WIFSIGNALED(run.status) and os.WTERMSIG(run.status) == signal.SIGPROF
+    near_memory_limit = run.resident_kib * 1024 >= NEAR_MEMORY_LIMIT * job.memory
+    if run.late or run.cpu_seconds > job.seconds or out_of_shared_time:
+        return Verdict.TLE
+    if run.output_bytes >= job.output or run.error_bytes >= job.output:
+        return Verdict.OLE
+    if run.resident_kib * 1024 > job.memory + INTERPRETER_BYTES:
+        return Verdict.MLE
+    if run.status == 0:
+        returned_nothing = job.mode in (protocol.FUNCTION, protocol.FUNCTION_SHARED) and run.output_bytes == 0
+        return Verdict.RE if returned_nothing else None
+    out_of_memory = MEMORY_ERROR.search(run.error) and RUNAWAY_RECURSION not in run.error
+    if out_of_memory or (killed and near_memory_limit):
+        return Verdict.MLE
+    return Verdict.IE if killed else Verdict.RE
 
 
 def _failure(run: RawRun, job: Job) -> Verdict | None:

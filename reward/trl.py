@@ -5,6 +5,7 @@ run in which too many are left out stops. Format and length terms belong in this
 several rewards and skips a None among them.
 """
 
+import ast
 import random
 import time
 from collections import Counter
@@ -14,16 +15,17 @@ from typing import Any
 from reward.config import RewardSettings
 from reward.executor import Executor
 from reward.extract import extract_code
-from reward.special_cases import names_its_tests
 from reward.submission import Submission
 from reward.test_table import TestTable
-from reward.verdict import Judgement, Verdict
+from reward.verdict import Judgement, TestResult, Verdict
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.seeds import derive_seed
 
 NO_CODE = "no code"
 # The excluded share is judged once this many rollouts were seen: before that one failure would be a large share.
 ROLLOUTS_BEFORE_BREAKER = 64
+FEWEST_NAMED = 2
+"""Tests that a special-cased program must name: one alone is as often a base case."""
 
 
 class JudgedReward:
@@ -167,3 +169,42 @@ def reward_of(judgement: Judgement | None, settings: RewardSettings) -> float | 
 def first_failing_test(judgement: Judgement) -> int | None:
     """Index of the first test that was not passed; None when all were, or none ran."""
     return next((index for index, test in enumerate(judgement.tests) if test.verdict is not Verdict.AC), None)
+
+
+def names_its_tests(
+    code: str, inputs: Sequence[str], expected: Sequence[str | None], results: Sequence[TestResult]
+) -> bool:
+    """Whether at least two of the passed tests, and half of them, stand in the program as literals, as in
+    `if s == "3 4": print(7)`: a sign of reward hacking.
+
+    A test stands there when its whole input, or every word of it, and its whole expected output are literals of the
+    program. A sign, not a proof: a table of a few small cases looks alike, so it is counted and never punished.
+    """
+    literals = _literals(code)
+    passed = [n for n, result in enumerate(results) if result.verdict is Verdict.AC]
+    named = sum(_stands(inputs[n], literals) and _is_literal(expected[n] or "", literals) for n in passed)
+    return named >= FEWEST_NAMED and 2 * named >= len(passed)
+
+
+def _literals(code: str) -> set[str]:
+    """Every constant of a program as text, without white space around it; none where it does not parse."""
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    return {_spelled(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+
+
+def _spelled(value: object) -> str:
+    try:
+        return str(value).strip()
+    except ValueError:  # a hexadecimal number of more digits than Python writes
+        return ""
+
+
+def _is_literal(text: str, literals: set[str]) -> bool:
+    return bool(text.strip()) and text.strip() in literals
+
+
+def _stands(text: str, literals: set[str]) -> bool:
+    return _is_literal(text, literals) or bool(text.split()) and set(text.split()) <= literals

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any, NoReturn
 
-from reward.sandbox import kernel, landlock, namespaces, own_root, privileges
+from reward.sandbox import isolation, kernel, landlock
 
 FAILED = 97
 """Exit status where the box could not be formed: nothing is known about the program."""
@@ -31,7 +31,7 @@ def main() -> NoReturn:
     start = json.loads(os.environ.pop("BOX"))
     told = {signal.SIGCHLD, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, told)
-    privileges.die_with_parent(signal.SIGTERM, None)  # told, not killed: there is something left to do
+    isolation.die_with_parent(signal.SIGTERM, None)  # told, not killed: there is something left to do
     compiler = os.fork()
     if compiler == 0:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, told)
@@ -72,7 +72,7 @@ def leave_nothing(folder: str) -> NoReturn:
 def restrict(tier: str, readable: list[str], writable: str, filter_code: bytes) -> None:
     """Give up everything that compiling does not need. Raises `OSError`."""
     if tier in ("A", "C"):
-        namespaces.enter_namespaces()
+        isolation.enter_namespaces()
         resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))  # the first by SIGXCPU, not by SIGKILL
     for limit, value in (
@@ -84,11 +84,11 @@ def restrict(tier: str, readable: list[str], writable: str, filter_code: bytes) 
         resource.setrlimit(limit, (value, value))
     ruleset = None
     if tier == "C":
-        own_root.enter_own_root(readable, [], [writable])
+        isolation.enter_own_root(readable, [], [writable])
     elif tier != "none":
         ruleset = landlock.create_ruleset(readable, [], runnable=readable, writable=[writable])
     os.chdir(writable)
-    privileges.give_up_privileges()
+    isolation.give_up_privileges()
     if ruleset is not None:
         landlock.restrict_self(ruleset)
         os.close(ruleset)

@@ -12,6 +12,7 @@ send signals without kill), F_SETPIPE_SZ (kernel memory), sockets other than a c
 
 import errno
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -97,7 +98,7 @@ def _library() -> ModuleType:
     return pyseccomp
 
 
-def _allowlist(seccomp: ModuleType, calls: list[str | int]) -> "SyscallFilter":
+def _allowlist(seccomp: ModuleType, calls: Sequence[str | int]) -> "SyscallFilter":
     """A filter that lets these calls pass and refuses all others."""
     allowed = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
     allowed.set_attr(seccomp.Attr.CTL_OPTIMIZE, OPTIMIZE_AS_TREE)
@@ -108,7 +109,7 @@ def _allowlist(seccomp: ModuleType, calls: list[str | int]) -> "SyscallFilter":
 
 
 def _outer(seccomp: ModuleType, more_calls: list[str]) -> bytes:
-    allowed = _allowlist(seccomp, CHILD_CALLS + TEMPLATE_CALLS + more_calls)
+    allowed = _allowlist(seccomp, [*CHILD_CALLS, *TEMPLATE_CALLS, *more_calls])
     for command in FCNTL_COMMANDS:
         allowed.add_rule(seccomp.ALLOW, "fcntl", seccomp.Arg(1, seccomp.MASKED_EQ, LOW_WORD, command))
     allowed.add_rule(

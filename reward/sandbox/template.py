@@ -21,7 +21,7 @@ import time
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple, NoReturn
 
-from reward.sandbox import closed, kernel, landlock, privileges, protocol
+from reward.sandbox import closed, isolation, kernel, landlock, protocol
 from reward.sandbox.kernel import SECCOMP_SET_MODE_FILTER, SYS_SECCOMP
 from reward.sandbox.programs import EXECUTABLE_BYTES, EXTRA_DESCRIPTOR, Mode, Program, native_program
 from reward.sandbox.protocol import (
@@ -117,7 +117,7 @@ def serve(descriptors: list[int], box: Box, zygote: int) -> NoReturn:
     """Run one job to its end. Raises only where our own machinery fails."""
     descriptor, result, *executable = descriptors
     os.setpgid(0, 0)
-    privileges.die_with_parent(signal.SIGIO, zygote)  # which `wait` answers by killing the child
+    isolation.die_with_parent(signal.SIGIO, zygote)  # which `wait` answers by killing the child
     kernel.notify(result, os.getpid())
     job = read_job(descriptor)
     out = _socket.socket(fileno=result)

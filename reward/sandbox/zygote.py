@@ -24,7 +24,7 @@ from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
-from reward.sandbox import kernel, landlock, namespaces, own_root, privileges, programs, protocol, template
+from reward.sandbox import isolation, kernel, landlock, programs, protocol, template
 
 PRELOADED = """
     abc atexit bisect collections collections.abc copy functools heapq io itertools math operator random re string
@@ -37,7 +37,7 @@ THREADS_AND_PROCESSES = 512
 
 def main(control_descriptor: int) -> NoReturn:
     """Read the start message, become the zygote of the tier it names, say so, and serve jobs until the end."""
-    privileges.die_with_parent(signal.SIGKILL, None)
+    isolation.die_with_parent(signal.SIGKILL, None)
     control = _socket.socket(fileno=above_the_reserved(control_descriptor))
     log = above_the_reserved(os.dup(2))
     try:
@@ -158,14 +158,14 @@ def enter(tier: str, readable: list[str], listable: list[str]) -> tuple[int, int
     os.chdir("/")
     ruleset = None
     if tier in ("A", "C"):
-        namespaces.enter_namespaces()
+        isolation.enter_namespaces()
         resource.setrlimit(resource.RLIMIT_NPROC, (THREADS_AND_PROCESSES, THREADS_AND_PROCESSES))
     if tier == "C":
-        own_root.enter_own_root(readable, listable)
+        isolation.enter_own_root(readable, listable)
     elif tier in ("A", "B"):
         ruleset = landlock.create_ruleset(readable, listable)
-    privileges.give_up_privileges()
-    privileges.adopt_orphans()
+    isolation.give_up_privileges()
+    isolation.adopt_orphans()
     return baseline, ruleset
 
 

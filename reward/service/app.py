@@ -8,16 +8,15 @@ from fastapi import FastAPI, Response
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from reward.config import ServiceSettings
 from reward.executor import Executor
 from reward.service.answers import add_refusals, json_answer
 from reward.service.authentication import Authenticator
 from reward.service.code_judge import add_code_judge
-from reward.service.config import ServiceSettings
 from reward.service.guard import Guard
 from reward.service.judge_endpoint import add_judge_endpoint
-from reward.service.metrics import Metrics
 from reward.service.piston import add_piston
-from reward.service.queueing import Queue
+from reward.service.queueing import Metrics, Queue
 from reward.service.sandbox_fusion import add_sandbox_fusion
 
 

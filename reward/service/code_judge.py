@@ -16,8 +16,8 @@ from fastapi import FastAPI, Response
 from pydantic import BaseModel, FailFast, Field
 
 from reward.compare import outputs_match
+from reward.config import ServiceSettings
 from reward.service.answers import json_answer
-from reward.service.config import ServiceSettings
 from reward.service.queueing import Queue
 from reward.submission import Submission
 from reward.verdict import Execution, Judgement, Run, TestResult, Verdict

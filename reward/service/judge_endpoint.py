@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import FastAPI, Response
 from pydantic import BaseModel, FailFast, Field
 
+from reward.config import ServiceSettings
 from reward.service.answers import FieldError, check_limit, json_answer
-from reward.service.config import ServiceSettings
 from reward.service.queueing import Queue
 from reward.submission import Record, Submission, SubmissionRecord
 from reward.verdict import Judgement

@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 from fastapi import FastAPI, Response
 from pydantic import BaseModel, FailFast, Field
 
+from reward.config import ServiceSettings
 from reward.language import PYTHON
 from reward.service.answers import RETRY_AFTER, FieldError, check_limit, json_answer
-from reward.service.config import ServiceSettings
 from reward.service.queueing import Queue
 from reward.submission import Submission
 from reward.verdict import Run, Verdict

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reward.config import JudgeSettings
+from reward.config import JudgeSettings, ServiceSettings
 from reward.open_judge import open_judge
 from reward.service.authentication import read_token, require_token_beyond_loopback
-from reward.service.config import ServiceSettings
 from xcoder_core.errors import EnvironmentLacks, install_command
 
 BACKLOG = 2048
@@ -26,7 +25,7 @@ def serve(settings: ServiceSettings, judge_settings: JudgeSettings, token_file: 
         import uvicorn
 
         from reward.service.app import create_app
-        from reward.service.connections import Connection, room_for_connections
+        from reward.service.guard import Connection, room_for_connections
     except ModuleNotFoundError as error:
         raise EnvironmentLacks(
             f"the service needs {error.name}, which is not installed: {install_command('serve')}"
