@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
 from reward.compare import canonical_line, lines, outputs_match, tokens
 from reward.language import PYTHON, compiled_languages
@@ -126,7 +125,7 @@ def read_checker(text: str) -> Checker:
         raise InputError(f"checker: not a JSON value: {error}") from error
 
 
-def parse_checker(record: Any) -> Checker:
+def parse_checker(record: object) -> Checker:
     """The checker of a JSON value. Raises `InputError` naming the field that is wrong."""
     if not isinstance(record, Mapping) or record.get("kind") not in [*FIELDS]:  # which may be no key, such as a list
         raise InputError(f'checker: expected an object whose "kind" is one of {", ".join(FIELDS)}')

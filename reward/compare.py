@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from itertools import islice, zip_longest
-from typing import Any
+from typing import TypeGuard
 
 TOKEN = re.compile(r"\S+")
 NUMERAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,18}))?", re.ASCII)
@@ -122,7 +122,7 @@ def values_match(actual_json: str, expected_json: str) -> bool:
         return False
 
 
-def parse_plain_json(text: str) -> Any:
+def parse_plain_json(text: str) -> object:
     """Read strict JSON of bounded depth. Raises `ValueError` for anything else, whatever a hostile program wrote."""
     if is_deep(text):
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
@@ -149,7 +149,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _same(actual: Any, expected: Any) -> bool:
+def _same(actual: object, expected: object) -> bool:
     if isinstance(expected, list):
         return (
             isinstance(actual, list)
@@ -167,7 +167,7 @@ def _same(actual: Any, expected: Any) -> bool:
     return type(actual) is type(expected) and actual == expected
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

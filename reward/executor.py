@@ -41,6 +41,9 @@ class Order(Generic[Result]):
     last_failure: str = "the judge's own thread failed"
 
 
+AnyOrder = Order[Any]
+
+
 class Executor(ABC):
     """Judges programs. A context manager: leaving it, or `close`, leaves no process behind.
 
@@ -120,11 +123,11 @@ class Executor(ABC):
         """Orders of one stream that may wait or run at once."""
 
     @abstractmethod
-    def _put(self, order: Order[Any]) -> None:
+    def _put(self, order: AnyOrder) -> None:
         """Have an order carried out. Raises `InfrastructureError` where that cannot be any more."""
 
     @abstractmethod
-    def _abandon(self, order: Order[Any]) -> None:
+    def _abandon(self, order: AnyOrder) -> None:
         """Drop an order that nobody waits for, also one whose program runs. Nothing where it is done."""
 
     def __enter__(self) -> Self:

@@ -6,7 +6,6 @@ Both turn a submission into a job without its expected outputs, take the raw run
 import os
 import re
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -95,14 +94,10 @@ class JudgementTask:
         """One test after another, each followed by the checker, so that one output is held at a time."""
         results: list[TestResult] = []
         for given, expected in zip(self.submission.inputs, self.submission.expected, strict=True):
-            runs: list[tuple[RawRun, Job]] = []
-            test = replace(self.submission, inputs=(given,), expected=(None,))
-            compile_error = run_submission(
-                worker, test, self._settings, _keep(runs), report_first=True, deadline=deadline
-            )
-            if compile_error is not None:
-                return self._conclude([], compile_error)
-            [(run, job)] = runs
+            ran = self._run_once(replace(self.submission, inputs=(given,), expected=(None,)), worker, deadline)
+            if isinstance(ran, str):
+                return self._conclude([], ran)
+            run, job = ran
             verdict = _failure(run, job)
             if verdict is None:
                 output = run.output.decode("utf-8", "replace")
@@ -115,18 +110,28 @@ class JudgementTask:
 
     def _ask(self, checker: ProgramChecker, question: str, worker: Worker, deadline: float | None) -> bool:
         """Whether the checker accepts. Raises `InfrastructureError` where it does not say."""
-        runs: list[tuple[RawRun, Job]] = []
         asked = Submission("checker", checker.code, (question,), (None,), None, CHECKER_LIMITS, checker.language)
-        compile_error = run_submission(worker, asked, self._settings, _keep(runs), report_first=True, deadline=deadline)
-        if compile_error is not None:
-            raise InfrastructureError(f"the checker does not compile: {compile_error}")
-        [(run, job)] = runs
+        ran = self._run_once(asked, worker, deadline)
+        if isinstance(ran, str):
+            raise InfrastructureError(f"the checker does not compile: {ran}")
+        run, job = ran
         answer = run.output.decode("utf-8", "replace").strip()
         failure = _failure(run, job)
         if failure is not None or answer not in ("accept", "refuse"):
             ended = failure or f"said {answer[:100]!r}"
             raise InfrastructureError(f"the checker failed ({ended}): {run.error.decode('utf-8', 'replace')[-500:]}")
         return answer == "accept"
+
+    def _run_once(self, submission: Submission, worker: Worker, deadline: float | None) -> tuple[RawRun, Job] | str:
+        """The run of a submission with one input, or why it does not compile."""
+        runs: list[tuple[RawRun, Job]] = []
+
+        def take(run: RawRun, job: Job) -> bool:
+            runs.append((run, job))
+            return True
+
+        compile_error = run_submission(worker, submission, self._settings, take, report_first=True, deadline=deadline)
+        return runs[0] if compile_error is None else compile_error
 
     def _conclude(self, results: list[TestResult], compile_error: str | None) -> Judgement:
         if compile_error is not None:
@@ -241,14 +246,6 @@ def _failure(run: RawRun, job: Job) -> Verdict | None:
     if failure is Verdict.IE:
         raise InfrastructureError("a test's process was killed from outside, as by a machine that is out of memory")
     return failure
-
-
-def _keep(runs: list[tuple[RawRun, Job]]) -> Callable[[RawRun, Job], bool]:
-    def take(run: RawRun, job: Job) -> bool:
-        runs.append((run, job))
-        return True
-
-    return take
 
 
 def _result(verdict: Verdict, run: RawRun) -> TestResult:

@@ -94,13 +94,5 @@ def why_not(tier: str) -> str | None:
 
 
 PROBE_JOB = Job(
-    mode=protocol.PROGRAM,
-    code=PROBE,
-    function_name="",
-    inputs=("",),
-    seconds=5.0,
-    wall=20.0,
-    memory=256 << 20,
-    output=1 << 20,
-    report_first=False,
+    protocol.PROGRAM, PROBE, "", ("",), seconds=5.0, wall=20.0, memory=256 << 20, output=1 << 20, report_first=False
 )

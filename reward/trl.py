@@ -9,8 +9,9 @@ import ast
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING
 
 from reward.config import RewardSettings
 from reward.executor import Executor
@@ -21,6 +22,9 @@ from reward.verdict import Judgement, TestResult, Verdict
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.seeds import derive_seed
 
+if TYPE_CHECKING:
+    from transformers import TrainerState
+
 NO_CODE = "no code"
 # The excluded share is judged once this many rollouts were seen: before that one failure would be a large share.
 ROLLOUTS_BEFORE_BREAKER = 64
@@ -28,44 +32,36 @@ FEWEST_NAMED = 2
 """Tests that a special-cased program must name: one alone is as often a base case."""
 
 
+@dataclass(eq=False)
 class JudgedReward:
-    """An asynchronous reward function with the judge, the tests and the counters that it needs."""
+    """An asynchronous reward function with the judge, the tests and the counters that it needs.
 
+    `text_of` reads a completion's token ids where TRL's text does not say all: whether the prompt opened the model's
+    reasoning, and where it was closed.
+    """
+
+    judge: Executor
+    tests: TestTable
+    settings: RewardSettings
+    _: KW_ONLY
+    stop_tokens: frozenset[int]
+    maximum_excluded_share: float
+    seed: int
+    text_of: Callable[[Sequence[int]], str] | None = None
+    seen: int = 0
+    excluded: int = 0
     __name__ = "judged"  # what TRL calls it in its metrics
-
-    def __init__(
-        self,
-        judge: Executor,
-        tests: TestTable,
-        settings: RewardSettings,
-        *,
-        stop_tokens: frozenset[int],
-        maximum_excluded_share: float,
-        seed: int,
-        text_of: Callable[[Sequence[int]], str] | None = None,
-    ) -> None:
-        """`text_of` reads a completion's token ids where TRL's text does not say all: whether the prompt opened the
-        model's reasoning, and where it was closed."""
-        self.judge = judge
-        self.tests = tests
-        self.settings = settings
-        self.stop_tokens = stop_tokens
-        self.maximum_excluded_share = maximum_excluded_share
-        self.seed = seed
-        self.text_of = text_of
-        self.seen = 0
-        self.excluded = 0
 
     async def __call__(
         self,
         *,
-        completions: Sequence[Any],
+        completions: Sequence[Sequence[Mapping[str, str]]],
         completion_ids: Sequence[Sequence[int]],
         problem_id: Sequence[str],
-        trainer_state: Any,
-        log_extra: Callable[[str, list[Any]], None],
+        trainer_state: "TrainerState",
+        log_extra: Callable[[str, Sequence[object]], None],
         log_metric: Callable[[str, float], None],
-        **_: Any,
+        **_: object,
     ) -> list[float | None]:
         """One reward per completion, in their order; None where the judge could not tell."""
         started = time.monotonic()
@@ -113,7 +109,7 @@ class JudgedReward:
         judgements: Sequence[Judgement | None],
         rewards: Sequence[float | None],
         seconds: float,
-        log_extra: Callable[[str, list[Any]], None],
+        log_extra: Callable[[str, Sequence[object]], None],
         log_metric: Callable[[str, float], None],
     ) -> None:
         verdicts = [NO_CODE if judgement is None else judgement.verdict.value for judgement in judgements]

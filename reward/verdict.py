@@ -2,28 +2,19 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 
 class Verdict(StrEnum):
     """The verdict on one test or on a whole submission. IE is a fault of ours, never the program's."""
 
-    AC = "AC"
-    """Accepted: the output matches."""
-    WA = "WA"
-    """Wrong answer: the program ended well and the output does not match."""
-    TLE = "TLE"
-    """Time limit exceeded: CPU seconds over the limit, or the wall-clock cap was reached."""
-    MLE = "MLE"
-    """Memory limit exceeded: ended by a failed allocation under the limit."""
-    OLE = "OLE"
-    """Output limit exceeded on standard output or standard error."""
-    RE = "RE"
-    """Runtime error: an uncaught exception, a non-zero exit status or a signal."""
-    CE = "CE"
-    """Compile error: the program never ran."""
-    IE = "IE"
-    """Infrastructure error: nothing is known about the program."""
+    AC = "AC"  # accepted: the output matches
+    WA = "WA"  # wrong answer: the program ended well and the output does not match
+    TLE = "TLE"  # time limit exceeded: CPU seconds over the limit, or the wall-clock cap was reached
+    MLE = "MLE"  # memory limit exceeded: ended by a failed allocation under the limit
+    OLE = "OLE"  # output limit exceeded on standard output or standard error
+    RE = "RE"  # runtime error: an uncaught exception, a non-zero exit status or a signal
+    CE = "CE"  # compile error: the program never ran
+    IE = "IE"  # infrastructure error: nothing is known about the program
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +57,7 @@ class Judgement:
         """How much output it holds: none, whatever the program printed."""
         return 0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The verdict line of the file interface."""
         return {
             "id": self.id,

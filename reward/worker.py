@@ -329,19 +329,10 @@ def _job_memfd(job: Job) -> int:
     code = job.code.encode("utf-8", "surrogatepass")
     name = job.function_name.encode()
     inputs = [text.encode("utf-8", "surrogatepass") for text in job.inputs]
-    header = protocol.JOB.pack(
-        job.mode,
-        job.report_first,
-        job.packages_once,
-        len(inputs),
-        len(code),
-        len(name),
-        job.memory,
-        job.output,
-        job.seconds * job.calls,
-        job.seconds,
-        job.wall,
-    )
+    how = (job.mode, job.report_first, job.packages_once)
+    sizes = (len(inputs), len(code), len(name))
+    seconds = (job.seconds * job.calls, job.seconds, job.wall)
+    header = protocol.JOB.pack(*how, *sizes, job.memory, job.output, *seconds)
     return sealed_memory("job", [header, struct.pack(f"<{len(inputs)}Q", *map(len, inputs)), code, name, *inputs])
 
 

@@ -16,8 +16,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import CodeType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
+Scope = dict[str, Any]
+"""The globals of a program."""
 FileBase = __import__("_io")._IOBase
 FINALISED = ("__del__", "FileIO", "Wrapper", "Writer")
 """Parts of names, of which every program has one whose objects need a shutdown, beside those that `open` to write."""
@@ -25,7 +27,7 @@ WRITING_MODES = frozenset(mode + kind for mode in ("w", "a", "x", "r+", "w+", "a
 
 
 def program_starter(
-    code: CodeType, scope: dict[str, Any], *_: Any, end: Callable[[int], NoReturn] = os._exit
+    code: CodeType, scope: Scope, *_: object, end: Callable[[int], NoReturn] = os._exit
 ) -> Callable[[], NoReturn]:
     """A function that does what `python3 program.py` does, and gives its exit status to `end`."""
     run, modules, run_exit_functions, count_threads = exec, sys.modules, atexit._run_exitfuncs, _thread._count
@@ -88,7 +90,7 @@ def _requested_status(request: SystemExit) -> int:
     return 1
 
 
-def _flush_both(stdout: Any, original: Any) -> None:
+def _flush_both(stdout: TextIO | None, original: TextIO | None) -> None:
     for stream in (stdout, original):
         if stream is not None and not getattr(stream, "closed", False):  # a class of the program's may lack it
             stream.flush()

@@ -36,7 +36,7 @@ CHILD_CALLS = """
 """.split()
 LANDLOCK_RESTRICT_SELF = 446
 """By number: libseccomp before 2.5.2 does not know the name."""
-TEMPLATE_CALLS = [
+TEMPLATE_CALLS: list[str | int] = [
     *"wait4 memfd_create kill sendmsg rt_sigtimedwait close_range seccomp prctl sendfile setrlimit".split(),
     LANDLOCK_RESTRICT_SELF,
 ]

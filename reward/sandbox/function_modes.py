@@ -11,11 +11,11 @@ import sys
 import time
 from collections.abc import Callable
 from types import CodeType, ModuleType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from reward.sandbox import livecodebench
-from reward.sandbox.child import print_exception
-from reward.sandbox.programs import EXTRA_DESCRIPTOR, Mode, Rehearsal, Scope, Start, compile_plain
+from reward.sandbox.child import Scope, print_exception
+from reward.sandbox.programs import EXTRA_DESCRIPTOR, Mode, Rehearsal, Start, compile_plain
 from reward.sandbox.protocol import (
     BETWEEN_SHARED_INPUTS,
     CALL_FAILED,
@@ -155,18 +155,18 @@ def make_prelude() -> ModuleType:
     return prelude
 
 
-def _arguments(text: str) -> list[Any]:
+def _arguments(text: str) -> list[object]:
     return [json.loads(line) for line in text.split("\n") if line.strip()]
 
 
-def _call(scope: Scope, name: str, arguments: list[Any]) -> bytes:
+def _call(scope: Scope, name: str, arguments: list[object]) -> bytes:
     function = getattr(scope["Solution"](), name) if "Solution" in scope else scope[name]
     return json.dumps(function(*arguments), allow_nan=False, separators=(",", ":"), default=_plain_scalar).encode()
 
 
-def _plain_scalar(value: Any) -> Any:
+def _plain_scalar(value: object) -> object:
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
-        return value.item()
+        return value.item()  # type: ignore[attr-defined]
     raise TypeError(f"{type(value).__name__} is not a plain value")
 
 

@@ -19,9 +19,10 @@ import struct
 import sys
 import time
 from types import CodeType, ModuleType
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from reward.sandbox import closed, isolation, kernel, landlock, protocol
+from reward.sandbox.child import Scope
 from reward.sandbox.kernel import SECCOMP_SET_MODE_FILTER, SYS_SECCOMP
 from reward.sandbox.programs import EXECUTABLE_BYTES, EXTRA_DESCRIPTOR, Mode, Program, native_program
 from reward.sandbox.protocol import (
@@ -235,7 +236,7 @@ def compile_source(source: bytes, mode: Mode, out: _socket.socket) -> CodeType:
         os._exit(0)
 
 
-def make_scope(mode: Mode, box: Box) -> dict[str, Any]:
+def make_scope(mode: Mode, box: Box) -> Scope:
     """The program's globals. A function problem's program is imported, as LiveCodeBench does it: it is not `__main__`,
     finds the prelude's names, and may recurse deeper."""
     if mode.has_prelude:

@@ -20,9 +20,9 @@ import resource
 import signal
 import struct
 import sys
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from reward.sandbox import isolation, kernel, landlock, programs, protocol, template
 
@@ -145,7 +145,7 @@ class InstalledPackages:
         self.folder = folder
         self.names = names
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+    def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """As `importlib.abc.MetaPathFinder` has it."""
         return PathFinder.find_spec(name, [self.folder], target) if name in self.names else None
 
@@ -180,7 +180,7 @@ def _text_stream(descriptor: int, name: str, errors: str) -> io.TextIOWrapper:
     mode = "r" if descriptor == 0 else "w"
     raw = io.FileIO(descriptor, mode, closefd=False)
     raw.name = name
-    buffer: Any = io.BufferedReader(raw) if descriptor == 0 else io.BufferedWriter(raw)
+    buffer = io.BufferedReader(raw) if descriptor == 0 else io.BufferedWriter(raw)
     stream = io.TextIOWrapper(buffer, "utf-8", errors, newline="\n", line_buffering=descriptor == 2)
     stream.mode = mode  # type: ignore[misc]
     return stream

@@ -11,10 +11,10 @@ import asyncio
 import contextlib
 import resource
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from dataclasses import dataclass
 
 import h11
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reward.config import ServiceSettings
@@ -22,11 +22,6 @@ from reward.service.answers import json_answer, refusal
 from reward.service.authentication import Authenticator, is_of_a_web_page
 from reward.service.queueing import MIB, Metrics, Overloaded, Queue, TooLarge
 from xcoder_core.errors import InfrastructureError
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 PUBLIC = {"/health", "/docs", "/openapi.json"}
 """Answered without a token: they tell nothing of what is judged."""
@@ -41,31 +36,23 @@ class SlowBody(Exception):
     """The body did not arrive while room was held for it."""
 
 
+@dataclass(frozen=True)
 class Guard:
     """An ASGI application around another one. `endpoints` are the paths that metrics tell apart."""
 
-    def __init__(
-        self,
-        app: Application,
-        queue: Queue,
-        authenticator: Authenticator,
-        metrics: Metrics,
-        settings: ServiceSettings,
-        endpoints: set[str],
-    ) -> None:
-        self._app = app
-        self._queue = queue
-        self._authenticator = authenticator
-        self._metrics = metrics
-        self._settings = settings
-        self._endpoints = endpoints
+    app: ASGIApp
+    queue: Queue
+    authenticator: Authenticator
+    metrics: Metrics
+    settings: ServiceSettings
+    endpoints: set[str]
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
-        endpoint = scope["path"] if scope["path"] in self._endpoints else "other"
+        endpoint = scope["path"] if scope["path"] in self.endpoints else "other"
         started = time.monotonic()
         answered = False
 
@@ -73,25 +60,25 @@ class Guard:
             nonlocal answered
             if message["type"] == "http.response.start":
                 answered = True
-                self._metrics.requests.labels(endpoint, message["status"]).inc()
-                self._metrics.seconds.labels(endpoint).observe(time.monotonic() - started)
+                self.metrics.requests.labels(endpoint, message["status"]).inc()
+                self.metrics.seconds.labels(endpoint).observe(time.monotonic() - started)
             await send(message)
 
         headers = dict(scope["headers"])
-        own_name = None if self._authenticator.asks_for_token else self._settings.host
+        own_name = None if self.authenticator.asks_for_token else self.settings.host
         if is_of_a_web_page(headers.get(b"origin"), headers.get(b"host"), own_name):
             said = "requests of web pages are refused, and without a token so are other names than localhost"
             await json_answer({"detail": said}, 403)(scope, receive, counting_send)
             return
-        if scope["path"] not in PUBLIC and not self._authenticator.admits(headers.get(b"authorization")):
+        if scope["path"] not in PUBLIC and not self.authenticator.admits(headers.get(b"authorization")):
             refused = json_answer({"detail": "a valid token is required"}, 401, {"WWW-Authenticate": "Bearer"})
             await refused(scope, receive, counting_send)
             return
         try:
-            with self._queue.room_for_bytes(self._announced_size(headers)):
+            with self.queue.room_for_bytes(self._announced_size(headers)):
                 body = await self._read(receive)
                 if body is not None and not await self._carry_out(scope, body, receive, counting_send):
-                    self._metrics.disconnects.labels(endpoint).inc()
+                    self.metrics.disconnects.labels(endpoint).inc()
         except (Overloaded, TooLarge) as error:
             await refusal(error)(scope, receive, counting_send)
         except asyncio.CancelledError:  # by the server, whose time for ending is over: the client is told, then it ends
@@ -103,30 +90,30 @@ class Guard:
 
     def _announced_size(self, headers: dict[bytes, bytes]) -> int:
         """Bytes of the body; the largest that may come where the client does not say. Raises `TooLarge`."""
-        most = self._settings.request_mib * MIB
+        most = self.settings.request_mib * MIB
         if b"transfer-encoding" in headers:
             return most
         size = int(headers.get(b"content-length", b"0"))
         if size > most:
-            raise TooLarge(f"the body has {size} bytes; at most {self._settings.request_mib} MiB are taken")
+            raise TooLarge(f"the body has {size} bytes; at most {self.settings.request_mib} MiB are taken")
         return size
 
     async def _read(self, receive: Receive) -> bytes | None:
         """The whole body, or None where the client left. Raises `TooLarge`, `SlowBody`."""
         body = bytearray()
         try:
-            async with asyncio.timeout(self._settings.body_seconds):
+            async with asyncio.timeout(self.settings.body_seconds):
                 while (message := await receive())["type"] != "http.disconnect":
                     body += message.get("body", b"")
-                    if len(body) > self._settings.request_mib * MIB:
-                        raise TooLarge(f"the body has more than {self._settings.request_mib} MiB")
+                    if len(body) > self.settings.request_mib * MIB:
+                        raise TooLarge(f"the body has more than {self.settings.request_mib} MiB")
                     if not message.get("more_body", False):
                         return bytes(body)
         except TimeoutError as error:
-            raise SlowBody(f"the body did not arrive within {self._settings.body_seconds:g} s") from error
+            raise SlowBody(f"the body did not arrive within {self.settings.body_seconds:g} s") from error
         return None
 
-    async def _carry_out(self, scope: MutableMapping[str, Any], body: bytes, receive: Receive, send: Send) -> bool:
+    async def _carry_out(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> bool:
         """Run the application to its end, or until the client leaves: then False."""
         pending = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -136,7 +123,7 @@ class Guard:
             await asyncio.Event().wait()  # what comes after the body is watched here, not there
             raise AssertionError("never set")
 
-        application = asyncio.ensure_future(self._app(scope, replay, send))
+        application = asyncio.ensure_future(self.app(scope, replay, send))
         departure = asyncio.ensure_future(_departure(receive))
         try:
             await asyncio.wait({application, departure}, return_when=asyncio.FIRST_COMPLETED)

@@ -29,34 +29,30 @@ class Metrics:
     """What a service counts, in Prometheus' text format. Each has a registry of its own, so that two do not mix."""
 
     def __init__(self, workers: int, queue_tests: int) -> None:
-        registry = self._registry = CollectorRegistry()
-        self.requests = Counter(
-            "xcoder_judge_requests",
-            "Requests answered, by endpoint and HTTP status.",
-            ["endpoint", "status"],
-            registry=registry,
+        self._registry = CollectorRegistry()
+        self.requests = self._counter(
+            "requests", "Requests answered, by endpoint and HTTP status.", "endpoint", "status"
         )
         self.seconds = Histogram(
             "xcoder_judge_request_seconds",
             "Time from a request to its answer.",
             ["endpoint"],
             buckets=BUCKETS,
-            registry=registry,
+            registry=self._registry,
         )
-        self.tests = Counter(
-            "xcoder_judge_tests",
-            "Tests run, by verdict; OK where nothing was compared.",
-            ["verdict"],
-            registry=registry,
-        )
-        self.test_cpu_seconds = Counter("xcoder_judge_test_cpu_seconds", "CPU time of the programs.", registry=registry)
-        self.disconnects = Counter(
-            "xcoder_judge_disconnects", "Requests whose client left before the answer.", ["endpoint"], registry=registry
-        )
-        self.queued_tests = Gauge("xcoder_judge_queue_tests", "Tests that wait or run.", registry=registry)
-        self.queued_bytes = Gauge("xcoder_judge_queue_bytes", "Bodies of requests in progress.", registry=registry)
-        Gauge("xcoder_judge_queue_tests_limit", "Most tests that may wait or run.", registry=registry).set(queue_tests)
-        Gauge("xcoder_judge_workers", "Sandbox workers.", registry=registry).set(workers)
+        self.tests = self._counter("tests", "Tests run, by verdict; OK where nothing was compared.", "verdict")
+        self.test_cpu_seconds = self._counter("test_cpu_seconds", "CPU time of the programs.")
+        self.disconnects = self._counter("disconnects", "Requests whose client left before the answer.", "endpoint")
+        self.queued_tests = self._gauge("queue_tests", "Tests that wait or run.")
+        self.queued_bytes = self._gauge("queue_bytes", "Bodies of requests in progress.")
+        self._gauge("queue_tests_limit", "Most tests that may wait or run.").set(queue_tests)
+        self._gauge("workers", "Sandbox workers.").set(workers)
+
+    def _counter(self, name: str, description: str, *labels: str) -> Counter:
+        return Counter(f"xcoder_judge_{name}", description, labels, registry=self._registry)
+
+    def _gauge(self, name: str, description: str) -> Gauge:
+        return Gauge(f"xcoder_judge_{name}", description, registry=self._registry)
 
     def exposition(self) -> bytes:
         """All of it, as `/metrics` answers."""
