@@ -31,10 +31,9 @@ LONGEST_NUMERAL = 400
 
 @dataclass(frozen=True, slots=True)
 class LinesChecker:
-    """Line by line, decimals by value."""
+    """Line by line, decimals by value. As in every checker, `accepts` says whether an output is right."""
 
     def accepts(self, output: str, expected: str) -> bool:
-        """True where `output` is right."""
         return outputs_match(output, expected)
 
 
@@ -46,7 +45,6 @@ class FloatChecker:
     relative: float
 
     def accepts(self, output: str, expected: str) -> bool:
-        """True where `output` is right."""
         output, expected = output.strip(), expected.strip()
         same_count = output.count("\n") == expected.count("\n")
         return same_count and all(map(self._lines_match, lines(output), lines(expected)))
@@ -68,7 +66,6 @@ class UnorderedLinesChecker:
     """The same lines, each as often, in any order."""
 
     def accepts(self, output: str, expected: str) -> bool:
-        """True where `output` is right."""
         output, expected = output.strip(), expected.strip()
         if output.count("\n") != expected.count("\n"):
             return False
@@ -80,7 +77,6 @@ class UnorderedTokensChecker:
     """The same tokens, each as often, in any order; line breaks do not count."""
 
     def accepts(self, output: str, expected: str) -> bool:
-        """True where `output` is right."""
         left = Counter(map(canonical_line, tokens(expected)))
         for token in map(canonical_line, tokens(output)):
             if left[token] == 0:

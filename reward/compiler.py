@@ -1,8 +1,7 @@
 """Compiling a program inside the sandbox, once: what comes out is a sealed executable in memory, or the reason why not.
 
-The compiler reads hostile text, so it runs like a program: in the tier's isolation, with limits on CPU time, memory,
-files and wall clock, and it may read only what its language names. Like a program it can be interrupted: then nothing
-is kept of it, and a thread that waits for the same executable compiles it itself.
+The compiler reads hostile text, so it runs isolated and limited as a program does, and reads only what its language
+names. After an interruption nothing is kept; a thread that waits for the same executable compiles it itself.
 """
 
 import json
@@ -15,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,13 +154,10 @@ def _compile(
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Nothing of a compilation outlives it."""
-    try:
+    """Leave no process of a compilation."""
+    with suppress(ProcessLookupError):  # all of them have ended, as they should
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:  # all of it has ended, as it should
-        return
-    finally:
-        process.wait()
+    process.wait()
 
 
 def _seal(content: bytes) -> int:

@@ -1,8 +1,7 @@
-"""The judge on this machine: a pool of sandbox workers behind one thread each, and the verdicts on what they ran.
+"""The judge on this machine: a pool of sandbox workers, with one thread each.
 
-Expected outputs live here and in `compare` only. The order of verdicts is the order of submissions, whichever finish
-first; what is in flight, and what is finished behind a slow one, is bounded, so an endless iterable of submissions can
-be judged in bounded memory. A thread that fails, whatever it fails of, goes on with the order in its hand.
+What is in flight, and what is finished behind a slow program, is bounded, so that an endless iterable of submissions is
+judged in bounded memory. A thread that fails, whatever it fails of, goes on with the order in its hand.
 """
 
 import logging
@@ -45,11 +44,9 @@ class Judge(Executor):
 
     @property
     def is_alive(self) -> bool:
-        """True while every worker thread takes orders."""
         return not self._closed.is_set() and all(thread.is_alive() for thread in self._threads)
 
     def close(self) -> None:
-        """End all workers and the processes below them; what is still running raises `InfrastructureError`."""
         with self._lock:
             if self._closed.is_set():
                 return

@@ -20,9 +20,8 @@ from xcoder_core.files import atomic_path
 def judge_file(path: Path, output: Path | None, settings: JudgeSettings, *, stop_at_first_failure: bool) -> None:
     """Judge the submissions in `path` and write their verdicts to `output`, or to standard output where it is None.
 
-    The whole file is validated before anything runs: `InputError` names the first line that is wrong, or why `output`
-    cannot be written, `EnvironmentLacks` a compiler that is missing. `output` takes its name only when the last verdict
-    is in it.
+    Before anything runs, the whole file is checked: `InputError` names the first line that is wrong, or why `output`
+    cannot be written, `EnvironmentLacks` a compiler that is missing. `output` appears with its last verdict.
     """
     if output is not None:
         _check_output(output)
@@ -44,7 +43,7 @@ def judge_file(path: Path, output: Path | None, settings: JudgeSettings, *, stop
 
 
 def _check_output(path: Path) -> None:
-    """A file of a device's or folder's name could not be put in its place once all is judged."""
+    """Raise `InputError` where the verdicts could not be put there once all is judged."""
     if path.exists() and not path.is_file():
         raise InputError(f"cannot write verdicts to {path}: it is not a plain file; give the name of a file")
     try:

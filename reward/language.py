@@ -19,9 +19,8 @@ PYTHON = "python"
 class CompiledLanguage:
     """How a program becomes a static executable: `compiler` reads it from standard input and writes `{output}`.
 
-    `readable` are the paths that compiling may read and run. `killed` is a pattern of all that the compiler says where
-    a part of it was killed from outside, as by a machine out of memory: nothing is then known about the program. No
-    program may be able to make the compiler say it.
+    `readable` are the paths that compiling may read and run. `killed` is a pattern of what the compiler says, and no
+    program can make it say, where a part of it was killed from outside: nothing is then known about the program.
     """
 
     name: str

@@ -1,9 +1,8 @@
 """The judge on a Ray cluster: submissions go out to the nodes in batches, results come back in order.
 
-One thread of this process runs an event loop that owns all state: the queue of orders, the nodes, what each of them has
-in hand. A node gets work as it has room, so a fast one gets more. A node whose actor is lost gives its unfinished
-orders back to the queue, in front; an order that `ATTEMPTS` nodes were lost on is IE. Every order has one future, which
-is settled once, so no verdict is lost or doubled. Nodes that join later are used.
+One thread runs an event loop that owns all state: the queue of orders, the nodes, what each of them has in hand. A
+node gets work as it has room, so a fast one gets more. The unfinished orders of a lost node return to the front of the
+queue; an order that `ATTEMPTS` nodes were lost on is IE. Nodes that join later are used.
 """
 
 import asyncio
@@ -47,9 +46,8 @@ WEAKEST_LAST = (*TIERS, "none")
 class RayJudge(Executor):
     """Judges programs on the nodes of a running Ray cluster, of which this machine is one.
 
-    `workers` counts those of all nodes in use, `tier` is the weakest among the nodes used so far. `sharers` is how many
-    processes divide the cluster's processors among themselves.
-    Raises `EnvironmentLacks` without Ray, without a cluster, or where no node can isolate programs.
+    `workers` counts those of all nodes in use, `tier` is the weakest used so far. `sharers` processes divide the
+    cluster's processors. Raises `EnvironmentLacks` without a cluster, or where no node can isolate programs.
     """
 
     def __init__(self, settings: JudgeSettings, *, sharers: int = 1) -> None:
@@ -79,7 +77,6 @@ class RayJudge(Executor):
 
     @property
     def is_alive(self) -> bool:
-        """True while a node takes orders, or is about to."""
         return self._end is None
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """The nodes of a Ray cluster: how it is reached, and the one actor per node that owns that node's sandbox workers.
 
-What travels are `Submission`s on the way there and `Judgement`s and `Execution`s on the way back, all of them ours:
-what a program made is text in their fields, and nothing of it is evaluated on any node.
+`Submission`s travel there, `Judgement`s and `Execution`s back. What a program made is text in their fields, which no
+node evaluates.
 """
 
 import asyncio

@@ -1,9 +1,8 @@
 """Running a submission on a worker: a process per test, or one process for all tests of a function problem.
 
 In a shared process the program can see its earlier calls and could misreport the CPU time of each (never the sum,
-which the kernel limits). A process that dies in one test is followed by a fresh one for the tests after it. The output
-limit is that of a test, and what a process may write is no more: where earlier tests have taken that up, a fresh
-process goes on with the test that found no room.
+which the kernel limits). A fresh process takes the tests after one in which the process died, and goes on where the
+results of earlier tests have used up the output limit, which is that of a single test.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The two things that a worker does with a submission: judge it, or only execute it.
 
-Both turn a submission into a job without its expected outputs, take the raw runs that come back, and give a result.
+The sandbox gets a job without the expected outputs; its raw runs become verdicts here.
 """
 
 import os
@@ -39,7 +39,7 @@ SAME = {
     protocol.LIVECODEBENCH_PROGRAM: compare.officially_same_output,
     protocol.LIVECODEBENCH_FUNCTION: compare.officially_same_value,
 }
-"""By a job's mode: whether an output is the expected one, where that is not the submission's checker's to say."""
+"""By a job's mode: what compares outputs, where the submission's checker does not."""
 
 
 class Task(Protocol[Result]):

@@ -1,7 +1,6 @@
 """Isolation tiers, chosen by trying them, not by kernel version. docs/judge.md lists what each of them does not stop.
 
-Besides `TIERS` there is "none", no isolation beyond a process with limits: only for programs that are trusted, where a
-recipe says so.
+Besides `TIERS` there is "none", a process with limits alone, for trusted programs where a recipe says so.
 """
 
 from functools import cache

@@ -1,8 +1,8 @@
 """The reward of a rollout as TRL's GRPOTrainer asks for it: its program, judged on the tests of its problem.
 
 An infrastructure failure is never a low reward: such a rollout gets None, which TRL leaves out of its group, and a
-run in which too many are left out stops. Format and length terms belong in this one callable, because TRL adds up
-several rewards and skips a None among them.
+run in which too many are left out stops. Every term of the reward belongs into this one callable: of several, TRL adds
+up those that are not None.
 """
 
 import ast

@@ -33,9 +33,8 @@ class TestResult:
 class Judgement:
     """The verdict on a submission: that of its first failing test, AC where all pass.
 
-    `tests` holds the tests that ran, in order (under the `livecodebench` policy none after the one in which the
-    process died); `total` counts all tests of the submission. CE and IE of the whole submission leave `tests` empty.
-    `message` says why for CE and IE.
+    `tests` holds the tests that ran, in order (none for CE and IE; under the policy `livecodebench` none after the one
+    in which the process died), `total` counts all. `message` says why for CE and IE.
     """
 
     id: str
@@ -82,10 +81,9 @@ class Judgement:
 class Run:
     """One test of an execution: `status` is "OK" or a verdict other than AC and WA.
 
-    `output` is standard output (stdin problems) or the returned value as JSON (function problems), and None unless
-    `status` is "OK". `error` is the end of what the program wrote to standard error. `stdout` is standard output up to
-    its cap whatever the status, empty for function problems. `return_code` is as in `subprocess`: the exit status, or
-    minus the signal that ended it; None where the program never ran.
+    `output` is standard output, or a function's value as JSON, and None unless `status` is "OK". `error` is the end of
+    standard error. `stdout` is standard output up to its cap whatever the status, empty for function problems.
+    `return_code` is as in `subprocess`: the exit status, or minus the signal; None where the program never ran.
     """
 
     status: str

@@ -1,7 +1,6 @@
 """The supervisor's side of one zygote: start it, hand it jobs, read results, and notice when it fails.
 
-Nothing that arrives here is trusted: lengths are checked, descriptors must be plain files, sizes are capped. Expected
-outputs never enter this module.
+Nothing that arrives here is trusted: lengths are checked, descriptors must be plain files, sizes are capped.
 """
 
 import marshal
@@ -89,7 +88,7 @@ class DeadlinePassed(InfrastructureError):
 
 
 class Interruption:
-    """Set once and for good. The thread that waits says how its waiting ends; the one that interrupts ends it so."""
+    """Ends at once, from another thread, what a thread waits for: a program, a compiler, its turn to compile."""
 
     def __init__(self) -> None:
         self.is_set = False
@@ -97,7 +96,7 @@ class Interruption:
         self._lock = threading.Lock()
 
     def set(self) -> None:
-        """End what is waited for now, and whatever would be waited for next."""
+        """End what is waited for now, and whatever would be waited for later."""
         with self._lock:
             self.is_set = True
             if self._end is not None:
@@ -105,10 +104,7 @@ class Interruption:
 
     @contextmanager
     def ended_by(self, end: Callable[[], None]) -> Iterator[None]:
-        """Within, `set` calls `end`, in its own thread; not once this is left. `end` must not raise or wait.
-
-        Raises `InfrastructureError` where it is set already.
-        """
+        """Within it, `set` calls `end`, which must not raise or wait. Raises `InfrastructureError` once it is set."""
         with self._lock:
             self.check()
             self._end = end
@@ -125,12 +121,10 @@ class Interruption:
 
 
 class Worker:
-    """One zygote of a tier ("A" to "D", or "none"). Not for several threads at a time.
+    """One zygote of a tier ("A" to "D", or "none"), for one thread at a time. Raises `EnvironmentLacks` where the tier
+    cannot be formed.
 
-    `for_functions` says which of the two kinds: function problems and the `livecodebench` policy need modules that
-    every other test would pay for.
-
-    Raises `EnvironmentLacks` where the tier cannot be formed here.
+    One `for_functions` has the modules that function problems and the `livecodebench` policy need.
     """
 
     def __init__(self, tier: str, *, for_functions: bool) -> None:
@@ -274,7 +268,7 @@ class Worker:
         return "; ".join(dict.fromkeys(text.splitlines())) or "it left no message"  # what was tried twice says it twice
 
     def close(self) -> None:
-        """End the zygote and everything below it, and release what this worker holds.
+        """End the zygote and everything below it.
 
         A closed control socket makes the zygote end by itself, and its CPU time is then accounted for.
         """

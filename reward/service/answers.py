@@ -64,7 +64,7 @@ def refusal(error: Exception) -> Response:
 
 
 def _cut(part: str | int) -> str | int:
-    """A name in a place, or a message that repeats one, which may be as long as the request."""
+    """A part of a place, or a message that repeats one, without most of a length that may be the request's."""
     return part if isinstance(part, int) or len(part) <= LONGEST_TOLD else part[:LONGEST_TOLD] + " …"
 
 

@@ -108,7 +108,7 @@ class Queue:
     async def execute_all(
         self, submissions: Sequence[Submission], take: Callable[[Execution], Result], *, deadline_seconds: float
     ) -> list[Result]:
-        """Execute all of `submissions`, and give what `take` makes of each, in order, under the same terms.
+        """Execute all of `submissions` as `judge_all` judges, and give what `take` makes of each, in order.
 
         What programs print is held for as many submissions as there are workers: `take` should keep little of it.
         """
