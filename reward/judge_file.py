@@ -3,11 +3,14 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TextIO
+
+from rich.console import Console
+from rich.progress import track
 
 from reward.config import JudgeSettings
 from reward.language import compiled_languages
@@ -36,10 +39,11 @@ def judge_file(path: Path, output: Path | None, settings: JudgeSettings, *, stop
     total = languages.total()
     if total == 0:
         raise InputError(f"{path} holds no submissions: expected one JSON object per line")
-    with open_judge(settings) as judge, _verdict_stream(output) as stream, _progress(total) as advance:
-        for judgement in judge.judge(read_submissions(path), stop_at_first_failure=stop_at_first_failure):
+    with open_judge(settings) as judge, _verdict_stream(output) as stream:
+        judgements = judge.judge(read_submissions(path), stop_at_first_failure=stop_at_first_failure)
+        terminal = Console(stderr=True)
+        for judgement in track(judgements, "judging", total, console=terminal, disable=not terminal.is_terminal):
             stream.write(json.dumps(judgement.to_json(), ensure_ascii=False) + "\n")
-            advance()
 
 
 def _check_output(path: Path) -> None:
@@ -62,18 +66,3 @@ def _verdict_stream(output: Path | None) -> Iterator[TextIO]:
         return
     with atomic_path(output) as temporary, open(temporary, "w", encoding="utf-8") as stream:
         yield stream
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on standard error where that is a terminal, else nothing."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("judging", total=total)
-        yield lambda: bar.advance(task)

@@ -360,22 +360,10 @@ def _read_result(message: bytes, descriptors: list[int], cap: int) -> tuple[int,
     if descriptors:
         if inline != 0 or not stat.S_ISREG(os.fstat(descriptors[0]).st_mode):
             raise InfrastructureError("the template sent an output that is not a plain file")
-        output = _read_file(descriptors[0], min(max(output_bytes, 0), cap))
+        output = os.pread(descriptors[0], min(max(output_bytes, 0), cap), 0)
     else:
         if inline < 0 or inline != output_bytes:
             raise InfrastructureError("the template sent lengths that do not add up")
         output = message[end_of_tail:]
     error = message[protocol.RESULT.size : end_of_tail]
     return kind, RawRun(status, bool(late), cpu, wall, resident, output, output_bytes, error_bytes, error)
-
-
-def _read_file(descriptor: int, size: int) -> bytes:
-    parts = []
-    at = 0
-    while at < size:
-        part = os.pread(descriptor, size - at, at)
-        if not part:
-            break
-        parts.append(part)
-        at += len(part)
-    return b"".join(parts)

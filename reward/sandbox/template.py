@@ -25,18 +25,7 @@ from reward.sandbox import closed, isolation, kernel, landlock, protocol
 from reward.sandbox.child import Scope
 from reward.sandbox.kernel import SECCOMP_SET_MODE_FILTER, SYS_SECCOMP
 from reward.sandbox.programs import EXECUTABLE_BYTES, EXTRA_DESCRIPTOR, Mode, Program, native_program
-from reward.sandbox.protocol import (
-    CPU_BACKSTOP,
-    ERROR_TAIL_BYTES,
-    INLINE_BYTES,
-    JOB,
-    KIND_COMPILE_ERROR,
-    KIND_RESULT,
-    NATIVE,
-    RESULT,
-    STACKS,
-    STACKS_BYTES,
-)
+from reward.sandbox.protocol import ERROR_TAIL_BYTES, INLINE_BYTES, KIND_RESULT, RESULT
 
 IMPORTED_ONCE = frozenset(
     """
@@ -131,7 +120,7 @@ def serve(descriptors: list[int], box: Box, zygote: int) -> NoReturn:
         program = python_program(box, job, out)
         sys.meta_path += packages
     own_cpu = time.process_time() + TEMPLATE_CPU_SECONDS + TEMPLATE_CPU_SECONDS_PER_TEST * len(job.sizes)
-    backstop = math.ceil(max(own_cpu, CPU_BACKSTOP * job.cpu))
+    backstop = math.ceil(max(own_cpu, protocol.CPU_BACKSTOP * job.cpu))
     resource.setrlimit(resource.RLIMIT_CPU, (backstop, backstop))
     gc.freeze()
     gc.enable()
@@ -161,12 +150,12 @@ class Job(NamedTuple):
 
 def read_job(descriptor: int) -> Job:
     """Everything but the inputs."""
-    header = os.pread(descriptor, JOB.size, 0)
-    mode, first, once, tests, code_bytes, name_bytes, memory, output, cpu, call_cpu, wall = JOB.unpack(header)
-    text = os.pread(descriptor, 8 * tests + code_bytes + name_bytes, JOB.size)
+    header = os.pread(descriptor, protocol.JOB.size, 0)
+    mode, first, once, tests, code_bytes, name_bytes, memory, output, cpu, call_cpu, wall = protocol.JOB.unpack(header)
+    text = os.pread(descriptor, 8 * tests + code_bytes + name_bytes, protocol.JOB.size)
     sizes, code_at = struct.unpack_from(f"<{tests}Q", text), 8 * tests
     name_at = code_at + code_bytes
-    source, name, at = text[code_at:name_at], text[name_at:].decode(), JOB.size + len(text)
+    source, name, at = text[code_at:name_at], text[name_at:].decode(), protocol.JOB.size + len(text)
     return Job(descriptor, mode, first, once, memory, output, cpu, call_cpu, wall, sizes, source, name, at)
 
 
@@ -183,9 +172,9 @@ def restrict(box: Box, job: Job) -> None:
     What suits both is set here once, and what suits every job in `set_common_limits`: in each child it cost an eighth
     of a test.
     """
-    address_space = box.baseline + job.memory + (EXECUTABLE_BYTES if job.mode == NATIVE else 0)
-    if STACKS in job.source:
-        address_space += STACKS_BYTES
+    address_space = box.baseline + job.memory + (EXECUTABLE_BYTES if job.mode == protocol.NATIVE else 0)
+    if protocol.STACKS in job.source:
+        address_space += protocol.STACKS_BYTES
     file_bytes = max(job.output, *job.sizes)
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
@@ -193,7 +182,7 @@ def restrict(box: Box, job: Job) -> None:
     if box.ruleset is not None:
         landlock.restrict_self(box.ruleset)
     if box.filters is not None:
-        kernel.install(box.filters.native if job.mode == NATIVE else box.filters.outer)
+        kernel.install(box.filters.native if job.mode == protocol.NATIVE else box.filters.outer)
 
 
 def set_common_limits() -> None:
@@ -232,7 +221,7 @@ def compile_source(source: bytes, mode: Mode, out: _socket.socket) -> CodeType:
         return mode.compile(source)
     except Exception as error:  # SyntaxError, ValueError (NUL), MemoryError, RecursionError, OverflowError
         text = f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:ERROR_TAIL_BYTES]
-        out.send(RESULT.pack(KIND_COMPILE_ERROR, 0, 0, 0.0, 0.0, 0, 0, 0, len(text)) + text)
+        out.send(RESULT.pack(protocol.KIND_COMPILE_ERROR, 0, 0, 0.0, 0.0, 0, 0, 0, len(text)) + text)
         os._exit(0)
 
 

@@ -22,7 +22,7 @@ import struct
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from reward.sandbox import isolation, kernel, landlock, programs, protocol, template
 
@@ -71,7 +71,7 @@ def start(control: _socket.socket, log: int) -> template.Box:
     os.close(descriptors[0])
     null = above_the_reserved(os.open("/dev/null", os.O_RDWR))  # opened now: tier C's root does not show it
     reserve_descriptors(null)
-    repertoire = preload(wanted["for_functions"], wanted["forget_path"])
+    modes, prelude, rehearsal = preload(wanted["for_functions"], wanted["forget_path"])
     if wanted["packages"] is not None:
         sys.meta_path.append(InstalledPackages(wanted["packages"], frozenset(wanted["importable"])))
     try:
@@ -81,10 +81,10 @@ def start(control: _socket.socket, log: int) -> template.Box:
         os._exit(0)
     held_by = template.Filters(*filters) if filters else None
     is_closed = wanted["tier"] == "D"
-    box = template.Box(baseline, is_closed, ruleset, held_by, repertoire.modes, repertoire.prelude, log)
+    box = template.Box(baseline, is_closed, ruleset, held_by, modes, prelude, log)
     template.set_common_limits()
     signal.pthread_sigmask(signal.SIG_BLOCK, template.WOKEN_BY)
-    rehearse(box, repertoire.rehearsal)
+    rehearse(box, rehearsal)
     reserve_descriptors(null)
     os.close(null)
     build_standard_streams()
@@ -104,24 +104,21 @@ def reserve_descriptors(null: int) -> None:
         os.dup2(null, number)
 
 
-class Repertoire(NamedTuple):
-    """What a zygote can run, by mode, the module that function problems are run in, and a program to rehearse."""
+def preload(
+    for_functions: bool, forget_path: str
+) -> tuple[dict[int, programs.Mode], ModuleType | None, programs.Rehearsal]:
+    """Import what programs usually import, without at-fork hooks, and make the module path that of a plain program.
 
-    modes: dict[int, programs.Mode]
-    prelude: ModuleType | None
-    rehearsal: programs.Rehearsal
-
-
-def preload(for_functions: bool, forget_path: str) -> Repertoire:
-    """Import what programs usually import, without at-fork hooks, and make the module path that of a plain program."""
-    repertoire = Repertoire(programs.MODES, None, programs.REHEARSAL)
+    Returns what the zygote can run, by mode; the module that function problems are run in; and a program to rehearse.
+    """
+    modes, prelude, rehearsal = programs.MODES, None, programs.REHEARSAL
     register_at_fork = os.register_at_fork
     os.register_at_fork = lambda **hooks: None
     if for_functions:
         from reward.sandbox import function_modes
 
-        modes = programs.MODES | function_modes.MODES
-        repertoire = Repertoire(modes, function_modes.make_prelude(), function_modes.REHEARSAL)
+        modes, rehearsal = programs.MODES | function_modes.MODES, function_modes.REHEARSAL
+        prelude = function_modes.make_prelude()
     sys.path.remove(forget_path)
     for name in PRELOADED:
         __import__(name)
@@ -134,7 +131,7 @@ def preload(for_functions: bool, forget_path: str) -> Repertoire:
     sys.argv[:] = ["program.py"]
     for name in [name for name in sys.modules if name.partition(".")[0] == "reward"]:
         del sys.modules[name]  # a program that imports `reward` must not find the judge
-    return repertoire
+    return modes, prelude, rehearsal
 
 
 class InstalledPackages:

@@ -18,9 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reward.config import ServiceSettings
-from reward.service.answers import json_answer, refusal
+from reward.service.answers import refusal
 from reward.service.authentication import Authenticator, is_of_a_web_page
-from reward.service.queueing import MIB, Metrics, Overloaded, Queue, TooLarge
+from reward.service.queueing import MIB, Metrics, Queue, Refusal
 from xcoder_core.errors import InfrastructureError
 
 PUBLIC = {"/health", "/docs", "/openapi.json"}
@@ -30,10 +30,6 @@ PUBLIC = {"/health", "/docs", "/openapi.json"}
 HEAD_SECONDS = 10.0
 """A request's head must have arrived by then: far longer than a sound client takes, far shorter than a person waits."""
 MOST_DESCRIPTORS = 1 << 16
-
-
-class SlowBody(Exception):
-    """The body did not arrive while room was held for it."""
 
 
 @dataclass(frozen=True)
@@ -65,52 +61,52 @@ class Guard:
             await send(message)
 
         headers = dict(scope["headers"])
-        own_name = None if self.authenticator.asks_for_token else self.settings.host
-        if is_of_a_web_page(headers.get(b"origin"), headers.get(b"host"), own_name):
-            said = "requests of web pages are refused, and without a token so are other names than localhost"
-            await json_answer({"detail": said}, 403)(scope, receive, counting_send)
-            return
-        if scope["path"] not in PUBLIC and not self.authenticator.admits(headers.get(b"authorization")):
-            refused = json_answer({"detail": "a valid token is required"}, 401, {"WWW-Authenticate": "Bearer"})
-            await refused(scope, receive, counting_send)
-            return
         try:
+            self._admit(scope["path"], headers)
             with self.queue.room_for_bytes(self._announced_size(headers)):
                 body = await self._read(receive)
                 if body is not None and not await self._carry_out(scope, body, receive, counting_send):
                     self.metrics.disconnects.labels(endpoint).inc()
-        except (Overloaded, TooLarge) as error:
+        except Refusal as error:
             await refusal(error)(scope, receive, counting_send)
         except asyncio.CancelledError:  # by the server, whose time for ending is over: the client is told, then it ends
             if answered:
                 raise
             await refusal(InfrastructureError("the service is ending"))(scope, receive, counting_send)
-        except SlowBody as error:
-            await json_answer({"detail": str(error)}, 408)(scope, receive, counting_send)
+
+    def _admit(self, path: str, headers: dict[bytes, bytes]) -> None:
+        """Raise `Refusal` for a web page's request, or one without the token."""
+        own_name = None if self.authenticator.asks_for_token else self.settings.host
+        if is_of_a_web_page(headers.get(b"origin"), headers.get(b"host"), own_name):
+            raise Refusal(
+                403, "requests of web pages are refused, and without a token so are other names than localhost"
+            )
+        if path not in PUBLIC and not self.authenticator.admits(headers.get(b"authorization")):
+            raise Refusal(401, "a valid token is required", {"WWW-Authenticate": "Bearer"})
 
     def _announced_size(self, headers: dict[bytes, bytes]) -> int:
-        """Bytes of the body; the largest that may come where the client does not say. Raises `TooLarge`."""
+        """Bytes of the body; the largest that may come where the client does not say. Raises `Refusal`."""
         most = self.settings.request_mib * MIB
         if b"transfer-encoding" in headers:
             return most
         size = int(headers.get(b"content-length", b"0"))
         if size > most:
-            raise TooLarge(f"the body has {size} bytes; at most {self.settings.request_mib} MiB are taken")
+            raise Refusal(413, f"the body has {size} bytes; at most {self.settings.request_mib} MiB are taken")
         return size
 
     async def _read(self, receive: Receive) -> bytes | None:
-        """The whole body, or None where the client left. Raises `TooLarge`, `SlowBody`."""
+        """The whole body, or None where the client left. Raises `Refusal`."""
         body = bytearray()
         try:
             async with asyncio.timeout(self.settings.body_seconds):
                 while (message := await receive())["type"] != "http.disconnect":
                     body += message.get("body", b"")
                     if len(body) > self.settings.request_mib * MIB:
-                        raise TooLarge(f"the body has more than {self.settings.request_mib} MiB")
+                        raise Refusal(413, f"the body has more than {self.settings.request_mib} MiB")
                     if not message.get("more_body", False):
                         return bytes(body)
         except TimeoutError as error:
-            raise SlowBody(f"the body did not arrive within {self.settings.body_seconds:g} s") from error
+            raise Refusal(408, f"the body did not arrive within {self.settings.body_seconds:g} s") from error
         return None
 
     async def _carry_out(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> bool:

@@ -6,7 +6,7 @@ from fastapi import FastAPI, Response
 from pydantic import BaseModel, FailFast, Field
 
 from reward.config import ServiceSettings
-from reward.service.answers import FieldError, check_limit, json_answer
+from reward.service.answers import check_limit, json_answer, wrong_field
 from reward.service.queueing import Queue
 from reward.submission import Record, Submission, SubmissionRecord
 from reward.verdict import Judgement
@@ -48,4 +48,4 @@ def _submission(index: int, body: SubmissionRecord, settings: ServiceSettings) -
     try:
         return body.submission()
     except InputError as error:
-        raise FieldError(place, str(error)) from error
+        raise wrong_field(place, str(error)) from error

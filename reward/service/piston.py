@@ -14,8 +14,8 @@ from fastapi import FastAPI, Response
 from pydantic import BaseModel, FailFast, Field
 
 from reward.config import ServiceSettings
-from reward.service.answers import RETRY_AFTER, FieldError, json_answer
-from reward.service.queueing import Queue
+from reward.service.answers import json_answer, wrong_field
+from reward.service.queueing import RETRY_AFTER, Queue
 from reward.submission import Submission
 from reward.verdict import Run, Verdict
 from xcoder_core.errors import InputError
@@ -92,10 +92,10 @@ def add_piston(app: FastAPI, queue: Queue, settings: ServiceSettings) -> None:
 def _submission(body: ExecuteRequest, files: dict[str, str], settings: ServiceSettings) -> Submission:
     programs = [name for name in files if name not in TEST_FILES]
     if len(programs) != 1:
-        raise FieldError(("files",), f"expected one program beside {', '.join(sorted(TEST_FILES))}, found {programs}")
+        raise wrong_field(("files",), f"expected one program beside {', '.join(sorted(TEST_FILES))}, found {programs}")
     config = dict(line.split("=", 1) for line in files.get("grader_config", "").splitlines() if "=" in line)
     if "checker.py" in files or config.get("INPUT_MODE", "stdio") == "file":
-        raise FieldError(("files",), "a checker.py and INPUT_MODE=file are not supported: leave such problems out")
+        raise wrong_field(("files",), "a checker.py and INPUT_MODE=file are not supported: leave such problems out")
     try:
         limits = Limits(
             seconds=float(config.get("TIME_LIMIT", body.run_timeout / 1000)),
@@ -106,7 +106,7 @@ def _submission(body: ExecuteRequest, files: dict[str, str], settings: ServiceSe
         given = files.get("input.txt", "").replace("\r\n", "\n")
         return Submission("execute", files[programs[0]], (given,), (None,), limits=limits)
     except (ValueError, OverflowError) as error:  # InputError is a ValueError
-        raise FieldError(("files",), f"grader_config: {error}") from error
+        raise wrong_field(("files",), f"grader_config: {error}") from error
 
 
 def _canonical(text: str) -> list[str]:

@@ -6,7 +6,7 @@ ones as results come back, so a small request waits for a few programs of a larg
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -21,6 +21,8 @@ Result = TypeVar("Result")
 MIB = 1 << 20
 BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
 """Upper bounds, in seconds, by which metrics count how long requests took."""
+RETRY_AFTER = {"Retry-After": "2"}
+"""Seconds after which a refused client may come back: longer than most programs run."""
 IN_FLIGHT_PER_WORKER = 2
 """Enough that a worker never waits for the event loop, few enough that requests take turns."""
 
@@ -59,12 +61,14 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class Overloaded(Exception):
-    """There is no room now; the client may come back later."""
+class Refusal(Exception):
+    """A request that is not carried out, with what is answered: an HTTP status, the reason as JSON, and headers."""
 
-
-class TooLarge(Exception):
-    """There would be no room even in an empty queue."""
+    def __init__(self, status: int, detail: object, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
 
 
 class Queue:
@@ -79,9 +83,10 @@ class Queue:
 
     @contextmanager
     def room_for_bytes(self, size: int) -> Iterator[None]:
-        """Hold room for a request's body. Raises `Overloaded`."""
+        """Hold room for a request's body. Raises `Refusal`."""
         if self.bytes + size > self._settings.queue_mib * MIB:
-            raise Overloaded(f"requests of {self.bytes} bytes are in progress; at most {self._settings.queue_mib} MiB")
+            said = f"requests of {self.bytes} bytes are in progress; at most {self._settings.queue_mib} MiB"
+            raise Refusal(429, said, RETRY_AFTER)
         self._add_bytes(size)
         try:
             yield
@@ -91,7 +96,7 @@ class Queue:
     async def judge_all(
         self, submissions: Sequence[Submission], *, stop_at_first_failure: bool, deadline_seconds: float
     ) -> list[Judgement]:
-        """Judge all of `submissions`, in order. What is not finished in time is IE. Raises `Overloaded`, `TooLarge`."""
+        """Judge all of `submissions`, in order. What is not finished in time is IE. Raises `Refusal`."""
 
         async def judge(submission: Submission, seconds: float) -> Judgement:
             (judgement,) = await self.judge.judge_async(
@@ -155,9 +160,10 @@ class Queue:
     def _room_for_tests(self, count: int) -> Iterator[None]:
         most = self._settings.queue_tests
         if count > most:
-            raise TooLarge(f"{count} tests in one request; the queue takes {most}")
+            raise Refusal(413, f"{count} tests in one request; the queue takes {most}")
         if self.tests + count > most:
-            raise Overloaded(f"{self.tests} tests wait or run, {count} more were asked for; the queue takes {most}")
+            said = f"{self.tests} tests wait or run, {count} more were asked for; the queue takes {most}"
+            raise Refusal(429, said, RETRY_AFTER)
         self._add_tests(count)
         try:
             yield

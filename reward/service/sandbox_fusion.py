@@ -14,8 +14,8 @@ from pydantic import BaseModel, FailFast, Field
 
 from reward.config import ServiceSettings
 from reward.language import PYTHON
-from reward.service.answers import RETRY_AFTER, FieldError, check_limit, json_answer
-from reward.service.queueing import Queue
+from reward.service.answers import check_limit, json_answer, wrong_field
+from reward.service.queueing import RETRY_AFTER, Queue
 from reward.submission import Submission
 from reward.verdict import Run, Verdict
 from xcoder_core.errors import InputError
@@ -85,7 +85,7 @@ def add_sandbox_fusion(app: FastAPI, queue: Queue, settings: ServiceSettings) ->
 
 def _submission(body: RunCodeRequest, settings: ServiceSettings) -> Submission:
     if body.files:
-        raise FieldError(("files",), "programs find no files here: pass data by stdin")
+        raise wrong_field(("files",), "programs find no files here: pass data by stdin")
     check_limit(body.run_timeout, settings.max_seconds, "seconds", ("run_timeout",))
     check_limit(body.memory_limit_MB, settings.max_memory_mib, "MiB", ("memory_limit_MB",))
     memory_mib = body.memory_limit_MB if body.memory_limit_MB > 0 else DEFAULT_MEMORY_MIB
@@ -93,7 +93,7 @@ def _submission(body: RunCodeRequest, settings: ServiceSettings) -> Submission:
     try:
         return Submission("run_code", body.code, (body.stdin or "",), (None,), limits=limits, language=body.language)
     except InputError as error:
-        raise FieldError(("memory_limit_MB",), str(error)) from error
+        raise wrong_field(("memory_limit_MB",), str(error)) from error
 
 
 def _answer(run: Run, language: str) -> RunCodeResponse:
