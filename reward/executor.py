@@ -55,11 +55,7 @@ class Executor(ABC):
     tier: str
 
     def judge(
-        self,
-        submissions: Iterable[Submission],
-        *,
-        stop_at_first_failure: bool,
-        deadline_seconds: float | None = None,
+        self, submissions: Iterable[Submission], *, stop_at_first_failure: bool, deadline_seconds: float | None = None
     ) -> Iterator[Judgement]:
         """Yield a judgement per submission, in order, consuming `submissions` as results are taken.
 
@@ -81,11 +77,7 @@ class Executor(ABC):
         return self._stream((ExecutionTask(each, self.settings, self.tier) for each in submissions), deadline_seconds)
 
     async def judge_async(
-        self,
-        submissions: Sequence[Submission],
-        *,
-        stop_at_first_failure: bool,
-        deadline_seconds: float | None = None,
+        self, submissions: Sequence[Submission], *, stop_at_first_failure: bool, deadline_seconds: float | None = None
     ) -> list[Judgement]:
         """Judge all of `submissions`, in order, as `judge` does. Cancelling it ends its programs."""
         return await self._gather(

@@ -41,8 +41,8 @@ def judge_file(path: Path, output: Path | None, settings: JudgeSettings, *, stop
         raise InputError(f"{path} holds no submissions: expected one JSON object per line")
     with open_judge(settings) as judge, _verdict_stream(output) as stream:
         judgements = judge.judge(read_submissions(path), stop_at_first_failure=stop_at_first_failure)
-        terminal = Console(stderr=True)
-        for judgement in track(judgements, "judging", total, console=terminal, disable=not terminal.is_terminal):
+        stderr, is_quiet = Console(stderr=True), not sys.stderr.isatty()
+        for judgement in track(judgements, "judging", total, console=stderr, disable=is_quiet):
             stream.write(json.dumps(judgement.to_json(), ensure_ascii=False) + "\n")
 
 

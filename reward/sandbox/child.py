@@ -1,11 +1,10 @@
 """What runs inside a test's process: the program itself, from its first line to its exit status.
 
-The process ends without Python's own shutdown, which would cost more than everything else. So what shutdown does for
-an honest program is done by hand: threads are joined, exit functions and finalisers run, files that the program left
-open flushed.
+The process ends without Python's own shutdown, which would cost more than everything else. What it does for an honest
+program is done by hand: threads are joined, exit functions and finalisers run, open files flushed.
 
-Every object that is touched for the first time after a fork costs the copy of a page, and these are most of what a test
-costs. So whatever can be looked up before the fork is, and is held by a closure.
+Most of what a test costs are copies of pages, one for each object that is first touched after the fork. So whatever
+can be looked up before the fork is, and is held by a closure.
 """
 
 import _thread

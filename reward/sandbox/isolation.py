@@ -66,10 +66,9 @@ def adopt_orphans() -> None:
 
 
 def enter_namespaces() -> None:
-    """Continue as process 1 of new namespaces, seen inside as user nobody; the caller stays outside as a mere waiter.
+    """Continue as process 1 of new namespaces, as user nobody. Raises `OSError` where the kernel does not allow it.
 
-    The process that called never returns from here: it ends when process 1 does, and takes it along when killed.
-    Raises `OSError` where the kernel or its settings do not allow it.
+    The process that called does not return: it waits outside, ends when process 1 does, and takes it along when killed.
     """
     user, group = os.geteuid(), os.getegid()
     check(libc.unshare(ALL), "unshare")
@@ -89,9 +88,10 @@ def enter_namespaces() -> None:
 
 
 def enter_own_root(readable: Sequence[str], listable: Sequence[str], writable: Sequence[str] = ()) -> None:
-    """Go on in a root that shows `readable` and `writable`; of `listable` folders, that they exist.
+    """Go on in a root, for kernels without Landlock, that shows `readable` and `writable` alone; and of `listable`
+    folders, that they exist. Needs `enter_namespaces` before it; the old root is left for good.
 
-    Paths that do not exist are left out. Raises `OSError` where the kernel or its settings do not allow it.
+    Paths that do not exist are left out. Raises `OSError` where the kernel does not allow it.
     """
     sources = {path: os.open(path, os.O_PATH) for path in (*readable, *writable) if os.path.exists(path)}
     _mount(None, "/", None, MS_REC | MS_PRIVATE)
@@ -146,7 +146,4 @@ def _make_streams(root: str) -> None:
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
     arguments = [None if text is None else text.encode() for text in (source, target, kind)]
-    check(
-        libc.mount(*arguments, ctypes.c_ulong(flags), None if data is None else data.encode()),
-        f"mount on {target}",
-    )
+    check(libc.mount(*arguments, ctypes.c_ulong(flags), None if data is None else data.encode()), f"mount on {target}")

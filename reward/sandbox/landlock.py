@@ -1,8 +1,7 @@
 """Landlock: what a program may touch in the file system, and that it signals nobody outside its own domain.
 
-A few ctypes lines over landlock(7). Reading the interpreter's library is allowed and nothing else; TCP, signals and
-abstract sockets are refused as far as the kernel's ABI version knows them. Landlock does not cover `stat`: a program
-can learn that a path exists, never what it holds.
+See landlock(7). TCP, signals and abstract sockets are refused as far as the kernel's ABI version knows them. Landlock
+does not cover `stat`: a program can learn that a path exists, never what it holds.
 """
 
 import ctypes

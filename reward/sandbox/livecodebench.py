@@ -1,11 +1,9 @@
 """What runs inside a test's process under the `livecodebench` policy: the official checker's way to run a program.
 
-It differs from `python3 program.py` in many observable ways, and published scores contain those differences, so they
-are reproduced here, facts only: all tests run one after another in one process; a stdin program becomes the body of
-one function, below a prelude of imports; its `sys.stdin` is a stand-in; only what goes through `sys.stdout` counts;
-SystemExit is a normal end; a wall-clock alarm raises an exception that the program may catch. What follows from that,
-and where this deliberately does not follow, stands in docs/livecodebench-parity.md. Expected outputs are not here, nor
-anywhere else in the sandbox, so a program that looks for them in its callers' frames finds nothing.
+Published scores contain its differences to `python3 program.py`: all tests run one after another in one process; a
+stdin program becomes the body of one function, below a prelude of imports; its `sys.stdin` is a stand-in; only what
+goes through `sys.stdout` counts; SystemExit is a normal end; a wall-clock alarm raises an exception that the program
+may catch. docs/livecodebench-parity.md says what follows from that, and what is deliberately not reproduced.
 """
 
 import ast

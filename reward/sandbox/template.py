@@ -1,9 +1,8 @@
 """The template: a fork of the zygote per submission, from which each test's process is forked.
 
 It enters the submission's Landlock domain, memory limit and outer filter, compiles once, imports the well-known
-modules that the program names (so that no test pays for them), and forks one child per test. It never runs the
-submission. What it reports is checked by the supervisor; if a hostile source took it over through the compiler, it
-could falsify its own outputs only, and it does not know the expected ones.
+modules that the program names, and forks one child per test. It never runs the submission. A hostile source that took
+it over through the compiler could falsify its own outputs only, and it does not know the expected ones.
 """
 
 import _socket

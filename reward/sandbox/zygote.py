@@ -135,15 +135,13 @@ def preload(
 
 
 class InstalledPackages:
-    """Finds the `names` in the folder of installed packages. A program that asks for another package is told that it is
-    not there, as it would be where only these are installed, rather than that it may not be read."""
+    """Finds the `names` in the folder of installed packages; any other package is not there for a program."""
 
     def __init__(self, folder: str, names: frozenset[str]) -> None:
         self.folder = folder
         self.names = names
 
     def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """As `importlib.abc.MetaPathFinder` has it."""
         return PathFinder.find_spec(name, [self.folder], target) if name in self.names else None
 
 

@@ -34,9 +34,7 @@ def add_judge_endpoint(app: FastAPI, queue: Queue, settings: ServiceSettings) ->
         """Judge programs against tests."""
         submissions = [_submission(index, each, settings) for index, each in enumerate(body.submissions)]
         judgements = await queue.judge_all(
-            submissions,
-            stop_at_first_failure=body.stop_at_first_failure,
-            deadline_seconds=settings.deadline_seconds,
+            submissions, stop_at_first_failure=body.stop_at_first_failure, deadline_seconds=settings.deadline_seconds
         )
         return json_answer({"verdicts": [each.to_json() | {"message": each.message} for each in judgements]})
 
