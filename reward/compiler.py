@@ -112,7 +112,7 @@ def _compile(
 ) -> Executable:
     output = folder / "program"
     start = {
-        "command": language.command(output),
+        "command": [language.find_compiler(), *(argument.format(output=output) for argument in language.arguments)],
         "tier": tier,
         "readable": language.readable,
         "writable": str(folder),

@@ -40,10 +40,6 @@ class CompiledLanguage:
         # compilers look at it to see which language they are asked for.
         return str(Path(compiler).parent.resolve() / Path(compiler).name)
 
-    def command(self, output: Path) -> list[str]:
-        """The command line. Raises `EnvironmentLacks` without the compiler."""
-        return [self.find_compiler(), *(argument.format(output=output) for argument in self.arguments)]
-
 
 @cache
 def compiled_languages() -> dict[str, CompiledLanguage]:

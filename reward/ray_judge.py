@@ -120,8 +120,8 @@ class RayJudge(Executor):
         if not any(node.is_up for node in self._nodes.values()):
             offered = [node.offer for node in self._nodes.values()]
             reasons = [f"{offer.name}: {offer.workers} processors are not free" for offer in offered]
-            said = "; ".join([*self._refusals.values(), *reasons])
-            raise EnvironmentLacks(f"no node of the Ray cluster at {self.settings.ray_address} can judge: {said}")
+            reason = "; ".join([*self._refusals.values(), *reasons])
+            raise EnvironmentLacks(f"no node of the Ray cluster at {self.settings.ray_address} can judge: {reason}")
         if late:
             logger.warning("%d nodes of the Ray cluster have no processors free yet", len(late))
         self._is_open = True

@@ -59,15 +59,15 @@ def _run_in_one_process(
     at = 0
     while at < len(job.inputs):
         left = job.inputs[at:]
-        whole = job_of_all(job, left)
+        combined = job_of_all(job, left)
         processes: list[RawRun] = []
-        compile_error = worker.run(whole, _keep(processes), deadline)
+        compile_error = worker.run(combined, _keep(processes), deadline)
         if compile_error is not None:
             return compile_error
         finished, unfinished = _split(processes[0], len(left), job.output)
         runs = finished if unfinished is None else [*finished, unfinished]
-        goes_on = unfinished is None or whole.mode == protocol.FUNCTION_SHARED
-        if not all(take(run, whole) for run in runs) or not goes_on:
+        goes_on = unfinished is None or combined.mode == protocol.FUNCTION_SHARED
+        if not all(take(run, combined) for run in runs) or not goes_on:
             return None
         at += len(runs)
     return None

@@ -214,19 +214,19 @@ def _wording(mistake: ErrorDetails) -> str:
     part = next((_PARTS[name] for name in reversed(path) if name in _PARTS), _Line)
     place = "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in path).removeprefix(".")
     if kind == "missing":
-        said = f"the field {last!r} is missing"
+        message = f"the field {last!r} is missing"
     elif kind == "extra_forbidden":
-        said = f"unknown field {last!r}; known are {', '.join(sorted(part.model_fields))}"
+        message = f"unknown field {last!r}; known are {', '.join(sorted(part.model_fields))}"
     elif kind == "too_short":
-        said = "has no tests: at least one is needed, or every program would pass"
+        message = "has no tests: at least one is needed, or every program would pass"
     elif kind == "float_type" and type(value) is int:
-        said = f"expected at most {MAX_SECONDS:g}, found {len(str(value))} digits"
+        message = f"expected at most {MAX_SECONDS:g}, found {len(str(value))} digits"
     elif kind in EXPECTED:
         null = " or null" if path == ["function_name"] else ""
-        said = f"expected {EXPECTED[kind]}{null}, found {_kind(value)}"
+        message = f"expected {EXPECTED[kind]}{null}, found {_kind(value)}"
     else:
-        said = mistake["msg"].removeprefix("Value error, ")
-    return f"{place}: {said}" if place else said
+        message = mistake["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
 
 
 _PARTS: dict[int | str, type[Record]] = {"tests": TestRecord, "limits": LimitsRecord}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from reward.config import RewardSettings
 from reward.executor import Executor
-from reward.extract import extract_code
+from reward.extract import extract_code, syntax_tree
 from reward.submission import Submission
 from reward.test_table import TestTable
 from reward.verdict import Judgement, TestResult, Verdict
@@ -184,11 +184,9 @@ def names_its_tests(
 
 def _literals(code: str) -> set[str]:
     """Every constant of a program as text, without white space around it; none where it does not parse."""
-    try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return set()
-    return {_spelled(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    tree = syntax_tree(code)
+    nodes = [] if tree is None else ast.walk(tree)
+    return {_spelled(node.value) for node in nodes if isinstance(node, ast.Constant)}
 
 
 def _spelled(value: object) -> str:

@@ -29,14 +29,14 @@ DESCRIPTORS = 256
 def main() -> NoReturn:
     """Read what to do from the environment, start the compiler, and end with its exit status."""
     start = json.loads(os.environ.pop("BOX"))
-    told = {signal.SIGCHLD, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, told)
-    isolation.die_with_parent(signal.SIGTERM, None)  # told, not killed: there is something left to do
+    signals = {signal.SIGCHLD, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    isolation.die_with_parent(signal.SIGTERM, None)  # which leaves time to remove the folder
     compiler = os.fork()
     if compiler == 0:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, told)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         compile_in_box(start)
-    if os.getppid() != start["supervisor"] or signal.sigwait(told) == signal.SIGTERM:
+    if os.getppid() != start["supervisor"] or signal.sigwait(signals) == signal.SIGTERM:
         leave_nothing(start["writable"])
     _, status = os.waitpid(compiler, 0)
     os._exit(os.waitstatus_to_exitcode(status) & 0x7F)

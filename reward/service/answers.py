@@ -12,7 +12,7 @@ from xcoder_core.errors import InfrastructureError
 
 MOST_ERRORS = 20
 """Wrong fields that one answer names."""
-LONGEST_TOLD = 300
+LONGEST_TEXT = 300
 """Characters of a name or message that one answer repeats."""
 
 
@@ -54,7 +54,7 @@ def refusal(error: Exception) -> Response:
 
 def _cut(part: str | int) -> str | int:
     """A part of a place, or a message that repeats one, without most of a length that may be the request's."""
-    return part if isinstance(part, int) or len(part) <= LONGEST_TOLD else part[:LONGEST_TOLD] + " …"
+    return part if isinstance(part, int) or len(part) <= LONGEST_TEXT else part[:LONGEST_TEXT] + " …"
 
 
 def add_refusals(app: FastAPI) -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Response
 from fastapi.routing import APIRoute
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from reward.config import ServiceSettings
 from reward.executor import Executor
@@ -51,7 +51,7 @@ def create_app(judge: Executor, settings: ServiceSettings, token: str | None) ->
     @app.get("/metrics", tags=["operation"])
     async def exposition() -> Response:
         """Counts and times in Prometheus' text format."""
-        return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     endpoints = {route.path for route in app.routes if isinstance(route, APIRoute)}
     return Guard(app, queue, Authenticator(token), metrics, settings, endpoints)

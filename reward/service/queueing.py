@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from reward.config import ServiceSettings
 from reward.executor import Executor
@@ -31,7 +31,7 @@ class Metrics:
     """What a service counts, in Prometheus' text format. Each has a registry of its own, so that two do not mix."""
 
     def __init__(self, workers: int, queue_tests: int) -> None:
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self.requests = self._counter(
             "requests", "Requests answered, by endpoint and HTTP status.", "endpoint", "status"
         )
@@ -40,7 +40,7 @@ class Metrics:
             "Time from a request to its answer.",
             ["endpoint"],
             buckets=BUCKETS,
-            registry=self._registry,
+            registry=self.registry,
         )
         self.tests = self._counter("tests", "Tests run, by verdict; OK where nothing was compared.", "verdict")
         self.test_cpu_seconds = self._counter("test_cpu_seconds", "CPU time of the programs.")
@@ -51,14 +51,10 @@ class Metrics:
         self._gauge("workers", "Sandbox workers.").set(workers)
 
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
-        return Counter(f"xcoder_judge_{name}", description, labels, registry=self._registry)
+        return Counter(f"xcoder_judge_{name}", description, labels, registry=self.registry)
 
     def _gauge(self, name: str, description: str) -> Gauge:
-        return Gauge(f"xcoder_judge_{name}", description, registry=self._registry)
-
-    def exposition(self) -> bytes:
-        """All of it, as `/metrics` answers."""
-        return generate_latest(self._registry)
+        return Gauge(f"xcoder_judge_{name}", description, registry=self.registry)
 
 
 class Refusal(Exception):
@@ -85,8 +81,8 @@ class Queue:
     def room_for_bytes(self, size: int) -> Iterator[None]:
         """Hold room for a request's body. Raises `Refusal`."""
         if self.bytes + size > self._settings.queue_mib * MIB:
-            said = f"requests of {self.bytes} bytes are in progress; at most {self._settings.queue_mib} MiB"
-            raise Refusal(429, said, RETRY_AFTER)
+            message = f"requests of {self.bytes} bytes are in progress; at most {self._settings.queue_mib} MiB"
+            raise Refusal(429, message, RETRY_AFTER)
         self._add_bytes(size)
         try:
             yield
@@ -162,8 +158,8 @@ class Queue:
         if count > most:
             raise Refusal(413, f"{count} tests in one request; the queue takes {most}")
         if self.tests + count > most:
-            said = f"{self.tests} tests wait or run, {count} more were asked for; the queue takes {most}"
-            raise Refusal(429, said, RETRY_AFTER)
+            message = f"{self.tests} tests wait or run, {count} more were asked for; the queue takes {most}"
+            raise Refusal(429, message, RETRY_AFTER)
         self._add_tests(count)
         try:
             yield
