@@ -3,6 +3,7 @@
 Besides `TIERS` there is "none", a process with limits alone, for trusted programs where a recipe says so.
 """
 
+from contextlib import closing
 from functools import cache
 
 from reward.sandbox import protocol
@@ -82,11 +83,8 @@ def why_not(tier: str) -> str | None:
         return True
 
     try:
-        worker = Worker(tier, for_functions=False)
-        try:
+        with closing(Worker(tier, for_functions=False)) as worker:
             worker.run(PROBE_JOB, take)
-        finally:
-            worker.close()
     except (EnvironmentLacks, InfrastructureError) as error:
         return str(error)
     return None if escaped == [""] else f"the self-test was not held: {' '.join(escaped)}"
