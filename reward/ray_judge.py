@@ -239,7 +239,13 @@ class RayJudge(Executor):
         return batch
 
     async def _run(self, node: "_Node", orders: list[AnyOrder]) -> None:
-        answer: ray.ObjectRef[Any] = node.actor.run.remote(self._packed(orders))
+        task, deadline = orders[0].task, orders[0].deadline
+        batch = Batch(
+            submissions=tuple(order.task.submission for order in orders),
+            stop_at_first_failure=task.stop_at_first_failure if isinstance(task, JudgementTask) else None,
+            seconds=None if deadline is None else max(0.0, deadline - self._loop.time()),
+        )
+        answer: ray.ObjectRef[Any] = node.actor.run.remote(batch)
         self._in_hand |= dict.fromkeys(orders, (answer, orders))
         try:
             for order, result in zip(orders, await answer, strict=True):
@@ -251,14 +257,6 @@ class RayJudge(Executor):
                 del self._in_hand[order]
             node.in_hand -= 1
         self._dispatch()
-
-    def _packed(self, orders: list[AnyOrder]) -> Batch:
-        task, deadline = orders[0].task, orders[0].deadline
-        return Batch(
-            submissions=tuple(order.task.submission for order in orders),
-            stop_at_first_failure=task.stop_at_first_failure if isinstance(task, JudgementTask) else None,
-            seconds=None if deadline is None else max(0.0, deadline - self._loop.time()),
-        )
 
     def _take_back(self, node: "_Node", orders: list[AnyOrder], reason: str) -> None:
         """Have other nodes do what a node left undone, or the same one once it answers again."""
