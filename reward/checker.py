@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
 from reward.compare import canonical_line, lines, outputs_match, tokens
 from reward.language import PYTHON, compiled_languages
@@ -32,10 +31,9 @@ LONGEST_NUMERAL = 400
 
 @dataclass(frozen=True, slots=True)
 class LinesChecker:
-    """Line by line, decimals by value."""
+    """Line by line, decimals by value. As in every checker, `accepts` says whether an output is right."""
 
     def accepts(self, output: str, expected: str) -> bool:
-        """True where `output` is right."""
         return outputs_match(output, expected)
 
 
@@ -47,7 +45,6 @@ class FloatChecker:
     relative: float
 
     def accepts(self, output: str, expected: str) -> bool:
-        """True where `output` is right."""
         output, expected = output.strip(), expected.strip()
         same_count = output.count("\n") == expected.count("\n")
         return same_count and all(map(self._lines_match, lines(output), lines(expected)))
@@ -69,7 +66,6 @@ class UnorderedLinesChecker:
     """The same lines, each as often, in any order."""
 
     def accepts(self, output: str, expected: str) -> bool:
-        """True where `output` is right."""
         output, expected = output.strip(), expected.strip()
         if output.count("\n") != expected.count("\n"):
             return False
@@ -81,7 +77,6 @@ class UnorderedTokensChecker:
     """The same tokens, each as often, in any order; line breaks do not count."""
 
     def accepts(self, output: str, expected: str) -> bool:
-        """True where `output` is right."""
         left = Counter(map(canonical_line, tokens(expected)))
         for token in map(canonical_line, tokens(output)):
             if left[token] == 0:
@@ -126,7 +121,7 @@ def read_checker(text: str) -> Checker:
         raise InputError(f"checker: not a JSON value: {error}") from error
 
 
-def parse_checker(record: Any) -> Checker:
+def parse_checker(record: object) -> Checker:
     """The checker of a JSON value. Raises `InputError` naming the field that is wrong."""
     if not isinstance(record, Mapping) or record.get("kind") not in [*FIELDS]:  # which may be no key, such as a list
         raise InputError(f'checker: expected an object whose "kind" is one of {", ".join(FIELDS)}')

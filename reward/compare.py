@@ -7,6 +7,10 @@ stripped or wholly made of equal decimal numbers. Its numerals are Python's `Dec
 Function results are plain JSON, compared strictly by type: true is not 1, "1" is not 1, null is not 0. JSON does not
 tell 2 from 2.0, so a whole number equals a float of exactly its value; otherwise floats must be equal exactly.
 
+The policy `livecodebench` compares as the official LiveCodeBench checker does, which is laxer: numerals are whatever
+`Decimal` reads (underscores, digits of any script, "inf"), and values are compared by Python's ==, for which true is 1
+and 1.0 is 1. Only strings and values read from JSON get here, never an object that a program made.
+
 A hostile output is as long as its cap. So texts are read line by line and token by token up to the first difference,
 and never taken apart as a whole, which would take fifty times their size.
 """
@@ -14,8 +18,9 @@ and never taken apart as a whole, which would take fifty times their size.
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 from itertools import islice, zip_longest
-from typing import Any
+from typing import TypeGuard
 
 TOKEN = re.compile(r"\S+")
 NUMERAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,18}))?", re.ASCII)
@@ -117,7 +122,7 @@ def values_match(actual_json: str, expected_json: str) -> bool:
         return False
 
 
-def parse_plain_json(text: str) -> Any:
+def parse_plain_json(text: str) -> object:
     """Read strict JSON of bounded depth. Raises `ValueError` for anything else, whatever a hostile program wrote."""
     if is_deep(text):
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
@@ -144,7 +149,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _same(actual: Any, expected: Any) -> bool:
+def _same(actual: object, expected: object) -> bool:
     if isinstance(expected, list):
         return (
             isinstance(actual, list)
@@ -162,5 +167,36 @@ def _same(actual: Any, expected: Any) -> bool:
     return type(actual) is type(expected) and actual == expected
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def officially_same_output(actual: str, expected: str) -> bool:
+    """True where the official checker accepts a stdin program's output."""
+    actual, expected = actual.strip(), expected.strip()
+    return actual.count("\n") == expected.count("\n") and all(
+        map(_officially_same_line, lines(actual), lines(expected))
+    )
+
+
+def _officially_same_line(ours: str, theirs: str) -> bool:
+    if ours.strip() == theirs.strip():
+        return True
+    try:
+        return all(
+            Decimal(one) == Decimal(other)
+            for one, other in zip_longest(tokens(ours), tokens(theirs), fillvalue="no numeral")
+        )
+    except InvalidOperation:  # not numerals, or a signalling NaN, at which the official checker fails the sample
+        return False
+
+
+def officially_same_value(actual_json: str, expected_json: str) -> bool:
+    """True where the official checker accepts a function's result, both as JSON (NaN and Infinity are read)."""
+    if is_padded(actual_json, expected_json) or is_deep(actual_json):
+        return False
+    try:
+        # Decimals equal what the integers would, and have no limit on their digits; the official checker raises it.
+        return bool(json.loads(actual_json, parse_int=Decimal) == json.loads(expected_json, parse_int=Decimal))
+    except ValueError:
+        return False

@@ -1,8 +1,7 @@
 """Compiling a program inside the sandbox, once: what comes out is a sealed executable in memory, or the reason why not.
 
-The compiler reads hostile text, so it runs like a program: in the tier's isolation, with limits on CPU time, memory,
-files and wall clock, and it may read only what its language names. Like a program it can be interrupted: then nothing
-is kept of it, and a thread that waits for the same executable compiles it itself.
+The compiler reads hostile text, so it runs isolated and limited as a program does, and reads only what its language
+names. After an interruption nothing is kept; a thread that waits for the same executable compiles it itself.
 """
 
 import json
@@ -10,22 +9,19 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
 from pathlib import Path
 
-from reward.interruption import Interruption
 from reward.language import CompiledLanguage
 from reward.sandbox.compile_box import FAILED, KILLED
 from reward.sandbox.filters import compiler_filter
-from reward.worker import DeadlinePassed
+from reward.worker import DeadlinePassed, Interruption, interpreter_command, sealed_memory
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError
 
 WALL_SECONDS = 60.0
@@ -34,9 +30,6 @@ CACHED = 64
 """Executables kept, of about 2 MB each: rollouts of a group and a resumed evaluation repeat programs."""
 MFD_EXEC = 0x10
 """Since Linux 6.3, where a memfd may otherwise be refused execution; older kernels refuse the flag."""
-SEALS = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL
-ROOT = str(Path(__file__).resolve().parents[1])
-BOX = f"import sys; sys.path.insert(0, {ROOT!r}); from reward.sandbox import compile_box; compile_box.main()"
 
 
 @dataclass(frozen=True)
@@ -119,7 +112,7 @@ def _compile(
 ) -> Executable:
     output = folder / "program"
     start = {
-        "command": language.command(output),
+        "command": [language.find_compiler(), *(argument.format(output=output) for argument in language.arguments)],
         "tier": tier,
         "readable": language.readable,
         "writable": str(folder),
@@ -131,7 +124,7 @@ def _compile(
         given.write(source.encode("utf-8", "surrogatepass"))
         given.seek(0)
         process = subprocess.Popen(
-            [sys.executable, "-s", "-P", "-S", "-B", "-c", BOX],
+            interpreter_command("from reward.sandbox import compile_box; compile_box.main()"),
             env={"PATH": "/usr/bin:/bin", "TMPDIR": str(folder), "LC_ALL": "C", "BOX": json.dumps(start)},
             stdin=given,
             stdout=subprocess.DEVNULL,
@@ -161,23 +154,14 @@ def _compile(
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Nothing of a compilation outlives it."""
-    try:
+    """Leave no process of a compilation."""
+    with suppress(ProcessLookupError):  # all of them have ended, as they should
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:  # all of it has ended, as it should
-        return
-    finally:
-        process.wait()
+    process.wait()
 
 
 def _seal(content: bytes) -> int:
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
-        descriptor = os.memfd_create("program", flags | MFD_EXEC)
+        return sealed_memory("program", [content], MFD_EXEC)
     except OSError:
-        descriptor = os.memfd_create("program", flags)
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-    fcntl(descriptor, F_ADD_SEALS, SEALS)
-    return descriptor
+        return sealed_memory("program", [content])

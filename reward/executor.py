@@ -22,8 +22,7 @@ from reward.verdict import Execution, Judgement
 Result = TypeVar("Result", Judgement, Execution)
 
 FINISHED_PER_WORKER = 512
-"""Verdicts that may wait, without their programs, behind one that is not there yet: the other workers would stand idle
-behind a program that takes long."""
+"""Verdicts that may wait behind one that is not there yet, so that a slow program leaves no other worker idle."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,12 +40,14 @@ class Order(Generic[Result]):
     last_failure: str = "the judge's own thread failed"
 
 
-class Executor(ABC):
-    """Judges programs. A context manager: leaving it, or `close`, leaves no process behind.
+AnyOrder = Order[Any]
 
-    `tier` is "A" to "D", or "none" (without isolation, only where the settings allow it); the tier that a program ran
-    in stands in every result. `workers` is how many programs run at once.
-    Methods may be called from several threads and tasks at once; they share the workers.
+
+class Executor(ABC):
+    """Judges programs for several threads and tasks at once. A context manager: leaving it leaves no process behind.
+
+    `tier` is "A" to "D", or "none" (without isolation, only where the settings allow it); every result names the tier
+    that its program ran in. `workers` is how many programs run at once.
     """
 
     settings: JudgeSettings
@@ -62,25 +63,22 @@ class Executor(ABC):
     ) -> Iterator[Judgement]:
         """Yield a judgement per submission, in order, consuming `submissions` as results are taken.
 
-        Every test runs in a fresh process (unless the submission shares one). With `stop_at_first_failure` the tests
-        after the first that is not accepted do not run. What is not finished `deadline_seconds` after the first
-        judgement was asked for is IE. Closing the iterator ends the programs that are running for it.
+        With `stop_at_first_failure` the tests after the first that is not accepted do not run. What is not finished
+        `deadline_seconds` after the first judgement was asked for is IE. Closing the iterator ends its programs.
         """
         return self._stream(
-            (JudgementTask(submission, self.settings, self.tier, stop_at_first_failure) for submission in submissions),
+            (JudgementTask(each, self.settings, self.tier, stop_at_first_failure) for each in submissions),
             deadline_seconds,
         )
 
     def execute(
         self, submissions: Iterable[Submission], *, deadline_seconds: float | None = None
     ) -> Iterator[Execution]:
-        """Yield what each submission prints or returns on all its inputs, in order, under the same terms.
+        """Yield what each submission prints or returns on all its inputs, in order, as `judge` does.
 
-        Expected outputs are ignored. All that a submission prints, on all its inputs, is held until it is yielded.
+        Expected outputs are ignored. All that a submission prints is held until it is yielded.
         """
-        return self._stream(
-            (ExecutionTask(submission, self.settings, self.tier) for submission in submissions), deadline_seconds
-        )
+        return self._stream((ExecutionTask(each, self.settings, self.tier) for each in submissions), deadline_seconds)
 
     async def judge_async(
         self,
@@ -89,21 +87,19 @@ class Executor(ABC):
         stop_at_first_failure: bool = False,
         deadline_seconds: float | None = None,
     ) -> list[Judgement]:
-        """Judge all of `submissions`, in order. What is not finished after `deadline_seconds` is IE.
-
-        Cancelling it ends the programs that are running for it.
-        """
-        pending = [
-            JudgementTask(submission, self.settings, self.tier, stop_at_first_failure) for submission in submissions
-        ]
-        return await self._gather(pending, deadline_seconds)
+        """Judge all of `submissions`, in order, as `judge` does. Cancelling it ends its programs."""
+        return await self._gather(
+            [JudgementTask(each, self.settings, self.tier, stop_at_first_failure) for each in submissions],
+            deadline_seconds,
+        )
 
     async def execute_async(
         self, submissions: Sequence[Submission], *, deadline_seconds: float | None = None
     ) -> list[Execution]:
-        """Execute all of `submissions`, in order, under the same terms as `judge_async`."""
-        pending = [ExecutionTask(submission, self.settings, self.tier) for submission in submissions]
-        return await self._gather(pending, deadline_seconds)
+        """Execute all of `submissions`, in order, as `execute` does. Cancelling it ends their programs."""
+        return await self._gather(
+            [ExecutionTask(each, self.settings, self.tier) for each in submissions], deadline_seconds
+        )
 
     @property
     @abstractmethod
@@ -120,12 +116,12 @@ class Executor(ABC):
         """Orders of one stream that may wait or run at once."""
 
     @abstractmethod
-    def _put(self, order: Order[Any]) -> None:
-        """Have an order carried out. Raises `InfrastructureError` where that cannot be any more."""
+    def _put(self, order: AnyOrder) -> None:
+        """Have an order carried out. Raises `InfrastructureError` where the judge takes none any more."""
 
     @abstractmethod
-    def _abandon(self, order: Order[Any]) -> None:
-        """Drop an order that nobody waits for, also one whose program runs. Nothing where it is done."""
+    def _abandon(self, order: AnyOrder) -> None:
+        """Drop an order that nobody waits for, and end its program if it runs."""
 
     def __enter__(self) -> Self:
         return self

@@ -8,7 +8,7 @@ import ast
 import re
 import warnings
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from xcoder_core.models.reasoning import after_reasoning
 
@@ -21,12 +21,6 @@ _OPENING = re.compile(r"(?:<[^<>\n]{1,64}+>[ \t]*+)*+(`{3,}+|~{3,}+)([^\n]*+)")
 _TAG = re.compile(r"[\s{.]*+(?:lang(?:uage)?-)?([\w+#.-]*)")
 _PYTHON = re.compile(r"(?:i?python|c?python|pypy|py)[-_]?[\d.]*")
 _HAS_FENCE = re.compile(r"```|~~~")
-
-
-class _Block(NamedTuple):
-    tag: str
-    text: str
-    is_closed: bool
 
 
 def extract_code(completion: str) -> str | None:
@@ -45,10 +39,11 @@ def fenced_blocks(completion: str) -> list[tuple[str, str]] | None:
     answer = after_reasoning(completion)
     if answer is None:
         return None
-    blocks = _blocks(answer) if _HAS_FENCE.search(answer) else []
-    if any(not block.is_closed and block.text.strip() for block in blocks):
+    tokens = _parser().parse(re.sub(r"\r\n?", "\n", answer) + "\n") if _HAS_FENCE.search(answer) else []
+    blocks = [token for token in tokens if token.type == "fence"]
+    if any(not block.meta["is_closed"] and block.content.strip() for block in blocks):
         return None
-    return [(block.tag, block.text) for block in blocks if block.is_closed]
+    return [(_tag(block.info), block.content or "\n") for block in blocks if block.meta["is_closed"]]
 
 
 def is_python(tag: str) -> bool:
@@ -58,22 +53,17 @@ def is_python(tag: str) -> bool:
 
 def parses(code: str) -> bool:
     """Whether a text is a Python program."""
+    return syntax_tree(code) is not None
+
+
+def syntax_tree(code: str) -> ast.Module | None:
+    """The tree of a Python program, or None for any other text."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ast.parse(code)
+            return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
-
-
-def _blocks(answer: str) -> list[_Block]:
-    tokens = _parser().parse(re.sub(r"\r\n?", "\n", answer) + "\n")
-    return [
-        _Block(_tag(token.info), token.content or "\n", token.meta["is_closed"])
-        for token in tokens
-        if token.type == "fence"
-    ]
+        return None
 
 
 def _tag(info: str) -> str:

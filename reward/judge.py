@@ -1,8 +1,7 @@
-"""The judge on this machine: a pool of sandbox workers behind one thread each, and the verdicts on what they ran.
+"""The judge on this machine: a pool of sandbox workers, with one thread each.
 
-Expected outputs live here and in `compare` only. The order of verdicts is the order of submissions, whichever finish
-first; what is in flight, and what is finished behind a slow one, is bounded, so an endless iterable of submissions can
-be judged in bounded memory. A thread that fails, whatever it fails of, goes on with the order in its hand.
+What is in flight, and what is finished behind a slow program, is bounded, so that an endless iterable of submissions is
+judged in bounded memory. A thread that fails, whatever it fails of, goes on with the order in its hand.
 """
 
 import logging
@@ -10,10 +9,9 @@ import queue
 import threading
 import time
 from itertools import islice
-from typing import Any
 
 from reward.config import JudgeSettings
-from reward.executor import Executor, Order, Result
+from reward.executor import AnyOrder, Executor, Order, Result
 from reward.ranks import workers_of_this_process
 from reward.tiers import form_tier
 from reward.worker import DeadlinePassed, Worker
@@ -37,7 +35,7 @@ class Judge(Executor):
         self.settings = settings
         self.workers = workers or workers_of_this_process(settings.workers)
         self.tier = form_tier(settings.tier, settings.allow_unsandboxed)
-        self._queue: queue.SimpleQueue[Order[Any] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[AnyOrder | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._lock = threading.Lock()  # no order is put after those that end the threads
         self._threads = [_WorkerThread(self.tier, self._queue, self._closed) for _ in range(self.workers)]
@@ -46,11 +44,9 @@ class Judge(Executor):
 
     @property
     def is_alive(self) -> bool:
-        """True while every worker thread takes orders."""
         return not self._closed.is_set() and all(thread.is_alive() for thread in self._threads)
 
     def close(self) -> None:
-        """End all workers and the processes below them; what is still running raises `InfrastructureError`."""
         with self._lock:
             if self._closed.is_set():
                 return
@@ -70,13 +66,13 @@ class Judge(Executor):
     def _most_unfinished(self) -> int:
         return UNFINISHED_PER_WORKER * self.workers
 
-    def _put(self, order: Order[Any]) -> None:
+    def _put(self, order: AnyOrder) -> None:
         with self._lock:
             if self._closed.is_set():
                 raise InfrastructureError("this judge is closed")
             self._queue.put(order)
 
-    def _abandon(self, order: Order[Any]) -> None:
+    def _abandon(self, order: AnyOrder) -> None:
         if order.future.done() or order.future.cancel():
             return
         order.is_abandoned = True
@@ -90,14 +86,14 @@ class _WorkerThread(threading.Thread):
     The zygote is started here, not by the caller: it dies with the thread that started it.
     """
 
-    def __init__(self, tier: str, orders: queue.SimpleQueue[Order[Any] | None], closed: threading.Event) -> None:
+    def __init__(self, tier: str, orders: queue.SimpleQueue[AnyOrder | None], closed: threading.Event) -> None:
         super().__init__(name="judge-worker", daemon=True)
         self._tier = tier
         self._orders = orders
         self._closed = closed
         self._workers: dict[bool, Worker] = {}
         self._worker: Worker | None = None
-        self._hand: list[Order[Any]] = []
+        self._hand: list[AnyOrder] = []
         self._is_done = False
         self._lock = threading.Lock()
 
@@ -108,7 +104,7 @@ class _WorkerThread(threading.Thread):
             except BaseException as error:  # of no order: a lack of memory, a SystemExit thrown at this thread
                 logger.warning("a thread of the judge failed and goes on: %r", error)
 
-    def interrupt(self, order: Order[Any] | None = None) -> None:
+    def interrupt(self, order: AnyOrder | None = None) -> None:
         """Make a running job fail at once: that of `order` only, or whichever runs."""
         with self._lock:
             if self._worker is not None and (order is None or order in self._hand):
@@ -132,7 +128,7 @@ class _WorkerThread(threading.Thread):
             worker.close()
         self._is_done = True
 
-    def _finish(self, order: Order[Any]) -> None:
+    def _finish(self, order: AnyOrder) -> None:
         """Give an order its result, unless it has one."""
         future = order.future
         if future.done() or not (future.running() or future.set_running_or_notify_cancel()):
@@ -168,7 +164,7 @@ class _WorkerThread(threading.Thread):
                 )
         return task.infrastructure_failure(order.last_failure)
 
-    def _check_wanted(self, order: Order[Any]) -> None:
+    def _check_wanted(self, order: AnyOrder) -> None:
         if self._closed.is_set():
             raise InfrastructureError(CLOSED)
         if order.is_abandoned:

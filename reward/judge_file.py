@@ -3,11 +3,14 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TextIO
+
+from rich.console import Console
+from rich.progress import track
 
 from reward.config import JudgeSettings
 from reward.language import compiled_languages
@@ -20,9 +23,8 @@ from xcoder_core.files import atomic_path
 def judge_file(path: Path, output: Path | None, settings: JudgeSettings, *, stop_at_first_failure: bool) -> None:
     """Judge the submissions in `path` and write their verdicts to `output`, or to standard output where it is None.
 
-    The whole file is validated before anything runs: `InputError` names the first line that is wrong, or why `output`
-    cannot be written, `EnvironmentLacks` a compiler that is missing. `output` takes its name only when the last verdict
-    is in it.
+    Before anything runs, the whole file is checked: `InputError` names the first line that is wrong, or why `output`
+    cannot be written, `EnvironmentLacks` a compiler that is missing. `output` appears with its last verdict.
     """
     if output is not None:
         _check_output(output)
@@ -37,14 +39,15 @@ def judge_file(path: Path, output: Path | None, settings: JudgeSettings, *, stop
     total = languages.total()
     if total == 0:
         raise InputError(f"{path} holds no submissions: expected one JSON object per line")
-    with open_judge(settings) as judge, _verdict_stream(output) as stream, _progress(total) as advance:
-        for judgement in judge.judge(read_submissions(path), stop_at_first_failure=stop_at_first_failure):
+    with open_judge(settings) as judge, _verdict_stream(output) as stream:
+        judgements = judge.judge(read_submissions(path), stop_at_first_failure=stop_at_first_failure)
+        stderr, is_quiet = Console(stderr=True), not sys.stderr.isatty()
+        for judgement in track(judgements, "judging", total, console=stderr, disable=is_quiet):
             stream.write(json.dumps(judgement.to_json(), ensure_ascii=False) + "\n")
-            advance()
 
 
 def _check_output(path: Path) -> None:
-    """A file of a device's or folder's name could not be put in its place once all is judged."""
+    """Raise `InputError` where the verdicts could not be put there once all is judged."""
     if path.exists() and not path.is_file():
         raise InputError(f"cannot write verdicts to {path}: it is not a plain file; give the name of a file")
     try:
@@ -63,18 +66,3 @@ def _verdict_stream(output: Path | None) -> Iterator[TextIO]:
         return
     with atomic_path(output) as temporary, open(temporary, "w", encoding="utf-8") as stream:
         yield stream
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on standard error where that is a terminal, else nothing."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("judging", total=total)
-        yield lambda: bar.advance(task)

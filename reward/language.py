@@ -19,9 +19,8 @@ PYTHON = "python"
 class CompiledLanguage:
     """How a program becomes a static executable: `compiler` reads it from standard input and writes `{output}`.
 
-    `readable` are the paths that compiling may read and run. `killed` is a pattern of all that the compiler says where
-    a part of it was killed from outside, as by a machine out of memory: nothing is then known about the program. No
-    program may be able to make the compiler say it.
+    `readable` are the paths that compiling may read and run. `killed` is a pattern of what the compiler says, and no
+    program can make it say, where a part of it was killed from outside: nothing is then known about the program.
     """
 
     name: str
@@ -40,10 +39,6 @@ class CompiledLanguage:
         # Where /bin is a link to /usr/bin, only the latter is among the readable paths. The program's own name stays:
         # compilers look at it to see which language they are asked for.
         return str(Path(compiler).parent.resolve() / Path(compiler).name)
-
-    def command(self, output: Path) -> list[str]:
-        """The command line. Raises `EnvironmentLacks` without the compiler."""
-        return [self.find_compiler(), *(argument.format(output=output) for argument in self.arguments)]
 
 
 @cache

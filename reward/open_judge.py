@@ -4,6 +4,7 @@ from reward.config import JudgeSettings
 from reward.executor import Executor
 from reward.judge import Judge
 from reward.ranks import ranks_of_this_job, workers_of_this_node
+from xcoder_core.errors import EnvironmentLacks, install_command
 
 
 def open_judge(settings: JudgeSettings, *, alone: bool = False) -> Executor:
@@ -14,7 +15,12 @@ def open_judge(settings: JudgeSettings, *, alone: bool = False) -> Executor:
     Raises `EnvironmentLacks` where programs cannot be isolated, or Ray or its cluster is missing.
     """
     if settings.executor == "ray":
-        from reward.ray_judge import RayJudge
-
+        try:
+            from reward.ray_judge import RayJudge
+        except ModuleNotFoundError as error:
+            raise EnvironmentLacks(
+                f"the executor `ray` needs {error.name}, which is not installed: {install_command('ray')}, or use the "
+                "executor `local`"
+            ) from error
         return RayJudge(settings, sharers=1 if alone else ranks_of_this_job())
     return Judge(settings, workers=workers_of_this_node(settings.workers) if alone else None)

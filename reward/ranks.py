@@ -5,10 +5,9 @@ from pathlib import Path
 
 
 def workers_of_this_process(on_node: int | None) -> int:
-    """How many workers this process runs where the node runs `on_node`, or one per core that may be used.
+    """How many of the node's workers this process runs: the ranks of the node divide them, the first take the rest.
 
-    The ranks that torchrun or accelerate started on a node divide them; the first ones take what is left over. Each
-    has at least one, so more ranks than cores share a core.
+    Each has at least one, so more ranks than cores share a core.
     """
     on_node = workers_of_this_node(on_node)
     ranks, rank = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
@@ -23,8 +22,8 @@ def workers_of_this_node(on_node: int | None) -> int:
 def usable_cores() -> int:
     """Cores that this process may use, by its affinity and by the processor time of its cgroup (version 2).
 
-    A container may see every core of its machine and have the time of a few: as many workers as it sees would then wait
-    for each other until the wall-clock cap of their programs.
+    A container may see every core of its machine and have the time of a few. With a worker for each that it sees,
+    programs would wait for each other until their wall-clock cap.
     """
     seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, int(min(seen, cores_of_cgroup(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")))))

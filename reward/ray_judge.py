@@ -1,9 +1,8 @@
 """The judge on a Ray cluster: submissions go out to the nodes in batches, results come back in order.
 
-One thread of this process runs an event loop that owns all state: the queue of orders, the nodes, what each of them has
-in hand. A node gets work as it has room, so a fast one gets more. A node whose actor is lost gives its unfinished
-orders back to the queue, in front; an order that `ATTEMPTS` nodes were lost on is IE. Every order has one future, which
-is settled once, so no verdict is lost or doubled. Nodes that join later are used.
+One thread runs an event loop that owns all state: the queue of orders, the nodes, what each of them has in hand. A
+node gets work as it has room, so a fast one gets more. The unfinished orders of a lost node return to the front of the
+queue; an order that `ATTEMPTS` nodes were lost on is IE. Nodes that join later are used.
 """
 
 import asyncio
@@ -16,8 +15,11 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from typing import Any
 
+import ray
+from ray.actor import ActorHandle
+
 from reward.config import JudgeSettings
-from reward.executor import Executor, Order
+from reward.executor import AnyOrder, Executor
 from reward.ray_nodes import Batch, NodeOffer, connect, offers, start_actor
 from reward.tasks import JudgementTask
 from reward.tiers import TIERS
@@ -44,9 +46,8 @@ WEAKEST_LAST = (*TIERS, "none")
 class RayJudge(Executor):
     """Judges programs on the nodes of a running Ray cluster, of which this machine is one.
 
-    `workers` counts those of all nodes in use, `tier` is the weakest among the nodes used so far. `sharers` is how many
-    processes divide the cluster's processors among themselves.
-    Raises `EnvironmentLacks` without Ray, without a cluster, or where no node can isolate programs.
+    `workers` counts those of all nodes in use, `tier` is the weakest used so far. `sharers` processes divide the
+    cluster's processors. Raises `EnvironmentLacks` without a cluster, or where no node can isolate programs.
     """
 
     def __init__(self, settings: JudgeSettings, *, sharers: int = 1) -> None:
@@ -55,11 +56,12 @@ class RayJudge(Executor):
         self.tier = TIERS[0]
         self._sharers = sharers
         self._node_settings = settings.model_copy(update={"executor": "local"})
-        self._queue: deque[Order[Any]] = deque()
+        self._queue: deque[AnyOrder] = deque()
         self._nodes: dict[str, _Node] = {}
         self._refusals: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._in_hand: dict[Order[Any], _Trip] = {}
+        self._in_hand: dict[AnyOrder, tuple[ray.ObjectRef[Any], list[AnyOrder]]] = {}
+        """With the answer of its batch, which Ray refers to, and all orders of the batch."""
         self._end: str | None = None
         self._is_open = False
         self._is_closed = False
@@ -75,7 +77,6 @@ class RayJudge(Executor):
 
     @property
     def is_alive(self) -> bool:
-        """True while a node takes orders, or is about to."""
         return self._end is None
 
     def close(self) -> None:
@@ -87,8 +88,6 @@ class RayJudge(Executor):
         self._thread.join()
         self._loop.close()
         if self._disconnect:
-            import ray
-
             ray.shutdown()
 
     @property
@@ -96,17 +95,17 @@ class RayJudge(Executor):
         """Twice what the nodes hold, so that a node with room finds a whole batch."""
         return 2 * BATCH * max(1, sum(node.room for node in list(self._nodes.values())))
 
-    def _put(self, order: Order[Any]) -> None:
+    def _put(self, order: AnyOrder) -> None:
         if self._end is not None:
             raise InfrastructureError(self._end)
         self._soon(self._accept, order)
 
-    def _abandon(self, order: Order[Any]) -> None:
+    def _abandon(self, order: AnyOrder) -> None:
         if not order.future.done() and not order.future.cancel():
             order.is_abandoned = True
             self._soon(self._recall, order)
 
-    def _soon(self, work: Callable[..., object], *arguments: Any) -> None:
+    def _soon(self, work: Callable[..., object], *arguments: object) -> None:
         """Do something on the event loop, if it still runs."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(work, *arguments)
@@ -119,13 +118,10 @@ class RayJudge(Executor):
             raise EnvironmentLacks(f"the Ray cluster at {self.settings.ray_address} has no node with processors")
         _, late = await asyncio.wait(self._tasks, timeout=NODE_SECONDS)
         if not any(node.is_up for node in self._nodes.values()):
-            reasons = [
-                f"{node.offer.name}: {node.offer.workers} processors are not free" for node in self._nodes.values()
-            ]
-            raise EnvironmentLacks(
-                f"no node of the Ray cluster at {self.settings.ray_address} can judge: "
-                + "; ".join([*self._refusals.values(), *reasons])
-            )
+            offered = [node.offer for node in self._nodes.values()]
+            reasons = [f"{offer.name}: {offer.workers} processors are not free" for offer in offered]
+            reason = "; ".join([*self._refusals.values(), *reasons])
+            raise EnvironmentLacks(f"no node of the Ray cluster at {self.settings.ray_address} can judge: {reason}")
         if late:
             logger.warning("%d nodes of the Ray cluster have no processors free yet", len(late))
         self._is_open = True
@@ -139,8 +135,6 @@ class RayJudge(Executor):
 
     async def _bring_up(self, node: "_Node", seconds: float | None) -> None:
         """Wait for the node's actor to answer, then give it work; drop the node where it will not."""
-        import ray
-
         try:
             async with asyncio.timeout(seconds):
                 tier, reason = await self._description(node)
@@ -157,8 +151,6 @@ class RayJudge(Executor):
         self._dispatch()
 
     async def _description(self, node: "_Node") -> tuple[str | None, str]:
-        import ray
-
         while True:
             try:
                 return await node.actor.describe.remote()
@@ -166,8 +158,6 @@ class RayJudge(Executor):
                 await asyncio.sleep(1)
 
     def _drop(self, node: "_Node", reason: str) -> None:
-        import ray
-
         logger.warning("node %s of the Ray cluster is no longer used: %s", node.offer.name, reason)
         self._refusals[node.offer.identity] = f"{node.offer.name}: {reason}"
         del self._nodes[node.offer.identity]
@@ -208,12 +198,12 @@ class RayJudge(Executor):
         """Fail what waits and what comes."""
         self._end = reason
         for order in [*self._in_hand, *self._queue]:
-            _settle(order, error=InfrastructureError(reason))
+            _settle(order, InfrastructureError(reason))
         self._queue.clear()
 
-    def _accept(self, order: Order[Any]) -> None:
+    def _accept(self, order: AnyOrder) -> None:
         if self._end is not None:
-            _settle(order, error=InfrastructureError(self._end))
+            _settle(order, InfrastructureError(self._end))
             return
         if order.deadline is not None:  # the loop's clock is time.monotonic, too
             late = order.task.infrastructure_failure("the deadline passed before the verdict")
@@ -222,7 +212,7 @@ class RayJudge(Executor):
         self._queue.append(order)
         self._dispatch()
 
-    def _expire(self, order: Order[Any], late: Judgement | Execution) -> None:
+    def _expire(self, order: AnyOrder, late: Judgement | Execution) -> None:
         """A batch comes back whole, at the deadline at the latest: what was finished in it is on its way now."""
         if order in self._in_hand:
             self._loop.call_later(TRAVEL_SECONDS, _settle, order, late)
@@ -238,9 +228,9 @@ class RayJudge(Executor):
                 node.in_hand += 1
                 self._spawn(self._run(node, batch))
 
-    def _next_batch(self, size: int) -> list[Order[Any]]:
+    def _next_batch(self, size: int) -> list[AnyOrder]:
         """Up to `size` orders of one call, in order, without those that nobody waits for."""
-        batch: list[Order[Any]] = []
+        batch: list[AnyOrder] = []
         while self._queue and len(batch) < size and (not batch or self._queue[0].call is batch[0].call):
             order = self._queue.popleft()
             future = order.future
@@ -248,11 +238,15 @@ class RayJudge(Executor):
                 batch.append(order)
         return batch
 
-    async def _run(self, node: "_Node", orders: list[Order[Any]]) -> None:
-        import ray
-
-        answer = node.actor.run.remote(self._packed(orders))
-        self._in_hand |= dict.fromkeys(orders, _Trip(answer, orders))
+    async def _run(self, node: "_Node", orders: list[AnyOrder]) -> None:
+        task, deadline = orders[0].task, orders[0].deadline
+        batch = Batch(
+            submissions=tuple(order.task.submission for order in orders),
+            stop_at_first_failure=task.stop_at_first_failure if isinstance(task, JudgementTask) else None,
+            seconds=None if deadline is None else max(0.0, deadline - self._loop.time()),
+        )
+        answer: ray.ObjectRef[Any] = node.actor.run.remote(batch)
+        self._in_hand |= dict.fromkeys(orders, (answer, orders))
         try:
             for order, result in zip(orders, await answer, strict=True):
                 _settle(order, result)
@@ -264,21 +258,12 @@ class RayJudge(Executor):
             node.in_hand -= 1
         self._dispatch()
 
-    def _packed(self, orders: list[Order[Any]]) -> Batch:
-        task, deadline = orders[0].task, orders[0].deadline
-        return Batch(
-            kind="judge" if isinstance(task, JudgementTask) else "execute",
-            submissions=tuple(order.task.submission for order in orders),
-            stop_at_first_failure=isinstance(task, JudgementTask) and task.stop_at_first_failure,
-            seconds=None if deadline is None else max(0.0, deadline - self._loop.time()),
-        )
-
-    def _take_back(self, node: "_Node", orders: list[Order[Any]], reason: str) -> None:
+    def _take_back(self, node: "_Node", orders: list[AnyOrder], reason: str) -> None:
         """Have other nodes do what a node left undone, or the same one once it answers again."""
         for order in reversed(orders):
             order.attempts += 1
             if order.is_abandoned:
-                _settle(order, error=InfrastructureError("nobody waits for the verdict any more"))
+                _settle(order, InfrastructureError("nobody waits for the verdict any more"))
             elif order.attempts >= ATTEMPTS:
                 lost = f"{ATTEMPTS} times the node that worked on it was lost; the last reason: {reason}"
                 _settle(order, order.task.infrastructure_failure(lost))
@@ -294,13 +279,11 @@ class RayJudge(Executor):
         self.workers -= node.offer.workers
         self._spawn(self._bring_up(node, NODE_SECONDS))
 
-    def _recall(self, order: Order[Any]) -> None:
+    def _recall(self, order: AnyOrder) -> None:
         """End the programs of a batch once nobody waits for any of its orders."""
-        import ray
-
-        trip = self._in_hand.get(order)
-        if trip is not None and all(each.is_abandoned or each.future.done() for each in trip.orders):
-            ray.cancel(trip.answer)
+        answer, batch = self._in_hand.get(order, (None, []))
+        if answer is not None and all(each.is_abandoned or each.future.done() for each in batch):
+            ray.cancel(answer)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -314,13 +297,13 @@ class RayJudge(Executor):
             self._give_up(f"the judge on Ray failed: {error!r}")
 
     async def _shut_down(self) -> None:
-        import ray
-
         self._give_up("the judge is closed")
         for task in list(self._tasks):
             task.cancel()
         nodes = list(self._nodes.values())
-        ends = [asyncio.ensure_future(node.actor.close.remote()) for node in nodes if node.is_up]
+        ends: list[asyncio.Future[None]] = [
+            asyncio.ensure_future(node.actor.close.remote()) for node in nodes if node.is_up
+        ]
         if ends:
             await asyncio.wait(ends, timeout=CLOSE_SECONDS)
         for end in ends:
@@ -336,7 +319,7 @@ class _Node:
     """A node with its actor, and how many batches it has in hand."""
 
     offer: NodeOffer
-    actor: Any
+    actor: ActorHandle
     is_up: bool = False
     has_worked: bool = False
     in_hand: int = 0
@@ -351,29 +334,17 @@ class _Node:
         return self.room - self.in_hand
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Trip:
-    """A batch on its way: Ray's reference of the answer, and the orders that it answers."""
-
-    answer: Any
-    orders: list[Order[Any]]
-
-
-def _settle(
-    order: Order[Any], result: Judgement | Execution | None = None, error: InfrastructureError | None = None
-) -> None:
+def _settle(order: AnyOrder, result: Judgement | Execution | InfrastructureError) -> None:
     """Give an order its result, unless it has one or nobody waits for it any more."""
     with contextlib.suppress(InvalidStateError):
-        if error is not None:
-            order.future.set_exception(error)
+        if isinstance(result, InfrastructureError):
+            order.future.set_exception(result)
         else:
             order.future.set_result(result)
 
 
 def _reason_of(error: Exception) -> str:
     """Ray's messages end with the reason."""
-    import ray
-
     if isinstance(error, ray.exceptions.ActorUnschedulableError):
         return "the node has left the cluster"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

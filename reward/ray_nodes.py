@@ -1,7 +1,7 @@
 """The nodes of a Ray cluster: how it is reached, and the one actor per node that owns that node's sandbox workers.
 
-What travels are `Submission`s on the way there and `Judgement`s and `Execution`s on the way back, all of them ours:
-what a program made is text in their fields, and nothing of it is evaluated on any node.
+`Submission`s travel there, `Judgement`s and `Execution`s back. What a program made is text in their fields, which no
+node evaluates.
 """
 
 import asyncio
@@ -12,13 +12,17 @@ import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import cast
+
+import ray
+from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from reward.config import JudgeSettings
 from reward.judge import Judge
 from reward.submission import Submission
 from reward.verdict import Execution, Judgement
-from xcoder_core.errors import EnvironmentLacks, install_command
+from xcoder_core.errors import EnvironmentLacks
 
 CONNECT_SECONDS = 10.0
 AUTO = "auto"
@@ -26,11 +30,11 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Submissions of one call, as they travel. `seconds` are left until the caller's deadline."""
+    """Submissions of one call, as they travel: to be judged, or executed where `stop_at_first_failure` is None.
+    `seconds` are left until the caller's deadline."""
 
-    kind: Literal["judge", "execute"]
     submissions: tuple[Submission, ...]
-    stop_at_first_failure: bool
+    stop_at_first_failure: bool | None
     seconds: float | None
 
 
@@ -50,7 +54,7 @@ class NodeJudge:
 
     async def run(self, batch: Batch) -> Sequence[Judgement | Execution]:
         """A result per submission, in order. Cancelling it ends its programs."""
-        if batch.kind == "execute":
+        if batch.stop_at_first_failure is None:
             return await self._judge.execute_async(batch.submissions, deadline_seconds=batch.seconds)
         return await self._judge.judge_async(
             batch.submissions, stop_at_first_failure=batch.stop_at_first_failure, deadline_seconds=batch.seconds
@@ -75,15 +79,8 @@ class NodeOffer:
 def connect(address: str) -> bool:
     """Connect this process to a running cluster; False where it is connected already.
 
-    Raises `EnvironmentLacks` where Ray is not installed or no cluster answers at `address`.
+    Raises `EnvironmentLacks` where no cluster answers at `address`.
     """
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise EnvironmentLacks(
-            f"the executor `ray` needs {error.name}, which is not installed: {install_command('ray')}, or use "
-            "the executor `local`"
-        ) from error
     if ray.is_initialized():
         return False
     named = os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address
@@ -103,8 +100,6 @@ def connect(address: str) -> bool:
 
 def offers(workers: int | None, sharers: int) -> dict[str, NodeOffer]:
     """The living nodes by identity, with at most `workers` on each, when `sharers` processes divide the processors."""
-    import ray
-
     found = {}
     for node in ray.nodes():
         processors = int(node["Resources"].get("CPU", 0))
@@ -120,18 +115,15 @@ def offers(workers: int | None, sharers: int) -> dict[str, NodeOffer]:
     return found
 
 
-def start_actor(offer: NodeOffer, settings: JudgeSettings) -> Any:
+def start_actor(offer: NodeOffer, settings: JudgeSettings) -> ActorHandle:
     """The handle of a `NodeJudge` on that node and no other. Ray starts it anew when its process dies."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
     actor = ray.remote(NodeJudge).options(
         num_cpus=offer.share,
         max_restarts=-1,
         max_task_retries=0,
         scheduling_strategy=NodeAffinitySchedulingStrategy(offer.identity, soft=False),
     )
-    return actor.remote(settings, offer.workers)
+    return cast(ActorHandle, actor.remote(settings, offer.workers))
 
 
 def _check_that_it_answers(address: str) -> None:

@@ -1,9 +1,8 @@
 """Running a submission on a worker: a process per test, or one process for all tests of a function problem.
 
 In a shared process the program can see its earlier calls and could misreport the CPU time of each (never the sum,
-which the kernel limits). A process that dies in one test is followed by a fresh one for the tests after it. The output
-limit is that of a test, and what a process may write is no more: where earlier tests have taken that up, a fresh
-process goes on with the test that found no room.
+which the kernel limits). A fresh process takes the tests after one in which the process died, and goes on where the
+results of earlier tests have used up the output limit, which is that of a single test.
 """
 
 import json
@@ -43,53 +42,34 @@ def run_submission(
         native = replace(job, mode=protocol.NATIVE, code="", executable=program.descriptor)
         return worker.run(native, lambda run: take(run, native), deadline)
     if settings.policy == "livecodebench":
-        return _run_as_livecodebench(worker, job, take, deadline)
-    if not submission.share_process:
-        return worker.run(job, lambda run: take(run, job), deadline)
+        return _run_in_one_process(worker, job, _official_job, take, deadline)
+    if submission.share_process:
+        return _run_in_one_process(worker, job, _shared_job, take, deadline)
+    return worker.run(job, lambda run: take(run, job), deadline)
+
+
+def _run_in_one_process(
+    worker: Worker,
+    job: Job,
+    job_of_all: Callable[[Job, tuple[str, ...]], Job],
+    take: Callable[[RawRun, Job], bool],
+    deadline: float | None,
+) -> str | None:
+    """Run all tests in one process. Where a shared one dies, a fresh one goes on; the official checker's does not."""
     at = 0
-    while at < len(submission.inputs):
-        left = submission.inputs[at:]
+    while at < len(job.inputs):
+        left = job.inputs[at:]
+        combined = job_of_all(job, left)
         processes: list[RawRun] = []
-        compile_error = worker.run(_shared_job(job, left), _appender(processes), deadline)
+        compile_error = worker.run(combined, _keep(processes), deadline)
         if compile_error is not None:
             return compile_error
         finished, unfinished = _split(processes[0], len(left), job.output)
         runs = finished if unfinished is None else [*finished, unfinished]
-        if not all(take(run, job) for run in runs):
+        goes_on = unfinished is None or combined.mode == protocol.FUNCTION_SHARED
+        if not all(take(run, combined) for run in runs) or not goes_on:
             return None
         at += len(runs)
-    return None
-
-
-def _run_as_livecodebench(
-    worker: Worker, job: Job, take: Callable[[RawRun, Job], bool], deadline: float | None
-) -> str | None:
-    """All tests in one process, as the official checker runs them; where it dies, the tests after that do not run.
-
-    Where the caller stops at the first failure, so does the process at the first error or alarm, as the official one;
-    not at the first wrong answer, of which it does not know.
-    """
-    at = 0
-    while at < len(job.inputs):
-        left = job.inputs[at:]
-        whole = replace(
-            job,
-            mode=protocol.LIVECODEBENCH_FUNCTION if job.function_name else protocol.LIVECODEBENCH_PROGRAM,
-            inputs=(json.dumps({"inputs": left, "stop_at_failure": job.report_first}),),
-            wall=(job.seconds + LIVECODEBENCH_EXTRA_PER_TEST) * len(left) + LIVECODEBENCH_EXTRA,
-            calls=len(left),
-        )
-        processes: list[RawRun] = []
-        compile_error = worker.run(whole, _appender(processes), deadline)
-        if compile_error is not None:
-            return compile_error
-        finished, unfinished = _split(processes[0], len(left), job.output)
-        if not all(take(run, whole) for run in finished):
-            return None
-        if unfinished is not None:
-            take(unfinished, whole)
-            return None
-        at += len(finished)
     return None
 
 
@@ -119,7 +99,24 @@ def _shared_job(job: Job, inputs: tuple[str, ...]) -> Job:
     )
 
 
-def _appender(runs: list[RawRun]) -> Callable[[RawRun], bool]:
+def _official_job(job: Job, inputs: tuple[str, ...]) -> Job:
+    """All tests in one process, as the official checker runs them.
+
+    Where the caller stops at the first failure, so does the process at the first error or alarm, as the official one;
+    not at the first wrong answer, of which it does not know.
+    """
+    return replace(
+        job,
+        mode=protocol.LIVECODEBENCH_FUNCTION if job.function_name else protocol.LIVECODEBENCH_PROGRAM,
+        inputs=(json.dumps({"inputs": inputs, "stop_at_failure": job.report_first}),),
+        wall=(job.seconds + LIVECODEBENCH_EXTRA_PER_TEST) * len(inputs) + LIVECODEBENCH_EXTRA,
+        calls=len(inputs),
+    )
+
+
+def _keep(runs: list[RawRun]) -> Callable[[RawRun], bool]:
+    """What takes a run into `runs` and asks for the next."""
+
     def take(run: RawRun) -> bool:
         runs.append(run)
         return True

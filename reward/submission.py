@@ -1,10 +1,13 @@
-"""A program with its tests, and the JSON lines it comes in."""
+"""A program with its tests, and the JSON that it comes in: a line of a file, or a part of a request."""
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from reward.checker import LINES, Checker, parse_checker
 from reward.language import PYTHON, compiled_languages
@@ -12,9 +15,12 @@ from xcoder_core.errors import InputError
 from xcoder_core.files import open_text_bytes
 from xcoder_core.problem import Limits
 
-FIELDS = {"id", "language", "code", "function_name", "tests", "limits", "checker"}
 MAX_SECONDS = 3600.0
 MIN_MEMORY_MIB, MAX_MEMORY_MIB = 16, 1 << 20
+MOST_FIELDS = 100
+"""Of one JSON object; far more than any has that is meant."""
+MOST_MISTAKES = 5
+"""Mistakes of one line that are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,40 +46,108 @@ class Submission:
     checker: Checker = LINES
 
     def __post_init__(self) -> None:
+        if (mistake := self._mistake()) is not None:
+            raise InputError(f"submission {self.id!r}: {mistake}")
+
+    def _mistake(self) -> str | None:
+        seconds, memory_mib = self.limits.seconds, self.limits.memory_mib
         if not self.inputs:
-            raise InputError(
-                f"submission {self.id!r} has no tests: at least one is needed, or every program would pass"
-            )
+            return "it has no tests: at least one is needed, or every program would pass"
         if len(self.inputs) != len(self.expected):
-            raise InputError(
-                f"submission {self.id!r} has {len(self.inputs)} inputs but {len(self.expected)} expected outputs"
-            )
+            return f"it has {len(self.inputs)} inputs but {len(self.expected)} expected outputs"
         if self.language != PYTHON and self.language not in compiled_languages():
-            known = ", ".join([PYTHON, *compiled_languages()])
-            raise InputError(f"submission {self.id!r} is in {self.language!r}; known languages are {known}")
-        if self.language != PYTHON and self.function_name is not None:
-            raise InputError(
-                f"submission {self.id!r}: function_name is for Python; a program in {self.language!r} reads standard "
-                "input"
-            )
-        if self.function_name is not None and not self.function_name.isidentifier():
-            raise InputError(f"submission {self.id!r}: function_name {self.function_name!r} is not a Python name")
-        if self.checker != LINES and self.function_name is not None:
-            raise InputError(
-                f"submission {self.id!r}: a checker is for programs that print; functions return JSON values"
-            )
+            return f"it is in {self.language!r}; known languages are {', '.join([PYTHON, *compiled_languages()])}"
         if self.share_process and self.function_name is None:
-            raise InputError(f"submission {self.id!r}: share_process needs a function problem (set function_name)")
-        if not 0 < self.limits.seconds <= MAX_SECONDS:
-            raise InputError(
-                f"submission {self.id!r}: limits.seconds is {self.limits.seconds}; expected more than 0 and at most "
-                f"{MAX_SECONDS:g}"
-            )
-        if not MIN_MEMORY_MIB <= self.limits.memory_mib <= MAX_MEMORY_MIB:
-            raise InputError(
-                f"submission {self.id!r}: limits.memory_mib is {self.limits.memory_mib}; expected "
-                f"{MIN_MEMORY_MIB} to {MAX_MEMORY_MIB}"
-            )
+            return "share_process needs a function problem (set function_name)"
+        if self.function_name is not None and self.language != PYTHON:
+            return f"function_name is for Python; a program in {self.language!r} reads standard input"
+        if self.function_name is not None and not self.function_name.isidentifier():
+            return f"function_name {self.function_name!r} is not a Python name"
+        if self.function_name is not None and self.checker != LINES:
+            return "a checker is for programs that print; functions return JSON values"
+        if not 0 < seconds <= MAX_SECONDS:
+            return f"limits.seconds is {seconds}; expected more than 0 and at most {MAX_SECONDS:g}"
+        if not MIN_MEMORY_MIB <= memory_mib <= MAX_MEMORY_MIB:
+            return f"limits.memory_mib is {memory_mib}; expected {MIN_MEMORY_MIB} to {MAX_MEMORY_MIB}"
+        return None
+
+
+class Record(BaseModel):
+    """A JSON object: unknown fields are errors, and text is not taken for numbers."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_not_many_fields(cls, value: object) -> object:
+        """Each unknown one is an error of its own, and takes a hundred times its room in the text."""
+        if isinstance(value, dict) and len(value) > MOST_FIELDS:
+            raise ValueError(f"has {len(value)} fields; known are {', '.join(cls.model_fields)}")
+        return value
+
+
+class TestRecord(Record):
+    """One test: what the program reads, and what it must print (or return, for a function problem)."""
+
+    __test__ = False
+
+    input: str
+    expected: str
+
+
+class LimitsRecord(Record):
+    """What one test may use: seconds of CPU time, MiB of memory."""
+
+    seconds: float = Limits().seconds
+    memory_mib: int = Limits().memory_mib
+
+
+class SubmissionRecord(Record):
+    """A program with its tests. A function problem's tests hold one JSON value per line."""
+
+    id: str
+    language: str = PYTHON
+    code: str
+    function_name: str | None = None
+    tests: Annotated[list[TestRecord], FailFast()] = Field(min_length=1)
+    limits: LimitsRecord = LimitsRecord()
+
+    def submission(self, checker: Checker = LINES) -> Submission:
+        """What it describes. Raises `InputError` where its parts do not fit together."""
+        submission = Submission(
+            id=self.id,
+            code=self.code,
+            inputs=tuple(test.input for test in self.tests),
+            expected=tuple(test.expected for test in self.tests),
+            function_name=self.function_name,
+            limits=Limits(self.limits.seconds, self.limits.memory_mib),
+            language=self.language,
+            checker=checker,
+        )
+        if self.function_name is not None:
+            _check_values(self.tests)
+        return submission
+
+
+class _Line(SubmissionRecord):
+    """A line of the file interface."""
+
+    checker: object = None
+
+
+def _check_values(tests: Sequence[TestRecord]) -> None:
+    """The tests of a function problem are JSON; if they were not, the program would be blamed for it."""
+    for index, test in enumerate(tests):
+        arguments = [argument for argument in test.input.split("\n") if argument.strip()]
+        for name, expected, values in (
+            ("input", "one JSON value per line", arguments),
+            ("expected", "one JSON value", [test.expected]),
+        ):
+            try:
+                for value in values:
+                    json.loads(value)
+            except (ValueError, RecursionError) as error:
+                raise InputError(f"tests[{index}].{name}: expected {expected}: {error}") from error
 
 
 def read_submissions(path: Path) -> Iterator[Submission]:
@@ -102,49 +176,21 @@ def read_submissions(path: Path) -> Iterator[Submission]:
 
 
 def parse_submission(line: str) -> Submission:
-    """Read one line of the file interface. Raises `InputError` naming the field that is wrong."""
+    """Read one line of the file interface. Raises `InputError` naming the fields that are wrong."""
     try:
-        record = json.loads(line, object_pairs_hook=_object)
+        record = _Line.model_validate(json.loads(line, object_pairs_hook=_object))
+    except ValidationError as error:
+        raise InputError("; ".join(map(_wording, error.errors()[:MOST_MISTAKES]))) from error
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"not a JSON value: {error}") from error
-    if not isinstance(record, dict):
-        raise InputError(f"expected a JSON object, found {_kind(record)}")
-    if unknown := sorted(record.keys() - FIELDS):
-        raise InputError(f"unknown field {unknown[0]!r}; known are {', '.join(sorted(FIELDS))}")
-    tests = _field(record, "tests", list)
-    inputs, expected = [], []
-    for index, test in enumerate(tests):
-        if not isinstance(test, dict) or test.keys() != {"input", "expected"}:
-            raise InputError(f'tests[{index}]: expected {{"input": text, "expected": text}}')
-        for name in ("input", "expected"):
-            if not isinstance(test[name], str):
-                raise InputError(f"tests[{index}].{name}: expected text, found {_kind(test[name])}")
-        inputs.append(test["input"])
-        expected.append(test["expected"])
-    function_name = record.get("function_name")
-    if function_name is not None and not isinstance(function_name, str):
-        raise InputError(f"function_name: expected text or null, found {_kind(function_name)}")
-    identity = _field(record, "id", str)
-    if any("\ud800" <= character <= "\udfff" for character in identity):
-        raise InputError(f"id: {identity!r} holds half of a surrogate pair, which is no text")
-    submission = Submission(
-        id=identity,
-        code=_field(record, "code", str),
-        inputs=tuple(inputs),
-        expected=tuple(expected),
-        function_name=function_name,
-        limits=_limits(record.get("limits", {})),
-        language=_field(record, "language", str) if "language" in record else PYTHON,
-        checker=LINES if record.get("checker") is None else parse_checker(record["checker"]),
-    )
-    if function_name is not None:
-        check_values(inputs, expected)
-    return submission
+    if any("\ud800" <= character <= "\udfff" for character in record.id):
+        raise InputError(f"id: {record.id!r} holds half of a surrogate pair, which is no text")
+    return record.submission(LINES if record.checker is None else parse_checker(record.checker))
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     record = dict(pairs)
     if len(record) < len(pairs):
         names = [name for name, _ in pairs]
@@ -152,51 +198,40 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def check_values(inputs: Sequence[str], expected: Sequence[str]) -> None:
-    """The tests of a function problem are JSON; if they were not, the program would be blamed for it.
-
-    Raises `InputError`.
-    """
-    for index, (arguments, result) in enumerate(zip(inputs, expected, strict=True)):
-        try:
-            for argument in arguments.split("\n"):
-                if argument.strip():
-                    json.loads(argument)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"tests[{index}].input: expected one JSON value per line: {error}") from error
-        try:
-            json.loads(result)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"tests[{index}].expected: expected one JSON value: {error}") from error
+EXPECTED = {
+    "string_type": "text",
+    "list_type": "a list",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "model_type": "a JSON object",
+}
 
 
-def _limits(record: Any) -> Limits:
-    if not isinstance(record, dict):
-        raise InputError(f"limits: expected a JSON object, found {_kind(record)}")
-    if unknown := sorted(record.keys() - {"seconds", "memory_mib"}):
-        raise InputError(f"limits: unknown field {unknown[0]!r}; known are memory_mib, seconds")
-    seconds, memory_mib = record.get("seconds", Limits().seconds), record.get("memory_mib", Limits().memory_mib)
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise InputError(f"limits.seconds: expected a number, found {_kind(seconds)}")
-    if isinstance(memory_mib, bool) or not isinstance(memory_mib, int):
-        raise InputError(f"limits.memory_mib: expected a whole number, found {_kind(memory_mib)}")
-    try:
-        return Limits(float(seconds), memory_mib)
-    except OverflowError as error:
-        raise InputError(
-            f"limits.seconds: expected at most {MAX_SECONDS:g}, found {len(str(seconds))} digits"
-        ) from error
+def _wording(mistake: ErrorDetails) -> str:
+    """Where a mistake is, what was expected there, and what was found."""
+    kind, value, path = mistake["type"], mistake["input"], list(mistake["loc"])
+    last = path.pop() if kind in ("missing", "extra_forbidden") else None
+    part = next((_PARTS[name] for name in reversed(path) if name in _PARTS), _Line)
+    place = "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in path).removeprefix(".")
+    if kind == "missing":
+        message = f"the field {last!r} is missing"
+    elif kind == "extra_forbidden":
+        message = f"unknown field {last!r}; known are {', '.join(sorted(part.model_fields))}"
+    elif kind == "too_short":
+        message = "has no tests: at least one is needed, or every program would pass"
+    elif kind == "float_type" and type(value) is int:
+        message = f"expected at most {MAX_SECONDS:g}, found {len(str(value))} digits"
+    elif kind in EXPECTED:
+        null = " or null" if path == ["function_name"] else ""
+        message = f"expected {EXPECTED[kind]}{null}, found {_kind(value)}"
+    else:
+        message = mistake["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
 
 
-def _field(record: dict[str, Any], name: str, kind: type) -> Any:
-    if name not in record:
-        raise InputError(f"the field {name!r} is missing")
-    if not isinstance(record[name], kind):
-        expected = "text" if kind is str else "a list"
-        raise InputError(f"{name}: expected {expected}, found {_kind(record[name])}")
-    return record[name]
+_PARTS: dict[int | str, type[Record]] = {"tests": TestRecord, "limits": LimitsRecord}
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "a truth value", type(None): "null"}
     return names.get(type(value), "a number")

@@ -1,17 +1,17 @@
 """The two things that a worker does with a submission: judge it, or only execute it.
 
-Both turn a submission into a job without its expected outputs, take the raw runs that come back, and give a result.
+The sandbox gets a job without the expected outputs; its raw runs become verdicts here.
 """
 
 import os
-from collections.abc import Callable
+import re
+import signal
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from reward import compare, livecodebench
+from reward import compare
 from reward.checker import LINES, ProgramChecker
 from reward.config import JudgeSettings
-from reward.outcome import failure_of
 from reward.sandbox import protocol
 from reward.shared import run_submission
 from reward.submission import Submission
@@ -24,13 +24,22 @@ Result = TypeVar("Result", covariant=True)
 
 CHECKER_LIMITS = Limits(seconds=10.0, memory_mib=1024)
 
+NEAR_MEMORY_LIMIT = 0.9
+INTERPRETER_BYTES = 64 << 20
+"""Resident memory that a process may have beyond the program's own."""
+MEMORY_ERROR = re.compile(
+    rb"(?:^|\n)(?:[\w.]*\._?Array)?MemoryError\b[^\n]*\s*$"
+    rb"|^terminate called after throwing an instance of 'std::bad_(?:alloc|array_new_length)'"
+)
+RUNAWAY_RECURSION = b"[Previous line repeated "
+
 SAME = {
     protocol.FUNCTION: compare.values_match,
     protocol.FUNCTION_SHARED: compare.values_match,
-    protocol.LIVECODEBENCH_PROGRAM: livecodebench.outputs_match,
-    protocol.LIVECODEBENCH_FUNCTION: livecodebench.values_match,
+    protocol.LIVECODEBENCH_PROGRAM: compare.officially_same_output,
+    protocol.LIVECODEBENCH_FUNCTION: compare.officially_same_value,
 }
-"""By a job's mode: whether an output is the expected one, where that is not the submission's checker's to say."""
+"""By a job's mode: what compares outputs, where the submission's checker does not."""
 
 
 class Task(Protocol[Result]):
@@ -85,14 +94,10 @@ class JudgementTask:
         """One test after another, each followed by the checker, so that one output is held at a time."""
         results: list[TestResult] = []
         for given, expected in zip(self.submission.inputs, self.submission.expected, strict=True):
-            runs: list[tuple[RawRun, Job]] = []
-            test = replace(self.submission, inputs=(given,), expected=(None,))
-            compile_error = run_submission(
-                worker, test, self._settings, _keep(runs), report_first=True, deadline=deadline
-            )
-            if compile_error is not None:
-                return self._conclude([], compile_error)
-            [(run, job)] = runs
+            ran = self._run_once(replace(self.submission, inputs=(given,), expected=(None,)), worker, deadline)
+            if isinstance(ran, str):
+                return self._conclude([], ran)
+            run, job = ran
             verdict = _failure(run, job)
             if verdict is None:
                 output = run.output.decode("utf-8", "replace")
@@ -105,18 +110,28 @@ class JudgementTask:
 
     def _ask(self, checker: ProgramChecker, question: str, worker: Worker, deadline: float | None) -> bool:
         """Whether the checker accepts. Raises `InfrastructureError` where it does not say."""
-        runs: list[tuple[RawRun, Job]] = []
         asked = Submission("checker", checker.code, (question,), (None,), None, CHECKER_LIMITS, checker.language)
-        compile_error = run_submission(worker, asked, self._settings, _keep(runs), report_first=True, deadline=deadline)
-        if compile_error is not None:
-            raise InfrastructureError(f"the checker does not compile: {compile_error}")
-        [(run, job)] = runs
+        ran = self._run_once(asked, worker, deadline)
+        if isinstance(ran, str):
+            raise InfrastructureError(f"the checker does not compile: {ran}")
+        run, job = ran
         answer = run.output.decode("utf-8", "replace").strip()
         failure = _failure(run, job)
         if failure is not None or answer not in ("accept", "refuse"):
             ended = failure or f"said {answer[:100]!r}"
             raise InfrastructureError(f"the checker failed ({ended}): {run.error.decode('utf-8', 'replace')[-500:]}")
         return answer == "accept"
+
+    def _run_once(self, submission: Submission, worker: Worker, deadline: float | None) -> tuple[RawRun, Job] | str:
+        """The run of a submission with one input, or why it does not compile."""
+        runs: list[tuple[RawRun, Job]] = []
+
+        def take(run: RawRun, job: Job) -> bool:
+            runs.append((run, job))
+            return True
+
+        compile_error = run_submission(worker, submission, self._settings, take, report_first=True, deadline=deadline)
+        return runs[0] if compile_error is None else compile_error
 
     def _conclude(self, results: list[TestResult], compile_error: str | None) -> Judgement:
         if compile_error is not None:
@@ -195,20 +210,42 @@ class ExecutionTask:
         return Execution(self.submission.id, (run,) * len(self.submission.inputs), self._tier)
 
 
+def failure_of(run: RawRun, job: Job) -> Verdict | None:
+    """The verdict on a test whose process did not end well, or None where its output decides.
+
+    The rules, in order:
+    TLE: ended by the wall-clock cap, or more CPU used than the limit.
+    OLE: output or standard error reached its cap.
+    MLE: more memory held than the limit and an interpreter explain (see `protocol.STACKS`); ended badly with an
+    uncaught MemoryError that is not runaway recursion; or killed near its memory limit.
+    IE: killed by a SIGKILL that none of our limits explains, such as the kernel's out-of-memory killer's; a program
+    cannot signal itself.
+    RE: any other bad end, also a function that never returned.
+    """
+    killed = os.WIFSIGNALED(run.status) and os.WTERMSIG(run.status) == signal.SIGKILL
+    out_of_shared_time = os.WIFSIGNALED(run.status) and os.WTERMSIG(run.status) == signal.SIGPROF
+    near_memory_limit = run.resident_kib * 1024 >= NEAR_MEMORY_LIMIT * job.memory
+    if run.late or run.cpu_seconds > job.seconds or out_of_shared_time:
+        return Verdict.TLE
+    if run.output_bytes >= job.output or run.error_bytes >= job.output:
+        return Verdict.OLE
+    if run.resident_kib * 1024 > job.memory + INTERPRETER_BYTES:
+        return Verdict.MLE
+    if run.status == 0:
+        returned_nothing = job.mode in (protocol.FUNCTION, protocol.FUNCTION_SHARED) and run.output_bytes == 0
+        return Verdict.RE if returned_nothing else None
+    out_of_memory = MEMORY_ERROR.search(run.error) and RUNAWAY_RECURSION not in run.error
+    if out_of_memory or (killed and near_memory_limit):
+        return Verdict.MLE
+    return Verdict.IE if killed else Verdict.RE
+
+
 def _failure(run: RawRun, job: Job) -> Verdict | None:
     """As `failure_of`. Raises `InfrastructureError` where that says IE, so that the submission is run once more."""
     failure = failure_of(run, job)
     if failure is Verdict.IE:
         raise InfrastructureError("a test's process was killed from outside, as by a machine that is out of memory")
     return failure
-
-
-def _keep(runs: list[tuple[RawRun, Job]]) -> Callable[[RawRun, Job], bool]:
-    def take(run: RawRun, job: Job) -> bool:
-        runs.append((run, job))
-        return True
-
-    return take
 
 
 def _result(verdict: Verdict, run: RawRun) -> TestResult:

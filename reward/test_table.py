@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from reward.checker import Checker, LinesChecker, read_checker
@@ -42,7 +43,11 @@ class TestTable:
                 with pyarrow.ipc.new_file(temporary, table.schema) as writer:
                     writer.write_table(table.combine_chunks())
         self._table = pyarrow.ipc.open_file(pyarrow.memory_map(str(cache))).read_all()
-        self._rows = _spans(self._table.column("problem_id").to_pylist())
+        self._rows: dict[str, tuple[int, int]] = {}  # where a problem's begin, and how many they are
+        start = 0
+        for problem_id, same in groupby(self._table.column("problem_id").to_pylist()):
+            self._rows[problem_id] = start, sum(1 for _ in same)
+            start += self._rows[problem_id][1]
         columns = ["problem_id", "function_name", "limits", "checker"]
         problems = read_table(layout.problems, columns=columns).to_pylist()
         self._problems = {
@@ -54,8 +59,8 @@ class TestTable:
         """The tests of one problem, in order of their index."""
         if problem_id not in self._rows or problem_id not in self._problems:
             raise InputError(f"problem {problem_id} has no tests in the table; was the dataset made by another run?")
-        start, stop = self._rows[problem_id]
-        rows = self._table.slice(start, stop - start)  # `take` alone would first join all chunks of the table
+        start, count = self._rows[problem_id]
+        rows = self._table.slice(start, count)  # `take` alone would first join all chunks of the table
         if self._at_most is not None and len(rows) > self._at_most:
             pick = random.Random(derive_seed(self._seed, "reward", "tests", problem_id))
             rows = rows.take(sorted(pick.sample(range(len(rows)), self._at_most)))
@@ -67,14 +72,3 @@ class TestTable:
             limits,
             read_checker(checker),
         )
-
-
-def _spans(problem_ids: list[str]) -> dict[str, tuple[int, int]]:
-    """First and one-past-last row of each problem in a sorted column."""
-    spans: dict[str, tuple[int, int]] = {}
-    start = 0
-    for row in range(1, len(problem_ids) + 1):
-        if row == len(problem_ids) or problem_ids[row] != problem_ids[start]:
-            spans[problem_ids[start]] = (start, row)
-            start = row
-    return spans

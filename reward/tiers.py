@@ -1,9 +1,9 @@
 """Isolation tiers, chosen by trying them, not by kernel version. docs/judge.md lists what each of them does not stop.
 
-Besides `TIERS` there is "none", no isolation beyond a process with limits: only for programs that are trusted, where a
-recipe says so.
+Besides `TIERS` there is "none", a process with limits alone, for trusted programs where a recipe says so.
 """
 
+from contextlib import closing
 from functools import cache
 
 from reward.sandbox import protocol
@@ -83,24 +83,13 @@ def why_not(tier: str) -> str | None:
         return True
 
     try:
-        worker = Worker(tier, for_functions=False)
-        try:
+        with closing(Worker(tier, for_functions=False)) as worker:
             worker.run(PROBE_JOB, take)
-        finally:
-            worker.close()
     except (EnvironmentLacks, InfrastructureError) as error:
         return str(error)
     return None if escaped == [""] else f"the self-test was not held: {' '.join(escaped)}"
 
 
 PROBE_JOB = Job(
-    mode=protocol.PROGRAM,
-    code=PROBE,
-    function_name="",
-    inputs=("",),
-    seconds=5.0,
-    wall=20.0,
-    memory=256 << 20,
-    output=1 << 20,
-    report_first=False,
+    protocol.PROGRAM, PROBE, "", ("",), seconds=5.0, wall=20.0, memory=256 << 20, output=1 << 20, report_first=False
 )

@@ -1,72 +1,68 @@
 """The reward of a rollout as TRL's GRPOTrainer asks for it: its program, judged on the tests of its problem.
 
 An infrastructure failure is never a low reward: such a rollout gets None, which TRL leaves out of its group, and a
-run in which too many are left out stops. Format and length terms belong in this one callable, because TRL adds up
-several rewards and skips a None among them.
+run in which too many are left out stops. Every term of the reward belongs into this one callable: of several, TRL adds
+up those that are not None.
 """
 
+import ast
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING
 
 from reward.config import RewardSettings
 from reward.executor import Executor
-from reward.extract import extract_code
-from reward.special_cases import names_its_tests
+from reward.extract import extract_code, syntax_tree
 from reward.submission import Submission
 from reward.test_table import ProblemTests, TestTable
-from reward.verdict import Judgement, Verdict
+from reward.verdict import Judgement, TestResult, Verdict
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from transformers import TrainerState
 
 NO_CODE = "no code"
 # The excluded share is judged once this many rollouts were seen: before that one failure would be a large share.
 ROLLOUTS_BEFORE_BREAKER = 64
+FEWEST_NAMED = 2
+"""Tests that a special-cased program must name: one alone is as often a base case."""
 
 
+@dataclass(eq=False)
 class JudgedReward:
-    """An asynchronous reward function with the judge, the tests and the counters that it needs."""
+    """An asynchronous reward function with the judge, the tests and the counters that it needs.
 
+    `tests` are those of each problem, by the column `problem_id` of the dataset. `text_of` reads a completion's token
+    ids where TRL's text does not say all: whether the prompt opened the model's reasoning, and where it was closed.
+    """
+
+    judge: Executor
+    tests: Mapping[str, ProblemTests] | TestTable
+    settings: RewardSettings
+    _: KW_ONLY
+    stop_tokens: frozenset[int]
+    maximum_excluded_share: float = 0.05
+    seed: int = 0
+    text_of: Callable[[Sequence[int]], str] | None = None
+    seen: int = 0
+    excluded: int = 0
     __name__ = "judged"  # what TRL calls it in its metrics
-
-    def __init__(
-        self,
-        judge: Executor,
-        tests: Mapping[str, ProblemTests] | TestTable,
-        settings: RewardSettings,
-        *,
-        stop_tokens: frozenset[int],
-        maximum_excluded_share: float = 0.05,
-        seed: int = 0,
-        text_of: Callable[[Sequence[int]], str] | None = None,
-    ) -> None:
-        """`tests` are those of each problem, by the column `problem_id` of the dataset.
-
-        `text_of` reads a completion's token ids where TRL's text does not say all: whether the prompt opened the
-        model's reasoning, and where it was closed.
-        """
-        self.judge = judge
-        self.tests = tests
-        self.settings = settings
-        self.stop_tokens = stop_tokens
-        self.maximum_excluded_share = maximum_excluded_share
-        self.seed = seed
-        self.text_of = text_of
-        self.seen = 0
-        self.excluded = 0
 
     async def __call__(
         self,
         *,
-        completions: Sequence[Any],
+        completions: Sequence[Sequence[Mapping[str, str]]],
         completion_ids: Sequence[Sequence[int]],
         problem_id: Sequence[str],
-        trainer_state: Any,
-        log_extra: Callable[[str, list[Any]], None],
+        trainer_state: "TrainerState",
+        log_extra: Callable[[str, Sequence[object]], None],
         log_metric: Callable[[str, float], None],
-        **_: Any,
+        **_: object,
     ) -> list[float | None]:
         """One reward per completion, in their order; None where the judge could not tell."""
         started = time.monotonic()
@@ -114,7 +110,7 @@ class JudgedReward:
         judgements: Sequence[Judgement | None],
         rewards: Sequence[float | None],
         seconds: float,
-        log_extra: Callable[[str, list[Any]], None],
+        log_extra: Callable[[str, Sequence[object]], None],
         log_metric: Callable[[str, float], None],
     ) -> None:
         verdicts = [NO_CODE if judgement is None else judgement.verdict.value for judgement in judgements]
@@ -170,3 +166,33 @@ def reward_of(judgement: Judgement | None, settings: RewardSettings) -> float | 
 def first_failing_test(judgement: Judgement) -> int | None:
     """Index of the first test that was not passed; None when all were, or none ran."""
     return next((index for index, test in enumerate(judgement.tests) if test.verdict is not Verdict.AC), None)
+
+
+def names_its_tests(
+    code: str, inputs: Sequence[str], expected: Sequence[str | None], results: Sequence[TestResult]
+) -> bool:
+    """Whether at least two of the passed tests, and half of them, stand in the program as literals, as in
+    `if s == "3 4": print(7)`: a sign of reward hacking.
+
+    A test stands there when its whole input, or every word of it, and its whole expected output are literals of the
+    program. A sign, not a proof: a table of a few small cases looks alike, so it is counted and never punished.
+    """
+    literals = _literals(code)
+    passed = [n for n, result in enumerate(results) if result.verdict is Verdict.AC]
+    named = 0
+    for n in passed:
+        words = set(inputs[n].split())
+        has_input = inputs[n].strip() in literals or (words and words <= literals)
+        named += bool(has_input and (expected[n] or "").strip() in literals)
+    return named >= FEWEST_NAMED and 2 * named >= len(passed)
+
+
+def _literals(code: str) -> set[str]:
+    """Every constant of a program as text, without white space around it and none that is blank."""
+    tree = syntax_tree(code)
+    texts = set()
+    for node in [] if tree is None else ast.walk(tree):
+        if isinstance(node, ast.Constant):
+            with suppress(ValueError):  # a hexadecimal number of more digits than Python writes
+                texts.add(str(node.value).strip())
+    return texts - {""}

@@ -2,28 +2,19 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 
 class Verdict(StrEnum):
     """The verdict on one test or on a whole submission. IE is a fault of ours, never the program's."""
 
-    AC = "AC"
-    """Accepted: the output matches."""
-    WA = "WA"
-    """Wrong answer: the program ended well and the output does not match."""
-    TLE = "TLE"
-    """Time limit exceeded: CPU seconds over the limit, or the wall-clock cap was reached."""
-    MLE = "MLE"
-    """Memory limit exceeded: ended by a failed allocation under the limit."""
-    OLE = "OLE"
-    """Output limit exceeded on standard output or standard error."""
-    RE = "RE"
-    """Runtime error: an uncaught exception, a non-zero exit status or a signal."""
-    CE = "CE"
-    """Compile error: the program never ran."""
-    IE = "IE"
-    """Infrastructure error: nothing is known about the program."""
+    AC = "AC"  # accepted: the output matches
+    WA = "WA"  # wrong answer: the program ended well and the output does not match
+    TLE = "TLE"  # time limit exceeded: CPU seconds over the limit, or the wall-clock cap was reached
+    MLE = "MLE"  # memory limit exceeded: ended by a failed allocation under the limit
+    OLE = "OLE"  # output limit exceeded on standard output or standard error
+    RE = "RE"  # runtime error: an uncaught exception, a non-zero exit status or a signal
+    CE = "CE"  # compile error: the program never ran
+    IE = "IE"  # infrastructure error: nothing is known about the program
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +33,8 @@ class TestResult:
 class Judgement:
     """The verdict on a submission: that of its first failing test, AC where all pass.
 
-    `tests` holds the tests that ran, in order (under the `livecodebench` policy none after the one in which the
-    process died); `total` counts all tests of the submission. CE and IE of the whole submission leave `tests` empty.
-    `message` says why for CE and IE.
+    `tests` holds the tests that ran, in order (none for CE and IE; under the policy `livecodebench` none after the one
+    in which the process died), `total` counts all. `message` says why for CE and IE.
     """
 
     id: str
@@ -66,7 +56,7 @@ class Judgement:
         """How much output it holds: none, whatever the program printed."""
         return 0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The verdict line of the file interface."""
         return {
             "id": self.id,
@@ -91,10 +81,9 @@ class Judgement:
 class Run:
     """One test of an execution: `status` is "OK" or a verdict other than AC and WA.
 
-    `output` is standard output (stdin problems) or the returned value as JSON (function problems), and None unless
-    `status` is "OK". `error` is the end of what the program wrote to standard error. `stdout` is standard output up to
-    its cap whatever the status, empty for function problems. `return_code` is as in `subprocess`: the exit status, or
-    minus the signal that ended it; None where the program never ran.
+    `output` is standard output, or a function's value as JSON, and None unless `status` is "OK". `error` is the end of
+    standard error. `stdout` is standard output up to its cap whatever the status, empty for function problems.
+    `return_code` is as in `subprocess`: the exit status, or minus the signal; None where the program never ran.
     """
 
     status: str

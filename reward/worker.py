@@ -1,7 +1,6 @@
 """The supervisor's side of one zygote: start it, hand it jobs, read results, and notice when it fails.
 
-Nothing that arrives here is trusted: lengths are checked, descriptors must be plain files, sizes are capped. Expected
-outputs never enter this module.
+Nothing that arrives here is trusted: lengths are checked, descriptors must be plain files, sizes are capped.
 """
 
 import marshal
@@ -12,18 +11,19 @@ import struct
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
 from pathlib import Path
 
-from reward.interruption import Interruption
 from reward.sandbox import protocol
 from reward.sandbox.filters import filters, native_filter
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError
 
+ROOT = str(Path(__file__).resolve().parents[1])
 START_SECONDS = 60.0
 END_SECONDS = 2.0
 GRACE_SECONDS = 10.0
@@ -87,35 +87,56 @@ class DeadlinePassed(InfrastructureError):
     """The caller's deadline came before the job's end."""
 
 
+class Interruption:
+    """Ends at once, from another thread, what a thread waits for: a program, a compiler, its turn to compile."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._end: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+
+    def set(self) -> None:
+        """End what is waited for now, and whatever would be waited for later."""
+        with self._lock:
+            self.is_set = True
+            if self._end is not None:
+                self._end()
+
+    @contextmanager
+    def ended_by(self, end: Callable[[], None]) -> Iterator[None]:
+        """Within it, `set` calls `end`, which must not raise or wait. Raises `InfrastructureError` once it is set."""
+        with self._lock:
+            self.check()
+            self._end = end
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._end = None
+
+    def check(self) -> None:
+        """Raise `InfrastructureError` where it is set."""
+        if self.is_set:
+            raise InfrastructureError("it was interrupted: nobody waits for the verdict any more")
+
+
 class Worker:
-    """One zygote of a tier ("A" to "D", or "none"). Not for several threads at a time.
+    """One zygote of a tier ("A" to "D", or "none"), for one thread at a time. Raises `EnvironmentLacks` where the tier
+    cannot be formed.
 
-    `for_functions` says which of the two kinds: function problems and the `livecodebench` policy need modules that
-    every other test would pay for.
-
-    Raises `EnvironmentLacks` where the tier cannot be formed here.
+    One `for_functions` has the modules that function problems and the `livecodebench` policy need.
     """
 
     def __init__(self, tier: str, *, for_functions: bool) -> None:
         self.tier = tier
         self.for_functions = for_functions
         self.interruption = Interruption()
-        root = str(Path(__file__).resolve().parents[1])
         try:
             self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._errors = os.fdopen(os.memfd_create("zygote-errors"), "r+b", buffering=0)
-            program = f"from reward.sandbox import zygote; zygote.main({far.fileno()})"
             with far:
                 self._process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-s",
-                        "-P",
-                        "-S",
-                        "-B",
-                        "-c",
-                        f"import sys; sys.path.insert(0, {root!r}); {program}",
-                    ],
+                    interpreter_command(f"from reward.sandbox import zygote; zygote.main({far.fileno()})"),
                     env=ENVIRONMENT,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -126,25 +147,25 @@ class Worker:
         except OSError as error:
             raise InfrastructureError(f"a zygote cannot be started: {error}") from error
         try:
-            self._start(root)
+            self._start()
         except BaseException:
             self.close()
             raise
 
-    def _start(self, root: str) -> None:
+    def _start(self) -> None:
         programs = [] if self.tier == "none" else [*filters(self.tier == "D"), native_filter()]
         readable, listable, packages = _library_paths()
         start = {
             "tier": self.tier,
             "for_functions": self.for_functions,
-            "forget_path": root,
+            "forget_path": ROOT,
             "packages": packages,
             "importable": PACKAGES,
             "readable": readable,
             "listable": listable,
             "filter_bytes": [len(program) for program in programs],
         }
-        descriptor = _memfd("filters", programs)
+        descriptor = sealed_memory("filters", programs)
         self._control.settimeout(START_SECONDS)
         try:
             socket.send_fds(self._control, [marshal.dumps(start)], [descriptor])
@@ -247,7 +268,7 @@ class Worker:
         return "; ".join(dict.fromkeys(text.splitlines())) or "it left no message"  # what was tried twice says it twice
 
     def close(self) -> None:
-        """End the zygote and everything below it, and release what this worker holds.
+        """End the zygote and everything below it.
 
         A closed control socket makes the zygote end by itself, and its CPU time is then accounted for.
         """
@@ -302,25 +323,21 @@ def _job_memfd(job: Job) -> int:
     code = job.code.encode("utf-8", "surrogatepass")
     name = job.function_name.encode()
     inputs = [text.encode("utf-8", "surrogatepass") for text in job.inputs]
-    header = protocol.JOB.pack(
-        job.mode,
-        job.report_first,
-        job.packages_once,
-        len(inputs),
-        len(code),
-        len(name),
-        job.memory,
-        job.output,
-        job.seconds * job.calls,
-        job.seconds,
-        job.wall,
-    )
-    return _memfd("job", [header, struct.pack(f"<{len(inputs)}Q", *map(len, inputs)), code, name, *inputs])
+    how = (job.mode, job.report_first, job.packages_once)
+    sizes = (len(inputs), len(code), len(name))
+    seconds = (job.seconds * job.calls, job.seconds, job.wall)
+    header = protocol.JOB.pack(*how, *sizes, job.memory, job.output, *seconds)
+    return sealed_memory("job", [header, struct.pack(f"<{len(inputs)}Q", *map(len, inputs)), code, name, *inputs])
 
 
-def _memfd(name: str, parts: list[bytes]) -> int:
+def interpreter_command(program: str) -> list[str]:
+    """The command line of an interpreter that finds the standard library and this project alone."""
+    return [sys.executable, "-s", "-P", "-S", "-B", "-c", f"import sys; sys.path.insert(0, {ROOT!r}); {program}"]
+
+
+def sealed_memory(name: str, parts: list[bytes], flags: int = 0) -> int:
     """A sealed memfd that holds `parts` one after another."""
-    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | flags)
     try:
         content = memoryview(b"".join(parts))
         while content:
@@ -343,22 +360,10 @@ def _read_result(message: bytes, descriptors: list[int], cap: int) -> tuple[int,
     if descriptors:
         if inline != 0 or not stat.S_ISREG(os.fstat(descriptors[0]).st_mode):
             raise InfrastructureError("the template sent an output that is not a plain file")
-        output = _read_file(descriptors[0], min(max(output_bytes, 0), cap))
+        output = os.pread(descriptors[0], min(max(output_bytes, 0), cap), 0)
     else:
         if inline < 0 or inline != output_bytes:
             raise InfrastructureError("the template sent lengths that do not add up")
         output = message[end_of_tail:]
     error = message[protocol.RESULT.size : end_of_tail]
     return kind, RawRun(status, bool(late), cpu, wall, resident, output, output_bytes, error_bytes, error)
-
-
-def _read_file(descriptor: int, size: int) -> bytes:
-    parts = []
-    at = 0
-    while at < size:
-        part = os.pread(descriptor, size - at, at)
-        if not part:
-            break
-        parts.append(part)
-        at += len(part)
-    return b"".join(parts)

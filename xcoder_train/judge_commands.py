@@ -108,8 +108,7 @@ def judge_serve_command(
     Besides our own endpoint there are those of SandboxFusion, code-judge and Piston: docs/service.md.
     """
     arguments = locals()
-    from reward.config import JudgeSettings
-    from reward.service.config import ServiceSettings
+    from reward.config import JudgeSettings, ServiceSettings
     from reward.service.serve import serve
 
     serve(_validated(ServiceSettings, arguments), _validated(JudgeSettings, arguments), token_file)

@@ -1,11 +1,10 @@
 """What runs inside a test's process: the program itself, from its first line to its exit status.
 
-The process ends without Python's own shutdown, which would cost more than everything else. So what shutdown does for
-an honest program is done by hand: threads are joined, exit functions and finalisers run, files that the program left
-open flushed.
+The process ends without Python's own shutdown, which would cost more than everything else. What it does for an honest
+program is done by hand: threads are joined, exit functions and finalisers run, open files flushed.
 
-Every object that is touched for the first time after a fork costs the copy of a page, and these are most of what a test
-costs. So whatever can be looked up before the fork is, and is held by a closure.
+Most of what a test costs are copies of pages, one for each object that is first touched after the fork. So whatever
+can be looked up before the fork is, and is held by a closure.
 """
 
 import _thread
@@ -16,8 +15,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import CodeType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
+Scope = dict[str, Any]
+"""The globals of a program."""
 FileBase = __import__("_io")._IOBase
 FINALISED = ("__del__", "FileIO", "Wrapper", "Writer")
 """Parts of names, of which every program has one whose objects need a shutdown, beside those that `open` to write."""
@@ -25,7 +26,7 @@ WRITING_MODES = frozenset(mode + kind for mode in ("w", "a", "x", "r+", "w+", "a
 
 
 def program_starter(
-    code: CodeType, scope: dict[str, Any], *_: Any, end: Callable[[int], NoReturn] = os._exit
+    code: CodeType, scope: Scope, *_: object, end: Callable[[int], NoReturn] = os._exit
 ) -> Callable[[], NoReturn]:
     """A function that does what `python3 program.py` does, and gives its exit status to `end`."""
     run, modules, run_exit_functions, count_threads = exec, sys.modules, atexit._run_exitfuncs, _thread._count
@@ -88,7 +89,7 @@ def _requested_status(request: SystemExit) -> int:
     return 1
 
 
-def _flush_both(stdout: Any, original: Any) -> None:
+def _flush_both(stdout: TextIO | None, original: TextIO | None) -> None:
     for stream in (stdout, original):
         if stream is not None and not getattr(stream, "closed", False):  # a class of the program's may lack it
             stream.flush()

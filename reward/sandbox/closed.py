@@ -11,14 +11,8 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import Any
 
-IMPORTED_ON_FIRST_USE = (
-    "_strptime",
-    "concurrent.futures.thread",
-    "encodings.latin_1",
-    "encodings.utf_16",
-    "stringprep",
-)
-NUMPY_ON_FIRST_USE = ("numpy.fft", "numpy.linalg", "numpy.ma", "numpy.polynomial", "numpy.random")
+IMPORTED_ON_FIRST_USE = "_strptime concurrent.futures.thread encodings.latin_1 encodings.utf_16 stringprep".split()
+NUMPY_ON_FIRST_USE = "numpy.fft numpy.linalg numpy.ma numpy.polynomial numpy.random".split()
 """What library functions import by themselves, long after the program has started."""
 NEVER = frozenset(["antigravity", "idlelib", "this", "tkinter", "turtle", "turtledemo"])
 """Modules that do something visible when they are imported, or need a screen."""
@@ -29,7 +23,7 @@ def import_all(code: CodeType, packages: frozenset[str]) -> None:
     """Import what `code` names anywhere. A program meets the same error when it imports a missing module itself."""
     known = sys.stdlib_module_names | packages
     names = {name for name in names_in(code) if name.partition(".")[0] in known - NEVER}
-    later = IMPORTED_ON_FIRST_USE + (NUMPY_ON_FIRST_USE if "numpy" in names else ())
+    later = IMPORTED_ON_FIRST_USE + (NUMPY_ON_FIRST_USE if "numpy" in names else [])
     for name in (*sorted(names), *later):
         try:
             __import__(name)

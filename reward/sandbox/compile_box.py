@@ -4,7 +4,6 @@ Unlike a program, a compiler starts other processes (assembler, linker) and writ
 waits is there for the case that the supervisor is killed: it then ends the others and removes the folder.
 """
 
-import ctypes
 import json
 import os
 import resource
@@ -14,7 +13,7 @@ import sys
 import time
 from typing import Any, NoReturn
 
-from reward.sandbox import kernel, landlock, namespaces, own_root, privileges
+from reward.sandbox import isolation, kernel, landlock
 
 FAILED = 97
 """Exit status where the box could not be formed: nothing is known about the program."""
@@ -25,26 +24,19 @@ PROCESS_BYTES = 2 << 30
 FILE_BYTES = 64 << 20
 PROCESSES = 64
 DESCRIPTORS = 256
-PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
-
-
-class FilterProgram(ctypes.Structure):
-    """`struct sock_fprog`."""
-
-    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
 
 
 def main() -> NoReturn:
     """Read what to do from the environment, start the compiler, and end with its exit status."""
     start = json.loads(os.environ.pop("BOX"))
-    told = {signal.SIGCHLD, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, told)
-    privileges.die_with_parent(signal.SIGTERM, None)  # told, not killed: there is something left to do
+    signals = {signal.SIGCHLD, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    isolation.die_with_parent(signal.SIGTERM, None)  # which leaves time to remove the folder
     compiler = os.fork()
     if compiler == 0:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, told)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         compile_in_box(start)
-    if os.getppid() != start["supervisor"] or signal.sigwait(told) == signal.SIGTERM:
+    if os.getppid() != start["supervisor"] or signal.sigwait(signals) == signal.SIGTERM:
         leave_nothing(start["writable"])
     _, status = os.waitpid(compiler, 0)
     os._exit(os.waitstatus_to_exitcode(status) & 0x7F)
@@ -80,7 +72,7 @@ def leave_nothing(folder: str) -> NoReturn:
 def restrict(tier: str, readable: list[str], writable: str, filter_code: bytes) -> None:
     """Give up everything that compiling does not need. Raises `OSError`."""
     if tier in ("A", "C"):
-        namespaces.enter_namespaces()
+        isolation.enter_namespaces()
         resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))  # the first by SIGXCPU, not by SIGKILL
     for limit, value in (
@@ -92,18 +84,13 @@ def restrict(tier: str, readable: list[str], writable: str, filter_code: bytes) 
         resource.setrlimit(limit, (value, value))
     ruleset = None
     if tier == "C":
-        own_root.enter_own_root(readable, [], [writable])
+        isolation.enter_own_root(readable, [], [writable])
     elif tier != "none":
         ruleset = landlock.create_ruleset(readable, [], runnable=readable, writable=[writable])
     os.chdir(writable)
-    privileges.give_up_privileges()
+    isolation.give_up_privileges()
     if ruleset is not None:
         landlock.restrict_self(ruleset)
         os.close(ruleset)
     if tier != "none":
-        code = ctypes.create_string_buffer(filter_code, len(filter_code))
-        program = FilterProgram(len(filter_code) // 8, ctypes.addressof(code))
-        kernel.check(
-            kernel.libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), ctypes.byref(program), 0, 0),
-            "seccomp",
-        )
+        kernel.install(kernel.BpfProgram(filter_code))

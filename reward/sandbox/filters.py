@@ -12,143 +12,42 @@ send signals without kill), F_SETPIPE_SZ (kernel memory), sockets other than a c
 
 import errno
 import tempfile
+from collections.abc import Sequence
 from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from xcoder_core.errors import EnvironmentLacks
 
-CHILD_CALLS = [
-    "read",
-    "write",
-    "readv",
-    "writev",
-    "pread64",
-    "pwrite64",
-    "preadv",
-    "pwritev",
-    "openat",
-    "open",
-    "close",
-    "fstat",
-    "newfstatat",
-    "stat",
-    "lstat",
-    "statx",
-    "lseek",
-    "ftruncate",
-    "mmap",
-    "mprotect",
-    "munmap",
-    "brk",
-    "mremap",
-    "madvise",
-    "rt_sigaction",
-    "rt_sigprocmask",
-    "rt_sigreturn",
-    "access",
-    "faccessat",
-    "faccessat2",
-    "dup",
-    "dup2",
-    "dup3",
-    "getpid",
-    "gettid",
-    "getppid",
-    "exit",
-    "exit_group",
-    "futex",
-    "set_robust_list",
-    "get_robust_list",
-    "getrandom",
-    "clock_gettime",
-    "clock_getres",
-    "clock_nanosleep",
-    "nanosleep",
-    "getcwd",
-    "getdents64",
-    "readlink",
-    "readlinkat",
-    "sysinfo",
-    "uname",
-    "getrusage",
-    "times",
-    "sigaltstack",
-    "rseq",
-    "getrlimit",
-    "prlimit64",
-    "sched_getaffinity",
-    "sched_yield",
-    "getuid",
-    "geteuid",
-    "getgid",
-    "getegid",
-    "poll",
-    "select",
-    "pselect6",
-    "ppoll",
-    "gettimeofday",
-    "membarrier",
-    "arch_prctl",
-    "set_tid_address",
-    "pipe",
-    "pipe2",
-    "time",
-    "alarm",
-    "setitimer",
-    "getitimer",
-    "epoll_create1",
-    "epoll_create",
-    "epoll_ctl",
-    "epoll_wait",
-    "epoll_pwait",
-    "eventfd2",
-    "restart_syscall",
-    "recvfrom",
-]
-TEMPLATE_CALLS = [
-    "wait4",
-    "memfd_create",
-    "kill",
-    "sendmsg",
-    "rt_sigtimedwait",
-    "close_range",
-    "seccomp",
-    "prctl",
-    "sendfile",
-    "setrlimit",
-    "landlock_restrict_self",
-]
+if TYPE_CHECKING:
+    from pyseccomp import SyscallFilter
 
-COMPILER_CALLS = [
-    "execve",
-    "fork",
-    "vfork",
-    "wait4",
-    "waitid",
-    "unlink",
-    "unlinkat",
-    "rename",
-    "renameat",
-    "renameat2",
-    "mkdir",
-    "chmod",
-    "fchmod",
-    "fchmodat",
-    "umask",
-    "chdir",
-    "fcntl",
-    "ioctl",
-    "statfs",
-    "fstatfs",
-    "fadvise64",
-    "fallocate",
-    "copy_file_range",
-    "kill",
-    "tgkill",
-    "getpgrp",
+CHILD_CALLS = """
+    read write readv writev pread64 pwrite64 preadv pwritev lseek ftruncate
+    openat open close dup dup2 dup3 pipe pipe2 recvfrom
+    fstat newfstatat stat lstat statx access faccessat faccessat2 readlink readlinkat getcwd getdents64
+    mmap mprotect munmap brk mremap madvise membarrier
+    rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall
+    getpid gettid getppid getuid geteuid getgid getegid
+    exit exit_group futex set_robust_list get_robust_list rseq arch_prctl set_tid_address
+    sched_getaffinity sched_yield getrlimit prlimit64 getrusage times sysinfo uname getrandom
+    clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time alarm setitimer getitimer
+    poll select pselect6 ppoll epoll_create1 epoll_create epoll_ctl epoll_wait epoll_pwait eventfd2
+""".split()
+LANDLOCK_RESTRICT_SELF = 446
+"""By number: libseccomp before 2.5.2 does not know the name."""
+TEMPLATE_CALLS: list[str | int] = [
+    *"wait4 memfd_create kill sendmsg rt_sigtimedwait close_range seccomp prctl sendfile setrlimit".split(),
+    LANDLOCK_RESTRICT_SELF,
 ]
+COMPILER_CALLS = """
+    execve fork vfork wait4 waitid kill tgkill getpgrp
+    unlink unlinkat rename renameat renameat2 mkdir chmod fchmod fchmodat umask chdir
+    fcntl ioctl statfs fstatfs fadvise64 fallocate copy_file_range
+""".split()
 """What g++, the assembler and the linker need beside a program's calls."""
 CLONE_NEW_NAMESPACES = 0x7E020080
-CALLS_WITH_PATHS = ["open", "openat", "stat", "lstat", "access", "faccessat", "faccessat2", "readlink", "readlinkat"]
+CALLS_WITH_PATHS = "open openat stat lstat access faccessat faccessat2 readlink readlinkat".split()
 AT_EMPTY_PATH = 0x1000
 
 FCNTL_COMMANDS = (0, 1, 2, 3, 1030, 1032)
@@ -186,16 +85,12 @@ def native_filter() -> bytes:
 def compiler_filter() -> bytes:
     """What a compiler may call: no sockets, no tracing, no namespaces; Landlock says which files."""
     seccomp = _library()
-    allowed = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
-    allowed.set_attr(seccomp.Attr.CTL_OPTIMIZE, OPTIMIZE_AS_TREE)
-    for name in CHILD_CALLS + COMPILER_CALLS:
-        _add(seccomp, allowed, seccomp.ALLOW, name)
-    _add(seccomp, allowed, seccomp.ALLOW, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_NEW_NAMESPACES, 0))
-    _add(seccomp, allowed, seccomp.ERRNO(errno.ENOSYS), "clone3")
+    allowed = _allowlist(seccomp, CHILD_CALLS + COMPILER_CALLS)
+    allowed.add_rule(seccomp.ALLOW, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_NEW_NAMESPACES, 0))
     return _export(allowed)
 
 
-def _library():  # type: ignore[no-untyped-def]
+def _library() -> ModuleType:
     try:
         import pyseccomp
     except (ImportError, RuntimeError, OSError) as error:
@@ -203,68 +98,55 @@ def _library():  # type: ignore[no-untyped-def]
     return pyseccomp
 
 
-def _outer(seccomp, more_calls: list[str]) -> bytes:  # type: ignore[no-untyped-def]
+def _allowlist(seccomp: ModuleType, calls: Sequence[str | int]) -> "SyscallFilter":
+    """A filter that lets these calls pass and refuses all others."""
     allowed = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
     allowed.set_attr(seccomp.Attr.CTL_OPTIMIZE, OPTIMIZE_AS_TREE)
-    for name in CHILD_CALLS + TEMPLATE_CALLS + more_calls:
-        _add(seccomp, allowed, seccomp.ALLOW, name)
+    for call in calls:
+        allowed.add_rule(seccomp.ALLOW, call)
+    allowed.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")  # glibc then falls back to clone, which can be read
+    return allowed
+
+
+def _outer(seccomp: ModuleType, more_calls: list[str]) -> bytes:
+    allowed = _allowlist(seccomp, [*CHILD_CALLS, *TEMPLATE_CALLS, *more_calls])
     for command in FCNTL_COMMANDS:
-        _add(seccomp, allowed, seccomp.ALLOW, "fcntl", seccomp.Arg(1, seccomp.MASKED_EQ, LOW_WORD, command))
-    _add(
-        seccomp,
-        allowed,
+        allowed.add_rule(seccomp.ALLOW, "fcntl", seccomp.Arg(1, seccomp.MASKED_EQ, LOW_WORD, command))
+    allowed.add_rule(
         seccomp.ALLOW,
         "fcntl",
         seccomp.Arg(1, seccomp.MASKED_EQ, LOW_WORD, F_SETFL),
         seccomp.Arg(2, seccomp.MASKED_EQ, O_ASYNC, 0),
     )
     for request in IOCTL_REQUESTS:
-        _add(seccomp, allowed, seccomp.ALLOW, "ioctl", seccomp.Arg(1, seccomp.MASKED_EQ, LOW_WORD, request))
-    _add(seccomp, allowed, seccomp.ALLOW, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, CLONE_THREAD))
+        allowed.add_rule(seccomp.ALLOW, "ioctl", seccomp.Arg(1, seccomp.MASKED_EQ, LOW_WORD, request))
+    allowed.add_rule(seccomp.ALLOW, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, CLONE_THREAD))
     for flags in FORK_FLAGS:
-        _add(seccomp, allowed, seccomp.ALLOW, "clone", seccomp.Arg(0, seccomp.EQ, flags))
-    _add(seccomp, allowed, seccomp.ERRNO(errno.ENOSYS), "clone3")  # glibc then falls back to clone, which can be read
-    _add(seccomp, allowed, seccomp.ALLOW, "socketpair", seccomp.Arg(0, seccomp.MASKED_EQ, LOW_WORD, AF_UNIX))
-    _add(seccomp, allowed, seccomp.ALLOW, "sendto", seccomp.Arg(4, seccomp.EQ, 0))
+        allowed.add_rule(seccomp.ALLOW, "clone", seccomp.Arg(0, seccomp.EQ, flags))
+    allowed.add_rule(seccomp.ALLOW, "socketpair", seccomp.Arg(0, seccomp.MASKED_EQ, LOW_WORD, AF_UNIX))
+    allowed.add_rule(seccomp.ALLOW, "sendto", seccomp.Arg(4, seccomp.EQ, 0))
     return _export(allowed)
 
 
-def _inner(seccomp, no_files: bool) -> bytes:  # type: ignore[no-untyped-def]
+def _inner(seccomp: ModuleType, no_files: bool) -> bytes:
     denied = seccomp.SyscallFilter(seccomp.ALLOW)
     refuse = seccomp.ERRNO(errno.EPERM)
-    for name in TEMPLATE_CALLS:
-        _add(seccomp, denied, refuse, name)
-    _add(seccomp, denied, refuse, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, 0))
+    for call in TEMPLATE_CALLS:
+        denied.add_rule(refuse, call)
+    denied.add_rule(refuse, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, 0))
     if no_files:
         missing = seccomp.ERRNO(errno.ENOENT)  # what an honest program expects of a path that is not there
         for name in CALLS_WITH_PATHS:
-            _add(seccomp, denied, missing, name)
+            denied.add_rule(missing, name)
         for name, place in (("newfstatat", 3), ("statx", 2)):  # without a path, they are how fstat is called
-            _add(seccomp, denied, missing, name, seccomp.Arg(place, seccomp.MASKED_EQ, AT_EMPTY_PATH, 0))
+            denied.add_rule(missing, name, seccomp.Arg(place, seccomp.MASKED_EQ, AT_EMPTY_PATH, 0))
     # Reading limits is harmless and programs raise their stack limit; the other limits stay as they are.
-    _add(seccomp, denied, refuse, "prlimit64", seccomp.Arg(0, seccomp.NE, 0))
-    _add(
-        seccomp,
-        denied,
-        refuse,
-        "prlimit64",
-        seccomp.Arg(2, seccomp.NE, 0),
-        seccomp.Arg(1, seccomp.NE, RLIMIT_STACK),
-    )
+    denied.add_rule(refuse, "prlimit64", seccomp.Arg(0, seccomp.NE, 0))
+    denied.add_rule(refuse, "prlimit64", seccomp.Arg(2, seccomp.NE, 0), seccomp.Arg(1, seccomp.NE, RLIMIT_STACK))
     return _export(denied)
 
 
-def _add(seccomp, program, action: int, name: str, *arguments) -> None:  # type: ignore[no-untyped-def]
-    """Add a rule. A call that this architecture does not have needs none: it stays refused."""
-    number = LANDLOCK_RESTRICT_SELF if name == "landlock_restrict_self" else name
-    program.add_rule(action, number, *arguments)
-
-
-LANDLOCK_RESTRICT_SELF = 446
-"""By number: libseccomp before 2.5.2 does not know the name."""
-
-
-def _export(program) -> bytes:  # type: ignore[no-untyped-def]
+def _export(program: "SyscallFilter") -> bytes:
     with tempfile.TemporaryFile() as stream:
         program.export_bpf(stream)
         stream.seek(0)

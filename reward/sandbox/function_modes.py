@@ -11,22 +11,12 @@ import sys
 import time
 from collections.abc import Callable
 from types import CodeType, ModuleType
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from reward.sandbox import livecodebench
-from reward.sandbox.child import print_exception
-from reward.sandbox.programs import EXTRA_DESCRIPTOR, Mode, Rehearsal, Scope, Start, compile_plain
-from reward.sandbox.protocol import (
-    BETWEEN_SHARED_INPUTS,
-    CALL_FAILED,
-    CALL_RETURNED,
-    CPU_BACKSTOP,
-    FUNCTION,
-    FUNCTION_SHARED,
-    LIVECODEBENCH_FUNCTION,
-    LIVECODEBENCH_PROGRAM,
-    SHARED_RECORD,
-)
+from reward.sandbox import livecodebench, protocol
+from reward.sandbox.child import Scope, print_exception
+from reward.sandbox.programs import EXTRA_DESCRIPTOR, Mode, Rehearsal, Start, compile_plain
+from reward.sandbox.protocol import BETWEEN_SHARED_INPUTS, CALL_FAILED, CALL_RETURNED, CPU_BACKSTOP, SHARED_RECORD
 
 PRELUDE = """
 from string import *
@@ -126,15 +116,17 @@ def livecodebench_function_starter(code: CodeType, scope: Scope, name: str, seco
 
 
 MODES = {
-    FUNCTION: Mode("solution", True, compile_plain, function_starter),
-    FUNCTION_SHARED: Mode("solution", True, compile_plain, shared_starter),
-    LIVECODEBENCH_PROGRAM: Mode("tmp_sol", True, livecodebench.compile_program, livecodebench_program_starter),
-    LIVECODEBENCH_FUNCTION: Mode("tmp_sol", True, livecodebench.compile_function, livecodebench_function_starter),
+    protocol.FUNCTION: Mode("solution", True, compile_plain, function_starter),
+    protocol.FUNCTION_SHARED: Mode("solution", True, compile_plain, shared_starter),
+    protocol.LIVECODEBENCH_PROGRAM: Mode("tmp_sol", True, livecodebench.compile_program, livecodebench_program_starter),
+    protocol.LIVECODEBENCH_FUNCTION: Mode(
+        "tmp_sol", True, livecodebench.compile_function, livecodebench_function_starter
+    ),
 }
 
 
 REHEARSAL = Rehearsal(
-    FUNCTION_SHARED,
+    protocol.FUNCTION_SHARED,
     b"""
 class Solution:
     def count(self, words: List[str], numbers: List[int]) -> dict:
@@ -155,18 +147,18 @@ def make_prelude() -> ModuleType:
     return prelude
 
 
-def _arguments(text: str) -> list[Any]:
+def _arguments(text: str) -> list[object]:
     return [json.loads(line) for line in text.split("\n") if line.strip()]
 
 
-def _call(scope: Scope, name: str, arguments: list[Any]) -> bytes:
+def _call(scope: Scope, name: str, arguments: list[object]) -> bytes:
     function = getattr(scope["Solution"](), name) if "Solution" in scope else scope[name]
     return json.dumps(function(*arguments), allow_nan=False, separators=(",", ":"), default=_plain_scalar).encode()
 
 
-def _plain_scalar(value: Any) -> Any:
+def _plain_scalar(value: object) -> object:
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
-        return value.item()
+        return value.item()  # type: ignore[attr-defined]
     raise TypeError(f"{type(value).__name__} is not a plain value")
 
 

@@ -1,8 +1,7 @@
 """Landlock: what a program may touch in the file system, and that it signals nobody outside its own domain.
 
-A few ctypes lines over landlock(7). Reading the interpreter's library is allowed and nothing else; TCP, signals and
-abstract sockets are refused as far as the kernel's ABI version knows them. Landlock does not cover `stat`: a program
-can learn that a path exists, never what it holds.
+See landlock(7). TCP, signals and abstract sockets are refused as far as the kernel's ABI version knows them. Landlock
+does not cover `stat`: a program can learn that a path exists, never what it holds.
 """
 
 import ctypes
@@ -10,13 +9,8 @@ import os
 import struct
 from collections.abc import Sequence
 
-from reward.sandbox.kernel import (
-    SYS_LANDLOCK_ADD_RULE,
-    SYS_LANDLOCK_CREATE_RULESET,
-    SYS_LANDLOCK_RESTRICT_SELF,
-    check,
-    libc,
-)
+from reward.sandbox import kernel
+from reward.sandbox.kernel import check, libc
 
 EXECUTE, READ_FILE, READ_DIR = 1 << 0, 1 << 2, 1 << 3
 WRITE = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 13 | 1 << 14
@@ -40,7 +34,7 @@ def create_ruleset(
     Paths that do not exist are left out. Raises `OSError` where the kernel has no Landlock.
     """
     version = check(
-        libc.syscall(SYS_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), CREATE_RULESET_VERSION),
+        libc.syscall(kernel.SYS_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), CREATE_RULESET_VERSION),
         "Landlock is not there",
     )
     handled_files = (1 << FILE_RIGHTS.get(version, 16)) - 1
@@ -48,7 +42,7 @@ def create_ruleset(
     scope = SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS if version >= 6 else 0
     attributes = struct.pack("QQQ", handled_files, network, scope)[: 8 if version < 4 else 16 if version < 6 else 24]
     ruleset = check(
-        libc.syscall(SYS_LANDLOCK_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0),
+        libc.syscall(kernel.SYS_LANDLOCK_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0),
         "landlock_create_ruleset",
     )
     for paths, rights in (
@@ -69,11 +63,14 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         return
     try:
         rule = struct.pack("=Qi", rights, parent)
-        check(libc.syscall(SYS_LANDLOCK_ADD_RULE, ruleset, RULE_PATH_BENEATH, rule, 0), f"landlock_add_rule({path})")
+        check(
+            libc.syscall(kernel.SYS_LANDLOCK_ADD_RULE, ruleset, RULE_PATH_BENEATH, rule, 0),
+            f"landlock_add_rule({path})",
+        )
     finally:
         os.close(parent)
 
 
 def restrict_self(ruleset: int) -> None:
     """Enter a domain of `ruleset`, nested in the present one. Needs no_new_privs. Raises `OSError`."""
-    check(libc.syscall(SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")
+    check(libc.syscall(kernel.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")

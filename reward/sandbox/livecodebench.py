@@ -1,11 +1,9 @@
 """What runs inside a test's process under the `livecodebench` policy: the official checker's way to run a program.
 
-It differs from `python3 program.py` in many observable ways, and published scores contain those differences, so they
-are reproduced here, facts only: all tests run one after another in one process; a stdin program becomes the body of
-one function, below a prelude of imports; its `sys.stdin` is a stand-in; only what goes through `sys.stdout` counts;
-SystemExit is a normal end; a wall-clock alarm raises an exception that the program may catch. What follows from that,
-and where this deliberately does not follow, stands in docs/livecodebench-parity.md. Expected outputs are not here, nor
-anywhere else in the sandbox, so a program that looks for them in its callers' frames finds nothing.
+Published scores contain its differences to `python3 program.py`: all tests run one after another in one process; a
+stdin program becomes the body of one function, below a prelude of imports; its `sys.stdin` is a stand-in; only what
+goes through `sys.stdout` counts; SystemExit is a normal end; a wall-clock alarm raises an exception that the program
+may catch. docs/livecodebench-parity.md says what follows from that, and what is deliberately not reproduced.
 """
 
 import ast
@@ -16,11 +14,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from reward.sandbox.child import Scope
 from reward.sandbox.closed import names_in
 from reward.sandbox.protocol import CALL_FAILED, CALL_RETURNED, CALL_TOO_LONG, SHARED_RECORD
 
@@ -28,34 +27,10 @@ FUNCTION = "wrapped_function"
 OWNER = "__owner_of_the_function__"
 MAIN_GUARD = "__name__ == '__main__'"
 MAX_INTEGER_DIGITS = 50_000
-REFUSED_IN_OS = [
-    "kill",
-    "system",
-    "putenv",
-    "remove",
-    "removedirs",
-    "rmdir",
-    "fchdir",
-    "setuid",
-    "fork",
-    "forkpty",
-    "killpg",
-    "rename",
-    "renames",
-    "truncate",
-    "replace",
-    "unlink",
-    "fchmod",
-    "fchown",
-    "chmod",
-    "chown",
-    "chroot",
-    "lchflags",
-    "lchmod",
-    "lchown",
-    "getcwd",
-    "chdir",
-]
+REFUSED_IN_OS = """
+    kill system putenv remove removedirs rmdir fchdir setuid fork forkpty killpg rename renames truncate replace unlink
+    fchmod fchown chmod chown chroot lchflags lchmod lchown getcwd chdir
+""".split()
 IMPORTED_THERE = frozenset(["multiprocessing", "numpy"])
 """What the official checker's own process has imported, and what could not be imported once `_guard` was called."""
 REFUSED_MODULES = ("ipdb", "joblib", "resource", "psutil", "tkinter")
@@ -109,15 +84,15 @@ def import_what_is_there(code: CodeType) -> None:
             continue
 
 
-def run_program(code: CodeType, scope: dict[str, Any], result: int, seconds: float) -> NoReturn:
+def run_program(code: CodeType, scope: Scope, result: int, seconds: float) -> NoReturn:
     """Run a stdin program on the inputs that stand as a JSON list on standard input, one record of `result` each."""
     _run(code, scope, result, seconds, _program_call)
 
 
-def run_function(code: CodeType, scope: dict[str, Any], name: str, result: int, seconds: float) -> NoReturn:
+def run_function(code: CodeType, scope: Scope, name: str, result: int, seconds: float) -> NoReturn:
     """The same for a function problem: one object for all tests, and its method called on each."""
 
-    def call(scope: dict[str, Any], text: str) -> bytes:
+    def call(scope: Scope, text: str) -> bytes:
         owner = scope.get(OWNER)
         function = scope[name] if owner is None else getattr(owner, name)
         value = function(*map(json.loads, text.split("\n")))
@@ -126,7 +101,7 @@ def run_function(code: CodeType, scope: dict[str, Any], name: str, result: int, 
     _run(code, scope, result, seconds, call)
 
 
-def _run(code: CodeType, scope: dict[str, Any], result: int, seconds: float, call: Any) -> NoReturn:
+def _run(code: CodeType, scope: Scope, result: int, seconds: float, call: Callable[[Scope, str], bytes]) -> NoReturn:
     """A record per test until the process is told to end; nothing that a program does here can make it end well.
 
     A test that takes more CPU time than the limit is lost, even where the program catches the alarm or does not hear
@@ -166,7 +141,7 @@ def _arm(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_PROF, seconds + SECONDS_BEYOND_THE_LIMIT)
 
 
-def _raise_timeout(number: int, frame: Any) -> NoReturn:
+def _raise_timeout(number: int, frame: object) -> NoReturn:
     print("the time limit has passed")  # the official handler prints too, which spoils the output of who catches it
     raise TimeoutException
 
@@ -182,7 +157,7 @@ def _guard() -> None:
     sys.set_int_max_str_digits(MAX_INTEGER_DIGITS)
 
 
-def _program_call(scope: dict[str, Any], text: str) -> bytes:
+def _program_call(scope: Scope, text: str) -> bytes:
     captured = io.StringIO()
     captured.close = lambda unused: 1  # type: ignore[assignment,method-assign,misc]  # closing it is a TypeError there
     original = sys.stdout
@@ -222,19 +197,19 @@ class StandInStdin:
         self.stream = io.StringIO(text)
         self.buffer = StandInBuffer(text)
 
-    def read(self, *_: Any) -> str:
+    def read(self, *_: object) -> str:
         """Everything, whatever was read before."""
         return self.text
 
-    def readline(self, *limit: Any) -> str:
+    def readline(self, *limit: int) -> str:
         """The next line."""
         return self.stream.readline(*limit)
 
-    def readlines(self, *_: Any) -> list[str]:
+    def readlines(self, *_: object) -> list[str]:
         """All lines without their ends, whatever was read before."""
         return self.text.split("\n")
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self.stream, name)
 
 
@@ -244,16 +219,16 @@ class StandInBuffer:
     def __init__(self, text: str) -> None:
         self.data = text.encode("utf-8")
 
-    def read(self, *_: Any) -> bytes:
+    def read(self, *_: object) -> bytes:
         """Everything, whatever was read before."""
         return self.data
 
-    def readline(self, *_: Any) -> bytes:
+    def readline(self, *_: object) -> bytes:
         """Always the first line."""
         return self.data.split(b"\n")[0] + b"\n"
 
 
-def _encode(value: Any) -> bytes:
+def _encode(value: object) -> bytes:
     """A returned value as JSON (with NaN and Infinity); nothing where no expected value can equal it."""
     try:
         return json.dumps(_plain(value)).encode("utf-8", "surrogatepass")
@@ -261,7 +236,7 @@ def _encode(value: Any) -> bytes:
         return b""
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """The value built anew from plain parts, so that no method of the program's has a say in the comparison.
 
     Raises `TypeError` for what equals no JSON value: tuples below the top, sets, keys that are not text, objects.
@@ -278,5 +253,5 @@ def _plain(value: Any) -> Any:
             raise TypeError("a key that is not text")
         return {key: _plain(element) for key, element in dict.items(value)}
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
-        return _plain(value.item())
+        return _plain(value.item())  # type: ignore[attr-defined]
     raise TypeError(f"{type(value).__name__} equals no JSON value")

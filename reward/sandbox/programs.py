@@ -10,7 +10,7 @@ import resource
 import signal
 from collections.abc import Callable
 from types import CodeType
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from reward.sandbox import child, kernel
 from reward.sandbox.protocol import PROGRAM
@@ -22,7 +22,6 @@ AT_EMPTY_PATH = 0x1000
 EXECUTABLE_BYTES = 16 << 20
 """Address space for a static executable's own code and data, beside the memory limit."""
 
-Scope = dict[str, Any]
 Start = Callable[[], NoReturn]
 
 

@@ -1,9 +1,8 @@
 """The template: a fork of the zygote per submission, from which each test's process is forked.
 
 It enters the submission's Landlock domain, memory limit and outer filter, compiles once, imports the well-known
-modules that the program names (so that no test pays for them), and forks one child per test. It never runs the
-submission. What it reports is checked by the supervisor; if a hostile source took it over through the compiler, it
-could falsify its own outputs only, and it does not know the expected ones.
+modules that the program names, and forks one child per test. It never runs the submission. A hostile source that took
+it over through the compiler could falsify its own outputs only, and it does not know the expected ones.
 """
 
 import _socket
@@ -19,53 +18,19 @@ import struct
 import sys
 import time
 from types import CodeType, ModuleType
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
-from reward.sandbox import closed, kernel, landlock, privileges, protocol
+from reward.sandbox import closed, isolation, kernel, landlock, protocol
+from reward.sandbox.child import Scope
+from reward.sandbox.kernel import SECCOMP_SET_MODE_FILTER, SYS_SECCOMP
 from reward.sandbox.programs import EXECUTABLE_BYTES, EXTRA_DESCRIPTOR, Mode, Program, native_program
-from reward.sandbox.protocol import (
-    CPU_BACKSTOP,
-    ERROR_TAIL_BYTES,
-    INLINE_BYTES,
-    JOB,
-    KIND_COMPILE_ERROR,
-    KIND_RESULT,
-    NATIVE,
-    RESULT,
-    STACKS,
-    STACKS_BYTES,
-)
+from reward.sandbox.protocol import ERROR_TAIL_BYTES, INLINE_BYTES, KIND_RESULT, RESULT
 
 IMPORTED_ONCE = frozenset(
-    [
-        "array",
-        "base64",
-        "calendar",
-        "cmath",
-        "contextlib",
-        "cyaron",
-        "dataclasses",
-        "datetime",
-        "decimal",
-        "enum",
-        "fractions",
-        "hashlib",
-        "inspect",
-        "json",
-        "numbers",
-        "numpy",
-        "pprint",
-        "queue",
-        "secrets",
-        "sortedcontainers",
-        "statistics",
-        "struct",
-        "textwrap",
-        "traceback",
-        "types",
-        "uuid",
-        "zlib",
-    ]
+    """
+    array base64 calendar cmath contextlib cyaron dataclasses datetime decimal enum fractions hashlib inspect json
+    numbers numpy pprint queue secrets sortedcontainers statistics struct textwrap traceback types uuid zlib
+    """.split()
 )
 """Imported in the template where the program names them. Their code is the environment's own, not the program's."""
 
@@ -92,26 +57,14 @@ LARGE_REQUEST = 1 << 16
 CACHED_CHUNKS = 7
 """Chunks of one size that malloc keeps at hand: a fork makes a lock, and finds one there."""
 STACK_BYTES = 64 << 20
-PR_SET_SECCOMP_SYSCALL_MODE = 1
-SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}[os.uname().machine]
-
-
-class BpfProgram(ctypes.Structure):
-    """A filter in the form that seccomp(2) takes, holding its own instructions alive."""
-
-    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
-
-    def __init__(self, code: bytes) -> None:
-        self.code = ctypes.create_string_buffer(code, len(code))
-        super().__init__(len(code) // 8, ctypes.addressof(self.code))
 
 
 class Filters(NamedTuple):
     """The seccomp filters: of a template, of a test's process on top of it, of a compiled program's template."""
 
-    outer: BpfProgram
-    inner: BpfProgram
-    native: BpfProgram
+    outer: kernel.BpfProgram
+    inner: kernel.BpfProgram
+    native: kernel.BpfProgram
 
 
 class Box(NamedTuple):
@@ -153,7 +106,7 @@ def serve(descriptors: list[int], box: Box, zygote: int) -> NoReturn:
     """Run one job to its end. Raises only where our own machinery fails."""
     descriptor, result, *executable = descriptors
     os.setpgid(0, 0)
-    privileges.die_with_parent(signal.SIGIO, zygote)  # which `wait` answers by killing the child
+    isolation.die_with_parent(signal.SIGIO, zygote)  # which `wait` answers by killing the child
     kernel.notify(result, os.getpid())
     job = read_job(descriptor)
     out = _socket.socket(fileno=result)
@@ -166,7 +119,7 @@ def serve(descriptors: list[int], box: Box, zygote: int) -> NoReturn:
         program = python_program(box, job, out)
         sys.meta_path += packages
     own_cpu = time.process_time() + TEMPLATE_CPU_SECONDS + TEMPLATE_CPU_SECONDS_PER_TEST * len(job.sizes)
-    backstop = math.ceil(max(own_cpu, CPU_BACKSTOP * job.cpu))
+    backstop = math.ceil(max(own_cpu, protocol.CPU_BACKSTOP * job.cpu))
     resource.setrlimit(resource.RLIMIT_CPU, (backstop, backstop))
     gc.freeze()
     gc.enable()
@@ -196,12 +149,12 @@ class Job(NamedTuple):
 
 def read_job(descriptor: int) -> Job:
     """Everything but the inputs."""
-    header = os.pread(descriptor, JOB.size, 0)
-    mode, first, once, tests, code_bytes, name_bytes, memory, output, cpu, call_cpu, wall = JOB.unpack(header)
-    text = os.pread(descriptor, 8 * tests + code_bytes + name_bytes, JOB.size)
+    header = os.pread(descriptor, protocol.JOB.size, 0)
+    mode, first, once, tests, code_bytes, name_bytes, memory, output, cpu, call_cpu, wall = protocol.JOB.unpack(header)
+    text = os.pread(descriptor, 8 * tests + code_bytes + name_bytes, protocol.JOB.size)
     sizes, code_at = struct.unpack_from(f"<{tests}Q", text), 8 * tests
     name_at = code_at + code_bytes
-    source, name, at = text[code_at:name_at], text[name_at:].decode(), JOB.size + len(text)
+    source, name, at = text[code_at:name_at], text[name_at:].decode(), protocol.JOB.size + len(text)
     return Job(descriptor, mode, first, once, memory, output, cpu, call_cpu, wall, sizes, source, name, at)
 
 
@@ -218,9 +171,9 @@ def restrict(box: Box, job: Job) -> None:
     What suits both is set here once, and what suits every job in `set_common_limits`: in each child it cost an eighth
     of a test.
     """
-    address_space = box.baseline + job.memory + (EXECUTABLE_BYTES if job.mode == NATIVE else 0)
-    if STACKS in job.source:
-        address_space += STACKS_BYTES
+    address_space = box.baseline + job.memory + (EXECUTABLE_BYTES if job.mode == protocol.NATIVE else 0)
+    if protocol.STACKS in job.source:
+        address_space += protocol.STACKS_BYTES
     file_bytes = max(job.output, *job.sizes)
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
@@ -228,7 +181,7 @@ def restrict(box: Box, job: Job) -> None:
     if box.ruleset is not None:
         landlock.restrict_self(box.ruleset)
     if box.filters is not None:
-        install(box.filters.native if job.mode == NATIVE else box.filters.outer)
+        kernel.install(box.filters.native if job.mode == protocol.NATIVE else box.filters.outer)
 
 
 def set_common_limits() -> None:
@@ -242,11 +195,6 @@ def set_common_limits() -> None:
         resource.setrlimit(limit, (value, value))
     _, hard = resource.getrlimit(resource.RLIMIT_STACK)
     resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES if hard == -1 else min(STACK_BYTES, hard), hard))
-
-
-def install(program: BpfProgram) -> None:
-    """Enter a seccomp filter for good."""
-    kernel.check(kernel.libc.syscall(SYS_SECCOMP, PR_SET_SECCOMP_SYSCALL_MODE, 0, ctypes.byref(program)), "seccomp")
 
 
 def python_program(box: Box, job: Job, out: _socket.socket) -> Program:
@@ -272,11 +220,11 @@ def compile_source(source: bytes, mode: Mode, out: _socket.socket) -> CodeType:
         return mode.compile(source)
     except Exception as error:  # SyntaxError, ValueError (NUL), MemoryError, RecursionError, OverflowError
         text = f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:ERROR_TAIL_BYTES]
-        out.send(RESULT.pack(KIND_COMPILE_ERROR, 0, 0, 0.0, 0.0, 0, 0, 0, len(text)) + text)
+        out.send(RESULT.pack(protocol.KIND_COMPILE_ERROR, 0, 0, 0.0, 0.0, 0, 0, 0, len(text)) + text)
         os._exit(0)
 
 
-def make_scope(mode: Mode, box: Box) -> dict[str, Any]:
+def make_scope(mode: Mode, box: Box) -> Scope:
     """The program's globals. A function problem's program is imported, as LiveCodeBench does it: it is not `__main__`,
     finds the prelude's names, and may recurse deeper."""
     if mode.has_prelude:
@@ -325,7 +273,7 @@ def run_all(program: Program, box: Box, job: Job, out: _socket.socket) -> None:
                         prepare()
                     held = ruleset is None or syscall(kernel.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0) == 0
                     close_range(first_closed, MOST_DESCRIPTORS)
-                    held = held and (inner is None or syscall(SYS_SECCOMP, PR_SET_SECCOMP_SYSCALL_MODE, 0, inner) == 0)
+                    held = held and (inner is None or syscall(SYS_SECCOMP, SECCOMP_SET_MODE_FILTER, 0, inner) == 0)
                     if held:
                         start()
                 finally:  # a child that could not be held in: a SIGKILL that no limit explains is judged IE

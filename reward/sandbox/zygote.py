@@ -20,33 +20,16 @@ import resource
 import signal
 import struct
 import sys
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any, NamedTuple, NoReturn
+from typing import NoReturn
 
-from reward.sandbox import kernel, landlock, namespaces, own_root, privileges, programs, protocol, template
+from reward.sandbox import isolation, kernel, landlock, programs, protocol, template
 
-PRELOADED = [
-    "abc",
-    "atexit",
-    "bisect",
-    "collections",
-    "collections.abc",
-    "copy",
-    "functools",
-    "heapq",
-    "io",
-    "itertools",
-    "math",
-    "operator",
-    "random",
-    "re",
-    "string",
-    "sys",
-    "threading",
-    "time",
-    "typing",
-]
+PRELOADED = """
+    abc atexit bisect collections collections.abc copy functools heapq io itertools math operator random re string
+    sys threading time typing
+""".split()
 REHEARSALS = 12
 THREADS_AND_PROCESSES = 512
 """In a user namespace of their own; elsewhere the kernel would count the user's other processes too."""
@@ -54,7 +37,7 @@ THREADS_AND_PROCESSES = 512
 
 def main(control_descriptor: int) -> NoReturn:
     """Read the start message, become the zygote of the tier it names, say so, and serve jobs until the end."""
-    privileges.die_with_parent(signal.SIGKILL, None)
+    isolation.die_with_parent(signal.SIGKILL, None)
     control = _socket.socket(fileno=above_the_reserved(control_descriptor))
     log = above_the_reserved(os.dup(2))
     try:
@@ -83,12 +66,12 @@ def start(control: _socket.socket, log: int) -> template.Box:
     wanted = marshal.loads(message)
     filters, at = [], 0
     for size in wanted["filter_bytes"]:
-        filters.append(template.BpfProgram(os.pread(descriptors[0], size, at)))
+        filters.append(kernel.BpfProgram(os.pread(descriptors[0], size, at)))
         at += size
     os.close(descriptors[0])
     null = above_the_reserved(os.open("/dev/null", os.O_RDWR))  # opened now: tier C's root does not show it
     reserve_descriptors(null)
-    repertoire = preload(wanted["for_functions"], wanted["forget_path"])
+    modes, prelude, rehearsal = preload(wanted["for_functions"], wanted["forget_path"])
     if wanted["packages"] is not None:
         sys.meta_path.append(InstalledPackages(wanted["packages"], frozenset(wanted["importable"])))
     try:
@@ -98,10 +81,10 @@ def start(control: _socket.socket, log: int) -> template.Box:
         os._exit(0)
     held_by = template.Filters(*filters) if filters else None
     is_closed = wanted["tier"] == "D"
-    box = template.Box(baseline, is_closed, ruleset, held_by, repertoire.modes, repertoire.prelude, log)
+    box = template.Box(baseline, is_closed, ruleset, held_by, modes, prelude, log)
     template.set_common_limits()
     signal.pthread_sigmask(signal.SIG_BLOCK, template.WOKEN_BY)
-    rehearse(box, repertoire.rehearsal)
+    rehearse(box, rehearsal)
     reserve_descriptors(null)
     os.close(null)
     build_standard_streams()
@@ -121,24 +104,21 @@ def reserve_descriptors(null: int) -> None:
         os.dup2(null, number)
 
 
-class Repertoire(NamedTuple):
-    """What a zygote can run, by mode, the module that function problems are run in, and a program to rehearse."""
+def preload(
+    for_functions: bool, forget_path: str
+) -> tuple[dict[int, programs.Mode], ModuleType | None, programs.Rehearsal]:
+    """Import what programs usually import, without at-fork hooks, and make the module path that of a plain program.
 
-    modes: dict[int, programs.Mode]
-    prelude: ModuleType | None
-    rehearsal: programs.Rehearsal
-
-
-def preload(for_functions: bool, forget_path: str) -> Repertoire:
-    """Import what programs usually import, without at-fork hooks, and make the module path that of a plain program."""
-    repertoire = Repertoire(programs.MODES, None, programs.REHEARSAL)
+    Returns what the zygote can run, by mode; the module that function problems are run in; and a program to rehearse.
+    """
+    modes, prelude, rehearsal = programs.MODES, None, programs.REHEARSAL
     register_at_fork = os.register_at_fork
     os.register_at_fork = lambda **hooks: None
     if for_functions:
         from reward.sandbox import function_modes
 
-        modes = programs.MODES | function_modes.MODES
-        repertoire = Repertoire(modes, function_modes.make_prelude(), function_modes.REHEARSAL)
+        modes, rehearsal = programs.MODES | function_modes.MODES, function_modes.REHEARSAL
+        prelude = function_modes.make_prelude()
     sys.path.remove(forget_path)
     for name in PRELOADED:
         __import__(name)
@@ -151,19 +131,17 @@ def preload(for_functions: bool, forget_path: str) -> Repertoire:
     sys.argv[:] = ["program.py"]
     for name in [name for name in sys.modules if name.partition(".")[0] == "reward"]:
         del sys.modules[name]  # a program that imports `reward` must not find the judge
-    return repertoire
+    return modes, prelude, rehearsal
 
 
 class InstalledPackages:
-    """Finds the `names` in the folder of installed packages. A program that asks for another package is told that it is
-    not there, as it would be where only these are installed, rather than that it may not be read."""
+    """Finds the `names` in the folder of installed packages; any other package is not there for a program."""
 
     def __init__(self, folder: str, names: frozenset[str]) -> None:
         self.folder = folder
         self.names = names
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """As `importlib.abc.MetaPathFinder` has it."""
+    def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
         return PathFinder.find_spec(name, [self.folder], target) if name in self.names else None
 
 
@@ -175,14 +153,14 @@ def enter(tier: str, readable: list[str], listable: list[str]) -> tuple[int, int
     os.chdir("/")
     ruleset = None
     if tier in ("A", "C"):
-        namespaces.enter_namespaces()
+        isolation.enter_namespaces()
         resource.setrlimit(resource.RLIMIT_NPROC, (THREADS_AND_PROCESSES, THREADS_AND_PROCESSES))
     if tier == "C":
-        own_root.enter_own_root(readable, listable)
+        isolation.enter_own_root(readable, listable)
     elif tier in ("A", "B"):
         ruleset = landlock.create_ruleset(readable, listable)
-    privileges.give_up_privileges()
-    privileges.adopt_orphans()
+    isolation.give_up_privileges()
+    isolation.adopt_orphans()
     return baseline, ruleset
 
 
@@ -197,7 +175,7 @@ def _text_stream(descriptor: int, name: str, errors: str) -> io.TextIOWrapper:
     mode = "r" if descriptor == 0 else "w"
     raw = io.FileIO(descriptor, mode, closefd=False)
     raw.name = name
-    buffer: Any = io.BufferedReader(raw) if descriptor == 0 else io.BufferedWriter(raw)
+    buffer = io.BufferedReader(raw) if descriptor == 0 else io.BufferedWriter(raw)
     stream = io.TextIOWrapper(buffer, "utf-8", errors, newline="\n", line_buffering=descriptor == 2)
     stream.mode = mode  # type: ignore[misc]
     return stream

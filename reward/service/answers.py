@@ -2,48 +2,46 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from reward.service.queueing import Overloaded, TooLarge
+from reward.service.queueing import RETRY_AFTER, Refusal
 from xcoder_core.errors import InfrastructureError
 
-RETRY_AFTER = {"Retry-After": "2"}
-"""Seconds after which a refused client may come back: longer than most programs run."""
 MOST_ERRORS = 20
 """Wrong fields that one answer names."""
-LONGEST_TOLD = 300
+LONGEST_TEXT = 300
 """Characters of a name or message that one answer repeats."""
 
 
-class FieldError(Exception):
-    """A field of the request that has the right type and a wrong value."""
-
-    def __init__(self, field: Sequence[str | int], message: str) -> None:
-        super().__init__(message)
-        self.field = field
-        self.message = message
+def wrong_field(field: Sequence[str | int], message: str) -> Refusal:
+    """The refusal of a request in which a field of the right type has a wrong value."""
+    return Refusal(422, [{"type": "value_error", "loc": ["body", *field], "msg": _cut(message)}])
 
 
-def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """JSON in ASCII only: a client's text can hold half of a surrogate pair, which has no UTF-8 form."""
-    return Response(json.dumps(content), status, dict(headers or {}), media_type="application/json")
+def check_limit(asked: float, most: float, unit: str, field: Sequence[str | int]) -> None:
+    """Raise `Refusal` where a request asks for more than the service gives."""
+    if asked > most:
+        raise wrong_field(field, f"at most {most:g} {unit} are given here")
+
+
+def json_answer(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON in ASCII only: a client's text can hold half of a surrogate pair, which has no UTF-8 form.
+
+    `content` may be, or hold, dataclasses.
+    """
+    return Response(json.dumps(content, default=asdict), status, dict(headers or {}), media_type="application/json")
 
 
 def refusal(error: Exception) -> Response:
     """The answer to a request that is not carried out. Raises any other error again."""
     match error:
-        case Overloaded():
-            return json_answer({"detail": str(error)}, 429, RETRY_AFTER)
-        case TooLarge():
-            return json_answer({"detail": str(error)}, 413)
+        case Refusal():
+            return json_answer({"detail": error.detail}, error.status, error.headers)
         case InfrastructureError():
             return json_answer({"detail": str(error)}, 503, RETRY_AFTER)
-        case FieldError():
-            wrong = {"type": "value_error", "loc": ["body", *error.field], "msg": _cut(error.message)}
-            return json_answer({"detail": [wrong]}, 422)
         case RequestValidationError():
             # Without the value itself, which may be as large as the request.
             errors = [
@@ -55,8 +53,8 @@ def refusal(error: Exception) -> Response:
 
 
 def _cut(part: str | int) -> str | int:
-    """A name in a place, or a message that repeats one, which may be as long as the request."""
-    return part if isinstance(part, int) or len(part) <= LONGEST_TOLD else part[:LONGEST_TOLD] + " …"
+    """A part of a place, or a message that repeats one, without most of a length that may be the request's."""
+    return part if isinstance(part, int) or len(part) <= LONGEST_TEXT else part[:LONGEST_TEXT] + " …"
 
 
 def add_refusals(app: FastAPI) -> None:
@@ -65,5 +63,5 @@ def add_refusals(app: FastAPI) -> None:
     async def handle(_: Request, error: Exception) -> Response:
         return refusal(error)
 
-    for kind in (Overloaded, TooLarge, InfrastructureError, FieldError, RequestValidationError):
+    for kind in (Refusal, InfrastructureError, RequestValidationError):
         app.add_exception_handler(kind, handle)

@@ -6,18 +6,17 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Response
 from fastapi.routing import APIRoute
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from reward.config import ServiceSettings
 from reward.executor import Executor
 from reward.service.answers import add_refusals, json_answer
 from reward.service.authentication import Authenticator
 from reward.service.code_judge import add_code_judge
-from reward.service.config import ServiceSettings
 from reward.service.guard import Guard
 from reward.service.judge_endpoint import add_judge_endpoint
-from reward.service.metrics import Metrics
 from reward.service.piston import add_piston
-from reward.service.queueing import Queue
+from reward.service.queueing import Metrics, Queue
 from reward.service.sandbox_fusion import add_sandbox_fusion
 
 
@@ -52,7 +51,7 @@ def create_app(judge: Executor, settings: ServiceSettings, token: str | None) ->
     @app.get("/metrics", tags=["operation"])
     async def exposition() -> Response:
         """Counts and times in Prometheus' text format."""
-        return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     endpoints = {route.path for route in app.routes if isinstance(route, APIRoute)}
     return Guard(app, queue, Authenticator(token), metrics, settings, endpoints)

@@ -1,8 +1,8 @@
 """Who may use the service: a token, needed wherever others than this machine's users can reach it, and no web page.
 
 The token comes from the environment or a file, never from the command line, where every user of the machine could
-read it. It is accepted as a bearer token and as the password of HTTP Basic authentication: clients that cannot set a
-header send the latter when their URL is `http://any:TOKEN@host:port/…`.
+read it. It is accepted as a bearer token and as HTTP Basic's password, which clients send for a URL such as
+`http://any:TOKEN@host:port/…`.
 """
 
 import base64

@@ -8,16 +8,16 @@ refused, and a full queue is answered with status 429.
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 
 from fastapi import FastAPI, Response
 from pydantic import BaseModel, FailFast, Field
 
 from reward.compare import outputs_match
+from reward.config import ServiceSettings
 from reward.service.answers import json_answer
-from reward.service.config import ServiceSettings
 from reward.service.queueing import Queue
 from reward.submission import Submission
 from reward.verdict import Execution, Judgement, Run, TestResult, Verdict
@@ -30,6 +30,7 @@ TEXT_CHARACTERS = 1000
 TESTS_PER_PROGRAM = 16
 """Few enough that the tests of one program still spread over the workers."""
 RAN_WELL = {"OK", "AC", "WA"}
+Reason = Literal["", "internal_error", "worker_timeout", "queue_timeout"]
 
 
 class SubmissionBody(BaseModel):
@@ -50,7 +51,8 @@ class BatchBody(BaseModel):
     submissions: Annotated[list[SubmissionBody], FailFast()] = Field(min_length=1)
 
 
-class JudgeResult(BaseModel):
+@dataclass(frozen=True)
+class JudgeResult:
     """`cost` is wall-clock seconds. Nothing is known about a program whose `reason` is internal_error (a fault of
     ours) or queue_timeout (its turn did not come before the deadline: send it again)."""
 
@@ -58,9 +60,10 @@ class JudgeResult(BaseModel):
     success: bool
     run_success: bool
     cost: float
-    reason: Literal["", "internal_error", "worker_timeout", "queue_timeout"] = ""
+    reason: Reason = ""
 
 
+@dataclass(frozen=True)
 class RunResult(JudgeResult):
     """The same with what the program wrote."""
 
@@ -68,18 +71,15 @@ class RunResult(JudgeResult):
     stderr: str | None = None
 
 
-class BatchJudgeResult(BaseModel):
+Result = TypeVar("Result", JudgeResult, RunResult)
+
+
+@dataclass(frozen=True)
+class BatchResult(Generic[Result]):
     """Results in the order of the submissions."""
 
     sub_id: str
-    results: list[JudgeResult]
-
-
-class BatchRunResult(BaseModel):
-    """Results in the order of the submissions."""
-
-    sub_id: str
-    results: list[RunResult]
+    results: list[Result]
 
 
 def add_code_judge(app: FastAPI, queue: Queue, settings: ServiceSettings) -> None:
@@ -106,12 +106,12 @@ def add_code_judge(app: FastAPI, queue: Queue, settings: ServiceSettings) -> Non
         return json_answer((await _run(queue, [body], settings.deadline_seconds))[0])
 
     def add_batch(path: str, deadline_seconds: float) -> None:
-        @app.post(f"/judge/{path}", response_model=BatchJudgeResult, tags=["code-judge"])
+        @app.post(f"/judge/{path}", response_model=BatchResult[JudgeResult], tags=["code-judge"])
         async def judge_batch(body: BatchBody) -> Response:
             """Judge many programs."""
             return _batch_answer(body, await _judge(queue, body.submissions, deadline_seconds))
 
-        @app.post(f"/run/{path}", response_model=BatchRunResult, tags=["code-judge"])
+        @app.post(f"/run/{path}", response_model=BatchResult[RunResult], tags=["code-judge"])
         async def run_batch(body: BatchBody) -> Response:
             """The same, with what the programs wrote."""
             return _batch_answer(body, await _run(queue, body.submissions, deadline_seconds))
@@ -120,15 +120,14 @@ def add_code_judge(app: FastAPI, queue: Queue, settings: ServiceSettings) -> Non
     add_batch("long-batch", settings.long_deadline_seconds)
 
 
-def _batch_answer(body: BatchBody, results: list[dict[str, Any]]) -> Response:
-    return json_answer({"sub_id": body.sub_id or str(uuid.uuid4()), "results": results})
+def _batch_answer(body: BatchBody, results: list[Result]) -> Response:
+    return json_answer(BatchResult(body.sub_id or str(uuid.uuid4()), results))
 
 
-async def _judge(queue: Queue, bodies: list[SubmissionBody], deadline_seconds: float) -> list[dict[str, Any]]:
+async def _judge(queue: Queue, bodies: list[SubmissionBody], deadline_seconds: float) -> list[JudgeResult]:
     """Results without texts, so that a batch needs memory for its inputs only."""
     if any(body.expected_output is None for body in bodies):  # nothing to judge by
-        runs = await _run(queue, bodies, deadline_seconds)
-        return [{name: run[name] for name in run if name not in ("stdout", "stderr")} for run in runs]
+        return [result for result, _ in await _execute(queue, bodies, deadline_seconds)]
     deadline = time.monotonic() + deadline_seconds
     groups = list(_by_program(bodies))
     judgements = await queue.judge_all(
@@ -144,7 +143,16 @@ async def _judge(queue: Queue, bodies: list[SubmissionBody], deadline_seconds: f
     ]
 
 
-async def _run(queue: Queue, bodies: list[SubmissionBody], deadline_seconds: float) -> list[dict[str, Any]]:
+async def _run(queue: Queue, bodies: list[SubmissionBody], deadline_seconds: float) -> list[RunResult]:
+    return [
+        RunResult(**vars(result), stdout=run.stdout, stderr=run.error)
+        for result, run in await _execute(queue, bodies, deadline_seconds)
+    ]
+
+
+async def _execute(
+    queue: Queue, bodies: list[SubmissionBody], deadline_seconds: float
+) -> list[tuple[JudgeResult, Run]]:
     deadline = time.monotonic() + deadline_seconds
 
     def take(execution: Execution) -> tuple[Run, bool]:
@@ -160,7 +168,7 @@ async def _run(queue: Queue, bodies: list[SubmissionBody], deadline_seconds: flo
     )
     late = time.monotonic() >= deadline
     return [
-        _result(body, run.status, run.wall_seconds, matches, late) | {"stdout": run.stdout, "stderr": run.error}
+        (_result(body, run.status, run.wall_seconds, matches, late), run)
         for body, (run, matches) in zip(bodies, runs, strict=True)
     ]
 
@@ -188,13 +196,12 @@ def _tests(judgement: Judgement) -> list[TestResult]:
     return list(judgement.tests) or [TestResult(judgement.verdict)] * judgement.total
 
 
-def _result(body: SubmissionBody, status: str, seconds: float, matches: bool, late: bool) -> dict[str, Any]:
+def _result(body: SubmissionBody, status: str, seconds: float, matches: bool, late: bool) -> JudgeResult:
     ran_well = status in RAN_WELL
-    reasons = {"IE": "queue_timeout" if late else "internal_error", "TLE": "worker_timeout"}
-    return {
-        "sub_id": body.sub_id or str(uuid.uuid4()),
-        "success": ran_well and (matches or body.expected_output is None),
-        "run_success": ran_well,
-        "cost": seconds,
-        "reason": reasons.get(status, ""),
-    }
+    reason: Reason = ""
+    if status == Verdict.IE:
+        reason = "queue_timeout" if late else "internal_error"
+    elif status == Verdict.TLE:
+        reason = "worker_timeout"
+    is_success = ran_well and (matches or body.expected_output is None)
+    return JudgeResult(body.sub_id or str(uuid.uuid4()), is_success, ran_well, seconds, reason)

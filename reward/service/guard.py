@@ -1,60 +1,54 @@
-"""What happens to a request before and around its endpoint: token, size, room, and a client that leaves.
+"""What happens to a connection and to a request before its endpoint: token, size, room, and a client that leaves.
 
 It stands outside the application, so nothing of a request is read, let alone parsed, before its token was seen and
 room for it was found. A client that leaves cancels the endpoint, and with it the programs that run for it.
+
+Whoever reaches the port can open connections, with or without a token. Each takes a file descriptor, and a judge that
+is out of them judges nothing: so a connection has a few seconds and one of a bounded number of places.
 """
 
 import asyncio
 import contextlib
+import resource
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from dataclasses import dataclass
 
-from reward.service.answers import json_answer, refusal
+import h11
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from reward.config import ServiceSettings
+from reward.service.answers import refusal
 from reward.service.authentication import Authenticator, is_of_a_web_page
-from reward.service.config import ServiceSettings
-from reward.service.metrics import Metrics
-from reward.service.queueing import MIB, Overloaded, Queue, TooLarge
+from reward.service.queueing import MIB, Metrics, Queue, Refusal
 from xcoder_core.errors import InfrastructureError
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 PUBLIC = {"/health", "/docs", "/openapi.json"}
 """Answered without a token: they tell nothing of what is judged."""
 
 
-class SlowBody(Exception):
-    """The body did not arrive while room was held for it."""
+HEAD_SECONDS = 10.0
+"""A request's head must have arrived by then: far longer than a sound client takes, far shorter than a person waits."""
+MOST_DESCRIPTORS = 1 << 16
 
 
+@dataclass(frozen=True)
 class Guard:
     """An ASGI application around another one. `endpoints` are the paths that metrics tell apart."""
 
-    def __init__(
-        self,
-        app: Application,
-        queue: Queue,
-        authenticator: Authenticator,
-        metrics: Metrics,
-        settings: ServiceSettings,
-        endpoints: set[str],
-    ) -> None:
-        self._app = app
-        self._queue = queue
-        self._authenticator = authenticator
-        self._metrics = metrics
-        self._settings = settings
-        self._endpoints = endpoints
+    app: ASGIApp
+    queue: Queue
+    authenticator: Authenticator
+    metrics: Metrics
+    settings: ServiceSettings
+    endpoints: set[str]
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
-        endpoint = scope["path"] if scope["path"] in self._endpoints else "other"
+        endpoint = scope["path"] if scope["path"] in self.endpoints else "other"
         started = time.monotonic()
         answered = False
 
@@ -62,60 +56,60 @@ class Guard:
             nonlocal answered
             if message["type"] == "http.response.start":
                 answered = True
-                self._metrics.requests.labels(endpoint, message["status"]).inc()
-                self._metrics.seconds.labels(endpoint).observe(time.monotonic() - started)
+                self.metrics.requests.labels(endpoint, message["status"]).inc()
+                self.metrics.seconds.labels(endpoint).observe(time.monotonic() - started)
             await send(message)
 
         headers = dict(scope["headers"])
-        own_name = None if self._authenticator.asks_for_token else self._settings.host
-        if is_of_a_web_page(headers.get(b"origin"), headers.get(b"host"), own_name):
-            said = "requests of web pages are refused, and without a token so are other names than localhost"
-            await json_answer({"detail": said}, 403)(scope, receive, counting_send)
-            return
-        if scope["path"] not in PUBLIC and not self._authenticator.admits(headers.get(b"authorization")):
-            refused = json_answer({"detail": "a valid token is required"}, 401, {"WWW-Authenticate": "Bearer"})
-            await refused(scope, receive, counting_send)
-            return
         try:
-            with self._queue.room_for_bytes(self._announced_size(headers)):
+            self._admit(scope["path"], headers)
+            with self.queue.room_for_bytes(self._announced_size(headers)):
                 body = await self._read(receive)
                 if body is not None and not await self._carry_out(scope, body, receive, counting_send):
-                    self._metrics.disconnects.labels(endpoint).inc()
-        except (Overloaded, TooLarge) as error:
+                    self.metrics.disconnects.labels(endpoint).inc()
+        except Refusal as error:
             await refusal(error)(scope, receive, counting_send)
         except asyncio.CancelledError:  # by the server, whose time for ending is over: the client is told, then it ends
             if answered:
                 raise
             await refusal(InfrastructureError("the service is ending"))(scope, receive, counting_send)
-        except SlowBody as error:
-            await json_answer({"detail": str(error)}, 408)(scope, receive, counting_send)
+
+    def _admit(self, path: str, headers: dict[bytes, bytes]) -> None:
+        """Raise `Refusal` for a web page's request, or one without the token."""
+        own_name = None if self.authenticator.asks_for_token else self.settings.host
+        if is_of_a_web_page(headers.get(b"origin"), headers.get(b"host"), own_name):
+            raise Refusal(
+                403, "requests of web pages are refused, and without a token so are other names than localhost"
+            )
+        if path not in PUBLIC and not self.authenticator.admits(headers.get(b"authorization")):
+            raise Refusal(401, "a valid token is required", {"WWW-Authenticate": "Bearer"})
 
     def _announced_size(self, headers: dict[bytes, bytes]) -> int:
-        """Bytes of the body; the largest that may come where the client does not say. Raises `TooLarge`."""
-        most = self._settings.request_mib * MIB
+        """Bytes of the body; the largest that may come where the client does not say. Raises `Refusal`."""
+        most = self.settings.request_mib * MIB
         if b"transfer-encoding" in headers:
             return most
         size = int(headers.get(b"content-length", b"0"))
         if size > most:
-            raise TooLarge(f"the body has {size} bytes; at most {self._settings.request_mib} MiB are taken")
+            raise Refusal(413, f"the body has {size} bytes; at most {self.settings.request_mib} MiB are taken")
         return size
 
     async def _read(self, receive: Receive) -> bytes | None:
-        """The whole body, or None where the client left. Raises `TooLarge`, `SlowBody`."""
+        """The whole body, or None where the client left. Raises `Refusal`."""
         body = bytearray()
         try:
-            async with asyncio.timeout(self._settings.body_seconds):
+            async with asyncio.timeout(self.settings.body_seconds):
                 while (message := await receive())["type"] != "http.disconnect":
                     body += message.get("body", b"")
-                    if len(body) > self._settings.request_mib * MIB:
-                        raise TooLarge(f"the body has more than {self._settings.request_mib} MiB")
+                    if len(body) > self.settings.request_mib * MIB:
+                        raise Refusal(413, f"the body has more than {self.settings.request_mib} MiB")
                     if not message.get("more_body", False):
                         return bytes(body)
         except TimeoutError as error:
-            raise SlowBody(f"the body did not arrive within {self._settings.body_seconds:g} s") from error
+            raise Refusal(408, f"the body did not arrive within {self.settings.body_seconds:g} s") from error
         return None
 
-    async def _carry_out(self, scope: MutableMapping[str, Any], body: bytes, receive: Receive, send: Send) -> bool:
+    async def _carry_out(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> bool:
         """Run the application to its end, or until the client leaves: then False."""
         pending = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -125,7 +119,7 @@ class Guard:
             await asyncio.Event().wait()  # what comes after the body is watched here, not there
             raise AssertionError("never set")
 
-        application = asyncio.ensure_future(self._app(scope, replay, send))
+        application = asyncio.ensure_future(self.app(scope, replay, send))
         departure = asyncio.ensure_future(_departure(receive))
         try:
             await asyncio.wait({application, departure}, return_when=asyncio.FIRST_COMPLETED)
@@ -143,3 +137,45 @@ class Guard:
 async def _departure(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+class Connection(H11Protocol):
+    """uvicorn's own protocol over h11, which bounds the size of a head, with bounds on its time and on the number."""
+
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection, or drop it where there are too many."""
+        super().connection_made(transport)
+        if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
+            transport.abort()
+        else:
+            self._await_head()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request of the connection, not for ever either."""
+        super().on_response_complete()
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        super().connection_lost(exc)
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def _await_head(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = self.loop.call_later(HEAD_SECONDS, self._give_up_without_head)
+
+    def _give_up_without_head(self) -> None:
+        if self.conn.their_state is h11.IDLE:  # not one whole head since the connection or the last answer
+            self.transport.abort()
+
+
+def room_for_connections() -> int:
+    """Half of the file descriptors that this process may open, once it may open all it can: the rest is the judge's."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most // 2

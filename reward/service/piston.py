@@ -7,17 +7,17 @@ does it; a problem with a checker of its own, or one that reads and writes files
 
 import platform
 import re
-import time
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from fastapi import FastAPI, Response
 from pydantic import BaseModel, FailFast, Field
 
-from reward.service.answers import RETRY_AFTER, FieldError, json_answer
-from reward.service.config import ServiceSettings
-from reward.service.queueing import Queue
+from reward.config import ServiceSettings
+from reward.service.answers import json_answer, wrong_field
+from reward.service.queueing import RETRY_AFTER, Queue
 from reward.submission import Submission
-from reward.verdict import Execution, Run, Verdict
+from reward.verdict import Run, Verdict
 from xcoder_core.errors import InputError
 from xcoder_core.problem import Limits
 
@@ -44,17 +44,19 @@ class ExecuteRequest(BaseModel):
     run_timeout: float = Field(default=10_000, gt=0, allow_inf_nan=False)
 
 
-class Stage(BaseModel):
+@dataclass(frozen=True)
+class Stage:
     """How a stage ended; of standard error its end."""
 
     code: int
-    signal: str | None = None
+    signal: str | None
     stdout: str
     stderr: str
     output: str
 
 
-class ExecuteResponse(BaseModel):
+@dataclass(frozen=True)
+class ExecuteResponse:
     """`run.stdout` is "1" for a right output, "0" for a wrong one, and the output itself where none was expected."""
 
     language: str
@@ -67,7 +69,7 @@ def add_piston(app: FastAPI, queue: Queue, settings: ServiceSettings) -> None:
     """Add `POST /api/v2/execute` and `GET /api/v2/runtimes`."""
 
     @app.get("/api/v2/runtimes", tags=["Piston"])
-    async def runtimes() -> list[dict[str, Any]]:
+    async def runtimes() -> list[dict[str, object]]:
         """The one language that is run."""
         return [{"language": "python3", "version": platform.python_version(), "aliases": [LANGUAGE]}]
 
@@ -76,36 +78,24 @@ def add_piston(app: FastAPI, queue: Queue, settings: ServiceSettings) -> None:
         """Run a program on one test."""
         files = {file.name: file.content for file in body.files}
         submission = _submission(body, files, settings)
-        expected = files.get("correct_output.txt")
-
-        def take(execution: Execution) -> tuple[Run, str]:
-            run = execution.runs[0]
-            if expected is None:
-                return run, run.stdout
-            matches = run.status == "OK" and _canonical(run.stdout) == _canonical(expected)
-            return run, "1\n" if matches else "0\n"
-
-        deadline = time.monotonic() + settings.deadline_seconds
-        ((run, printed),) = await queue.execute_all([submission], take, deadline_seconds=settings.deadline_seconds)
+        run, is_late = await queue.execute_one(submission, deadline_seconds=settings.deadline_seconds)
         if run.status == Verdict.IE:  # an answer in the original's form would count as a failed test
-            return json_answer({"detail": run.error}, 504 if time.monotonic() >= deadline else 503, RETRY_AFTER)
-        return json_answer(
-            {
-                "language": LANGUAGE,
-                "version": platform.python_version(),
-                "compile": _stage(0, "", ""),  # as in the original: a SyntaxError is an error of the run
-                "run": _stage(_code(run), printed, run.error),
-            }
-        )
+            return json_answer({"detail": run.error}, 504 if is_late else 503, RETRY_AFTER)
+        printed = run.stdout
+        if (expected := files.get("correct_output.txt")) is not None:
+            printed = "1\n" if run.status == "OK" and _canonical(run.stdout) == _canonical(expected) else "0\n"
+        compiling = _stage(0, "", "")  # as in the original: a SyntaxError is an error of the run
+        running = _stage(_code(run), printed, run.error)
+        return json_answer(ExecuteResponse(LANGUAGE, platform.python_version(), compiling, running))
 
 
 def _submission(body: ExecuteRequest, files: dict[str, str], settings: ServiceSettings) -> Submission:
     programs = [name for name in files if name not in TEST_FILES]
     if len(programs) != 1:
-        raise FieldError(("files",), f"expected one program beside {', '.join(sorted(TEST_FILES))}, found {programs}")
+        raise wrong_field(("files",), f"expected one program beside {', '.join(sorted(TEST_FILES))}, found {programs}")
     config = dict(line.split("=", 1) for line in files.get("grader_config", "").splitlines() if "=" in line)
     if "checker.py" in files or config.get("INPUT_MODE", "stdio") == "file":
-        raise FieldError(("files",), "a checker.py and INPUT_MODE=file are not supported: leave such problems out")
+        raise wrong_field(("files",), "a checker.py and INPUT_MODE=file are not supported: leave such problems out")
     try:
         limits = Limits(
             seconds=float(config.get("TIME_LIMIT", body.run_timeout / 1000)),
@@ -116,7 +106,7 @@ def _submission(body: ExecuteRequest, files: dict[str, str], settings: ServiceSe
         given = files.get("input.txt", "").replace("\r\n", "\n")
         return Submission("execute", files[programs[0]], (given,), (None,), limits=limits)
     except (ValueError, OverflowError) as error:  # InputError is a ValueError
-        raise FieldError(("files",), f"grader_config: {error}") from error
+        raise wrong_field(("files",), f"grader_config: {error}") from error
 
 
 def _canonical(text: str) -> list[str]:
@@ -130,5 +120,5 @@ def _code(run: Run) -> int:
     return TIMED_OUT if run.status == Verdict.TLE else run.return_code or 1
 
 
-def _stage(code: int, stdout: str, stderr: str) -> dict[str, Any]:
-    return {"code": code, "signal": None, "stdout": stdout, "stderr": stderr, "output": stdout + stderr}
+def _stage(code: int, stdout: str, stderr: str) -> Stage:
+    return Stage(code, None, stdout, stderr, stdout + stderr)

@@ -6,28 +6,65 @@ ones as results come back, so a small request waits for a few programs of a larg
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from reward.config import ServiceSettings
 from reward.executor import Executor
-from reward.service.config import ServiceSettings
-from reward.service.metrics import Metrics
 from reward.submission import Submission
-from reward.verdict import Execution, Judgement
+from reward.verdict import Execution, Judgement, Run, Verdict
 
 Result = TypeVar("Result")
 MIB = 1 << 20
+BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
+"""Upper bounds, in seconds, by which metrics count how long requests took."""
+RETRY_AFTER = {"Retry-After": "2"}
+"""Seconds after which a refused client may come back: longer than most programs run."""
 IN_FLIGHT_PER_WORKER = 2
 """Enough that a worker never waits for the event loop, few enough that requests take turns."""
 
 
-class Overloaded(Exception):
-    """There is no room now; the client may come back later."""
+class Metrics:
+    """What a service counts, in Prometheus' text format. Each has a registry of its own, so that two do not mix."""
+
+    def __init__(self, workers: int, queue_tests: int) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = self._counter(
+            "requests", "Requests answered, by endpoint and HTTP status.", "endpoint", "status"
+        )
+        self.seconds = Histogram(
+            "xcoder_judge_request_seconds",
+            "Time from a request to its answer.",
+            ["endpoint"],
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.tests = self._counter("tests", "Tests run, by verdict; OK where nothing was compared.", "verdict")
+        self.test_cpu_seconds = self._counter("test_cpu_seconds", "CPU time of the programs.")
+        self.disconnects = self._counter("disconnects", "Requests whose client left before the answer.", "endpoint")
+        self.queued_tests = self._gauge("queue_tests", "Tests that wait or run.")
+        self.queued_bytes = self._gauge("queue_bytes", "Bodies of requests in progress.")
+        self._gauge("queue_tests_limit", "Most tests that may wait or run.").set(queue_tests)
+        self._gauge("workers", "Sandbox workers.").set(workers)
+
+    def _counter(self, name: str, description: str, *labels: str) -> Counter:
+        return Counter(f"xcoder_judge_{name}", description, labels, registry=self.registry)
+
+    def _gauge(self, name: str, description: str) -> Gauge:
+        return Gauge(f"xcoder_judge_{name}", description, registry=self.registry)
 
 
-class TooLarge(Exception):
-    """There would be no room even in an empty queue."""
+class Refusal(Exception):
+    """A request that is not carried out, with what is answered: an HTTP status, the reason as JSON, and headers."""
+
+    def __init__(self, status: int, detail: object, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
 
 
 class Queue:
@@ -42,9 +79,10 @@ class Queue:
 
     @contextmanager
     def room_for_bytes(self, size: int) -> Iterator[None]:
-        """Hold room for a request's body. Raises `Overloaded`."""
+        """Hold room for a request's body. Raises `Refusal`."""
         if self.bytes + size > self._settings.queue_mib * MIB:
-            raise Overloaded(f"requests of {self.bytes} bytes are in progress; at most {self._settings.queue_mib} MiB")
+            message = f"requests of {self.bytes} bytes are in progress; at most {self._settings.queue_mib} MiB"
+            raise Refusal(429, message, RETRY_AFTER)
         self._add_bytes(size)
         try:
             yield
@@ -54,7 +92,7 @@ class Queue:
     async def judge_all(
         self, submissions: Sequence[Submission], *, stop_at_first_failure: bool, deadline_seconds: float
     ) -> list[Judgement]:
-        """Judge all of `submissions`, in order. What is not finished in time is IE. Raises `Overloaded`, `TooLarge`."""
+        """Judge all of `submissions`, in order. What is not finished in time is IE. Raises `Refusal`."""
 
         async def judge(submission: Submission, seconds: float) -> Judgement:
             (judgement,) = await self.judge.judge_async(
@@ -71,7 +109,7 @@ class Queue:
     async def execute_all(
         self, submissions: Sequence[Submission], take: Callable[[Execution], Result], *, deadline_seconds: float
     ) -> list[Result]:
-        """Execute all of `submissions`, and give what `take` makes of each, in order, under the same terms.
+        """Execute all of `submissions` as `judge_all` judges, and give what `take` makes of each, in order.
 
         What programs print is held for as many submissions as there are workers: `take` should keep little of it.
         """
@@ -83,6 +121,12 @@ class Queue:
             return take(execution)
 
         return await self._run(submissions, execute, self.judge.workers, deadline_seconds)
+
+    async def execute_one(self, submission: Submission, *, deadline_seconds: float) -> tuple[Run, bool]:
+        """What a submission with one input gives; and whether it is IE because its turn did not come in time."""
+        deadline = time.monotonic() + deadline_seconds
+        (run,) = await self.execute_all([submission], lambda done: done.runs[0], deadline_seconds=deadline_seconds)
+        return run, run.status == Verdict.IE and time.monotonic() >= deadline
 
     async def _run(
         self,
@@ -112,9 +156,10 @@ class Queue:
     def _room_for_tests(self, count: int) -> Iterator[None]:
         most = self._settings.queue_tests
         if count > most:
-            raise TooLarge(f"{count} tests in one request; the queue takes {most}")
+            raise Refusal(413, f"{count} tests in one request; the queue takes {most}")
         if self.tests + count > most:
-            raise Overloaded(f"{self.tests} tests wait or run, {count} more were asked for; the queue takes {most}")
+            message = f"{self.tests} tests wait or run, {count} more were asked for; the queue takes {most}"
+            raise Refusal(429, message, RETRY_AFTER)
         self._add_tests(count)
         try:
             yield

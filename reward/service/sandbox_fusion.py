@@ -6,18 +6,18 @@ standard error the last 2,000 bytes come back.
 """
 
 import signal
-import time
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 from fastapi import FastAPI, Response
 from pydantic import BaseModel, FailFast, Field
 
+from reward.config import ServiceSettings
 from reward.language import PYTHON
-from reward.service.answers import RETRY_AFTER, FieldError, json_answer
-from reward.service.config import ServiceSettings
-from reward.service.queueing import Queue
+from reward.service.answers import check_limit, json_answer, wrong_field
+from reward.service.queueing import RETRY_AFTER, Queue
 from reward.submission import Submission
-from reward.verdict import Execution, Run, Verdict
+from reward.verdict import Run, Verdict
 from xcoder_core.errors import InputError
 from xcoder_core.problem import Limits
 
@@ -37,11 +37,12 @@ class RunCodeRequest(BaseModel):
     run_timeout: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     compile_timeout: float = Field(default=10.0, ge=0, allow_inf_nan=False)
     memory_limit_MB: int = -1
-    files: dict[str, Any] = {}  # none are taken, so what they hold is not looked at
+    files: dict[str, object] = {}  # none are taken, so what they hold is not looked at
     fetch_files: Annotated[list[str], FailFast()] = []
 
 
-class CommandRunResult(BaseModel):
+@dataclass(frozen=True)
+class CommandRunResult:
     """How the program ended. `execution_time` is wall-clock seconds; `return_code` is None where it ran out of time."""
 
     status: Literal["Finished", "Error", "TimeLimitExceeded"]
@@ -51,15 +52,16 @@ class CommandRunResult(BaseModel):
     stderr: str | None = None
 
 
-class RunCodeResponse(BaseModel):
+@dataclass(frozen=True)
+class RunCodeResponse:
     """`SandboxError` is a fault of ours: nothing is known about the program."""
 
     status: Literal["Success", "Failed", "SandboxError"]
-    message: str
+    message: str = ""
     compile_result: CommandRunResult | None = None
     run_result: CommandRunResult | None = None
     executor_pod_name: str | None = None
-    files: dict[str, str] = {}
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def add_sandbox_fusion(app: FastAPI, queue: Queue, settings: ServiceSettings) -> None:
@@ -75,62 +77,40 @@ def add_sandbox_fusion(app: FastAPI, queue: Queue, settings: ServiceSettings) ->
         """Run a program on one input."""
         submission = _submission(body, settings)
         patience = min(settings.deadline_seconds, body.compile_timeout + body.run_timeout + PATIENCE_SECONDS)
-        deadline = time.monotonic() + patience
-        (run,) = await queue.execute_all([submission], _only_run, deadline_seconds=patience)
-        if run.status == Verdict.IE and time.monotonic() >= deadline:
+        run, is_late = await queue.execute_one(submission, deadline_seconds=patience)
+        if is_late:
             return json_answer({"detail": f"not run within {patience:g} s: {run.error}"}, 504, RETRY_AFTER)
         return json_answer(_answer(run, body.language))
 
 
 def _submission(body: RunCodeRequest, settings: ServiceSettings) -> Submission:
     if body.files:
-        raise FieldError(("files",), "programs find no files here: pass data by stdin")
-    if body.run_timeout > settings.max_seconds:
-        raise FieldError(("run_timeout",), f"at most {settings.max_seconds:g} seconds are given here")
-    if body.memory_limit_MB > settings.max_memory_mib:
-        raise FieldError(("memory_limit_MB",), f"at most {settings.max_memory_mib} MiB are given here")
+        raise wrong_field(("files",), "programs find no files here: pass data by stdin")
+    check_limit(body.run_timeout, settings.max_seconds, "seconds", ("run_timeout",))
+    check_limit(body.memory_limit_MB, settings.max_memory_mib, "MiB", ("memory_limit_MB",))
     memory_mib = body.memory_limit_MB if body.memory_limit_MB > 0 else DEFAULT_MEMORY_MIB
+    limits = Limits(body.run_timeout, memory_mib)
     try:
-        return Submission(
-            "run_code",
-            body.code,
-            (body.stdin or "",),
-            (None,),
-            limits=Limits(body.run_timeout, memory_mib),
-            language=body.language,
-        )
+        return Submission("run_code", body.code, (body.stdin or "",), (None,), limits=limits, language=body.language)
     except InputError as error:
-        raise FieldError(("memory_limit_MB",), str(error)) from error
+        raise wrong_field(("memory_limit_MB",), str(error)) from error
 
 
-def _only_run(execution: Execution) -> Run:
-    return execution.runs[0]
-
-
-def _answer(run: Run, language: str) -> dict[str, Any]:
-    answer: dict[str, Any] = {
-        "status": "Success" if run.status == "OK" else "Failed",
-        "message": "",
-        "compile_result": None,
-        "run_result": None,
-        "executor_pod_name": None,
-        "files": {},
-    }
+def _answer(run: Run, language: str) -> RunCodeResponse:
     if run.status == Verdict.IE:
-        return answer | {"status": "SandboxError", "message": run.error}
+        return RunCodeResponse("SandboxError", run.error)
     if run.status == Verdict.CE and language != PYTHON:  # Python's SyntaxError is an error of the run, as there
-        answer["compile_result"] = {"status": "Finished", "execution_time": None, "return_code": 1}
-        answer["compile_result"] |= {"stdout": "", "stderr": run.error}
-        return answer
+        compiling = CommandRunResult("Finished", return_code=1, stdout="", stderr=run.error)
+        return RunCodeResponse("Failed", compile_result=compiling)
     out_of_time = run.status == Verdict.TLE
-    answer["run_result"] = {
-        "status": "TimeLimitExceeded" if out_of_time else "Finished",
-        "execution_time": run.wall_seconds,
-        "return_code": None if out_of_time else _return_code(run),
-        "stdout": run.stdout,
-        "stderr": run.error,
-    }
-    return answer
+    result = CommandRunResult(
+        "TimeLimitExceeded" if out_of_time else "Finished",
+        run.wall_seconds,
+        None if out_of_time else _return_code(run),
+        run.stdout,
+        run.error,
+    )
+    return RunCodeResponse("Success" if run.status == "OK" else "Failed", run_result=result)
 
 
 def _return_code(run: Run) -> int:

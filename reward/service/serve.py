@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reward.config import JudgeSettings
+from reward.config import JudgeSettings, ServiceSettings
 from reward.open_judge import open_judge
 from reward.service.authentication import read_token, require_token_beyond_loopback
-from reward.service.config import ServiceSettings
 from xcoder_core.errors import EnvironmentLacks, install_command
 
 BACKLOG = 2048
@@ -25,8 +24,7 @@ def serve(settings: ServiceSettings, judge_settings: JudgeSettings, token_file: 
     try:
         import uvicorn
 
-        from reward.service.app import create_app
-        from reward.service.connections import Connection, room_for_connections
+        from reward.service import app, guard
     except ModuleNotFoundError as error:
         raise EnvironmentLacks(
             f"the service needs {error.name}, which is not installed: {install_command('serve')}"
@@ -41,10 +39,10 @@ def serve(settings: ServiceSettings, judge_settings: JudgeSettings, token_file: 
             file=sys.stderr,
             flush=True,
         )
-        room = room_for_connections()
+        room = guard.room_for_connections()
         config = uvicorn.Config(
-            create_app(judge, settings, token),
-            http=Connection,
+            app.create_app(judge, settings, token),
+            http=guard.Connection,
             ws="none",
             limit_concurrency=room,
             # asyncio takes in as many at a time, before one of them can be dropped.

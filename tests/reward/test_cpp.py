@@ -11,12 +11,12 @@ import pytest
 
 from reward.compiler import compile_program
 from reward.config import JudgeSettings
-from reward.interruption import Interruption
 from reward.judge import Judge
 from reward.language import compiled_languages
 from reward.submission import Submission
 from reward.tiers import TIERS, why_not
 from reward.verdict import Judgement, Verdict
+from reward.worker import Interruption
 from xcoder_core.errors import InputError
 from xcoder_core.problem import Limits
 

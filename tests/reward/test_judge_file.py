@@ -58,8 +58,16 @@ def test_without_an_output_verdicts_go_to_standard_output(tmp_path: Path, capsys
         ("[1]\n", "expected a JSON object"),
         (line(tests=[]), "has no tests"),
         (line(code=7), "code: expected text"),
+        (
+            line(tests=[{"input": "1", "expected": "2", "want": "3"}]),
+            r"tests\[0\]: unknown field 'want'; known are expected",
+        ),
+        (
+            line(function_name=7, code=None),
+            "code: expected text, found null; function_name: expected text or null, found a",
+        ),
         (line(tests={}), "tests: expected a list"),
-        (line(tests=[{"input": "1"}]), r"tests\[0\]: expected"),
+        (line(tests=[{"input": "1"}]), r"tests\[0\]: the field 'expected' is missing"),
         (line(tests=[{"input": "1", "expected": 1}]), r"tests\[0\].expected: expected text"),
         (line(language="cobol"), "known languages are python"),
         (line(limits={"seconds": 0}), "limits.seconds is 0"),

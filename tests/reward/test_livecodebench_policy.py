@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from reward.compare import officially_same_output, officially_same_value
 from reward.config import JudgeSettings
 from reward.judge import Judge
-from reward.livecodebench import outputs_match, values_match
 from reward.submission import Submission
 from reward.verdict import Judgement, Verdict
 from xcoder_core.problem import Limits
@@ -148,7 +148,7 @@ def test_the_next_program_finds_nothing_of_the_last(judge: Judge) -> None:
     ],
 )
 def test_texts(ours: str, theirs: str, same: bool) -> None:
-    assert outputs_match(ours, theirs) is same
+    assert officially_same_output(ours, theirs) is same
 
 
 @pytest.mark.parametrize(
@@ -166,4 +166,4 @@ def test_texts(ours: str, theirs: str, same: bool) -> None:
     ],
 )
 def test_values(ours: str, theirs: str, same: bool) -> None:
-    assert values_match(ours, theirs) is same
+    assert officially_same_value(ours, theirs) is same

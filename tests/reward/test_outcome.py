@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from reward.outcome import failure_of
 from reward.sandbox import protocol
+from reward.tasks import failure_of
 from reward.verdict import Verdict
 from reward.worker import Job, RawRun
 

@@ -20,7 +20,6 @@ from reward.config import JudgeSettings
 from reward.executor import Executor
 from reward.judge import Judge
 from reward.open_judge import open_judge
-from reward.ray_judge import RayJudge
 from reward.submission import Submission
 from reward.verdict import Execution, Judgement, Verdict
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError, InputError
@@ -55,6 +54,8 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def judge(cluster: Any) -> Iterator[Executor]:
     with open_judge(JudgeSettings(executor="ray", ray_address=cluster.address)) as judge:
+        from reward.ray_judge import RayJudge
+
         assert isinstance(judge, RayJudge)
         yield judge
 
@@ -141,6 +142,8 @@ def test_a_package_or_cluster_that_is_missing_is_said_in_one_message(monkeypatch
     with pytest.raises(EnvironmentLacks, match=r"no Ray cluster at judge.ray_address = 127.0.0.1:1: .*refused"):
         open_judge(JudgeSettings(executor="ray", ray_address="127.0.0.1:1"))
     monkeypatch.setitem(sys.modules, "ray", None)
+    for name in ("reward.ray_judge", "reward.ray_nodes"):
+        monkeypatch.delitem(sys.modules, name)
     with pytest.raises(EnvironmentLacks, match=r"pip install -e '.*\[ray\]'"):
         open_judge(JudgeSettings(executor="ray", ray_address="127.0.0.1:1"))
 

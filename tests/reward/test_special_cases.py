@@ -2,7 +2,7 @@
 
 import pytest
 
-from reward.special_cases import names_its_tests
+from reward.trl import names_its_tests
 from reward.verdict import TestResult, Verdict
 
 INPUTS = ("3 4\n", "10 20\n", "7 7\n", "1 1\n")

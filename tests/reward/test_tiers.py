@@ -97,7 +97,9 @@ def test_strongest_tier_that_the_machine_forms_is_chosen(refused: tuple[str, ...
 
 def test_namespaces_are_those_that_the_tier_says(judge: Judge) -> None:
     """Seen from outside, where /proc gives a process as many numbers as it has process namespaces around it."""
-    submission = Submission("p", "import time\ntime.sleep(1)\nprint(1)", ("",), ("1",))
+    quick = Submission("q", "print(1)", ("",), ("1",))
+    list(judge.judge([quick], stop_at_first_failure=True))  # the zygote is there now: as it starts, it forks as well
+    submission = Submission("p", "import time\ntime.sleep(2)\nprint(1)", ("",), ("1",))
     results = judge.judge([submission], stop_at_first_failure=True)
     thread = threading.Thread(target=lambda: list(results))
     thread.start()

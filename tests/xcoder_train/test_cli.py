@@ -150,7 +150,7 @@ def test_every_help_says_what_it_does_and_takes_in_plain_words(name: str, comman
 
 
 def test_the_services_defaults_are_those_of_its_settings() -> None:
-    from reward.service.config import ServiceSettings
+    from reward.config import ServiceSettings
 
     serve = get_command(app).commands["judge"].commands["serve"]  # type: ignore[attr-defined]
     defaults = {parameter.name: parameter.default for parameter in serve.params}

@@ -1,14 +1,23 @@
-"""A root of one's own, for kernels without Landlock: it shows the paths that may be read and nothing else.
-
-Only in a mount namespace of one's own (`namespaces.enter_namespaces`). The old root is left for good.
-"""
+"""What holds a program in beside seccomp and Landlock: privileges given up, namespaces, and a root of its own."""
 
 import ctypes
 import os
+import signal
+import struct
 from collections.abc import Sequence
 
-from reward.sandbox.kernel import check, libc
+from reward.sandbox.kernel import check, libc, prctl
 
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_SECUREBITS = 1, 4, 24, 28
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+CAPABILITY_VERSION_3 = 0x20080522
+HIGHEST_CAPABILITY = 63
+NO_ROOT_LOCKED = 0b101111
+"""Securebits: user 0 gets no capability from its number, at exec or at setuid, and this cannot be undone."""
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+ALL = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWPID
+NOBODY = 65534
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 1 << 5, 1 << 12, 1 << 14, 1 << 18, 1 << 21
 MNT_DETACH = 2
@@ -24,10 +33,65 @@ HIDE_OTHERS = "hidepid=4"
 STREAMS = {"stdin": "0", "stdout": "1", "stderr": "2", "fd": ""}
 
 
-def enter_own_root(readable: Sequence[str], listable: Sequence[str], writable: Sequence[str] = ()) -> None:
-    """Go on in a root that shows `readable` and `writable`; of `listable` folders, that they exist.
+def give_up_privileges() -> None:
+    """No capabilities, in no namespace, whatever the user; never any again; memory closed to ptrace and /proc."""
+    if _has_capabilities():
+        prctl(PR_SET_SECUREBITS, NO_ROOT_LOCKED)
+        for capability in range(HIGHEST_CAPABILITY + 1):
+            if libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) == -1:
+                break  # the first number that this kernel does not know
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    header = struct.pack("Ii", CAPABILITY_VERSION_3, 0)
+    check(libc.capset(header, bytes(24)), "capset")
+    prctl(PR_SET_DUMPABLE, 0)
 
-    Paths that do not exist are left out. Raises `OSError` where the kernel or its settings do not allow it.
+
+def _has_capabilities() -> bool:
+    header, sets = struct.pack("Ii", CAPABILITY_VERSION_3, 0), ctypes.create_string_buffer(24)
+    check(libc.capget(header, sets), "capget")
+    effective = struct.unpack("6I", sets.raw)[0::3]
+    return any(effective)
+
+
+def die_with_parent(signal_number: int, parent: int | None) -> None:
+    """Be killed when the parent thread ends. `parent` is its process id, or None where it lies in another namespace."""
+    libc.prctl(PR_SET_PDEATHSIG, signal_number)  # cannot fail with a valid signal
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)  # it ended before the line above
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent dies, so that they can be reaped."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def enter_namespaces() -> None:
+    """Continue as process 1 of new namespaces, as user nobody. Raises `OSError` where the kernel does not allow it.
+
+    The process that called does not return: it waits outside, ends when process 1 does, and takes it along when killed.
+    """
+    user, group = os.geteuid(), os.getegid()
+    check(libc.unshare(ALL), "unshare")
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{NOBODY} {user} 1"),
+        ("gid_map", f"{NOBODY} {group} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as stream:
+            stream.write(text)
+    first = os.fork()
+    if first:
+        os.closerange(0, 1 << 16)
+        _, status = os.waitpid(first, 0)
+        os._exit(os.waitstatus_to_exitcode(status) & 0x7F)
+    die_with_parent(signal.SIGKILL, None)
+
+
+def enter_own_root(readable: Sequence[str], listable: Sequence[str], writable: Sequence[str] = ()) -> None:
+    """Go on in a root, for kernels without Landlock, that shows `readable` and `writable` alone; and of `listable`
+    folders, that they exist. Needs `enter_namespaces` before it; the old root is left for good.
+
+    Paths that do not exist are left out. Raises `OSError` where the kernel does not allow it.
     """
     sources = {path: os.open(path, os.O_PATH) for path in (*readable, *writable) if os.path.exists(path)}
     _mount(None, "/", None, MS_REC | MS_PRIVATE)
@@ -82,7 +146,4 @@ def _make_streams(root: str) -> None:
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
     arguments = [None if text is None else text.encode() for text in (source, target, kind)]
-    check(
-        libc.mount(*arguments, ctypes.c_ulong(flags), None if data is None else data.encode()),
-        f"mount on {target}",
-    )
+    check(libc.mount(*arguments, ctypes.c_ulong(flags), None if data is None else data.encode()), f"mount on {target}")
