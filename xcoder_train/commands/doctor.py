@@ -12,11 +12,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import typer
+from packaging.requirements import Requirement
+
 from reward.language import compiled_languages
 from reward.ranks import usable_cores
 from reward.tiers import MADE_OF, NOT_STOPPED, TIERS, why_not
 from reward.worker import PACKAGES
 from xcoder_core.errors import EnvironmentLacks, install_command
+
+app = typer.Typer(rich_markup_mode=None)
 
 DISTRIBUTION = "xcoder-train"
 EXTRAS = {
@@ -32,6 +37,14 @@ EXTRAS = {
 _COLUMNS = 80
 _SUBJECT = 27  # where what was found begins
 _QUICKSTART_MEMORY = 6 << 30
+
+
+@app.command()
+def doctor() -> None:
+    """Show what works here, what does not, and what to install."""
+    findings = examine()
+    print(show(findings))
+    raise typer.Exit(exit_code(findings))
 
 
 @dataclass(frozen=True)
@@ -139,8 +152,6 @@ def _isolation() -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     """Held against what the installed project itself asks for."""
-    from packaging.requirements import Requirement
-
     try:
         asked = [Requirement(text) for text in importlib.metadata.requires(DISTRIBUTION) or []]
     except importlib.metadata.PackageNotFoundError:
@@ -166,7 +177,7 @@ def _packages() -> Iterator[Finding]:
             yield Finding(f"extra {extra}", f"{wanted[0].name} {_version(wanted[0].name)} (for {purpose})")
 
 
-def _mistake(requirement) -> str | None:  # type: ignore[no-untyped-def]  # packaging is imported only where it is used
+def _mistake(requirement: Requirement) -> str | None:
     """What is wrong with the installed package; None where it fits."""
     version = _version(requirement.name)
     if version is None:
