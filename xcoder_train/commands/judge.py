@@ -74,7 +74,7 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     if get_origin(kind) is Literal:
         kind, metavar = str, "|".join(get_args(kind))
     text = " ".join(str(field.description).split())
-    annotation = Annotated[kind | None, typer.Option(metavar=metavar, help=text)]  # type: ignore[operator]
+    annotation = Annotated[kind | None, typer.Option(metavar=metavar, help=text)]  # type: ignore[valid-type]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
 
 

@@ -7,9 +7,8 @@ from trl import GRPOConfig
 
 from xcoder_core.stage import StageContext
 from xcoder_train.grpo.settings import GrpoSettings
-from xcoder_train.training.arguments import decided_arguments, default_arguments
-from xcoder_train.training.batching import plan_grpo_batch
-from xcoder_train.training.trl_arguments import built
+from xcoder_train.training.arithmetic import plan_grpo_batch
+from xcoder_train.training.trl_arguments import built, decided_arguments, default_arguments
 
 
 def grpo_config(

@@ -9,7 +9,6 @@ import math
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PrinterCallback
@@ -41,10 +40,9 @@ from xcoder_train.grpo.rollouts import rollout_function
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
 from xcoder_train.grpo.vllm_rollouts import check_vllm
-from xcoder_train.training.checkpoints import CHECKPOINTS, newest_whole_checkpoint
+from xcoder_train.training.checkpoints import CHECKPOINTS, train_from_newest
 from xcoder_train.training.optimizer import optimizer_factory
-from xcoder_train.training.processes import join_processes
-from xcoder_train.training.quiet import quiet_libraries
+from xcoder_train.training.start import begin_training
 from xcoder_train.training.tracking import Clock, MetricsFile, TrainingProgress
 from xcoder_train.training.weights import load_training_model, lora_config, save_trained
 
@@ -52,15 +50,14 @@ from xcoder_train.training.weights import load_training_model, lora_config, save
 @in_vllm_words()
 def train(
     settings: GrpoSettings, model: ModelSettings, judging: JudgeSettings, context: StageContext
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Train on the synthesis in `context.inputs["synth"]`, from the SFT result in `context.inputs["sft"]` or `model`.
 
     Leaves `model/` and the judged rollouts of every logged step in the context's folder. Returns the figures of the
     training in the main process, and {} in every other one.
     """
     clock = Clock(context.folder / CHECKPOINTS)
-    quiet_libraries()
-    state = join_processes(settings.training)
+    state = begin_training(settings.training)
 
     start = context.inputs["sft"] / "model" if "sft" in context.inputs else require(model.path)
     if settings.generation != "transformers":
@@ -119,23 +116,20 @@ def train(
         )
         trainer.add_callback(clock)
         trainer.remove_callback(PrinterCallback)
-        with state.main_process_first():  # the first one sweeps half-written checkpoints away
-            checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
-        trainer.args.eval_on_start = held_out is not None and checkpoint is None
-        result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        steps = train_from_newest(trainer, state, context.folder, resume=settings.resume)
         saved = save_trained(trainer, tokenizer, start, model, context.folder / "model")
 
     uses = trainer.num_iterations  # steps that each set of rollouts is trained on
     rollouts_per_set = settings.prompts_per_step * settings.rollouts
-    figures: dict[str, Any] = {}
+    figures: dict[str, object] = {}
     if state.is_main_process:
         figures = {
             "data": context.inputs["synth"].name,
             "prompts": len(prompts),
             "prompts_too_long": too_long,
             "prompts_without_lesson": considered - len(prompts),
-            "steps": result.global_step,
-            "rollouts": math.ceil(result.global_step / uses) * rollouts_per_set,
+            "steps": steps,
+            "rollouts": math.ceil(steps / uses) * rollouts_per_set,
             "excluded_rollouts": round(steps_excluded(context.folder / "metrics.jsonl") / uses * rollouts_per_set),
             "alarms": alarms.counts,
             "judge_tier": judge.tier,

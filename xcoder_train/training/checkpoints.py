@@ -1,11 +1,27 @@
-"""Checkpoints of an interrupted training: which is the newest whole one, and sweeping away what a kill cut short."""
+"""Checkpoints of an interrupted training: which is the newest whole one, and going on from it."""
 
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+    from transformers import Trainer
 
 CHECKPOINTS = "checkpoints"
 """The folder of checkpoints in a stage's folder."""
+
+
+def train_from_newest(trainer: "Trainer", state: "PartialState", folder: Path, *, resume: bool) -> int:
+    """Train to the end, from the newest checkpoint in a stage's `folder` if `resume` says so; return the last step.
+
+    An evaluation before the first step is only for a training that begins.
+    """
+    with state.main_process_first():  # the first one sweeps half-written checkpoints away
+        checkpoint = newest_whole_checkpoint(folder / CHECKPOINTS) if resume else None
+    trainer.args.eval_on_start = trainer.eval_dataset is not None and checkpoint is None
+    return trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint)).global_step
 
 
 def newest_whole_checkpoint(folder: Path) -> Path | None:

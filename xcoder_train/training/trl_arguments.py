@@ -1,4 +1,4 @@
-"""What `training.trl` may hold: which arguments other keys decide, and what the installed TRL says of the rest.
+"""TRL's arguments: which of them other keys of a recipe decide, and what the installed TRL says of the rest.
 
 TRL is asked in a process of its own (`python -m xcoder_train.training.trl_arguments sft`): it takes seconds to import,
 and to build its configuration sets up devices and groups of processes.
@@ -14,6 +14,10 @@ from functools import cache
 from typing import Any, Literal, TypeVar
 
 from xcoder_core.errors import EnvironmentLacks, InputError
+from xcoder_core.seeds import derive_seed
+from xcoder_core.stage import StageContext
+from xcoder_train.training.arithmetic import BatchPlan
+from xcoder_train.training.checkpoints import CHECKPOINTS
 
 Trainer = Literal["sft", "grpo"]
 Config = TypeVar("Config")
@@ -72,6 +76,33 @@ DECIDED: Mapping[Trainer, Mapping[str, str]] = {
     for trainer in CONFIG
 }
 """What decides an argument that a recipe says by other means, by the argument's name."""
+
+
+def default_arguments() -> dict[str, Any]:
+    """Where TRL's own do not do, and a key that is left out depends on the machine."""
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    return {
+        "bf16": on_gpu,
+        "activation_checkpointing": on_gpu,
+        "ddp_find_unused_parameters": False,  # every parameter is used; searching for others costs a pass over them
+    }
+
+
+def decided_arguments(context: StageContext, trainer: Trainer, batch: BatchPlan) -> dict[str, Any]:
+    """What both stages set, whatever `training` says."""
+    import torch
+
+    return {
+        "output_dir": str(context.folder / CHECKPOINTS),
+        "seed": derive_seed(context.seed, trainer, "trainer") % 2**31,
+        "per_device_train_batch_size": batch.micro_batch,
+        "gradient_accumulation_steps": batch.accumulation,
+        "report_to": context.start_tracking(context),
+        "use_cpu": not torch.cuda.is_available(),
+        "disable_tqdm": True,
+    }
 
 
 def built(config: Callable[..., Config], trainer: Trainer, values: Mapping[str, Any]) -> Config:
