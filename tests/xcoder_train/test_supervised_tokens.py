@@ -11,7 +11,7 @@ from trl import SFTConfig, SFTTrainer
 
 from xcoder_core.models.initial import initialise_model
 from xcoder_core.models.settings import InitSettings
-from xcoder_train.sft import supervised_tokens
+from xcoder_train.sft import forward as supervised_tokens
 from xcoder_train.sft.data import IGNORED
 from xcoder_train.sft.forward import score_supervised_tokens
 from xcoder_train.training.settings import LoraSettings

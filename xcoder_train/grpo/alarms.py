@@ -2,13 +2,13 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 from xcoder_train.grpo.settings import AlarmSettings
+from xcoder_train.training.tracking import Line
 
 FIRST_LINES = 5
 """Logged lines whose mean is what entropy and syntax errors are compared with; as many are compared."""
@@ -21,15 +21,15 @@ class Watch:
 
     def __init__(self, settings: AlarmSettings) -> None:
         self.settings = settings
-        self.history: list[Mapping[str, Any]] = []
+        self.history: list[Line] = []
 
-    def look(self, line: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def look(self, line: Line) -> Iterator[tuple[str, str]]:
         """Pairs of an alarm's name and its message."""
         self.history.append(line)
         for check in (self._stale, self._masked, self._special_cased, self._idle, self._entropy, self._syntax):
             yield from check(line)
 
-    def _stale(self, line: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def _stale(self, line: Line) -> Iterator[tuple[str, str]]:
         value = line.get("sampling/sampling_logp_difference/mean")
         if value is not None and value > self.settings.sampling_difference:
             yield (
@@ -38,7 +38,7 @@ class Watch:
                 "sample from old weights",
             )
 
-    def _masked(self, line: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def _masked(self, line: Line) -> Iterator[tuple[str, str]]:
         value = line.get("sampling/masked_share")
         if value is not None and value > self.settings.masked_share:
             yield (
@@ -47,7 +47,7 @@ class Watch:
                 "training.vllm_importance_sampling_mode: token_truncate masks none",
             )
 
-    def _special_cased(self, line: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def _special_cased(self, line: Line) -> Iterator[tuple[str, str]]:
         value = line.get("hacking/names_its_tests")
         if value is not None and value > self.settings.special_cased:
             yield (
@@ -56,7 +56,7 @@ class Watch:
                 "names_its_tests of the completions",
             )
 
-    def _idle(self, line: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def _idle(self, line: Line) -> Iterator[tuple[str, str]]:
         last = self.history[-self.settings.idle_steps :]
         if len(last) == self.settings.idle_steps and all(one.get("frac_reward_zero_std") == 1 for one in last):
             yield (
@@ -65,12 +65,12 @@ class Watch:
                 "grpo.curriculum leaves out prompts that are always or never solved",
             )
 
-    def _entropy(self, line: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def _entropy(self, line: Line) -> Iterator[tuple[str, str]]:
         before, now = self._mean("entropy", first=True), self._mean("entropy", first=False)
         if before is not None and now is not None and now < self.settings.entropy_share * before:
             yield "entropy collapse", f"entropy fell from {before:.3g} to {now:.3g}; rollouts hardly differ any more"
 
-    def _syntax(self, line: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def _syntax(self, line: Line) -> Iterator[tuple[str, str]]:
         before, now = ([self._mean(name, first=first) or 0.0 for name in _UNPARSABLE] for first in (True, False))
         if len(self.history) > FIRST_LINES and sum(now) > sum(before) + self.settings.syntax_errors:
             yield (
@@ -98,7 +98,7 @@ class Alarms(TrainerCallback):
         self.watch = Watch(settings)
         self.counts: dict[str, int] = {}
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         """Take up what was logged before a resume, and raise what it raised."""
         if state.is_world_process_zero:
             (self.folder / "alarms.jsonl").unlink(missing_ok=True)
@@ -107,13 +107,13 @@ class Alarms(TrainerCallback):
                 self._look(line.pop("step"), line, printed=False)
 
     def on_log(
-        self, args: Any, state: TrainerState, *_: Any, logs: dict[str, float] | None = None, **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, *_: object, logs: Line | None = None, **kwargs: object
     ) -> None:
         """Look at one logged step."""
         if state.is_world_process_zero and logs:
             self._look(state.global_step, logs, printed=True)
 
-    def _look(self, step: int, line: Mapping[str, Any], *, printed: bool) -> None:
+    def _look(self, step: int, line: Line, *, printed: bool) -> None:
         if "reward" not in line:  # an evaluation, or the closing summary
             return
         for name, message in self.watch.look(line):

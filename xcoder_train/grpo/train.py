@@ -22,20 +22,15 @@ from xcoder_core.models.chat import completion_text, opened_reasoning, prompt_to
 from xcoder_core.models.loading import load_tokenizer
 from xcoder_core.models.settings import ModelSettings
 from xcoder_core.models.trained import agree_on_stop_tokens
+from xcoder_core.models.transformers_backend import TransformersGenerator
 from xcoder_core.models.vllm_engine import in_vllm_words
 from xcoder_core.settings import require
 from xcoder_core.stage import StageContext
 from xcoder_train.grpo.alarms import Alarms
 from xcoder_train.grpo.arguments import grpo_config
+from xcoder_train.grpo.pass_rates import JudgedPolicy, pass_rates
 from xcoder_train.grpo.prompt_order import PromptOrder
-from xcoder_train.grpo.prompts import (
-    curriculum,
-    held_out_prompts,
-    load_prompts,
-    pass_rates,
-    refuse_too_few,
-    sampling_settings,
-)
+from xcoder_train.grpo.prompts import curriculum, held_out_prompts, load_prompts, refuse_too_few
 from xcoder_train.grpo.rollouts import rollout_function
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
@@ -77,7 +72,8 @@ def train(
         agree_on_stop_tokens(policy, tokenizer)  # TRL reads there which tokens end a rollout
         order = PromptOrder(len(prompts), context.seed)
         if settings.curriculum is not None:
-            rates = pass_rates(prompts, policy, tokenizer, judge, tests, settings, context, state)
+            judged = JudgedPolicy(TransformersGenerator(policy, tokenizer, settings.rollout_batch), judge, tests)
+            rates = pass_rates(prompts, judged, settings, context, state)
             prompts, order = curriculum(prompts, rates, settings.curriculum, context.seed)
             if state.is_main_process:
                 print(f"{len(prompts):,} of {considered:,} prompts can teach something", file=sys.stderr)
@@ -98,7 +94,7 @@ def train(
             held_out = held_out_prompts(layout, tokenizer, settings, model.prompt, context.seed)
         rollouts = None
         if settings.generation == "transformers":
-            rollouts = rollout_function(sampling_settings(settings), settings.rollout_batch, context.seed)
+            rollouts = rollout_function(settings, context.seed)
         alarms = Alarms(settings.alarms, context.folder)
         held_out_tasks = 0 if held_out is None else len(held_out)
         trainer = FrugalGrpoTrainer(

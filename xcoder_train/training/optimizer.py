@@ -86,10 +86,12 @@ class MuonFactory:
         )
 
 
-def optimizer_factory(
-    settings: OptimizerSettings, training: SftTraining | GrpoTraining
-) -> tuple[type, dict[str, Any]] | None:
-    """What the Trainer takes as `optimizer_cls_and_kwargs`; None leaves the choice to its own AdamW."""
+OptimizerFactory = tuple[type, dict[str, Any]]
+"""What the Trainer takes as `optimizer_cls_and_kwargs`."""
+
+
+def optimizer_factory(settings: OptimizerSettings, training: SftTraining | GrpoTraining) -> OptimizerFactory | None:
+    """Muon as the settings have it; None leaves the choice to the Trainer's own AdamW."""
     if settings.name == "adamw":
         return None
     return MuonFactory, {

@@ -2,8 +2,8 @@
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import TrainerCallback, TrainerState, TrainingArguments
@@ -14,6 +14,9 @@ from xcoder_core.progress import Progress
 from xcoder_train.training.arithmetic import peak_flops
 from xcoder_train.training.wandb_run import repeat_history
 
+Line = Mapping[str, float]
+"""What the trainer logs at one step, by the metric's name."""
+
 
 class MetricsFile(TrainerCallback):
     """Appends every logged step to `metrics.jsonl`; after a resume, steps that will be made again are cut off."""
@@ -21,7 +24,7 @@ class MetricsFile(TrainerCallback):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         """Keep the lines up to the step that training goes on from."""
         # The recipe's, not those of a checkpoint from before.
         state.eval_steps = int(args.eval_steps or state.eval_steps)
@@ -34,7 +37,7 @@ class MetricsFile(TrainerCallback):
                 repeat_history(self.path.parent, [json.loads(line) for line in kept])
 
     def on_log(
-        self, args: Any, state: TrainerState, *_: Any, logs: dict[str, float] | None = None, **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, *_: object, logs: Line | None = None, **kwargs: object
     ) -> None:
         """Write one line: the step and what was logged at it.
 
@@ -51,11 +54,11 @@ class TokenCount(TrainerCallback):
     def __init__(self, trainer: SFTTrainer) -> None:
         self.trainer = trainer
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         """Take up the count of the checkpoint; 0 without one."""
         self.trainer._total_train_tokens = state.num_input_tokens_seen
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         """Hand the count to what a checkpoint saves."""
         state.num_input_tokens_seen = self.trainer._total_train_tokens
 
@@ -76,12 +79,12 @@ class Throughput(TrainerCallback):
         self._begun = self._step_begun = 0.0
         self._tokens_at_start = self._tokens = 0
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         """Start the clock at the tokens that a checkpoint brings along; `TokenCount` must come before."""
         self._begun = self._step_begun = time.monotonic()
         self._tokens_at_start = self._tokens = int(self.trainer._total_train_tokens)
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         """Measure the step; the trainer averages over the steps that it logs together."""
         now, tokens = time.monotonic(), int(self.trainer._total_train_tokens)
         metrics = self.trainer._metrics["train"]
@@ -89,9 +92,11 @@ class Throughput(TrainerCallback):
             metrics[name].append(value)
         self._step_begun, self._tokens = now, tokens
 
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, *_: object, metrics: Line | None = None, **kwargs: object
+    ) -> None:
         """Leave the seconds of an evaluation out; its tokens are not counted either."""
-        seconds = kwargs["metrics"]["eval_runtime"]
+        seconds = (metrics or {})["eval_runtime"]
         self._begun, self._step_begun = self._begun + seconds, self._step_begun + seconds
 
     def over_all(self) -> dict[str, float]:
@@ -116,7 +121,7 @@ class Clock(TrainerCallback):
         self.file = folder / "seconds.json"
         self.begun = time.monotonic() - (json.loads(self.file.read_text()) if self.file.exists() else 0)
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         """Note what was taken by now."""
         if state.is_world_process_zero:
             write_text(self.file, str(self.seconds()))
@@ -133,24 +138,24 @@ class TrainingProgress(TrainerCallback):
         self.what, self.metric = what, metric
         self.progress: Progress | None = None
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         """Open the bar at the step that training goes on from."""
         if state.is_world_process_zero:
             self.progress = Progress(self.what, state.max_steps, "steps", done=state.global_step).__enter__()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         """Count one optimiser step."""
         if self.progress is not None:
             self.progress.advance()
 
     def on_log(
-        self, args: Any, state: TrainerState, *_: Any, logs: dict[str, float] | None = None, **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, *_: object, logs: Line | None = None, **kwargs: object
     ) -> None:
         """Show the metric that was just logged."""
         if self.progress is not None and logs and logs.get(self.metric) is not None:
             self.progress.advance(0, note=f"{self.metric} {logs[self.metric]:.4g}")
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         """Close the bar."""
         if self.progress is not None:
             self.progress.__exit__()
