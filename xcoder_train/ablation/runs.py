@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from xcoder_core.errors import InputError
 from xcoder_core.layout import SynthLayout
@@ -145,7 +144,7 @@ class Ablation:
         return gather(self.recipe.name, self.settings, pool, recipes)
 
     def _arm(self, labels: tuple[str, ...]) -> Arm:
-        changes: dict[str, Any] = {}
+        changes: dict[str, object] = {}
         for axis, label in zip(self.settings.axes.values(), labels, strict=True):
             changes |= axis[label]
         overrides = tuple(f"{key}={json.dumps(value)}" for key, value in changes.items())

@@ -1,7 +1,6 @@
 """TRL's arguments of GRPO: the recipe's `training` over our defaults, and over both what its other keys decide."""
 
 import math
-from typing import Any
 
 from trl import GRPOConfig
 
@@ -16,7 +15,7 @@ def grpo_config(
 ) -> GRPOConfig:
     """The arguments of GRPO. Begins the stage's W&B run where the recipe asks for one."""
     batch = plan_grpo_batch(settings.prompts_per_step, settings.rollouts, processes, settings.micro_batch)
-    arguments: dict[str, Any] = {
+    arguments: dict[str, object] = {
         **default_arguments(),
         "log_completions": True,
         **settings.training.for_trl(),

@@ -23,7 +23,7 @@ from xcoder_train.training.weights import lora_config
 class HeldOutSftTrainer(SFTTrainer):
     """SFTTrainer whose evaluations change no random number of the training, and weigh every supervised token alike."""
 
-    eval_dataset: Any
+    eval_dataset: Dataset
     mean_supervised_tokens: float
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -33,7 +33,9 @@ class HeldOutSftTrainer(SFTTrainer):
         with torch.random.fork_rng(devices=[]):
             return super().evaluate(*args, **kwargs)
 
-    def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
+    def prediction_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
         """The loss of one solution, weighed by its tokens: the Trainer averages over solutions."""
         loss, logits, labels = super().prediction_step(model, inputs, *args, **kwargs)
         weight = (inputs["labels"] != IGNORED).sum() / self.mean_supervised_tokens
@@ -42,7 +44,7 @@ class HeldOutSftTrainer(SFTTrainer):
 
 def sft_config(settings: SftSettings, context: StageContext, batch: BatchPlan, tokens_per_example: float) -> SFTConfig:
     """The arguments of SFT. Begins the stage's W&B run where the recipe asks for one."""
-    arguments: dict[str, Any] = {
+    arguments: dict[str, object] = {
         **default_arguments(),
         **settings.training.for_trl(),
         **decided_arguments(context, "sft", batch),

@@ -22,6 +22,10 @@ SHOWN = 5
 """How many ids or runs a message names."""
 
 
+Row = dict[str, Any]
+"""A row of a table by its columns, or an object of a JSON file by its keys."""
+
+
 @dataclass(frozen=True)
 class RunResults:
     """What a run has finished, as its manifest stands: results of earlier settings are not among it."""
@@ -29,7 +33,7 @@ class RunResults:
     folder: Path
 
     @cached_property
-    def stages(self) -> dict[str, Any]:
+    def stages(self) -> dict[str, Row]:
         """The entry of each stage in the run's manifest."""
         return read_object(self.folder / MANIFEST).get("stages", {})
 
@@ -152,7 +156,7 @@ def near_matches(wanted: str, names: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(wanted, sorted(alike), n=3, cutoff=0.7)
 
 
-def columns(path: Path, *names: str) -> list[dict[str, Any]]:
+def columns(path: Path, *names: str) -> list[Row]:
     """Those of the columns that a Parquet file has, by row; nothing where there is no file."""
     import pyarrow.parquet
 
@@ -162,7 +166,7 @@ def columns(path: Path, *names: str) -> list[dict[str, Any]]:
         return table.read(columns=[name for name in names if name in table.schema_arrow.names]).to_pylist()
 
 
-def select(source: Any, *names: str) -> dict[str, Any]:
+def select(source: object, *names: str) -> dict[str, object]:
     """These fields of a record, or these entries of a JSON object, in the order of `names`."""
     return {name: source[name] if isinstance(source, dict) else getattr(source, name) for name in names}
 

@@ -1,7 +1,6 @@
 """The way of one problem through a run, gathered from stored files. No model is loaded, nothing is written."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from xcoder_train.trace.find import Found
 from xcoder_train.trace.page import Page
@@ -18,7 +17,7 @@ class Trace:
     knows nothing of the problem.
     """
 
-    values: dict[str, Any]
+    values: dict[str, object]
     text: str
 
 

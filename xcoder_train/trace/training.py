@@ -3,13 +3,13 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from xcoder_core.files import read_object
 from xcoder_core.stage import RESULT_FILE
 from xcoder_train.sft.data import rows_of_view
 from xcoder_train.sft.settings import SftDataSettings
-from xcoder_train.trace.find import columns, select
+from xcoder_train.trace.find import Row, columns, select
 from xcoder_train.trace.page import Page, counted, listed
 from xcoder_train.trace.synthesis import TracedTask
 from xcoder_train.training.checkpoints import CHECKPOINTS
@@ -18,7 +18,16 @@ _SHOWN = 12
 """How many rows and steps are told one by one; --json has them all."""
 
 
-def trace_sft(traced: TracedTask, folder: Path | None, page: Page) -> dict[str, Any] | None:
+class Met(TypedDict):
+    """A step that rolled the problem's prompt out; the mean is None where no rollout had a reward."""
+
+    step: int
+    rollouts: int
+    verdicts: dict[str, int]
+    mean_reward: float | None
+
+
+def trace_sft(traced: TracedTask, folder: Path | None, page: Page) -> dict[str, object] | None:
     """Which of the problem's solutions SFT trained on, and how often; None without a result.
 
     `solutions` is None where the result does not tell, and `why` says why not.
@@ -48,7 +57,7 @@ def trace_sft(traced: TracedTask, folder: Path | None, page: Page) -> dict[str, 
     return values | {"epochs": epochs, "why": why, "solutions": solutions}
 
 
-def trace_grpo(traced: TracedTask, folder: Path | None, page: Page) -> dict[str, Any] | None:
+def trace_grpo(traced: TracedTask, folder: Path | None, page: Page) -> dict[str, object] | None:
     """The steps whose stored rollouts answer the problem, with their verdicts; None without a result."""
     page.title("training")
     page.row("RL dataset", "row " + listed([f"{row:,}" for row in traced.rl_rows], _SHOWN))
@@ -80,7 +89,7 @@ def trace_grpo(traced: TracedTask, folder: Path | None, page: Page) -> dict[str,
     return values | {"pass_rate": pass_rate, "met": met}
 
 
-def _met(rows: list[dict[str, Any]], problem_id: str | None) -> Iterator[dict[str, Any]]:
+def _met(rows: list[Row], problem_id: str | None) -> Iterator[Met]:
     """One entry for each step of a table of completions that rolled the problem's prompt out."""
     steps = defaultdict(list)
     for row in rows:
@@ -93,7 +102,7 @@ def _met(rows: list[dict[str, Any]], problem_id: str | None) -> Iterator[dict[st
         yield {"step": step, "rollouts": len(rollouts), "verdicts": verdicts, "mean_reward": mean}
 
 
-def _pass_rate(folder: Path, problem_id: str | None) -> dict[str, int] | None:
+def _pass_rate(folder: Path, problem_id: str | None) -> dict[str, object] | None:
     """How often the model solved the prompt before GRPO, where a curriculum measured it."""
     for table in sorted(folder.glob("pass_rates-*.parquet")):
         for row in columns(table, "problem_id", "samples", "solved"):

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from xcoder_core.errors import EnvironmentLacks, InputError
 from xcoder_core.seeds import derive_seed
@@ -78,7 +78,7 @@ DECIDED: Mapping[Trainer, Mapping[str, str]] = {
 """What decides an argument that a recipe says by other means, by the argument's name."""
 
 
-def default_arguments() -> dict[str, Any]:
+def default_arguments() -> dict[str, object]:
     """Where TRL's own do not do, and a key that is left out depends on the machine."""
     import torch
 
@@ -90,7 +90,7 @@ def default_arguments() -> dict[str, Any]:
     }
 
 
-def decided_arguments(context: StageContext, trainer: Trainer, batch: BatchPlan) -> dict[str, Any]:
+def decided_arguments(context: StageContext, trainer: Trainer, batch: BatchPlan) -> dict[str, object]:
     """What both stages set, whatever `training` says."""
     import torch
 
@@ -105,7 +105,7 @@ def decided_arguments(context: StageContext, trainer: Trainer, batch: BatchPlan)
     }
 
 
-def built(config: Callable[..., Config], trainer: Trainer, values: Mapping[str, Any]) -> Config:
+def built(config: Callable[..., Config], trainer: Trainer, values: Mapping[str, object]) -> Config:
     """TRL's configuration; what only it can refuse (a precision that this machine lacks, …) is an InputError too."""
     try:
         return config(**values)
@@ -113,7 +113,7 @@ def built(config: Callable[..., Config], trainer: Trainer, values: Mapping[str, 
         raise InputError(f"{trainer}.training: {CONFIG[trainer]} refuses it: {error}") from error
 
 
-def trl_refusals(trainer: Trainer, values: Mapping[str, Any]) -> Mapping[str, str]:
+def trl_refusals(trainer: Trainer, values: Mapping[str, object]) -> Mapping[str, str]:
     """What the installed TRL says against these arguments, by their names; by "" against all of them together.
 
     Of several processes, the first asks.
@@ -131,7 +131,7 @@ def _refusals(trainer: Trainer, values: str) -> Mapping[str, str]:
     return json.loads(done.stdout)
 
 
-def refusals_of_installed(trainer: Trainer, values: Mapping[str, Any]) -> dict[str, str]:
+def refusals_of_installed(trainer: Trainer, values: Mapping[str, object]) -> dict[str, str]:
     """As `trl_refusals`, in this process. Imports torch."""
     import dataclasses
 
@@ -149,7 +149,7 @@ def refusals_of_installed(trainer: Trainer, values: Mapping[str, Any]) -> dict[s
             found[name] = f"is not an argument of {CONFIG[trainer]}{meant}"
             continue
         try:
-            adapter: TypeAdapter[Any] = TypeAdapter(fields[name].type, config=strict)  # type: ignore[arg-type]
+            adapter: TypeAdapter[object] = TypeAdapter(fields[name].type, config=strict)  # type: ignore[arg-type]
             adapter.validate_json(json.dumps(value))
         except ValidationError as error:
             expected = dict.fromkeys(each["msg"].removeprefix("Input should be ") for each in error.errors())

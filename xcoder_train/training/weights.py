@@ -4,7 +4,7 @@ import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
@@ -23,6 +23,9 @@ from xcoder_core.models.trained import (
     save_model,
 )
 from xcoder_train.training.settings import LoraSettings
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 
 def load_training_model(
@@ -54,7 +57,7 @@ def load_training_model(
     return load_model(path, dtype, settings.trust_remote_code, quantization)
 
 
-def lora_config(settings: LoraSettings | None) -> Any:
+def lora_config(settings: LoraSettings | None) -> "LoraConfig | None":
     """The `peft.LoraConfig` of a recipe, or None for full fine-tuning."""
     if settings is None:
         return None
@@ -71,7 +74,7 @@ def lora_config(settings: LoraSettings | None) -> Any:
 
 def save_trained(
     trainer: Trainer, tokenizer: PreTrainedTokenizerBase, start: Path | str, settings: ModelSettings, folder: Path
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Save what a trainer holds, gathered from all processes, as `folder`, and adapters as `adapter/` beside it.
 
     `folder` is a whole model: adapters are merged in float32, and the result is rounded as `model.save_dtype` says.
@@ -80,7 +83,7 @@ def save_trained(
     has_adapters = hasattr(trainer.accelerator.unwrap_model(trainer.model), "merge_and_unload")
     gathered = folder.with_name(f"{folder.name}.gathered")
     trainer.save_model(str(gathered))
-    figures: dict[str, Any] = {}
+    figures: dict[str, object] = {}
     if trainer.accelerator.is_main_process:
         from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
