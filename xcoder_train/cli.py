@@ -61,7 +61,7 @@ COMMANDS = {
 class _Commands(TyperGroup):
     """The commands, each loaded when it is called.
 
-    typer would end an interrupted one without a word, and one whose reader has left as failed.
+    typer would end an interrupted command without a message, and a command whose reader has ended as failed.
     """
 
     def __init__(self, **attributes: Any) -> None:
@@ -70,7 +70,7 @@ class _Commands(TyperGroup):
             self.add_command(TyperCommand(command.name, help=command.purpose))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """The command that the words begin with, loaded; a name that is near where there is none of theirs."""
+        """Load the command that the arguments begin with; for an unknown name, suggest a similar one."""
         name, _, rest = super().resolve_command(ctx, args)
         return name, COMMANDS[str(name)].load(), rest
 
@@ -82,7 +82,7 @@ class _Commands(TyperGroup):
             return status
         except KeyboardInterrupt as error:
             return _report(error)
-        except BrokenPipeError:  # `| head` has what it wants
+        except BrokenPipeError:  # the reader, such as `head`, has ended
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
 

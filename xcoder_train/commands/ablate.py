@@ -85,8 +85,8 @@ def write_results(ablation: Ablation) -> AblationResults:
     results, stored = ablation.results(), ablation.folder / RESULTS_FILE
     if results.window is None and stored.exists() and read_results(stored).window is not None:
         raise InputError(
-            f"no run in {ablation.folder} stands for these settings, and {stored} holds results of others, which stay. "
-            f"Their tables: xcoder ablate {stored} --tables"
+            f"no run in {ablation.folder} was made with these settings, and {stored} holds results of others, which "
+            f"stay. Their tables: xcoder ablate {stored} --tables"
         )
     write_json(stored, results.to_json())
     write_tables(results, ablation.folder)

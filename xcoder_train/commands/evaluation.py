@@ -84,7 +84,7 @@ def evaluate(
 
 
 def rejudge_file(file: Path, benchmark: str, overrides: Sequence[str]) -> None:
-    """Judge an official submission again and show its scores; they lie in `runs/rejudge-<file>/`."""
+    """Judge an official submission again and show its scores, which are kept in `runs/rejudge-<file>/`."""
     name = "rejudge-" + re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-")[-80:]
     # The recipe is only read, for its settings and its checks: a model that a server knows needs no folder.
     recipe = load_recipe(evaluation_recipe(name, [benchmark], NOWHERE), [f"name={name}", *overrides])

@@ -51,7 +51,7 @@ def push_model_of(
 
 
 def push_model(recipe: Recipe, stage: StageName, repository: str, *, public: bool) -> str:
-    """Upload the stage's `model/` in one commit and return its address. The card tells what was measured by now.
+    """Upload the stage's `model/` in one commit and return its address. The card shows what was measured so far.
 
     Raises InputError where there is no finished model, EnvironmentLacks where the hub refuses or cannot be reached.
     """
@@ -60,7 +60,7 @@ def push_model(recipe: Recipe, stage: StageName, repository: str, *, public: boo
     if not recipe.has(stage):
         raise InputError(
             f"the recipe has no `{stage}:` section, so no model of its own to push. What `inputs` names is pushed with "
-            "the recipe that made it, which lies in that run's folder"
+            "the recipe that made it, which is in that run's folder"
         )
     folder = stage_folder(recipe, stage)
     if not is_whole(recipe, stage):
@@ -79,7 +79,7 @@ def push_model(recipe: Recipe, stage: StageName, repository: str, *, public: boo
     except HFValidationError as error:
         raise InputError(
             f"{repository!r} names no repository of a hub, as owner/name does: {error}. For a copy in a folder there "
-            f"is nothing to push: {folder / 'model'} is the whole model, weights, tokenizer and card"
+            f"is nothing to push: {folder / 'model'} is the complete model: weights, tokenizer and card"
         ) from error
     return str(done)
 

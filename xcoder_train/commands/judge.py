@@ -124,11 +124,11 @@ def settings_from(settings: type[SettingsType], given: dict[str, object]) -> Set
     except ValidationError as error:
         wrong = []
         for each in error.errors():
-            said = each["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            reason = each["msg"].removeprefix("Value error, ").removeprefix("Input ")
             if each["type"] == "literal_error":
-                said = f"expected {each['ctx']['expected']}".replace("'", "").replace(", ", " or ")
+                reason = f"expected {each['ctx']['expected']}".replace("'", "").replace(", ", " or ")
             elif each["type"] == "string_pattern_mismatch":  # of the one text with a pattern
-                said = "expected auto or HOST:PORT"
+                reason = "expected auto or HOST:PORT"
             options = "".join(f"--{str(name).replace('_', '-')} {each['input']}: " for name in each["loc"])
-            wrong.append(options + said)
+            wrong.append(options + reason)
         raise InputError("; ".join(wrong)) from error

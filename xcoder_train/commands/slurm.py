@@ -24,7 +24,7 @@ _ON_EACH_NODE = ("$SLURM_NODEID", "$MASTER", "$PORT")
 
 DEFAULT_TIME = "24:00:00"
 GRACE_SECONDS = 120
-"""Before a job's time is up, its stage is told to end; more than a stage is given for it (`SECONDS_TO_STOP`)."""
+"""Seconds before a job's time is up at which its stage is asked to end; more than a stage may take for it."""
 
 
 @app.command()

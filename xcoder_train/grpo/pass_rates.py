@@ -60,7 +60,7 @@ class JudgedPolicy:
 
 
 def pass_rate_table(folder: Path, share: Share) -> Path:
-    """Where a process's pass rates stand."""
+    """The file of a process's pass rates."""
     return share.file(folder / "pass_rates.parquet")
 
 
@@ -93,12 +93,12 @@ def measure_pass_rates(
     samples = require(settings.curriculum).samples
     mine = share.items(sorted((row["problem_id"], row["prompt"]) for row in rows))
     pending = iter([(name, prompt) for name, prompt in mine if (name,) not in store.keys])
-    shown = Progress("pass rates", len(mine) * samples, "samples", done=len(store.keys) * samples)
-    with shown if share.index == 0 else nullcontext():  # it speaks for all, whose shares are as large
-        while some := list(islice(pending, PROMPTS_AT_ONCE)):
+    progress = Progress("pass rates", len(mine) * samples, "samples", done=len(store.keys) * samples)
+    with progress if share.index == 0 else nullcontext():  # the shares are equally large
+        while batch := list(islice(pending, PROMPTS_AT_ONCE)):
             requests = [
                 Request(f"{name}/{sample}", prompt, derive_seed(context.seed, "pass rate", name, sample))
-                for name, prompt in some
+                for name, prompt in batch
                 for sample in range(samples)
             ]
             texts: dict[str, str] = {}
@@ -107,26 +107,26 @@ def measure_pass_rates(
                     raise InputError(f"{answer.reason}. Lower grpo.max_prompt_length to what the context allows.")
                 texts[answer.request_id] = answer.text
                 if share.index == 0:
-                    shown.advance()
-            asked = [(name, extract_code(texts[f"{name}/{n}"])) for name, _ in some for n in range(samples)]
-            verdicts = _judge(asked, policy, settings.reward.deadline_seconds)
-            for place, (name, _) in enumerate(some):
+                    progress.advance()
+            programs = [(name, extract_code(texts[f"{name}/{n}"])) for name, _ in batch for n in range(samples)]
+            verdicts = _judge(programs, policy, settings.reward.deadline_seconds)
+            for place, (name, _) in enumerate(batch):
                 own = verdicts[place * samples : (place + 1) * samples]
                 known = [verdict for verdict in own if verdict is not Verdict.IE]
                 store.append(PassRate(name, len(known), known.count(Verdict.AC)))
     store.seal()
 
 
-def _judge(asked: Sequence[tuple[str, str | None]], policy: JudgedPolicy, deadline_seconds: float) -> list[Verdict]:
+def _judge(programs: Sequence[tuple[str, str | None]], policy: JudgedPolicy, deadline_seconds: float) -> list[Verdict]:
     """The verdict on each program for a problem; wrong where there is no program."""
     submissions = [
         submission_for(str(number), name, code, policy.tests)
-        for number, (name, code) in enumerate(asked)
+        for number, (name, code) in enumerate(programs)
         if code is not None
     ]
     judging = policy.judge.judge_async(submissions, stop_at_first_failure=True, deadline_seconds=deadline_seconds)
     verdicts = {judgement.id: judgement.verdict for judgement in asyncio.run(judging)}
-    return [verdicts.get(str(number), Verdict.WA) for number in range(len(asked))]
+    return [verdicts.get(str(number), Verdict.WA) for number in range(len(programs))]
 
 
 def read_measured(folder: Path, processes: int) -> dict[str, float]:

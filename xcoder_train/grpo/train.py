@@ -137,7 +137,7 @@ def train(
 
 
 def steps_excluded(metrics: Path) -> float:
-    """How many whole steps' rollouts got no reward: over all processes, and over all starts of the run."""
+    """Rollouts without a reward, counted in steps' worth of rollouts, over all processes and all starts of the run."""
     total, before = 0.0, 0
     for text in metrics.read_text(encoding="utf-8").splitlines():
         line = json.loads(text)

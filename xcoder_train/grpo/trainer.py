@@ -69,12 +69,12 @@ class FrugalGrpoTrainer(GRPOTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As TRL; an evaluation writes no table of completions, which would replace that of the step before it."""
-        shown = self.log_completions
-        self.log_completions = shown and self.model.training
+        is_on = self.log_completions
+        self.log_completions = is_on and self.model.training
         try:
             super().log(logs, start_time)
         finally:
-            self.log_completions = shown
+            self.log_completions = is_on
 
     def _prepare_inputs(self, generation_batch: Any) -> Batch:
         """The next micro-batch; a new set of rollouts is made when the last one is used up."""

@@ -1,6 +1,6 @@
 """Supervised fine-tuning: `accelerate launch … -m xcoder_train.sft RECIPE [key.path=value …]` or `xcoder sft RECIPE`.
 
-Prepare data and model, train, save, describe. What a row is and how it is cut stands in `data.py`.
+Prepare data and model, train, save, describe. `data.py` says what a row is and how it is cut.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""Which run holds a problem, where the run's results lie, and what a piece of an id means."""
+"""Which run holds a problem, where its results are, and which id begins with the given text."""
 
 import difflib
 from collections import defaultdict
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunResults:
-    """What a run has finished, as its manifest stands: results of earlier settings are not among it."""
+    """What a run has finished, by its manifest, so without results of earlier settings."""
 
     folder: Path
 

@@ -11,7 +11,7 @@ from xcoder_train.trace.find import Found, select
 from xcoder_train.trace.page import Page, form, listed
 
 _SAMPLES = 12
-"""How many samples are told one by one; --json has them all."""
+"""How many samples the page lists; --json has them all."""
 
 
 def trace_benchmark(found: Found, page: Page) -> dict[str, object] | None:
@@ -51,14 +51,14 @@ def _trace_model(label: str, layout: ResultLayout, counts: ProblemCounts, page: 
     page.title("scores", f"{label} on {counts.benchmark}")
     found = read_matching(layout.verdicts, SampleVerdict, "problem_id", counts.problem_id)
     verdicts = {verdict.sample_index: verdict for verdict in found}
-    samples, told = [], []
+    samples, lines = [], []
     for sample in read_matching(layout.samples, Sample, "problem_id", counts.problem_id):
         verdict = verdicts[sample.sample_index]
         value = {"index": sample.sample_index, **select(verdict, "verdict", "failure", "passed")}
         samples.append(value | {"tests": verdict.total} | select(sample, "finish_reason", "completion_tokens"))
         cut_off = " (cut off)" if sample.finish_reason == "length" else ""
-        told.append(f"{verdict.verdict} {verdict.passed}/{verdict.total}{cut_off}")
-    page.row("samples", listed(told, _SAMPLES))
+        lines.append(f"{verdict.verdict} {verdict.passed}/{verdict.total}{cut_off}")
+    page.row("samples", listed(lines, _SAMPLES))
     pass_at_1 = counts.correct / counts.samples if counts.samples else None
     invalid = f"; {counts.invalid} invalid, which do not count" if counts.invalid else ""
     page.row(

@@ -21,7 +21,7 @@ from xcoder_train.trace.page import Page, counted, form, listed
 Record = TypeVar("Record")
 
 _QUESTIONS = 8
-"""How many questions to a teacher are told one by one; --json has them all."""
+"""How many questions to a teacher the page lists; --json has them all."""
 
 _STAGE_OF_REASON = {NO_INPUTS: "inputs", INFRASTRUCTURE_FAILURE: "execution"}
 
@@ -96,7 +96,7 @@ def find_task(found: Found) -> TracedTask | None:
 
 
 def trace_synthesis(traced: TracedTask, page: Page) -> dict[str, object]:
-    """All that the synthesis tells of a task."""
+    """All that the synthesis has about a task."""
     stage, reason = traced.drop or (None, None)
     page.row("outcome", f"dropped at {stage}: {reason}" if stage else "kept")
     return {
@@ -158,7 +158,7 @@ def _trace_teacher(traced: TracedTask, page: Page) -> dict[str, object]:
     name = traced.task.problem.source if traced.task else None
     source = traced.problem.source if traced.problem else ""
     page.row("teacher", name or f"not known; imported as {source or 'a row'}")
-    questions, told = [], defaultdict(list)
+    questions, lines = [], defaultdict(list)
     asked = answered = 0
     for stage in ("tasks", "inputs", "solutions"):
         path, start = traced.tables.answers(stage), f"{traced.task_id}/"
@@ -170,10 +170,10 @@ def _trace_teacher(traced: TracedTask, page: Page) -> dict[str, object]:
             questions.append(value | select(answer, "finish_reason", "prompt_tokens", "completion_tokens"))
             asked, answered = asked + answer.prompt_tokens, answered + answer.completion_tokens
             again = f" (try {int(number) + 1})" if int(number) else ""
-            told[stage].append(f"{question}{again} {answer.prompt_tokens:,}+{answer.completion_tokens:,}")
+            lines[stage].append(f"{question}{again} {answer.prompt_tokens:,}+{answer.completion_tokens:,}")
     if questions:
         page.row("asked", f"{len(questions)} times; {asked:,} prompt tokens, {answered:,} completion tokens")
-    for stage, each in told.items():
+    for stage, each in lines.items():
         page.row(f"  {stage}", listed(each, _QUESTIONS))
     return {"name": name, "questions": questions}
 
@@ -252,14 +252,14 @@ def _trace_solutions(traced: TracedTask, page: Page) -> list[dict[str, object]]:
             value |= {"passed": passed, "score": score, "golden": is_golden, "accepted": is_accepted}
         values.append(value | {"sft_row": sft_row})
         accepted = ", accepted" if is_accepted else ""
-        said = [
+        parts = [
             f"the same program as #{program}" if program != index else f"runs {counted(runs)}" if runs else "",
             f"passed {passed} of {tests}, score {score:.2f}{accepted}" if passed is not None and tests else "",
             "golden" if is_golden else "",
             "" if sft_row is None else f"row {sft_row:,} of the SFT dataset",
             f"by {candidate.model}" if passed is None and not runs else "",
         ]
-        page.row(f"#{index}", f"quarantined: {fault}" if fault else "; ".join(filter(None, said)))
+        page.row(f"#{index}", f"quarantined: {fault}" if fault else "; ".join(filter(None, parts)))
     return values
 
 

@@ -15,7 +15,7 @@ from xcoder_train.trace.synthesis import TracedTask
 from xcoder_train.training.checkpoints import CHECKPOINTS
 
 _SHOWN = 12
-"""How many rows and steps are told one by one; --json has them all."""
+"""How many rows and steps the page lists; --json has them all."""
 
 
 class Met(TypedDict):
@@ -30,7 +30,7 @@ class Met(TypedDict):
 def trace_sft(traced: TracedTask, folder: Path | None, page: Page) -> dict[str, object] | None:
     """Which of the problem's solutions SFT trained on, and how often; None without a result.
 
-    `solutions` is None where the result does not tell, and `why` says why not.
+    `solutions` is None where the result does not say it; `why` is the reason.
     """
     page.title("training")
     page.row("SFT dataset", "rows " + listed([f"{row['row']:,}" for row in traced.sft_rows], _SHOWN))
@@ -49,8 +49,8 @@ def trace_sft(traced: TracedTask, folder: Path | None, page: Page) -> dict[str, 
     examples, too_long, steps = (figures[name] for name in ("examples", "truncated", "steps"))
     epochs = steps * figures["examples_per_step"] / examples
     chosen = ", ".join(f"#{index}" for index in solutions or ())
-    told = f"trained on solutions {chosen}" if chosen else "none of its rows was chosen (sft.data)"
-    page.row("SFT", f"{folder.name}: " + (f"not known: {why}" if why else told))
+    trained = f"trained on solutions {chosen}" if chosen else "none of its rows was chosen (sft.data)"
+    page.row("SFT", f"{folder.name}: " + (f"not known: {why}" if why else trained))
     left_out = f"; {too_long:,} examples of the run were too long, which is not stored one by one" if too_long else ""
     page.row("", f"{examples:,} examples, {steps:,} steps, {epochs:.1f} epochs{left_out}")
     values = {"folder": str(folder), "key": folder.name, "examples": examples, "too_long": too_long, "steps": steps}
@@ -66,11 +66,11 @@ def trace_grpo(traced: TracedTask, folder: Path | None, page: Page) -> dict[str,
         return None
     figures = read_object(folder / RESULT_FILE)
     prompts = select(figures, "prompts", "prompts_too_long", "prompts_without_lesson", "steps")
-    told = "{prompts:,} prompts, {steps:,} steps".format(**prompts)
+    summary = "{prompts:,} prompts, {steps:,} steps".format(**prompts)
     left_out = {"too long": prompts["prompts_too_long"], "without a lesson": prompts["prompts_without_lesson"]}
     if any(left_out.values()):
-        told += "; left out: " + ", ".join(f"{count:,} {why}" for why, count in left_out.items() if count)
-    page.row("GRPO", f"{folder.name}: {told}")
+        summary += "; left out: " + ", ".join(f"{count:,} {why}" for why, count in left_out.items() if count)
+    page.row("GRPO", f"{folder.name}: {summary}")
     pass_rate = _pass_rate(folder, traced.problem_id)
     if pass_rate is not None:
         page.row("before", "the model solved it in {solved} of {samples} samples".format(**pass_rate))

@@ -42,7 +42,6 @@ class MuonWithAdamW(torch.optim.Optimizer):
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients of both."""
         for part in self._parts:
             part.zero_grad(set_to_none)
 

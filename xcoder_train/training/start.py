@@ -49,7 +49,7 @@ def quiet_libraries() -> None:
 
 
 def _silence(logger: str, words: str) -> None:
-    """Drop a logger's messages that hold these words."""
+    """Drop a logger's messages that contain these words."""
     logging.getLogger(logger).addFilter(lambda record: words not in record.getMessage())
 
 

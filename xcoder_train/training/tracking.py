@@ -55,11 +55,9 @@ class TokenCount(TrainerCallback):
         self.trainer = trainer
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
-        """Take up the count of the checkpoint; 0 without one."""
         self.trainer._total_train_tokens = state.num_input_tokens_seen
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
-        """Hand the count to what a checkpoint saves."""
         state.num_input_tokens_seen = self.trainer._total_train_tokens
 
 
@@ -122,7 +120,6 @@ class Clock(TrainerCallback):
         self.begun = time.monotonic() - (json.loads(self.file.read_text()) if self.file.exists() else 0)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
-        """Note what was taken by now."""
         if state.is_world_process_zero:
             write_text(self.file, str(self.seconds()))
 
@@ -139,24 +136,20 @@ class TrainingProgress(TrainerCallback):
         self.progress: Progress | None = None
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
-        """Open the bar at the step that training goes on from."""
         if state.is_world_process_zero:
             self.progress = Progress(self.what, state.max_steps, "steps", done=state.global_step).__enter__()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
-        """Count one optimiser step."""
         if self.progress is not None:
             self.progress.advance()
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, *_: object, logs: Line | None = None, **kwargs: object
     ) -> None:
-        """Show the metric that was just logged."""
         if self.progress is not None and logs and logs.get(self.metric) is not None:
             self.progress.advance(0, note=f"{self.metric} {logs[self.metric]:.4g}")
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
-        """Close the bar."""
         if self.progress is not None:
             self.progress.__exit__()
 

@@ -1,4 +1,4 @@
-"""The weights that a stage trains: loaded for training, below adapters or whole, and saved when it is done."""
+"""The weights that a stage trains: loaded for training, all of them or below adapters, and saved when it is done."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def load_training_model(
     if quantize is None:
         dtype = torch.bfloat16 if lora and torch.cuda.is_available() else torch.float32
         model = load_trained(path, settings, dtype, merged=True)
-        # Checkpoints hold tied weights once; told so, the Trainer ties them at a resume and calls no key missing.
+        # Checkpoints hold tied weights once; by this the Trainer ties them at a resume and reports no missing key.
         model._keys_to_ignore_on_save = {*(model._keys_to_ignore_on_save or ()), *model.all_tied_weights_keys}
         return model
     if find_spec("bitsandbytes") is None:
@@ -77,7 +77,7 @@ def save_trained(
 ) -> dict[str, object]:
     """Save what a trainer holds, gathered from all processes, as `folder`, and adapters as `adapter/` beside it.
 
-    `folder` is a whole model: adapters are merged in float32, and the result is rounded as `model.save_dtype` says.
+    `folder` is a complete model: adapters are merged in float32, and the result is rounded as `model.save_dtype` says.
     Every process must call this; the first is answered the dtype, and what rounding lost of the update.
     """
     has_adapters = hasattr(trainer.accelerator.unwrap_model(trainer.model), "merge_and_unload")
