@@ -1,4 +1,4 @@
-"""What the runs of an ablation gave, as `results.json` keeps it: enough to write every table and plot again.
+"""The results of an ablation's runs, as `results.json` keeps them: enough to write every table and plot again.
 
 The runs themselves may be gone by then.
 """

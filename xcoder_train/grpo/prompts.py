@@ -37,7 +37,7 @@ def load_prompts(
 
 
 def refuse_too_few(prompts: Dataset, settings: GrpoSettings, which: str) -> None:
-    """Raise where a step cannot be filled: TRL would end at once and leave the model as it was."""
+    """Raise InputError where a step cannot be filled: TRL would end at once, with the model unchanged."""
     if len(prompts) < settings.prompts_per_step:
         raise InputError(
             f"grpo.prompts_per_step = {settings.prompts_per_step}, but there are only {len(prompts)} prompts {which}. "

@@ -31,8 +31,8 @@ def rollout_function(
 
     A rollout's seed is derived from the step and its place among those of all processes, so rollouts of a group and of
     different processes differ, a resumed run draws what an uninterrupted one would have drawn, and several processes
-    draw what one would have drawn. One of an evaluation is derived from its prompt and its place: every evaluation
-    draws alike, so their difference is the policy's.
+    draw what one would have drawn. The seed of an evaluation's rollout is derived from its prompt and its place: every
+    evaluation draws alike, so their difference is the policy's.
     """
 
     def roll_out(prompts: list[list[Message]], trainer: GRPOTrainer) -> dict[str, list[list[int]] | None]:

@@ -21,7 +21,7 @@ from xcoder_core.records import read_records, read_table
 from xcoder_core.seeds import derive_seed
 from xcoder_train.sft.settings import SftDataSettings
 
-if TYPE_CHECKING:  # which rows are trained on is asked where no model is, and these take seconds
+if TYPE_CHECKING:  # rows are also chosen where no model is, and these imports take seconds
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
@@ -56,7 +56,7 @@ AnyChoice = TypeVar("AnyChoice", bound=Choice)
 
 @dataclass(frozen=True)
 class TokenStatistics:
-    """What training will see, in examples and tokens.
+    """What is trained on, in examples and tokens.
 
     `histogram` counts examples by the power of two that their length does not exceed; `squared_lengths` is what
     attention costs; `fingerprint` is the SHA-256 of all token ids and labels in the order of training.

@@ -85,8 +85,8 @@ def _spread(values: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
 def attend_within_examples(model: PreTrainedModel) -> None:
     """Let `model` read rows that are packed; it then needs `cu_seq_lens_q`, as TRL's collator gives them.
 
-    Left as it is: flash attention, which knows where examples end, and models that do not attend to all that came
-    before, whose masks say more than where examples end.
+    Two kinds are left as they are: flash attention, which knows where examples end, and models that do not attend to
+    all that came before, whose masks say more than where examples end.
     """
     config = model.config
     is_plain = config.model_type in FAMILIES and getattr(config, "sliding_window", None) is None

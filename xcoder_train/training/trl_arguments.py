@@ -1,4 +1,4 @@
-"""TRL's arguments: which of them other keys of a recipe decide, and what the installed TRL says of the rest.
+"""TRL's arguments: which of them other keys of a recipe decide, and what the installed TRL says about the rest.
 
 TRL is asked in a process of its own (`python -m xcoder_train.training.trl_arguments sft`): it takes seconds to import,
 and to build its configuration sets up devices and groups of processes.
@@ -116,7 +116,7 @@ def built(config: Callable[..., Config], trainer: Trainer, values: Mapping[str, 
 def trl_refusals(trainer: Trainer, values: Mapping[str, object]) -> Mapping[str, str]:
     """What the installed TRL says against these arguments, by their names; by "" against all of them together.
 
-    Of several processes, the first asks.
+    In a multi-process run only the first process asks.
     """
     return {} if os.environ.get("RANK", "0") != "0" else _refusals(trainer, json.dumps(values, sort_keys=True))
 

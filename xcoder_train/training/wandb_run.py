@@ -58,7 +58,7 @@ def start_tracking(settings: TrackingSettings, context: StageContext, config: di
 
 
 def sync_command(folder: Path | str) -> str:
-    """What a person types to send a stage's offline files as the one run that they are."""
+    """The command that sends a stage's offline files as one run."""
     quoted = shlex.quote(str(folder))
     return f'wandb sync --id "$(cat {quoted}/wandb_run_id)" {quoted}/wandb/offline-run-*'
 
@@ -88,7 +88,7 @@ def _remove_replaced(folder: Path, run_id: str) -> None:
 
 
 def _offline_folders(folder: Path, run_id: str) -> list[Path]:
-    """What offline starts of this run have left, in their order."""
+    """The folders that offline starts of this run have left, in their order."""
     return sorted((folder / "wandb").glob(f"offline-run-*-{run_id}"))
 
 
