@@ -15,6 +15,7 @@ from xcoder_core.files import read_object
 from xcoder_core.layout import SynthLayout
 from xcoder_core.records import readable
 from xcoder_core.stage import RESULT_FILE
+from xcoder_train.recipe.reading import load_recipe
 
 MANIFEST = "manifest.json"
 DEFAULT_RUNS = Path("runs")
@@ -105,8 +106,6 @@ def run_folders(run: Path | None, overrides: Sequence[str]) -> list[Path]:
     """The folders of the runs to look in. Raises `InputError` where there are none."""
     place = DEFAULT_RUNS if run is None else run
     if place.is_file():
-        from xcoder_train.recipe.reading import load_recipe
-
         place = load_recipe(place, overrides).run_folder
     elif overrides:
         raise InputError(f"overrides go with a recipe, and {place} is none: {' '.join(overrides)}")
