@@ -10,6 +10,8 @@ import pytest
 from xcoder_core.errors import EnvironmentLacks
 from xcoder_train.training import private_names
 from xcoder_train.training.private_names import PRIVATE_NAMES, PrivateName, missing, require_private_names
+from xcoder_train.training.settings import TrainingSettings
+from xcoder_train.training.start import begin_training
 
 ROOT = Path(__file__).parents[2]
 THEIRS = ("trl", "transformers")
@@ -26,7 +28,7 @@ def test_a_version_that_lacks_one_is_refused_with_its_name_and_use(monkeypatch: 
     elsewhere = PrivateName("trl.trainer.gone", "name", "called")
     monkeypatch.setattr(private_names, "PRIVATE_NAMES", (*PRIVATE_NAMES, gone, elsewhere))
     with pytest.raises(EnvironmentLacks, match=r"trl.GRPOTrainer has no _gone \(overridden: for this test\); trl.tr"):
-        require_private_names()
+        begin_training(TrainingSettings())
 
 
 def test_no_private_name_is_used_that_is_not_listed() -> None:
@@ -36,6 +38,19 @@ def test_no_private_name_is_used_that_is_not_listed() -> None:
     used = {(name, file.name) for file in files for name in private_names_in(file.read_text(encoding="utf-8"))}
     assert {name for name, _ in used} >= {"_compute_loss", "_total_train_tokens", "split_tensor_dict"}
     assert not {pair for pair in used if pair[0] not in listed}
+
+
+def test_a_private_name_is_noticed_however_it_is_used() -> None:
+    source = """
+from transformers.trainer_utils import helper
+from trl import GRPOTrainer
+
+class Trainer(GRPOTrainer):
+    def _prepare_inputs(self, batch):
+        self._own = super()._made_up(batch)
+        return self._state_of_theirs, self._own
+"""
+    assert set(private_names_in(source)) == {"helper", "_prepare_inputs", "_made_up", "_state_of_theirs"}
 
 
 def private_names_in(source: str) -> Iterator[str]:
