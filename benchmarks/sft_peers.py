@@ -23,9 +23,8 @@ from trl import SFTConfig, SFTTrainer, pack_dataset
 from xcoder_core.seeds import derive_seed
 from xcoder_core.stage import StageContext
 from xcoder_train.recipe.schema import Recipe
-from xcoder_train.sft.arguments import sft_config
-from xcoder_train.sft.train import sft_trainer
-from xcoder_train.training.batching import BatchPlan
+from xcoder_train.sft.trainer import sft_config, sft_trainer
+from xcoder_train.training.arithmetic import BatchPlan
 from xcoder_train.training.optimizer import optimizer_factory
 from xcoder_train.training.weights import lora_config
 

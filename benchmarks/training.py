@@ -32,7 +32,7 @@ from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.keys import stage_folder
 from xcoder_train.sft.data import IGNORED, read_tokens
-from xcoder_train.sft.prepare import prepare, starting_point
+from xcoder_train.sft.train import prepare, starting_point
 from xcoder_train.training.weights import load_training_model
 
 QUICKSTART = Path("recipes/laptop/quickstart.yaml")

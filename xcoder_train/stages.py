@@ -6,11 +6,24 @@ A new training stage is a folder with settings and work, a section in `recipe/sc
 from dataclasses import dataclass
 from typing import Literal
 
-from xcoder_core.models.generation import SHAPING_SERVER_SETTINGS, ServerSettings
-
 StageName = Literal["synth", "sft", "grpo", "evaluation", "report"]
 
-_HOW_A_SERVER_IS_ASKED = tuple(sorted(set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS))
+# Of the settings of a server, those that say how fast and how patiently it is asked; its answers depend on the others.
+_HOW_A_SERVER_IS_ASKED = (
+    "api_key_env",
+    "attempts",
+    "base_url",
+    "completion_price",
+    "connect_timeout",
+    "give_up_after",
+    "longest_wait",
+    "max_concurrency",
+    "prompt_price",
+    "requests_per_minute",
+    "token_timeout",
+    "tokens_per_minute",
+    "total_timeout",
+)
 
 
 @dataclass(frozen=True)
@@ -20,6 +33,8 @@ class Stage:
     name: StageName
     title: str
     """How the report and tables call it."""
+    purpose: str
+    """What its command does, as `xcoder --help` says it."""
     work: str
     """`module:function` of what it does in its own process. That of a training stage knows no recipe: it is called with
     its section, the `sections` and a `StageContext`, and returns its figures. Any other gets recipe and context."""
@@ -37,6 +52,13 @@ class Stage:
     """Whether it runs programs, which a Ray cluster can do for it."""
     module: str | None = None
     """What `python -m` and launchers start it by, where that is not `xcoder_train.runs.stage NAME`."""
+    typed: str | None = None
+    """What one types after `xcoder`, where that is not its name."""
+
+    @property
+    def subcommand(self) -> str:
+        """What follows `xcoder` to run it alone, before the recipe."""
+        return self.typed or self.name
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -50,6 +72,7 @@ STAGES: dict[StageName, Stage] = {
         Stage(
             "synth",
             "Synthesis",
+            "Synthesise verified tasks, solutions and tests.",
             work="xcoder_train.runs.synthesis:work",
             version=2,
             judges=True,
@@ -63,6 +86,7 @@ STAGES: dict[StageName, Stage] = {
         Stage(
             "sft",
             "SFT",
+            "Fine-tune on the accepted solutions.",
             work="xcoder_train.sft.train:train",
             version=2,
             does_not_affect_result=("launch", "resume", "evaluation"),
@@ -72,6 +96,7 @@ STAGES: dict[StageName, Stage] = {
         Stage(
             "grpo",
             "GRPO",
+            "Train on judged rollouts.",
             work="xcoder_train.grpo.train:train",
             version=2,
             does_not_affect_result=("launch", "resume", "alarms"),
@@ -84,7 +109,9 @@ STAGES: dict[StageName, Stage] = {
         Stage(
             "evaluation",
             "Evaluation",
+            "Measure pass@k of models or submissions, or compare results.",
             work="xcoder_train.runs.evaluation:work",
+            typed="eval",
             version=3,
             judges=True,
             does_not_affect_result=(
@@ -98,7 +125,7 @@ STAGES: dict[StageName, Stage] = {
                 *(f"generation.openai.{name}" for name in _HOW_A_SERVER_IS_ASKED),
             ),
         ),
-        Stage("report", "Report", work="xcoder_train.runs.report:work", version=1),
+        Stage("report", "Report", "Write the run's HTML report.", work="xcoder_train.runs.report:work", version=1),
     )
 }
 

@@ -7,7 +7,7 @@ This project's path and TRL's SFTTrainer in two set-ups (`benchmarks/sft_peers.p
 turn of each that is not counted: kernels are compiled for every shape of a batch that they meet. Full fine-tuning of 7B
 in float32 with Adam needs more than 120 GiB, so here weights, gradients and Adam's moments are in bfloat16 unless
 `--weights float32` is given; the result says which. MFU is model FLOPs over the card's dense bf16 peak
-(`xcoder_train/training/model_flops.py`); what activation checkpointing computes again does not count.
+(`xcoder_train/training/arithmetic.py`); what activation checkpointing computes again does not count.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from xcoder_core.models.initial import train_tokenizer
 from xcoder_core.models.loading import attention
 from xcoder_core.models.shape import KNOWN, ModelShape
 from xcoder_train.recipe.schema import Recipe
-from xcoder_train.training.model_flops import peak_flops, training_flops_per_token
+from xcoder_train.training.arithmetic import peak_flops, training_flops_per_token
 
 SHAPES = {
     "qwen2.5-7b": KNOWN["Qwen/Qwen2.5-Coder-7B-Instruct"],

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.gpu import grpo, sft
 from benchmarks.sft_peers import documents
-from xcoder_train.training.model_flops import training_flops_per_token
+from xcoder_train.training.arithmetic import training_flops_per_token
 
 
 def test_sft_on_a_gpu_runs_on_a_cpu_at_tiny_size(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def _xcoder(words: list[str], page: str) -> None:
 
     group: Any = get_command(app)
     if all(re.fullmatch(r"[a-z][a-z-]*", word) for word in words):  # a command's name, which prose may mention alone
-        _find_command(group, words)
+        _find_command(words)
         return
     context = group.make_context("xcoder", list(words))
     while hasattr(group, "commands"):
@@ -146,33 +146,37 @@ def _xcoder(words: list[str], page: str) -> None:
     _check_values(context.info_name, context.params, page)
 
 
-def _find_command(group: Any, words: list[str]) -> None:
+def _find_command(words: list[str]) -> None:
+    from xcoder_train.cli import COMMANDS
+
+    known: Any = {name: command.load() for name, command in COMMANDS.items() if name == words[0]}
     for word in words:
-        if word not in getattr(group, "commands", {}):
+        if word not in known:
             raise NotAccepted(f"xcoder has no command {' '.join(words)!r}")
-        group = group.commands[word]
+        known = getattr(known[word], "commands", {})
 
 
 def _check_values(command: str, given: dict[str, Any], page: str) -> None:
     """What only the command itself would find wrong: recipes, overrides, and values that typer takes for plain text."""
     from reward.config import JudgeSettings
-    from xcoder_train.judge_commands import _validated
+    from xcoder_train.commands.evaluation import NOWHERE
+    from xcoder_train.commands.judge import settings_from
     from xcoder_train.recipe.evaluation import evaluation_recipe
-    from xcoder_train.results_commands import NOWHERE
 
     if command in ("file", "serve"):
-        _validated(JudgeSettings, given)
+        settings_from(JudgeSettings, given)
     elif command == "eval" and (given["model"] or given["rejudge"]):
-        overrides = [text for text in (given["recipe"], *(given["overrides"] or [])) if text]
         recipe = evaluation_recipe(
             given["model"] or "rejudged",
             given["benchmark"] or [],
             given["server"] or (NOWHERE if given["rejudge"] else None),
         )
-        _sound(recipe, overrides, None)
+        _sound(recipe, given["words"] or [], None)
+    elif command == "eval" and given["words"]:
+        recipe, *overrides = given["words"]
+        _recipe(recipe, overrides, "evaluation", page)
     elif given.get("recipe") is not None:
-        stage = {"eval": "evaluation"}.get(command, command)
-        _recipe(str(given["recipe"]), list(given["overrides"] or []), stage, page)
+        _recipe(str(given["recipe"]), list(given["overrides"] or []), command, page)
     if given.get("commands") not in (None, "xcoder", "accelerate", "slurm"):
         raise NotAccepted(f"--commands {given['commands']}")
 

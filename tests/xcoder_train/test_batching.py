@@ -3,7 +3,7 @@
 import pytest
 
 from xcoder_core.errors import InputError
-from xcoder_train.training.batching import plan_grpo_batch, plan_sft_batch
+from xcoder_train.training.arithmetic import plan_grpo_batch, plan_sft_batch
 
 
 @pytest.mark.parametrize("examples", [1, 7, 16, 100, 128])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xcoder_train.training.checkpoints import newest_whole_checkpoint
+from xcoder_train.training.checkpoints import newest_checkpoint
 
 
 def _checkpoint(folder: Path, step: int, state: str | None) -> Path:
@@ -23,19 +23,19 @@ def _whole(step: int) -> str:
 
 def test_the_newest_is_by_step_not_by_name(tmp_path: Path) -> None:
     made = {step: _checkpoint(tmp_path, step, _whole(step)) for step in (900, 1000, 50)}
-    assert newest_whole_checkpoint(tmp_path) == made[1000]
+    assert newest_checkpoint(tmp_path) == made[1000]
 
 
 @pytest.mark.parametrize("state", [None, "", '{"global_st', "{}"])
 def test_a_half_written_checkpoint_is_swept_and_the_one_before_it_taken(tmp_path: Path, state: str | None) -> None:
     before = _checkpoint(tmp_path, 10, _whole(10))
     torn = _checkpoint(tmp_path, 20, state)
-    assert newest_whole_checkpoint(tmp_path) == before
+    assert newest_checkpoint(tmp_path) == before
     assert not torn.exists()
     assert before.exists()
 
 
 def test_without_a_checkpoint_training_begins_anew(tmp_path: Path) -> None:
-    assert newest_whole_checkpoint(tmp_path / "nowhere") is None
+    assert newest_checkpoint(tmp_path / "nowhere") is None
     _checkpoint(tmp_path, 5, None)
-    assert newest_whole_checkpoint(tmp_path) is None
+    assert newest_checkpoint(tmp_path) is None

@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from reward.config import JudgeSettings, ServiceSettings
 from xcoder_core.errors import install_command
-from xcoder_train import doctor
-from xcoder_train.cli import app, main
+from xcoder_train.cli import COMMANDS, app, main
+from xcoder_train.commands import doctor
+from xcoder_train.commands.judge import settings_from
+from xcoder_train.stages import STAGES
 
 HEAVY = (
     "torch",
@@ -60,15 +63,21 @@ def here(terminal: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["plan", "recipe.yaml", "judge.executor=ray"], ["plan", "recipe.yaml", "--json"]]
+    ("arguments", "unwanted"),
+    [
+        (["--help"], {*HEAVY, "pydantic"}),
+        (["doctor"], HEAVY),
+        (["plan", "recipe.yaml", "judge.executor=ray"], HEAVY),
+        (["plan", "recipe.yaml", "--json"], HEAVY),
+    ],
 )
-def test_help_and_plan_import_nothing_heavy(terminal: Any, arguments: list[str]) -> None:
+def test_help_doctor_and_plan_import_nothing_heavy(terminal: Any, arguments: list[str], unwanted: Any) -> None:
     """So that they answer at once; `python -m benchmarks.command_line` measures it."""
     code = (
         "import sys\nfrom xcoder_train.cli import main\n"
         f"sys.argv = ['xcoder', *{arguments!r}]\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
-        f"print(sorted(set(sys.modules) & set({HEAVY!r})), file=sys.stderr)\n"
+        f"print(sorted(set(sys.modules) & set({unwanted!r})), file=sys.stderr)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -96,7 +105,8 @@ def test_help_and_plan_import_nothing_heavy(terminal: Any, arguments: list[str])
         (["judge", "missing.jsonl", "--executor", "slurm"], "--executor slurm: expected local or ray"),
         (["judge", "missing.jsonl", "--ray-address", "ray://x"], "--ray-address ray://x: expected auto or HOST:PORT"),
         (["judge", "missing.jsonl", "--executor", "ray"], "give --output"),
-        (["judge", "missing.jsonl", "--workers", "0"], "Invalid value for '--workers'"),
+        (["judge", "missing.jsonl", "--workers", "0"], "--workers 0: should be greater than or equal to 1"),
+        (["judge", "missing.jsonl", "--workers", "x"], "Invalid value for '--workers'"),
         (["judge", "serve", "--queue-mib", "3"], "error: queue_mib (3) must be at least request_mib (64)"),
         (["nonsense"], "No such command 'nonsense'. See: xcoder --help"),
         (["rnu"], "No such command 'rnu'. Did you mean 'run'? See: xcoder --help"),
@@ -128,15 +138,23 @@ def test_help_is_short_too_and_the_version_is_told(here: Callable[..., Ended]) -
     assert (told.returncode, told.stdout) == (0, f"xcoder-train {importlib.metadata.version('xcoder-train')}\n")
 
 
-def commands_of(group: Any, name: str) -> Iterator[tuple[str, Any]]:
-    for word, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands_of(command, f"{name} {word}")
-        else:
-            yield f"{name} {word}", command
+def test_the_list_of_commands_says_of_each_what_its_own_help_says() -> None:
+    listed = get_command(app).commands  # type: ignore[attr-defined]
+    assert listed.keys() == COMMANDS.keys() > {stage.subcommand for stage in STAGES.values()}
+    for name, command in COMMANDS.items():
+        assert listed[name].get_short_help_str(200) == command.load().get_short_help_str(200)
 
 
-@pytest.mark.parametrize(("name", "command"), [*commands_of(get_command(app), "xcoder")])
+def every_command() -> Iterator[tuple[str, Any]]:
+    for name, command in COMMANDS.items():
+        loaded = command.load()
+        below = getattr(loaded, "commands", None)
+        yield from (
+            [(f"xcoder {name}", loaded)] if below is None else [(f"xcoder {name} {n}", c) for n, c in below.items()]
+        )
+
+
+@pytest.mark.parametrize(("name", "command"), [*every_command()])
 def test_every_help_says_what_it_does_and_takes_in_plain_words(name: str, command: Any) -> None:
     context = command.make_context(name, [], resilient_parsing=True)
     context.terminal_width = 80
@@ -149,13 +167,18 @@ def test_every_help_says_what_it_does_and_takes_in_plain_words(name: str, comman
             assert parameter.metavar and parameter.metavar in text, parameter.name
 
 
-def test_the_services_defaults_are_those_of_its_settings() -> None:
-    from reward.config import ServiceSettings
-
-    serve = get_command(app).commands["judge"].commands["serve"]  # type: ignore[attr-defined]
-    defaults = {parameter.name: parameter.default for parameter in serve.params}
-    for name, field in ServiceSettings.model_fields.items():
-        assert defaults[name] == field.default, name
+def test_every_setting_of_the_service_is_an_option_with_its_default() -> None:
+    serve: Any = COMMANDS["judge"].load()
+    serve = serve.commands["serve"]
+    default: dict[str, Any] = {name: field.default for name, field in ServiceSettings.model_fields.items()}
+    others = {name: value + 1 for name, value in default.items() if isinstance(value, int | float)} | {"host": "::1"}
+    options = [text for name, value in others.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    nothing = serve.make_context("serve", []).params
+    assert settings_from(ServiceSettings, nothing) == ServiceSettings()
+    assert settings_from(JudgeSettings, nothing) == JudgeSettings()
+    given = serve.make_context("serve", [*options, "--workers", "3", "--tier", "B"]).params
+    assert settings_from(ServiceSettings, given) == ServiceSettings(**others)
+    assert settings_from(JudgeSettings, given) == JudgeSettings(workers=3, tier="B")
 
 
 @pytest.mark.parametrize("arguments", [[], ["judge"]])

@@ -17,7 +17,7 @@ from xcoder_core.models.settings import InitSettings
 from xcoder_core.models.trained import save_model
 from xcoder_train.grpo.prompt_order import PromptOrder
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer, by_length, cut_to_one_token, trimmed
-from xcoder_train.training.quiet import quiet_libraries
+from xcoder_train.training.start import quiet_libraries
 
 GROUP = 4
 PROMPTS = ["a", "longer prompt", "b" * 17, "c d", "e", "f" * 9]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from xcoder_core.errors import EnvironmentLacks, InputError
-from xcoder_train.hub import push_model
+from xcoder_train.commands.hub import push_model
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.recipe.settings import InputSettings
 from xcoder_train.runs.keys import stage_folder, stage_key

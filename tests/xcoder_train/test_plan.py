@@ -15,8 +15,8 @@ from xcoder_train.plan.memory import MemoryEstimate, estimate_grpo, estimate_sft
 from xcoder_train.plan.text import show_plan
 from xcoder_train.runs.launch import stage_command, stage_environment, take_own_gpus
 from xcoder_train.sft.settings import SftSettings
+from xcoder_train.training.arithmetic import peak_flops
 from xcoder_train.training.launch_settings import LaunchSettings
-from xcoder_train.training.model_flops import peak_flops
 from xcoder_train.training.settings import LoraSettings
 
 FULL = """\

@@ -8,7 +8,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[2]
 ASK = """
 import torch
-from xcoder_train.training.processes import join_processes
+from xcoder_train.training.start import join_processes
 from xcoder_train.training.settings import TrainingSettings
 join_processes(TrainingSettings(ddp_timeout=7200))
 group = torch.distributed.group.WORLD

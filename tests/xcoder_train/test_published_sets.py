@@ -12,6 +12,7 @@ from xcoder_core.errors import InputError
 from xcoder_core.layout import SynthLayout
 from xcoder_core.models.initial import train_tokenizer
 from xcoder_core.settings import require
+from xcoder_train.commands.trace import trace_found as trace
 from xcoder_train.plan.make import make_plan
 from xcoder_train.plan.text import show_plan
 from xcoder_train.recipe.reading import load_recipe
@@ -19,7 +20,6 @@ from xcoder_train.runs.keys import stage_folder, stage_key
 from xcoder_train.runs.stage import main
 from xcoder_train.sft.data import corpus, read_rows, read_tokens, select_rows, tokenize
 from xcoder_train.trace.find import find
-from xcoder_train.trace.trace import trace
 
 RECIPE = """
 name: published

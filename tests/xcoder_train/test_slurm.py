@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from xcoder_core.errors import InputError
+from xcoder_train.commands.slurm import slurm_script
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.runs.folder import RunFolder
 from xcoder_train.runs.keys import stage_key
-from xcoder_train.slurm import slurm_script
 
 ROOT = Path(__file__).parents[2]
 SUBMIT = """\

@@ -11,11 +11,11 @@ from trl import SFTConfig, SFTTrainer
 
 from xcoder_core.models.initial import initialise_model
 from xcoder_core.models.settings import InitSettings
-from xcoder_train.sft import supervised_tokens
+from xcoder_train.sft import forward as supervised_tokens
 from xcoder_train.sft.data import IGNORED
-from xcoder_train.sft.supervised_tokens import score_supervised_tokens
-from xcoder_train.training.quiet import quiet_libraries
+from xcoder_train.sft.forward import score_supervised_tokens
 from xcoder_train.training.settings import LoraSettings
+from xcoder_train.training.start import quiet_libraries
 from xcoder_train.training.weights import lora_config
 
 # Prompts of several lengths; one answer is a single token, one row has none at all.

@@ -15,8 +15,8 @@ from xcoder_core.errors import InputError
 from xcoder_train.grpo import arguments as grpo_arguments
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.recipe.schema import stored_recipe
-from xcoder_train.sft import arguments as sft_arguments
-from xcoder_train.training import arguments as shared_arguments
+from xcoder_train.sft import trainer as sft_arguments
+from xcoder_train.training import trl_arguments as shared_arguments
 from xcoder_train.training.settings import GrpoTraining, SftTraining, TrainingSettings
 from xcoder_train.training.trl_arguments import CONFIG, DECIDED, built, refusals_of_installed
 

@@ -29,10 +29,6 @@ class SamplingSettings(Settings):
     counted as such. When left out, no more than the context has."""
 
 
-# What of a server's settings its answers depend on; the others say how fast and how patiently it is asked.
-SHAPING_SERVER_SETTINGS = frozenset({"model", "kind", "extra_body", "opens_reasoning"})
-
-
 class ServerSettings(Settings):
     """A server that speaks OpenAI's chat completions protocol, and how it is asked."""
 

@@ -1,4 +1,4 @@
-"""What the runs of an ablation gave, as `results.json` keeps it: enough to write every table and plot again.
+"""The results of an ablation's runs, as `results.json` keeps them: enough to write every table and plot again.
 
 The runs themselves may be gone by then.
 """
@@ -7,11 +7,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from evaluation.results import load_results
+from evaluation.results import ModelResult, load_results
 from evaluation.scores import (
     Estimate,
     ProblemCounts,
@@ -91,7 +90,7 @@ class AblationResults:
     arms: tuple[ArmResult, ...]
     missing: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The content of results.json; an arm without a finished run has no `left_out` there."""
         not_run = {place: {"left_out"} for place, arm in enumerate(self.arms) if not arm.runs}
         return _RESULTS.dump_python(self, mode="json", exclude={"arms": not_run})
@@ -121,7 +120,8 @@ def gather(
         labels: {seed: _measure(recipe, seed, metric) for seed, recipe in runs.items() if recipe is not None}
         for labels, runs in recipes.items()
     }
-    scores = next((run.scores for runs in reversed(measured.values()) for run in reversed(runs.values())), {})
+    finished = [run.model.scores for runs in measured.values() for run in runs.values()]
+    scores = finished[-1] if finished else {}
     return AblationResults(
         name=name,
         question=settings.question,
@@ -145,11 +145,11 @@ def gather(
 
 @dataclass(frozen=True)
 class _Measured:
-    """A finished run: its result, the `counts` of the metric's benchmark by problem_id, and what scores.json holds."""
+    """A finished run: its result, the `counts` of the metric's benchmark by problem_id, and its evaluation."""
 
     result: RunResult
     counts: Mapping[str, ProblemCounts]
-    scores: dict[str, Any]
+    model: ModelResult
 
 
 def _measure(recipe: Recipe, seed: int, metric: MetricSettings) -> _Measured:
@@ -168,9 +168,9 @@ def _measure(recipe: Recipe, seed: int, metric: MetricSettings) -> _Measured:
         trained_tokens=sft.get("trained_tokens"),
         epochs=round(sft["steps"] * sft["examples_per_step"] / sft["examples"], 2) if sft else None,
         training_seconds=sft.get("training_seconds"),
-        **_score(estimate_pass_at_k(list(counts.values()), metric.k, model.scores["bootstrap"], chance)),
+        **vars(_score(estimate_pass_at_k(list(counts.values()), metric.k, model.scores["bootstrap"], chance))),
     )
-    return _Measured(result, counts, model.scores)
+    return _Measured(result, counts, model)
 
 
 def _arm_result(
@@ -179,17 +179,17 @@ def _arm_result(
     results = tuple(run.result for run in runs.values())
     if not runs:
         return ArmResult(arm_name(labels), labels, results)
-    resamples = next(iter(runs.values())).scores["bootstrap"]
+    resamples = next(iter(runs.values())).model.scores["bootstrap"]
     counts = [run.counts for run in runs.values()]
     score = _score(estimate_over_seeds(counts, k, resamples, derive_seed(0, "ablation", "arm")))
     difference, pairs = None, [(first[seed].counts, run.counts) for seed, run in runs.items() if seed in first]
     if pairs and runs is not first:
         before, after = zip(*pairs, strict=True)
         chance = derive_seed(0, "ablation", "difference")
-        difference = Score(**_score(estimate_difference_over_seeds(before, after, k, resamples, chance)))
-    return ArmResult(arm_name(labels), labels, results, **score, difference=difference)
+        difference = _score(estimate_difference_over_seeds(before, after, k, resamples, chance))
+    return ArmResult(arm_name(labels), labels, results, **vars(score), difference=difference)
 
 
-def _score(estimate: Estimate) -> dict[str, Any]:
-    interval = None if estimate.low is None else (estimate.low, estimate.high)
-    return {"mean": estimate.mean, "ci95": interval, "problems": estimate.problems, "left_out": estimate.left_out}
+def _score(estimate: Estimate) -> Score:
+    interval = None if estimate.low is None or estimate.high is None else (estimate.low, estimate.high)
+    return Score(estimate.mean, interval, estimate.problems, estimate.left_out)

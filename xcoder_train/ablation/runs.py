@@ -6,19 +6,15 @@ refuses holds here too, and any of them can be started by hand from the printed 
 
 import json
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from xcoder_core.errors import InputError
-from xcoder_core.files import write_json
 from xcoder_core.layout import SynthLayout
-from xcoder_train.ablation.results import RESULTS_FILE, AblationResults, gather, read_results
-from xcoder_train.ablation.tables import write_tables
+from xcoder_train.ablation.results import AblationResults, gather
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.recipe.ablation_settings import arm_name
 from xcoder_train.recipe.reading import load_recipe
@@ -26,7 +22,6 @@ from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.folder import stage_stands
 from xcoder_train.runs.keys import stage_folder, stage_key
 from xcoder_train.runs.launch import launch_settings, stage_command
-from xcoder_train.runs.run import run_recipe
 from xcoder_train.sft.data import count_pool
 from xcoder_train.sft.settings import SftSettings
 from xcoder_train.stages import StageName
@@ -149,7 +144,7 @@ class Ablation:
         return gather(self.recipe.name, self.settings, pool, recipes)
 
     def _arm(self, labels: tuple[str, ...]) -> Arm:
-        changes: dict[str, Any] = {}
+        changes: dict[str, object] = {}
         for axis, label in zip(self.settings.axes.values(), labels, strict=True):
             changes |= axis[label]
         overrides = tuple(f"{key}={json.dumps(value)}" for key, value in changes.items())
@@ -234,47 +229,6 @@ class Ablation:
                     raise InputError(f"{self.path}: ablation.equal is {equal}; arm {arm.name} needs {setting}")
                 lengths.append(f"{stage} {length}")
         return ", ".join(lengths)
-
-
-def run_ablation(ablation: Ablation, break_lock: bool) -> int:
-    """Run what is missing and write the tables after every arm. Returns the exit code of the command."""
-    for are_arms, runs in ((False, ablation.preparations()), (True, ablation.runs())):
-        if are_arms:
-            ablation.check_pool()
-        for run in runs:
-            if run.recipe_after(*run.stages) is None:
-                print(f"{ablation.recipe.name}: {run.command('xcoder')}", file=sys.stderr, flush=True)
-                status = run_recipe(run.path, run.overrides, None, break_lock)
-                if status != 0:
-                    return status
-            if are_arms:
-                write_results(ablation)
-    return 0
-
-
-def missing_commands(ablation: Ablation, form: str) -> Iterator[str]:
-    """The commands of the runs that are missing. Arms wait for the preparations, and not for each other."""
-    first = [run.command(form) for run in ablation.preparations() if run.recipe_after(*run.stages) is None]
-    yield from first
-    if first:
-        yield "# The following need the results of those above."
-    yield from (run.command(form) for run in ablation.runs() if run.recipe_after(*run.stages) is None)
-
-
-def write_results(ablation: Ablation) -> AblationResults:
-    """Gather what the finished runs left into results.json, and write tables and plots beside it.
-
-    Where no run is finished for these settings, results that are stored already stay, with an InputError.
-    """
-    results, stored = ablation.results(), ablation.folder / RESULTS_FILE
-    if results.window is None and stored.exists() and read_results(stored).window is not None:
-        raise InputError(
-            f"no run in {ablation.folder} stands for these settings, and {stored} holds results of others, which stay. "
-            f"Their tables: xcoder ablate {stored} --tables"
-        )
-    write_json(stored, results.to_json())
-    write_tables(results, ablation.folder)
-    return results
 
 
 def _training_length(section: SftSettings | GrpoSettings) -> tuple[str, str]:

@@ -168,7 +168,7 @@ def plot(results: AblationResults, path: Path) -> None:
 
 
 def _places(labels: list[str]) -> tuple[dict[str, float], bool]:
-    """Where each arm stands: at its number where all labels are numbers, else side by side."""
+    """The place of each arm on the axis: at its number where all labels are numbers, else side by side."""
     try:
         return {label: float(label) for label in labels}, all(float(label) > 0 for label in labels)
     except ValueError:

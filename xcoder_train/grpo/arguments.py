@@ -1,15 +1,13 @@
 """TRL's arguments of GRPO: the recipe's `training` over our defaults, and over both what its other keys decide."""
 
 import math
-from typing import Any
 
 from trl import GRPOConfig
 
 from xcoder_core.stage import StageContext
 from xcoder_train.grpo.settings import GrpoSettings
-from xcoder_train.training.arguments import decided_arguments, default_arguments
-from xcoder_train.training.batching import plan_grpo_batch
-from xcoder_train.training.trl_arguments import built
+from xcoder_train.training.arithmetic import plan_grpo_batch
+from xcoder_train.training.trl_arguments import built, decided_arguments, default_arguments
 
 
 def grpo_config(
@@ -17,7 +15,7 @@ def grpo_config(
 ) -> GRPOConfig:
     """The arguments of GRPO. Begins the stage's W&B run where the recipe asks for one."""
     batch = plan_grpo_batch(settings.prompts_per_step, settings.rollouts, processes, settings.micro_batch)
-    arguments: dict[str, Any] = {
+    arguments: dict[str, object] = {
         **default_arguments(),
         "log_completions": True,
         **settings.training.for_trl(),

@@ -3,26 +3,17 @@
 from collections.abc import Mapping
 from itertools import islice
 
-import torch
-from accelerate import PartialState
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from evaluation.benchmarks import load_heldout
-from reward.executor import Executor
-from reward.test_table import TestTable
 from xcoder_core.errors import InputError
 from xcoder_core.layout import SynthLayout
 from xcoder_core.models.chat import prompt_token_ids
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.prompt import PromptStyle, render_prompt, render_prompts
-from xcoder_core.models.transformers_backend import TransformersGenerator
 from xcoder_core.records import read_table
 from xcoder_core.seeds import derive_seed
 from xcoder_core.settings import require
-from xcoder_core.share import Share, await_files
-from xcoder_core.stage import StageContext
-from xcoder_train.grpo.pass_rates import kept_by, measure_pass_rates, pass_rate_table, read_given, read_measured
 from xcoder_train.grpo.prompt_order import PromptOrder
 from xcoder_train.grpo.settings import CurriculumSettings, GrpoSettings
 
@@ -46,7 +37,7 @@ def load_prompts(
 
 
 def refuse_too_few(prompts: Dataset, settings: GrpoSettings, which: str) -> None:
-    """Raise where a step cannot be filled: TRL would end at once and leave the model as it was."""
+    """Raise InputError where a step cannot be filled: TRL would end at once, with the model unchanged."""
     if len(prompts) < settings.prompts_per_step:
         raise InputError(
             f"grpo.prompts_per_step = {settings.prompts_per_step}, but there are only {len(prompts)} prompts {which}. "
@@ -54,44 +45,12 @@ def refuse_too_few(prompts: Dataset, settings: GrpoSettings, which: str) -> None
         )
 
 
-def pass_rates(
-    prompts: Dataset,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    judge: Executor,
-    tests: TestTable,
-    settings: GrpoSettings,
-    context: StageContext,
-    state: PartialState,
-) -> dict[str, float]:
-    """Pass rate of each prompt by problem, from the recipe's file or measured by all processes together."""
-    asked = require(settings.curriculum)
-    if asked.pass_rates is not None:
-        return read_given(asked.pass_rates, prompts["problem_id"])
-    model.to(state.device)
-    with torch.autocast(state.device.type, torch.bfloat16, enabled=state.device.type == "cuda"):  # as in training
-        measure_pass_rates(
-            prompts.to_list(),
-            TransformersGenerator(model, tokenizer, settings.rollout_batch),
-            judge,
-            tests,
-            sampling_settings(settings),
-            samples=asked.samples,
-            deadline_seconds=settings.reward.deadline_seconds,
-            seed=context.seed,
-            folder=context.folder,
-            share=Share(state.process_index, state.num_processes),
-        )
-    shares = (Share(index, state.num_processes) for index in range(state.num_processes))
-    await_files(pass_rate_table(context.folder, share) for share in shares)
-    return read_measured(context.folder, state.num_processes)
-
-
 def curriculum(
     prompts: Dataset, rates: Mapping[str, float], settings: CurriculumSettings, seed: int
 ) -> tuple[Dataset, PromptOrder]:
     """The prompts that can teach something, and their order."""
-    kept = [row for row, name in enumerate(prompts["problem_id"]) if kept_by(settings, rates[name])]
+    without_lesson = {0.0: settings.drop_unsolved, 1.0: settings.drop_solved}
+    kept = [row for row, name in enumerate(prompts["problem_id"]) if not without_lesson.get(rates[name])]
     prompts = prompts.select(kept)
     own = [rates[name] for name in prompts["problem_id"]]
     return prompts, PromptOrder(len(kept), seed, own, settings.mixing)
@@ -116,14 +75,3 @@ def held_out_prompts(
             f"{settings.max_prompt_length} tokens"
         )
     return Dataset.from_list(rows)
-
-
-def sampling_settings(settings: GrpoSettings) -> SamplingSettings:
-    """How rollouts are sampled."""
-    return SamplingSettings(
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        top_k=settings.top_k,
-        repetition_penalty=settings.training.repetition_penalty,
-        max_new_tokens=settings.max_completion_length,
-    )

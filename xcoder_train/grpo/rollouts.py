@@ -10,20 +10,32 @@ from xcoder_core.models.decoding import sample_batch
 from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.prompt import Message
 from xcoder_core.seeds import derive_seed
+from xcoder_train.grpo.settings import GrpoSettings
+
+
+def sampling_settings(settings: GrpoSettings) -> SamplingSettings:
+    """How rollouts are sampled."""
+    return SamplingSettings(
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        top_k=settings.top_k,
+        repetition_penalty=settings.training.repetition_penalty,
+        max_new_tokens=settings.max_completion_length,
+    )
 
 
 def rollout_function(
-    sampling: SamplingSettings, batch_size: int, seed: int
-) -> Callable[[list[list[Message]], GRPOTrainer], dict[str, Any]]:
+    settings: GrpoSettings, seed: int
+) -> Callable[[list[list[Message]], GRPOTrainer], dict[str, list[list[int]] | None]]:
     """What GRPOTrainer takes as `rollout_func`.
 
     A rollout's seed is derived from the step and its place among those of all processes, so rollouts of a group and of
     different processes differ, a resumed run draws what an uninterrupted one would have drawn, and several processes
-    draw what one would have drawn. One of an evaluation is derived from its prompt and its place: every evaluation
-    draws alike, so their difference is the policy's.
+    draw what one would have drawn. The seed of an evaluation's rollout is derived from its prompt and its place: every
+    evaluation draws alike, so their difference is the policy's.
     """
 
-    def roll_out(prompts: list[list[Message]], trainer: GRPOTrainer) -> dict[str, Any]:
+    def roll_out(prompts: list[list[Message]], trainer: GRPOTrainer) -> dict[str, list[list[int]] | None]:
         tokenizer: Any = trainer.processing_class
         model = trainer.accelerator.unwrap_model(trainer.model)
         prompt_ids = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
@@ -42,13 +54,13 @@ def rollout_function(
         was_training = model.training
         model.eval()
         try:
-            for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
+            for start in range(0, len(order), settings.rollout_batch):
+                rows = order[start : start + settings.rollout_batch]
                 for place_in_batch, one in sample_batch(
                     model,
                     [prompt_ids[row] for row in rows],
                     [seeds[row] for row in rows],
-                    sampling,
+                    sampling_settings(settings),
                     stops,
                     tokenizer.pad_token_id,
                 ):

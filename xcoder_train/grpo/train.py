@@ -9,7 +9,6 @@ import math
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PrinterCallback
@@ -23,28 +22,22 @@ from xcoder_core.models.chat import completion_text, opened_reasoning, prompt_to
 from xcoder_core.models.loading import load_tokenizer
 from xcoder_core.models.settings import ModelSettings
 from xcoder_core.models.trained import agree_on_stop_tokens
+from xcoder_core.models.transformers_backend import TransformersGenerator
 from xcoder_core.models.vllm_engine import in_vllm_words
 from xcoder_core.settings import require
 from xcoder_core.stage import StageContext
 from xcoder_train.grpo.alarms import Alarms
 from xcoder_train.grpo.arguments import grpo_config
+from xcoder_train.grpo.pass_rates import JudgedPolicy, pass_rates
 from xcoder_train.grpo.prompt_order import PromptOrder
-from xcoder_train.grpo.prompts import (
-    curriculum,
-    held_out_prompts,
-    load_prompts,
-    pass_rates,
-    refuse_too_few,
-    sampling_settings,
-)
+from xcoder_train.grpo.prompts import curriculum, held_out_prompts, load_prompts, refuse_too_few
 from xcoder_train.grpo.rollouts import rollout_function
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
 from xcoder_train.grpo.vllm_rollouts import check_vllm
-from xcoder_train.training.checkpoints import CHECKPOINTS, newest_whole_checkpoint
+from xcoder_train.training.checkpoints import CHECKPOINTS, train_from_newest
 from xcoder_train.training.optimizer import optimizer_factory
-from xcoder_train.training.processes import join_processes
-from xcoder_train.training.quiet import quiet_libraries
+from xcoder_train.training.start import begin_training
 from xcoder_train.training.tracking import Clock, MetricsFile, TrainingProgress
 from xcoder_train.training.weights import load_training_model, lora_config, save_trained
 
@@ -52,15 +45,14 @@ from xcoder_train.training.weights import load_training_model, lora_config, save
 @in_vllm_words()
 def train(
     settings: GrpoSettings, model: ModelSettings, judging: JudgeSettings, context: StageContext
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Train on the synthesis in `context.inputs["synth"]`, from the SFT result in `context.inputs["sft"]` or `model`.
 
     Leaves `model/` and the judged rollouts of every logged step in the context's folder. Returns the figures of the
     training in the main process, and {} in every other one.
     """
     clock = Clock(context.folder / CHECKPOINTS)
-    quiet_libraries()
-    state = join_processes(settings.training)
+    state = begin_training(settings.training)
 
     start = context.inputs["sft"] / "model" if "sft" in context.inputs else require(model.path)
     if settings.generation != "transformers":
@@ -80,7 +72,8 @@ def train(
         agree_on_stop_tokens(policy, tokenizer)  # TRL reads there which tokens end a rollout
         order = PromptOrder(len(prompts), context.seed)
         if settings.curriculum is not None:
-            rates = pass_rates(prompts, policy, tokenizer, judge, tests, settings, context, state)
+            judged = JudgedPolicy(TransformersGenerator(policy, tokenizer, settings.rollout_batch), judge, tests)
+            rates = pass_rates(prompts, judged, settings, context, state)
             prompts, order = curriculum(prompts, rates, settings.curriculum, context.seed)
             if state.is_main_process:
                 print(f"{len(prompts):,} of {considered:,} prompts can teach something", file=sys.stderr)
@@ -101,7 +94,7 @@ def train(
             held_out = held_out_prompts(layout, tokenizer, settings, model.prompt, context.seed)
         rollouts = None
         if settings.generation == "transformers":
-            rollouts = rollout_function(sampling_settings(settings), settings.rollout_batch, context.seed)
+            rollouts = rollout_function(settings, context.seed)
         alarms = Alarms(settings.alarms, context.folder)
         held_out_tasks = 0 if held_out is None else len(held_out)
         trainer = FrugalGrpoTrainer(
@@ -119,23 +112,20 @@ def train(
         )
         trainer.add_callback(clock)
         trainer.remove_callback(PrinterCallback)
-        with state.main_process_first():  # the first one sweeps half-written checkpoints away
-            checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
-        trainer.args.eval_on_start = held_out is not None and checkpoint is None
-        result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        steps = train_from_newest(trainer, state, context.folder, resume=settings.resume)
         saved = save_trained(trainer, tokenizer, start, model, context.folder / "model")
 
     uses = trainer.num_iterations  # steps that each set of rollouts is trained on
     rollouts_per_set = settings.prompts_per_step * settings.rollouts
-    figures: dict[str, Any] = {}
+    figures: dict[str, object] = {}
     if state.is_main_process:
         figures = {
             "data": context.inputs["synth"].name,
             "prompts": len(prompts),
             "prompts_too_long": too_long,
             "prompts_without_lesson": considered - len(prompts),
-            "steps": result.global_step,
-            "rollouts": math.ceil(result.global_step / uses) * rollouts_per_set,
+            "steps": steps,
+            "rollouts": math.ceil(steps / uses) * rollouts_per_set,
             "excluded_rollouts": round(steps_excluded(context.folder / "metrics.jsonl") / uses * rollouts_per_set),
             "alarms": alarms.counts,
             "judge_tier": judge.tier,
@@ -147,7 +137,7 @@ def train(
 
 
 def steps_excluded(metrics: Path) -> float:
-    """How many whole steps' rollouts got no reward: over all processes, and over all starts of the run."""
+    """Rollouts without a reward, counted in steps' worth of rollouts, over all processes and all starts of the run."""
     total, before = 0.0, 0
     for text in metrics.read_text(encoding="utf-8").splitlines():
         line = json.loads(text)

@@ -13,6 +13,10 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from xcoder_train.grpo.prompt_order import GroupSampler, PromptOrder
+from xcoder_train.training.optimizer import OptimizerFactory
+
+Batch = dict[str, Any]
+"""Rollouts as TRL hands them on: tensors over rollouts (padded to one length), and numbers and lists beside them."""
 
 
 class FrugalGrpoTrainer(GRPOTrainer):
@@ -30,7 +34,7 @@ class FrugalGrpoTrainer(GRPOTrainer):
     def __init__(
         self,
         *args: Any,
-        optimizer_factory: tuple[type, dict[str, Any]] | None = None,
+        optimizer_factory: OptimizerFactory | None = None,
         prompt_order: PromptOrder | None = None,
         **kwargs: Any,
     ) -> None:
@@ -38,7 +42,7 @@ class FrugalGrpoTrainer(GRPOTrainer):
         self.optimizer_cls_and_kwargs = optimizer_factory
         self.prompt_order = prompt_order or PromptOrder(len(kwargs["train_dataset"]), self.args.seed)
 
-    def _get_train_sampler(self, dataset: Any = None) -> GroupSampler:
+    def _get_train_sampler(self, dataset: object = None) -> GroupSampler:
         """Groups in an order that a resumed run takes up where it was, in any epoch."""
         prompts_per_step = int(self.args.generation_batch_size or 0) // self.num_generations
         repeats = self.num_iterations * int(self.args.steps_per_generation or 1)
@@ -51,7 +55,7 @@ class FrugalGrpoTrainer(GRPOTrainer):
             repeats=repeats,
         )
 
-    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+    def _generate_and_score_completions(self, inputs: list[dict[str, object]]) -> Batch:
         """As TRL; the share of tokens that its importance correction masks is logged, which TRL does not do."""
         output = super()._generate_and_score_completions(inputs)
         ratio = output.get("importance_sampling_ratio")
@@ -65,14 +69,14 @@ class FrugalGrpoTrainer(GRPOTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As TRL; an evaluation writes no table of completions, which would replace that of the step before it."""
-        shown = self.log_completions
-        self.log_completions = shown and self.model.training
+        is_on = self.log_completions
+        self.log_completions = is_on and self.model.training
         try:
             super().log(logs, start_time)
         finally:
-            self.log_completions = shown
+            self.log_completions = is_on
 
-    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+    def _prepare_inputs(self, generation_batch: Any) -> Batch:
         """The next micro-batch; a new set of rollouts is made when the last one is used up."""
         steps = self.args.steps_per_generation
         if not self.model.training or steps != self.args.gradient_accumulation_steps or not self._order_is_free:
@@ -83,13 +87,13 @@ class FrugalGrpoTrainer(GRPOTrainer):
             self._buffered_inputs = split_tensor_dict(by_length(batch), steps)
         return self._buffered_inputs[self._step % steps]
 
-    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> tuple[object, ...]:
         """As TRL; the completions of an evaluation, of which many are decoded at once, are scored a few at a time."""
         if not self.model.training:
             kwargs["batch_size"] = self.args.per_device_train_batch_size
-        return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        return super()._get_per_token_logps_and_entropies(*args, **kwargs)
 
-    def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+    def _compute_loss(self, model: torch.nn.Module, inputs: Batch) -> torch.Tensor:
         """The loss of one micro-batch, without the columns that hold only padding."""
         if inputs["advantages"].any() or not self._zero_advantage_is_zero_gradient:
             return super()._compute_loss(model, trimmed(inputs))
@@ -109,7 +113,7 @@ class FrugalGrpoTrainer(GRPOTrainer):
         return self.model.training and self.beta == 0 and not self._entropy_bonus_enabled and not self.aux_loss_enabled
 
 
-def by_length(batch: dict[str, Any]) -> dict[str, Any]:
+def by_length(batch: Batch) -> Batch:
     """Rows with an advantage first, then by total length; every tensor over rows is reordered alike."""
     rows = len(batch["advantages"])
     length = batch["prompt_mask"].sum(1) + batch["completion_mask"].sum(1)
@@ -120,19 +124,19 @@ def by_length(batch: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def trimmed(inputs: dict[str, Any]) -> dict[str, Any]:
+def trimmed(inputs: Batch) -> Batch:
     """Without the leading prompt columns and trailing completion columns that are padding in every row."""
     prompt = int(inputs["prompt_mask"].any(0).long().argmax())
     real = inputs["completion_mask"].any(0).nonzero()
     return _cut(inputs, prompt, int(real[-1]) + 1 if len(real) else 1)
 
 
-def cut_to_one_token(inputs: dict[str, Any]) -> dict[str, Any]:
+def cut_to_one_token(inputs: Batch) -> Batch:
     """The last prompt token and the first completion token of every row: the shape of a batch at no cost."""
     return _cut(inputs, inputs["prompt_mask"].shape[1] - 1, 1)
 
 
-def _cut(inputs: dict[str, Any], prompt_start: int, completion_length: int) -> dict[str, Any]:
+def _cut(inputs: Batch, prompt_start: int, completion_length: int) -> Batch:
     width = inputs["completion_mask"].shape[1]
     cut = dict(inputs)
     for name, value in inputs.items():

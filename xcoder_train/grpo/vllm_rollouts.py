@@ -1,4 +1,4 @@
-"""Whether rollouts by vLLM can work on this machine, told before a model is loaded."""
+"""Whether rollouts by vLLM can work on this machine, checked before a model is loaded."""
 
 import importlib.metadata
 import json

@@ -5,8 +5,8 @@ from typing import Any
 from xcoder_core.models.shape import ModelShape
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.sft.settings import SftSettings
+from xcoder_train.training.arithmetic import training_flops_per_token
 from xcoder_train.training.launch_settings import LaunchSettings
-from xcoder_train.training.model_flops import training_flops_per_token
 
 
 def sft_hours(shape: ModelShape | None, settings: SftSettings, tokens: int) -> dict[str, Any] | None:

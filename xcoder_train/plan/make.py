@@ -26,7 +26,7 @@ from xcoder_train.runs.keys import evaluation_targets, is_whole, stage_folder, s
 from xcoder_train.runs.launch import has_gpu, launch_settings, shown_command, stage_command
 from xcoder_train.sft.settings import SftDataSettings, SftSettings
 from xcoder_train.stages import StageName
-from xcoder_train.training.batching import plan_grpo_batch, plan_sft_batch
+from xcoder_train.training.arithmetic import plan_grpo_batch, plan_sft_batch
 from xcoder_train.training.launch_settings import HardwareSettings, LaunchSettings, division, is_sharded
 
 # Examples in one row in the paper's SFT data: 32,768 tokens over means of 659 for the task and 17,742 for the solution.

@@ -35,7 +35,7 @@ from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.folder import update_summary
 from xcoder_train.runs.keys import EvaluationTarget, evaluation_targets, training_data
 from xcoder_train.runs.launch import take_own_gpus
-from xcoder_train.training.quiet import quiet_libraries
+from xcoder_train.training.start import quiet_libraries
 from xcoder_train.training.wandb_run import track_results
 
 GENERATION_FILE = "generation.json"

@@ -8,20 +8,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 import pyarrow as pa
 
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json
 from xcoder_core.layout import Membership, SynthLayout
-from xcoder_core.models.prompt import PromptStyle, render_prompts
+from xcoder_core.models.prompt import Message, PromptStyle, render_prompts
 from xcoder_core.problem import Solution
 from xcoder_core.records import read_records, read_table
 from xcoder_core.seeds import derive_seed
 from xcoder_train.sft.settings import SftDataSettings
 
-if TYPE_CHECKING:  # which rows are trained on is asked where no model is, and these take seconds
+if TYPE_CHECKING:  # rows are also chosen where no model is, and these imports take seconds
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
@@ -31,9 +31,32 @@ _COLUMNS = ["problem_id", "solution_index", "style", "is_golden", "completion"]
 _SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32())), ("labels", pa.list_(pa.int32()))])
 
 
+class Choice(TypedDict):
+    """A solution that can be chosen; as in the table of the SFT dataset."""
+
+    problem_id: str
+    solution_index: int
+    style: str
+    is_golden: bool
+
+
+class Conversation(TypedDict):
+    """What is read, and the answer that is learned."""
+
+    prompt: list[Message]
+    completion: list[Message]
+
+
+class Example(Choice, Conversation):
+    """A solution with its texts."""
+
+
+AnyChoice = TypeVar("AnyChoice", bound=Choice)
+
+
 @dataclass(frozen=True)
 class TokenStatistics:
-    """What training will see, in examples and tokens.
+    """What is trained on, in examples and tokens.
 
     `histogram` counts examples by the power of two that their length does not exceed; `squared_lengths` is what
     attention costs; `fingerprint` is the SHA-256 of all token ids and labels in the order of training.
@@ -60,14 +83,14 @@ class TokenStatistics:
         return self.squared_lengths / self.tokens
 
 
-def select_rows(rows: list[dict[str, Any]], view: SftDataSettings, seed: int) -> list[dict[str, Any]]:
+def select_rows(rows: list[AnyChoice], view: SftDataSettings, seed: int) -> list[AnyChoice]:
     """The rows of a view. Views are nested: with one seed, a smaller `tasks` or `solutions_per_task` is a subset.
 
     Tasks are ordered by a seeded hash of their id, so the order of a task never depends on which others are there.
     """
     if view.styles is not None:
         rows = [row for row in rows if row["style"] in view.styles]
-    by_task: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    by_task: dict[str, list[AnyChoice]] = defaultdict(list)
     for row in rows:
         by_task[row["problem_id"]].append(row)
     order = sorted(by_task, key=lambda problem_id: derive_seed(seed, "sft", "task", problem_id))
@@ -94,7 +117,7 @@ def _wanted(view: SftDataSettings) -> str:
     return (f"at least {least} accepted solutions" if least else "solutions") + of_style
 
 
-def read_pool(layout: SynthLayout, view: SftDataSettings, prompt_style: PromptStyle) -> list[dict[str, Any]]:
+def read_pool(layout: SynthLayout, view: SftDataSettings, prompt_style: PromptStyle) -> list[Example]:
     """The rows that a view is taken from: those of the tasks with at least `minimum_solutions` accepted solutions.
 
     Tasks with many accepted solutions are easier, so views that differ in solutions per task compare only within one
@@ -103,14 +126,14 @@ def read_pool(layout: SynthLayout, view: SftDataSettings, prompt_style: PromptSt
     return _with_minimum(read_rows(layout, verified=view.verified, prompt_style=prompt_style), layout, view)
 
 
-def _with_minimum(rows: list[dict[str, Any]], layout: SynthLayout, view: SftDataSettings) -> list[dict[str, Any]]:
+def _with_minimum(rows: list[AnyChoice], layout: SynthLayout, view: SftDataSettings) -> list[AnyChoice]:
     if view.minimum_solutions is None:
         return rows
     accepted = count_accepted(layout)
     return [row for row in rows if accepted[row["problem_id"]] >= view.minimum_solutions]
 
 
-def rows_of_view(layout: SynthLayout, view: SftDataSettings, seed: int) -> list[dict[str, Any]]:
+def rows_of_view(layout: SynthLayout, view: SftDataSettings, seed: int) -> list[Choice]:
     """The rows of a view without their texts. Raises InputError where it asks for more than there is."""
     if view.verified:
         rows = read_table(_sft_table(layout), ["problem_id", "solution_index", "style", "is_golden"]).to_pylist()
@@ -131,7 +154,7 @@ def count_accepted(layout: SynthLayout) -> Counter[str]:
     return Counter(read_table(_sft_table(layout), ["problem_id"])["problem_id"].to_pylist())
 
 
-def read_rows(layout: SynthLayout, *, verified: bool, prompt_style: PromptStyle) -> list[dict[str, Any]]:
+def read_rows(layout: SynthLayout, *, verified: bool, prompt_style: PromptStyle) -> list[Example]:
     """The SFT rows of a finished synthesis: accepted solutions, or every candidate when `verified` is False.
 
     Prompts are in the style that is asked for, whichever the synthesis was published in.
@@ -139,16 +162,15 @@ def read_rows(layout: SynthLayout, *, verified: bool, prompt_style: PromptStyle)
     if verified:
         rows = read_table(_sft_table(layout), _COLUMNS).to_pylist()
     else:
-        rows = _raw_rows(layout)
-        wanted = {row["problem_id"] for row in rows}
+        chosen = _raw_rows(layout)
+        wanted = {row["problem_id"] for row in chosen}
         solutions = (one for one in read_records(layout.solutions, Solution) if one.problem_id in wanted)
-        for row, solution in zip(rows, solutions, strict=True):
-            row["completion"] = [{"role": "assistant", "content": solution.response}]
+        rows = [{**row, "completion": _answer(one.response)} for row, one in zip(chosen, solutions, strict=True)]
     prompts = render_prompts(layout, {row["problem_id"] for row in rows}, prompt_style)
-    return [{**row, "prompt": prompts[row["problem_id"]]} for row in rows]
+    return [row | {"prompt": prompts[row["problem_id"]]} for row in rows]
 
 
-def read_held_out(layout: SynthLayout, prompt_style: PromptStyle, seed: int) -> list[dict[str, Any]]:
+def read_held_out(layout: SynthLayout, prompt_style: PromptStyle, seed: int) -> list[Conversation]:
     """The golden solutions of the tasks that are kept for evaluation, in an order from the seed."""
     held_out = {m.problem_id for m in read_records(layout.memberships, Membership) if m.use == "evaluation"}
     solutions = read_records(layout.solutions, Solution) if held_out else ()
@@ -160,14 +182,11 @@ def read_held_out(layout: SynthLayout, prompt_style: PromptStyle, seed: int) -> 
         )
     prompts = render_prompts(layout, golden.keys(), prompt_style)
     order = sorted(golden, key=lambda problem_id: derive_seed(seed, "sft", "held out", problem_id))
-    return [
-        {"prompt": prompts[problem_id], "completion": [{"role": "assistant", "content": golden[problem_id]}]}
-        for problem_id in order
-    ]
+    return [{"prompt": prompts[problem_id], "completion": _answer(golden[problem_id])} for problem_id in order]
 
 
 def held_out_tokens(
-    rows: list[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase", *, max_length: int, tasks: int
+    rows: list[Conversation], tokenizer: "PreTrainedTokenizerBase", *, max_length: int, tasks: int
 ) -> "Dataset":
     """The first `tasks` rows that fit `max_length`, as columns `input_ids` and `labels`."""
     from datasets import Dataset
@@ -184,7 +203,11 @@ def held_out_tokens(
     return Dataset.from_list(tokens)
 
 
-def _raw_rows(layout: SynthLayout) -> list[dict[str, Any]]:
+def _answer(text: str) -> list[Message]:
+    return [{"role": "assistant", "content": text}]
+
+
+def _raw_rows(layout: SynthLayout) -> list[Choice]:
     """Every candidate of the tasks for SFT, in the order of the table, without its text."""
     styles = dict(zip(*read_table(layout.problems, ["problem_id", "style"]).to_pydict().values(), strict=True))
     members = {m.problem_id for m in read_records(layout.memberships, Membership) if m.use == "sft"}
@@ -209,7 +232,7 @@ def _sft_table(layout: SynthLayout) -> Path:
     return table
 
 
-def corpus(rows: list[dict[str, Any]]) -> Iterator[str]:
+def corpus(rows: Iterable[Conversation]) -> Iterator[str]:
     """The texts that a tokenizer is trained on: every prompt and completion."""
     for row in rows:
         for message in (*row["prompt"], *row["completion"]):
@@ -217,7 +240,7 @@ def corpus(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def tokenize(
-    rows: list[dict[str, Any]],
+    rows: list[Example],
     tokenizer: "PreTrainedTokenizerBase",
     folder: Path,
     *,
@@ -283,7 +306,7 @@ def tokenize(
 
 
 def _token_ids(
-    rows: Iterable[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase"
+    rows: Iterable[Conversation], tokenizer: "PreTrainedTokenizerBase"
 ) -> Iterator[tuple[list[int], list[int]]]:
     from xcoder_core.models.chat import examples_token_ids
 

@@ -1,51 +1,51 @@
 """Supervised fine-tuning: `accelerate launch … -m xcoder_train.sft RECIPE [key.path=value …]` or `xcoder sft RECIPE`.
 
-Prepare data and model, train, save, describe. What a row is and how it is cut stands in `data.py`.
+Prepare data and model, train, save, describe. `data.py` says what a row is and how it is cut.
 """
 
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
-from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
-from trl import SFTConfig
-
+from xcoder_core.files import atomic_folder
 from xcoder_core.layout import SynthLayout
+from xcoder_core.models.initial import initialise_model
 from xcoder_core.models.loading import load_tokenizer
 from xcoder_core.models.settings import ModelSettings
 from xcoder_core.models.shape import shape_at
+from xcoder_core.models.trained import save_model
+from xcoder_core.settings import require
 from xcoder_core.share import await_files, context_parallel_size
 from xcoder_core.stage import StageContext
-from xcoder_train.sft.arguments import sft_config
-from xcoder_train.sft.data import TokenStatistics, held_out_tokens, read_held_out, read_tokens
-from xcoder_train.sft.packed_attention import attend_within_examples
-from xcoder_train.sft.prepare import prepare, starting_point
+from xcoder_train.sft.data import (
+    TokenStatistics,
+    corpus,
+    held_out_tokens,
+    read_held_out,
+    read_pool,
+    read_rows,
+    read_tokens,
+    select_rows,
+    tokenize,
+)
 from xcoder_train.sft.settings import SftSettings
-from xcoder_train.sft.supervised_tokens import score_supervised_tokens
-from xcoder_train.sft.trainer import HeldOutSftTrainer
-from xcoder_train.training.batching import BatchPlan, plan_sft_batch
-from xcoder_train.training.checkpoints import CHECKPOINTS, newest_whole_checkpoint
-from xcoder_train.training.model_flops import training_flops_per_token
-from xcoder_train.training.optimizer import optimizer_factory
-from xcoder_train.training.processes import join_processes
-from xcoder_train.training.quiet import quiet_libraries
+from xcoder_train.sft.trainer import sft_config, sft_trainer
+from xcoder_train.training.arithmetic import BatchPlan, plan_sft_batch, training_flops_per_token
+from xcoder_train.training.checkpoints import CHECKPOINTS, train_from_newest
 from xcoder_train.training.settings import LoraSettings
-from xcoder_train.training.throughput import Throughput
-from xcoder_train.training.tracking import Clock, MetricsFile, TokenCount, TrainingProgress
-from xcoder_train.training.weights import load_training_model, lora_config, save_trained
+from xcoder_train.training.start import begin_training
+from xcoder_train.training.tracking import Clock, Throughput
+from xcoder_train.training.weights import load_training_model, save_trained
 
 
-def train(settings: SftSettings, model: ModelSettings, context: StageContext) -> dict[str, Any]:
+def train(settings: SftSettings, model: ModelSettings, context: StageContext) -> dict[str, object]:
     """Fine-tune on the synthesis in `context.inputs["synth"]`.
 
     Leaves `model/` in the context's folder, and `base/`, a model that the settings initialise. Returns the figures of
     the training in the main process, and {} in every other one.
     """
     clock = Clock(context.folder / CHECKPOINTS)
-    quiet_libraries()
-    state = join_processes(settings.training)
+    state = begin_training(settings.training)
 
     prepared = context.folder / "prepared"
     if state.is_main_process and not prepared.exists():
@@ -73,13 +73,9 @@ def train(settings: SftSettings, model: ModelSettings, context: StageContext) ->
     )
     trainer.add_callback(throughput)
     trainer.add_callback(clock)
-    with state.main_process_first():  # the first one sweeps half-written checkpoints away
-        checkpoint = newest_whole_checkpoint(context.folder / CHECKPOINTS) if settings.resume else None
-    trainer.args.eval_on_start = held_out is not None and checkpoint is None
-    result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-
+    steps = train_from_newest(trainer, state, context.folder, resume=settings.resume)
     saved = save_trained(trainer, tokenizer, start, model, context.folder / "model")
-    figures: dict[str, Any] = {}
+    figures: dict[str, object] = {}
     if state.is_main_process:
         figures = {
             "data": context.inputs["synth"].name,
@@ -92,10 +88,8 @@ def train(settings: SftSettings, model: ModelSettings, context: StageContext) ->
             "length_histogram": statistics.histogram,
             "examples_per_row": statistics.examples_per_row,
             "examples_per_step": batch.examples_per_step,
-            "steps": result.global_step,
-            "trained_tokens": round(
-                result.global_step * batch.examples_per_step * statistics.tokens / statistics.examples
-            ),
+            "steps": steps,
+            "trained_tokens": round(steps * batch.examples_per_step * statistics.tokens / statistics.examples),
             "final_loss": next((line["loss"] for line in reversed(trainer.state.log_history) if "loss" in line), None),
             "parameters": weights.num_parameters(),
             **saved,
@@ -107,33 +101,31 @@ def train(settings: SftSettings, model: ModelSettings, context: StageContext) ->
     return figures
 
 
-def sft_trainer(
-    settings: SftSettings,
-    context: StageContext,
-    config: SFTConfig,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    dataset: Dataset,
-    held_out: Dataset | None = None,
-) -> HeldOutSftTrainer:
-    """TRL's trainer as the settings have it, on rows of token ids."""
-    if settings.packing:
-        attend_within_examples(model)
-    trainer = HeldOutSftTrainer(
-        model=model,
-        args=config,
-        train_dataset=dataset,
-        eval_dataset=held_out,
-        processing_class=tokenizer,
-        peft_config=lora_config(settings.lora),
-        optimizer_cls_and_kwargs=optimizer_factory(settings.optimizer, settings.training),
-        callbacks=[MetricsFile(context.folder / "metrics.jsonl"), TrainingProgress("SFT", "loss")],
-    )
-    if config.use_cpu:
-        score_supervised_tokens(model)  # under the adapters, where there are any
-    trainer.add_callback(TokenCount(trainer))
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+def prepare(settings: SftSettings, model: ModelSettings, context: StageContext, folder: Path) -> None:
+    """Choose the rows, make a model that the recipe initialises, and write the token ids. Work of one process."""
+    layout = SynthLayout(context.inputs["synth"])
+    rows = select_rows(read_pool(layout, settings.data, model.prompt), settings.data, context.seed)
+    start = starting_point(model, context)
+    if model.init is not None and not Path(start).exists():
+        # Every accepted solution shapes the tokenizer, so that runs on different choices of them start from one model.
+        texts = corpus(read_rows(layout, verified=True, prompt_style=model.prompt))
+        save_model(*initialise_model(model.init, texts, context.seed), Path(start))
+    tokenizer = load_tokenizer(start, model.trust_remote_code, model.chat_template)
+    with atomic_folder(folder) as temporary:
+        tokenize(
+            rows,
+            tokenizer,
+            temporary,
+            max_length=settings.max_length,
+            truncation_limit=settings.truncation_limit,
+            packing=settings.packing,
+            seed=context.seed,
+        )
+
+
+def starting_point(model: ModelSettings, context: StageContext) -> Path | str:
+    """The path of the model that training starts from; a model from the recipe is made once and kept in `base/`."""
+    return context.folder / "base" if model.init is not None else require(model.path)
 
 
 def flops_per_token(lora: LoraSettings | None, start: Path | str, statistics: TokenStatistics) -> float | None:

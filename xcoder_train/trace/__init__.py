@@ -1,1 +1,1 @@
-"""`xcoder trace`: from a problem's id to all that a run's stored files tell of it."""
+"""`xcoder trace`: all that a run's stored files say about one problem."""

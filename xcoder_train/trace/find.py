@@ -1,4 +1,4 @@
-"""Which run holds a problem, where the run's results lie, and what a piece of an id means."""
+"""Which run holds a problem, where its results are, and which id begins with the given text."""
 
 import difflib
 from collections import defaultdict
@@ -15,6 +15,7 @@ from xcoder_core.files import read_object
 from xcoder_core.layout import SynthLayout
 from xcoder_core.records import readable
 from xcoder_core.stage import RESULT_FILE
+from xcoder_train.recipe.reading import load_recipe
 
 MANIFEST = "manifest.json"
 DEFAULT_RUNS = Path("runs")
@@ -22,14 +23,18 @@ SHOWN = 5
 """How many ids or runs a message names."""
 
 
+Row = dict[str, Any]
+"""A row of a table by its columns, or an object of a JSON file by its keys."""
+
+
 @dataclass(frozen=True)
 class RunResults:
-    """What a run has finished, as its manifest stands: results of earlier settings are not among it."""
+    """What a run has finished, by its manifest, so without results of earlier settings."""
 
     folder: Path
 
     @cached_property
-    def stages(self) -> dict[str, Any]:
+    def stages(self) -> dict[str, Row]:
         """The entry of each stage in the run's manifest."""
         return read_object(self.folder / MANIFEST).get("stages", {})
 
@@ -101,8 +106,6 @@ def run_folders(run: Path | None, overrides: Sequence[str]) -> list[Path]:
     """The folders of the runs to look in. Raises `InputError` where there are none."""
     place = DEFAULT_RUNS if run is None else run
     if place.is_file():
-        from xcoder_train.recipe.reading import load_recipe
-
         place = load_recipe(place, overrides).run_folder
     elif overrides:
         raise InputError(f"overrides go with a recipe, and {place} is none: {' '.join(overrides)}")
@@ -152,7 +155,7 @@ def near_matches(wanted: str, names: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(wanted, sorted(alike), n=3, cutoff=0.7)
 
 
-def columns(path: Path, *names: str) -> list[dict[str, Any]]:
+def columns(path: Path, *names: str) -> list[Row]:
     """Those of the columns that a Parquet file has, by row; nothing where there is no file."""
     import pyarrow.parquet
 
@@ -162,7 +165,7 @@ def columns(path: Path, *names: str) -> list[dict[str, Any]]:
         return table.read(columns=[name for name in names if name in table.schema_arrow.names]).to_pylist()
 
 
-def select(source: Any, *names: str) -> dict[str, Any]:
+def select(source: object, *names: str) -> dict[str, object]:
     """These fields of a record, or these entries of a JSON object, in the order of `names`."""
     return {name: source[name] if isinstance(source, dict) else getattr(source, name) for name in names}
 

@@ -1,7 +1,5 @@
 """What each evaluated model did on a problem, and in which cell of the tables that counts."""
 
-from typing import Any
-
 from evaluation.judging import SampleVerdict
 from evaluation.results import ResultLayout
 from evaluation.samples import Sample
@@ -13,10 +11,10 @@ from xcoder_train.trace.find import Found, select
 from xcoder_train.trace.page import Page, form, listed
 
 _SAMPLES = 12
-"""How many samples are told one by one; --json has them all."""
+"""How many samples the page lists; --json has them all."""
 
 
-def trace_benchmark(found: Found, page: Page) -> dict[str, Any] | None:
+def trace_benchmark(found: Found, page: Page) -> dict[str, object] | None:
     """The problem as the benchmarks have it; None where no model was measured on it."""
     for folder in found.run.evaluations().values():
         path = ResultLayout(folder).problems
@@ -28,7 +26,7 @@ def trace_benchmark(found: Found, page: Page) -> dict[str, Any] | None:
     return None
 
 
-def trace_scores(found: Found, page: Page, *, is_held_out: bool) -> dict[str, Any]:
+def trace_scores(found: Found, page: Page, *, is_held_out: bool) -> dict[str, object]:
     """What each model that met the problem did, in the order of the recipe, and whether the report shows the problem.
 
     `in_report` is None without a report. That no model met it is worth a row only where it is held out from training.
@@ -49,18 +47,18 @@ def trace_scores(found: Found, page: Page, *, is_held_out: bool) -> dict[str, An
     return {"scores": scores, "in_report": in_report}
 
 
-def _trace_model(label: str, layout: ResultLayout, counts: ProblemCounts, page: Page) -> dict[str, Any]:
+def _trace_model(label: str, layout: ResultLayout, counts: ProblemCounts, page: Page) -> dict[str, object]:
     page.title("scores", f"{label} on {counts.benchmark}")
     found = read_matching(layout.verdicts, SampleVerdict, "problem_id", counts.problem_id)
     verdicts = {verdict.sample_index: verdict for verdict in found}
-    samples, told = [], []
+    samples, lines = [], []
     for sample in read_matching(layout.samples, Sample, "problem_id", counts.problem_id):
         verdict = verdicts[sample.sample_index]
         value = {"index": sample.sample_index, **select(verdict, "verdict", "failure", "passed")}
         samples.append(value | {"tests": verdict.total} | select(sample, "finish_reason", "completion_tokens"))
         cut_off = " (cut off)" if sample.finish_reason == "length" else ""
-        told.append(f"{verdict.verdict} {verdict.passed}/{verdict.total}{cut_off}")
-    page.row("samples", listed(told, _SAMPLES))
+        lines.append(f"{verdict.verdict} {verdict.passed}/{verdict.total}{cut_off}")
+    page.row("samples", listed(lines, _SAMPLES))
     pass_at_1 = counts.correct / counts.samples if counts.samples else None
     invalid = f"; {counts.invalid} invalid, which do not count" if counts.invalid else ""
     page.row(

@@ -4,7 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from synth.cleaning import CONTAMINATED
 from synth.execution import INFRASTRUCTURE_FAILURE
@@ -21,7 +21,7 @@ from xcoder_train.trace.page import Page, counted, form, listed
 Record = TypeVar("Record")
 
 _QUESTIONS = 8
-"""How many questions to a teacher are told one by one; --json has them all."""
+"""How many questions to a teacher the page lists; --json has them all."""
 
 _STAGE_OF_REASON = {NO_INPUTS: "inputs", INFRASTRUCTURE_FAILURE: "execution"}
 
@@ -95,8 +95,8 @@ def find_task(found: Found) -> TracedTask | None:
     return task if task and (task.problem or task.task_id) else None
 
 
-def trace_synthesis(traced: TracedTask, page: Page) -> dict[str, Any]:
-    """All that the synthesis tells of a task."""
+def trace_synthesis(traced: TracedTask, page: Page) -> dict[str, object]:
+    """All that the synthesis has about a task."""
     stage, reason = traced.drop or (None, None)
     page.row("outcome", f"dropped at {stage}: {reason}" if stage else "kept")
     return {
@@ -116,7 +116,7 @@ def trace_synthesis(traced: TracedTask, page: Page) -> dict[str, Any]:
     }
 
 
-def _trace_task(traced: TracedTask, page: Page) -> dict[str, Any]:
+def _trace_task(traced: TracedTask, page: Page) -> dict[str, object]:
     """The task as it is stated, and what it was made from."""
     task, problem = traced.task, traced.problem or (traced.task.problem if traced.task else None)
     features = problem.features if problem else ()
@@ -130,7 +130,7 @@ def _trace_task(traced: TracedTask, page: Page) -> dict[str, Any]:
     page.row("chosen from", f"a subtree of {len(plan['subtree'])} features" if plan.get("subtree") else None)
 
     split = traced.membership.split if traced.membership else split_of(traced.task_id) if traced.task_id else None
-    values: dict[str, Any] = {"split": split, "use": traced.use}
+    values: dict[str, object] = {"split": split, "use": traced.use}
     page.title("task", traced.task_id)
     page.row("split", f"{split}{f', for {traced.use}' if traced.use else ''}; synthesis {traced.folder.name}")
     if problem is None:  # an import keeps the statement of what cleaning removes, and nothing else of it
@@ -153,12 +153,13 @@ def _trace_task(traced: TracedTask, page: Page) -> dict[str, Any]:
     return values | select(problem, "source", "statement")
 
 
-def _trace_teacher(traced: TracedTask, page: Page) -> dict[str, Any]:
+def _trace_teacher(traced: TracedTask, page: Page) -> dict[str, object]:
     """Who made the task, and what a language model was asked on the way: every question with its tokens."""
     name = traced.task.problem.source if traced.task else None
     source = traced.problem.source if traced.problem else ""
     page.row("teacher", name or f"not known; imported as {source or 'a row'}")
-    questions, told = [], defaultdict(list)
+    questions, lines = [], defaultdict(list)
+    asked = answered = 0
     for stage in ("tasks", "inputs", "solutions"):
         path, start = traced.tables.answers(stage), f"{traced.task_id}/"
         if traced.task_id is None or not path.exists():
@@ -167,28 +168,29 @@ def _trace_teacher(traced: TracedTask, page: Page) -> dict[str, Any]:
             question, _, number = answer.request_id.removeprefix(start).rpartition("/")
             value = {"stage": stage, "question": question, "attempt": int(number) + 1}
             questions.append(value | select(answer, "finish_reason", "prompt_tokens", "completion_tokens"))
+            asked, answered = asked + answer.prompt_tokens, answered + answer.completion_tokens
             again = f" (try {int(number) + 1})" if int(number) else ""
-            told[stage].append(f"{question}{again} {answer.prompt_tokens:,}+{answer.completion_tokens:,}")
+            lines[stage].append(f"{question}{again} {answer.prompt_tokens:,}+{answer.completion_tokens:,}")
     if questions:
-        asked, answered = (sum(each[kind] for each in questions) for kind in ("prompt_tokens", "completion_tokens"))
         page.row("asked", f"{len(questions)} times; {asked:,} prompt tokens, {answered:,} completion tokens")
-    for stage, each in told.items():
+    for stage, each in lines.items():
         page.row(f"  {stage}", listed(each, _QUESTIONS))
     return {"name": name, "questions": questions}
 
 
-def _trace_quarantine(traced: TracedTask, page: Page) -> list[dict[str, Any]]:
+def _trace_quarantine(traced: TracedTask, page: Page) -> list[dict[str, object]]:
     """Which tasks state the same problem, and what was set aside of this one."""
     for name, removal in traced.other_tasks.items():
         page.row("also made", f"{name}, {removal.reason if removal else 'kept'}")
-    values = []
+    values: list[dict[str, object]] = []
     for row in traced.quarantined:
-        values.append({"about": "task" if row.index < 0 else f"candidate {row.index}", "reason": row.reason})
-        page.row("quarantined", "{about}: {reason}".format(**values[-1]))
+        about = "task" if row.index < 0 else f"candidate {row.index}"
+        values.append({"about": about, "reason": row.reason})
+        page.row("quarantined", f"{about}: {row.reason}")
     return values
 
 
-def _trace_tests(traced: TracedTask, page: Page) -> dict[str, Any]:
+def _trace_tests(traced: TracedTask, page: Page) -> dict[str, object]:
     """The inputs and the labelled tests; of a dropped task as verification saw them."""
     made = _first(traced.of_task(traced.tables.inputs, TaskInputs)) or TaskInputs("", ())
     tests, verdict = traced.of_problem(traced.layout.tests, TestCase), traced.verdict
@@ -219,7 +221,7 @@ def _trace_tests(traced: TracedTask, page: Page) -> dict[str, Any]:
     return values | {"agreement": agreement, "labels_right": right}
 
 
-def _trace_solutions(traced: TracedTask, page: Page) -> list[dict[str, Any]]:
+def _trace_solutions(traced: TracedTask, page: Page) -> list[dict[str, object]]:
     """Every candidate, with what its program did and where it went.
 
     Those of an import are the solutions that it came with; nobody ran or judged them here.
@@ -250,18 +252,18 @@ def _trace_solutions(traced: TracedTask, page: Page) -> list[dict[str, Any]]:
             value |= {"passed": passed, "score": score, "golden": is_golden, "accepted": is_accepted}
         values.append(value | {"sft_row": sft_row})
         accepted = ", accepted" if is_accepted else ""
-        said = [
+        parts = [
             f"the same program as #{program}" if program != index else f"runs {counted(runs)}" if runs else "",
             f"passed {passed} of {tests}, score {score:.2f}{accepted}" if passed is not None and tests else "",
             "golden" if is_golden else "",
             "" if sft_row is None else f"row {sft_row:,} of the SFT dataset",
             f"by {candidate.model}" if passed is None and not runs else "",
         ]
-        page.row(f"#{index}", f"quarantined: {fault}" if fault else "; ".join(filter(None, said)))
+        page.row(f"#{index}", f"quarantined: {fault}" if fault else "; ".join(filter(None, parts)))
     return values
 
 
-def _trace_verification(traced: TracedTask, page: Page) -> dict[str, Any] | None:
+def _trace_verification(traced: TracedTask, page: Page) -> dict[str, object] | None:
     """Which candidate was elected, and whether the task was kept."""
     verdict = traced.verdict
     if verdict is None:
@@ -275,7 +277,7 @@ def _trace_verification(traced: TracedTask, page: Page) -> dict[str, Any] | None
     return select(verdict, "reason", "agreement", "golden", "golden_right", "limit_seconds")
 
 
-def _trace_cleaning(traced: TracedTask, page: Page) -> dict[str, Any]:
+def _trace_cleaning(traced: TracedTask, page: Page) -> dict[str, object]:
     """Whether the task was removed as a duplicate, and which evaluation sets it was compared with."""
     removal, report = traced.removal, traced.layout.decontamination
     sets = read_object(report).get("sets", [])
@@ -293,7 +295,7 @@ def _trace_cleaning(traced: TracedTask, page: Page) -> dict[str, Any]:
     return {"removed": _removed(removal), "compared_with": sets}
 
 
-def _removed(removal: Removal | None) -> dict[str, Any] | None:
+def _removed(removal: Removal | None) -> dict[str, object] | None:
     if removal is None:
         return None
     like = {"like": removal.partner_problem_id, "like_task": removal.partner_task_id}

@@ -3,25 +3,34 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from xcoder_core.files import read_object
 from xcoder_core.stage import RESULT_FILE
 from xcoder_train.sft.data import rows_of_view
 from xcoder_train.sft.settings import SftDataSettings
-from xcoder_train.trace.find import columns, select
+from xcoder_train.trace.find import Row, columns, select
 from xcoder_train.trace.page import Page, counted, listed
 from xcoder_train.trace.synthesis import TracedTask
 from xcoder_train.training.checkpoints import CHECKPOINTS
 
 _SHOWN = 12
-"""How many rows and steps are told one by one; --json has them all."""
+"""How many rows and steps the page lists; --json has them all."""
 
 
-def trace_sft(traced: TracedTask, folder: Path | None, page: Page) -> dict[str, Any] | None:
+class Met(TypedDict):
+    """A step that rolled the problem's prompt out; the mean is None where no rollout had a reward."""
+
+    step: int
+    rollouts: int
+    verdicts: dict[str, int]
+    mean_reward: float | None
+
+
+def trace_sft(traced: TracedTask, folder: Path | None, page: Page) -> dict[str, object] | None:
     """Which of the problem's solutions SFT trained on, and how often; None without a result.
 
-    `solutions` is None where the result does not tell, and `why` says why not.
+    `solutions` is None where the result does not say it; `why` is the reason.
     """
     page.title("training")
     page.row("SFT dataset", "rows " + listed([f"{row['row']:,}" for row in traced.sft_rows], _SHOWN))
@@ -40,15 +49,15 @@ def trace_sft(traced: TracedTask, folder: Path | None, page: Page) -> dict[str, 
     examples, too_long, steps = (figures[name] for name in ("examples", "truncated", "steps"))
     epochs = steps * figures["examples_per_step"] / examples
     chosen = ", ".join(f"#{index}" for index in solutions or ())
-    told = f"trained on solutions {chosen}" if chosen else "none of its rows was chosen (sft.data)"
-    page.row("SFT", f"{folder.name}: " + (f"not known: {why}" if why else told))
+    trained = f"trained on solutions {chosen}" if chosen else "none of its rows was chosen (sft.data)"
+    page.row("SFT", f"{folder.name}: " + (f"not known: {why}" if why else trained))
     left_out = f"; {too_long:,} examples of the run were too long, which is not stored one by one" if too_long else ""
     page.row("", f"{examples:,} examples, {steps:,} steps, {epochs:.1f} epochs{left_out}")
     values = {"folder": str(folder), "key": folder.name, "examples": examples, "too_long": too_long, "steps": steps}
     return values | {"epochs": epochs, "why": why, "solutions": solutions}
 
 
-def trace_grpo(traced: TracedTask, folder: Path | None, page: Page) -> dict[str, Any] | None:
+def trace_grpo(traced: TracedTask, folder: Path | None, page: Page) -> dict[str, object] | None:
     """The steps whose stored rollouts answer the problem, with their verdicts; None without a result."""
     page.title("training")
     page.row("RL dataset", "row " + listed([f"{row:,}" for row in traced.rl_rows], _SHOWN))
@@ -57,11 +66,11 @@ def trace_grpo(traced: TracedTask, folder: Path | None, page: Page) -> dict[str,
         return None
     figures = read_object(folder / RESULT_FILE)
     prompts = select(figures, "prompts", "prompts_too_long", "prompts_without_lesson", "steps")
-    told = "{prompts:,} prompts, {steps:,} steps".format(**prompts)
+    summary = "{prompts:,} prompts, {steps:,} steps".format(**prompts)
     left_out = {"too long": prompts["prompts_too_long"], "without a lesson": prompts["prompts_without_lesson"]}
     if any(left_out.values()):
-        told += "; left out: " + ", ".join(f"{count:,} {why}" for why, count in left_out.items() if count)
-    page.row("GRPO", f"{folder.name}: {told}")
+        summary += "; left out: " + ", ".join(f"{count:,} {why}" for why, count in left_out.items() if count)
+    page.row("GRPO", f"{folder.name}: {summary}")
     pass_rate = _pass_rate(folder, traced.problem_id)
     if pass_rate is not None:
         page.row("before", "the model solved it in {solved} of {samples} samples".format(**pass_rate))
@@ -80,7 +89,7 @@ def trace_grpo(traced: TracedTask, folder: Path | None, page: Page) -> dict[str,
     return values | {"pass_rate": pass_rate, "met": met}
 
 
-def _met(rows: list[dict[str, Any]], problem_id: str | None) -> Iterator[dict[str, Any]]:
+def _met(rows: list[Row], problem_id: str | None) -> Iterator[Met]:
     """One entry for each step of a table of completions that rolled the problem's prompt out."""
     steps = defaultdict(list)
     for row in rows:
@@ -93,7 +102,7 @@ def _met(rows: list[dict[str, Any]], problem_id: str | None) -> Iterator[dict[st
         yield {"step": step, "rollouts": len(rollouts), "verdicts": verdicts, "mean_reward": mean}
 
 
-def _pass_rate(folder: Path, problem_id: str | None) -> dict[str, int] | None:
+def _pass_rate(folder: Path, problem_id: str | None) -> dict[str, object] | None:
     """How often the model solved the prompt before GRPO, where a curriculum measured it."""
     for table in sorted(folder.glob("pass_rates-*.parquet")):
         for row in columns(table, "problem_id", "samples", "solved"):

@@ -42,7 +42,6 @@ class MuonWithAdamW(torch.optim.Optimizer):
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients of both."""
         for part in self._parts:
             part.zero_grad(set_to_none)
 
@@ -86,10 +85,12 @@ class MuonFactory:
         )
 
 
-def optimizer_factory(
-    settings: OptimizerSettings, training: SftTraining | GrpoTraining
-) -> tuple[type, dict[str, Any]] | None:
-    """What the Trainer takes as `optimizer_cls_and_kwargs`; None leaves the choice to its own AdamW."""
+OptimizerFactory = tuple[type, dict[str, Any]]
+"""What the Trainer takes as `optimizer_cls_and_kwargs`."""
+
+
+def optimizer_factory(settings: OptimizerSettings, training: SftTraining | GrpoTraining) -> OptimizerFactory | None:
+    """Muon as the settings have it; None leaves the choice to the Trainer's own AdamW."""
     if settings.name == "adamw":
         return None
     return MuonFactory, {

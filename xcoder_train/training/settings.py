@@ -104,7 +104,7 @@ class TrainingSettings(Settings):
         """Passes over the data where `max_steps` says nothing."""
         return self.num_train_epochs or 3
 
-    def for_trl(self) -> dict[str, Any]:
+    def for_trl(self) -> dict[str, object]:
         """The arguments by TRL's names, less those that are left to TRL."""
         ours = {"trl", *Settings.model_fields}
         return {name: value for name, value in self if value is not None and name not in ours} | self.trl

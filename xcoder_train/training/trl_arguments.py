@@ -1,4 +1,4 @@
-"""What `training.trl` may hold: which arguments other keys decide, and what the installed TRL says of the rest.
+"""TRL's arguments: which of them other keys of a recipe decide, and what the installed TRL says about the rest.
 
 TRL is asked in a process of its own (`python -m xcoder_train.training.trl_arguments sft`): it takes seconds to import,
 and to build its configuration sets up devices and groups of processes.
@@ -11,9 +11,13 @@ import sys
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from xcoder_core.errors import EnvironmentLacks, InputError
+from xcoder_core.seeds import derive_seed
+from xcoder_core.stage import StageContext
+from xcoder_train.training.arithmetic import BatchPlan
+from xcoder_train.training.checkpoints import CHECKPOINTS
 
 Trainer = Literal["sft", "grpo"]
 Config = TypeVar("Config")
@@ -74,7 +78,34 @@ DECIDED: Mapping[Trainer, Mapping[str, str]] = {
 """What decides an argument that a recipe says by other means, by the argument's name."""
 
 
-def built(config: Callable[..., Config], trainer: Trainer, values: Mapping[str, Any]) -> Config:
+def default_arguments() -> dict[str, object]:
+    """Where TRL's own do not do, and a key that is left out depends on the machine."""
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    return {
+        "bf16": on_gpu,
+        "activation_checkpointing": on_gpu,
+        "ddp_find_unused_parameters": False,  # every parameter is used; searching for others costs a pass over them
+    }
+
+
+def decided_arguments(context: StageContext, trainer: Trainer, batch: BatchPlan) -> dict[str, object]:
+    """What both stages set, whatever `training` says."""
+    import torch
+
+    return {
+        "output_dir": str(context.folder / CHECKPOINTS),
+        "seed": derive_seed(context.seed, trainer, "trainer") % 2**31,
+        "per_device_train_batch_size": batch.micro_batch,
+        "gradient_accumulation_steps": batch.accumulation,
+        "report_to": context.start_tracking(context),
+        "use_cpu": not torch.cuda.is_available(),
+        "disable_tqdm": True,
+    }
+
+
+def built(config: Callable[..., Config], trainer: Trainer, values: Mapping[str, object]) -> Config:
     """TRL's configuration; what only it can refuse (a precision that this machine lacks, …) is an InputError too."""
     try:
         return config(**values)
@@ -82,10 +113,10 @@ def built(config: Callable[..., Config], trainer: Trainer, values: Mapping[str, 
         raise InputError(f"{trainer}.training: {CONFIG[trainer]} refuses it: {error}") from error
 
 
-def trl_refusals(trainer: Trainer, values: Mapping[str, Any]) -> Mapping[str, str]:
+def trl_refusals(trainer: Trainer, values: Mapping[str, object]) -> Mapping[str, str]:
     """What the installed TRL says against these arguments, by their names; by "" against all of them together.
 
-    Of several processes, the first asks.
+    In a multi-process run only the first process asks.
     """
     return {} if os.environ.get("RANK", "0") != "0" else _refusals(trainer, json.dumps(values, sort_keys=True))
 
@@ -100,7 +131,7 @@ def _refusals(trainer: Trainer, values: str) -> Mapping[str, str]:
     return json.loads(done.stdout)
 
 
-def refusals_of_installed(trainer: Trainer, values: Mapping[str, Any]) -> dict[str, str]:
+def refusals_of_installed(trainer: Trainer, values: Mapping[str, object]) -> dict[str, str]:
     """As `trl_refusals`, in this process. Imports torch."""
     import dataclasses
 
@@ -118,7 +149,7 @@ def refusals_of_installed(trainer: Trainer, values: Mapping[str, Any]) -> dict[s
             found[name] = f"is not an argument of {CONFIG[trainer]}{meant}"
             continue
         try:
-            adapter: TypeAdapter[Any] = TypeAdapter(fields[name].type, config=strict)  # type: ignore[arg-type]
+            adapter: TypeAdapter[object] = TypeAdapter(fields[name].type, config=strict)  # type: ignore[arg-type]
             adapter.validate_json(json.dumps(value))
         except ValidationError as error:
             expected = dict.fromkeys(each["msg"].removeprefix("Input should be ") for each in error.errors())

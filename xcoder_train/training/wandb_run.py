@@ -5,7 +5,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xcoder_core.files import read_object, write_text
 from xcoder_core.stage import RESULT_FILE, StageContext
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _RECORDS = ("recipe.resolved.json", "manifest.json")
 
 
-def start_tracking(settings: TrackingSettings, context: StageContext, config: dict[str, Any]) -> list[str]:
+def start_tracking(settings: TrackingSettings, context: StageContext, config: dict[str, object]) -> list[str]:
     """Begin (or take up again) the stage's W&B run on the main process; return what `report_to` should name.
 
     The recipe is its config, and with the manifest an artefact of it. Offline, W&B cannot go on with a file: a start
@@ -58,12 +58,12 @@ def start_tracking(settings: TrackingSettings, context: StageContext, config: di
 
 
 def sync_command(folder: Path | str) -> str:
-    """What a person types to send a stage's offline files as the one run that they are."""
+    """The command that sends a stage's offline files as one run."""
     quoted = shlex.quote(str(folder))
     return f'wandb sync --id "$(cat {quoted}/wandb_run_id)" {quoted}/wandb/offline-run-*'
 
 
-def repeat_history(folder: Path, lines: list[dict[str, Any]]) -> None:
+def repeat_history(folder: Path, lines: list[dict[str, object]]) -> None:
     """Log the steps that a resumed training does not make again; does nothing but in the main process and offline.
 
     With them, one file holds the run from its first step to its last, each once. `lines` are those of `metrics.jsonl`.
@@ -88,7 +88,7 @@ def _remove_replaced(folder: Path, run_id: str) -> None:
 
 
 def _offline_folders(folder: Path, run_id: str) -> list[Path]:
-    """What offline starts of this run have left, in their order."""
+    """The folders that offline starts of this run have left, in their order."""
     return sorted((folder / "wandb").glob(f"offline-run-*-{run_id}"))
 
 

@@ -1,10 +1,10 @@
-"""The weights that a stage trains: loaded for training, below adapters or whole, and saved when it is done."""
+"""The weights that a stage trains: loaded for training, all of them or below adapters, and saved when it is done."""
 
 import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
@@ -24,6 +24,9 @@ from xcoder_core.models.trained import (
 )
 from xcoder_train.training.settings import LoraSettings
 
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
 
 def load_training_model(
     path: Path | str, settings: ModelSettings, *, lora: bool, quantize: Literal["nf4"] | None = None
@@ -35,7 +38,7 @@ def load_training_model(
     if quantize is None:
         dtype = torch.bfloat16 if lora and torch.cuda.is_available() else torch.float32
         model = load_trained(path, settings, dtype, merged=True)
-        # Checkpoints hold tied weights once; told so, the Trainer ties them at a resume and calls no key missing.
+        # Checkpoints hold tied weights once; by this the Trainer ties them at a resume and reports no missing key.
         model._keys_to_ignore_on_save = {*(model._keys_to_ignore_on_save or ()), *model.all_tied_weights_keys}
         return model
     if find_spec("bitsandbytes") is None:
@@ -54,7 +57,7 @@ def load_training_model(
     return load_model(path, dtype, settings.trust_remote_code, quantization)
 
 
-def lora_config(settings: LoraSettings | None) -> Any:
+def lora_config(settings: LoraSettings | None) -> "LoraConfig | None":
     """The `peft.LoraConfig` of a recipe, or None for full fine-tuning."""
     if settings is None:
         return None
@@ -71,16 +74,16 @@ def lora_config(settings: LoraSettings | None) -> Any:
 
 def save_trained(
     trainer: Trainer, tokenizer: PreTrainedTokenizerBase, start: Path | str, settings: ModelSettings, folder: Path
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Save what a trainer holds, gathered from all processes, as `folder`, and adapters as `adapter/` beside it.
 
-    `folder` is a whole model: adapters are merged in float32, and the result is rounded as `model.save_dtype` says.
+    `folder` is a complete model: adapters are merged in float32, and the result is rounded as `model.save_dtype` says.
     Every process must call this; the first is answered the dtype, and what rounding lost of the update.
     """
     has_adapters = hasattr(trainer.accelerator.unwrap_model(trainer.model), "merge_and_unload")
     gathered = folder.with_name(f"{folder.name}.gathered")
     trainer.save_model(str(gathered))
-    figures: dict[str, Any] = {}
+    figures: dict[str, object] = {}
     if trainer.accelerator.is_main_process:
         from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 

@@ -26,11 +26,11 @@ from xcoder_core.layout import SynthLayout
 from xcoder_core.models.answered import Answer
 from xcoder_core.problem import Problem, TestCase
 from xcoder_core.records import read_records
+from xcoder_train.commands.trace import trace_found as trace
 from xcoder_train.plan.make import make_plan
 from xcoder_train.plan.text import show_plan
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.trace.find import RunResults, find, known_in
-from xcoder_train.trace.trace import trace
 
 SECRETS = {
     "OPENAI_API_KEY": "sk-loopback-0123456789-openai",

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from xcoder_core.errors import InputError
-from xcoder_train.ablation.runs import Ablation, missing_commands
+from xcoder_train.ablation.runs import Ablation
+from xcoder_train.commands.ablate import missing_commands
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.runs.run import run_recipe
 

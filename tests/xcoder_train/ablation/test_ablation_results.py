@@ -15,8 +15,9 @@ from benchmarks.ablations import RESULTS
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json
 from xcoder_train.ablation.results import AblationResults, read_results
-from xcoder_train.ablation.runs import Ablation, write_results
+from xcoder_train.ablation.runs import Ablation
 from xcoder_train.ablation.tables import to_csv, to_latex, to_markdown_page, write_tables
+from xcoder_train.commands.ablate import write_results
 
 
 def _results(stored: dict[str, Any]) -> AblationResults:

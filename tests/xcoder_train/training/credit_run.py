@@ -31,7 +31,7 @@ from xcoder_core.models.settings import InitSettings
 from xcoder_core.problem import Limits, Problem, TestCase
 from xcoder_core.records import write_records
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
-from xcoder_train.training.quiet import quiet_libraries
+from xcoder_train.training.start import quiet_libraries
 
 PROBLEMS, TESTS, GROUP, STEPS = 6, 4, 4, 4
 PROMPTS_PER_STEP = 3  # three groups of four over two processes: the middle group is half here, half there

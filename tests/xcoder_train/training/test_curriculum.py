@@ -13,25 +13,33 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from reward.config import JudgeSettings
+from reward.config import JudgeSettings, RewardSettings
 from reward.judge import Judge
 from reward.test_table import TestTable
 from xcoder_core.errors import InfrastructureError, InputError
 from xcoder_core.layout import SynthLayout
 from xcoder_core.models.chat import prompt_token_ids
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.transformers_backend import TransformersGenerator
 from xcoder_core.records import read_table, write_records
 from xcoder_core.share import Share
 from xcoder_core.stage import StageContext
 from xcoder_train.grpo.arguments import evaluation_batch
-from xcoder_train.grpo.pass_rates import PassRate, measure_pass_rates, pass_rate_table, read_given, read_measured
+from xcoder_train.grpo.pass_rates import (
+    JudgedPolicy,
+    PassRate,
+    measure_pass_rates,
+    pass_rate_table,
+    read_given,
+    read_measured,
+)
 from xcoder_train.grpo.prompts import curriculum, held_out_prompts
 from xcoder_train.grpo.settings import CurriculumSettings, GrpoSettings
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.stage import perform
 
-SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=60)
+SETTINGS = GrpoSettings(
+    max_completion_length=60, curriculum=CurriculumSettings(samples=4), reward=RewardSettings(deadline_seconds=300)
+)
 
 
 def _rows(synthesis: Path) -> list[dict[str, Any]]:
@@ -50,18 +58,8 @@ def _measure(by_heart: Path, synthesis: Path, folder: Path, share: Share) -> Non
     rows = list({row["problem_id"]: row for row in _rows(synthesis)}.values())
     tests = TestTable(SynthLayout(synthesis), folder / "tests.arrow", at_most=2, seed=0)
     with Judge(JudgeSettings(), workers=2) as judge:
-        measure_pass_rates(
-            rows,
-            TransformersGenerator(model, tokenizer, 64),
-            judge,
-            tests,
-            SAMPLING,
-            samples=4,
-            deadline_seconds=300,
-            seed=1,
-            folder=folder,
-            share=share,
-        )
+        policy = JudgedPolicy(TransformersGenerator(model, tokenizer, 64), judge, tests)
+        measure_pass_rates(rows, policy, SETTINGS, StageContext("run", "grpo", "key", folder, 1, {}), share)
 
 
 def test_pass_rates_do_not_depend_on_how_many_processes_measure_them(

@@ -34,7 +34,7 @@ from xcoder_train.grpo import train as grpo
 from xcoder_train.runs.stage import perform
 from xcoder_train.sft import train as sft
 from xcoder_train.sft.data import IGNORED, read_tokens
-from xcoder_train.sft.prepare import prepare
+from xcoder_train.sft.train import prepare
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from xcoder_core.models.initial import initialise_model
 from xcoder_core.models.settings import InitSettings
 from xcoder_core.models.trained import save_model
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
-from xcoder_train.training.quiet import quiet_libraries
+from xcoder_train.training.start import quiet_libraries
 
 PROMPTS = ["a", "longer prompt", "b" * 17, "c d"]
 

@@ -30,8 +30,8 @@ from xcoder_train.grpo.prompts import load_prompts
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.runs.stage import perform
 from xcoder_train.sft.data import corpus, read_rows, read_tokens, tokenize
-from xcoder_train.sft.packed_attention import attend_within_examples
-from xcoder_train.training.quiet import quiet_libraries
+from xcoder_train.sft.forward import attend_within_examples
+from xcoder_train.training.start import quiet_libraries
 
 Stage = Callable[..., tuple[Any, Any]]
 Weights = Callable[[Path], dict[str, torch.Tensor]]

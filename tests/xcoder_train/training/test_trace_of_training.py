@@ -11,11 +11,11 @@ import pytest
 from xcoder_core.files import write_json, write_text
 from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.records import read_records
+from xcoder_train.commands.trace import trace_found as trace
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.folder import RunFolder
 from xcoder_train.sft.data import read_pool, select_rows
 from xcoder_train.trace.find import find
-from xcoder_train.trace.trace import trace
 
 
 @pytest.fixture

@@ -1,13 +1,43 @@
-"""The way of one problem through a run, gathered from stored files. No model is loaded, nothing is written."""
+"""`xcoder trace`: the way of one problem through a run, from stored files. No model is loaded, nothing is written."""
 
+import json
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated
 
-from xcoder_train.trace.find import Found
+import typer
+
+from xcoder_train.commands.options import Overrides, command_path
+from xcoder_train.trace.find import Found, find
 from xcoder_train.trace.page import Page
 from xcoder_train.trace.scores import trace_benchmark, trace_scores
 from xcoder_train.trace.synthesis import find_task, trace_synthesis
 from xcoder_train.trace.training import trace_grpo, trace_sft
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def trace(
+    problem: Annotated[
+        str,
+        typer.Argument(metavar="PROBLEM_ID", help="Id of a problem or task, or its beginning.", show_default=False),
+    ],
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="RUN",
+            parser=command_path,
+            help="Folder of a run or of several, or a RECIPE; runs when left out.",
+            show_default=False,
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Show one problem's way from features to scores."""
+    traced = trace_found(find(problem, run, overrides or []))
+    print(json.dumps(traced.values, indent=2) if as_json else traced.text)
 
 
 @dataclass(frozen=True)
@@ -18,12 +48,12 @@ class Trace:
     knows nothing of the problem.
     """
 
-    values: dict[str, Any]
+    values: dict[str, object]
     text: str
 
 
-def trace(found: Found) -> Trace:
-    """Go the way step by step. Each step gives its values, and writes on the page what a reader is told of it."""
+def trace_found(found: Found) -> Trace:
+    """Follow the problem step by step. Each step returns its values, and writes its rows on the page."""
     page, unread = Page(), Page()
     page.row("problem", found.problem_id or "none: this task never became one")
     page.row("run", str(found.run.folder))

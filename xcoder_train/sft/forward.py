@@ -1,24 +1,33 @@
-"""SFT's forward pass on a CPU without the work that changes nothing. On a GPU, TRL's own leaves most of it out.
+"""SFT's forward pass without the work that changes nothing: scores of what is learned, attention within examples.
 
-Without Triton, TRL 1.16 projects every position to the vocabulary, prompts and padding too, in tiles that run forward
-twice and keep no softmax; for a small vocabulary that is a third of a step. And where a batch is padded on the right,
-no token that counts looks at padding under causal attention, so a mask only keeps torch from its causal kernel.
+On a CPU, without Triton, TRL 1.16 projects every position to the vocabulary, prompts and padding too, in tiles that run
+forward twice and keep no softmax; for a small vocabulary that is a third of a step. And where a batch is padded on the
+right, no token that counts looks at padding under causal attention, so a mask only keeps torch from its causal kernel.
+On a GPU, TRL's own leaves most of it out.
+
+Of packed rows, transformers would hand torch's kernel one mask over everything that is packed, all rows of a
+micro-batch squared, and the kernel would compute each of its cells. Here it is called for one example after another,
+with nothing to mask but what comes later.
 """
 
 import functools
 import types
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch.nn.functional import linear
-from transformers import PreTrainedModel
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from trl.trainer.utils import FusedCausalLMOutput
 
+from xcoder_core.models.shape import FAMILIES
 from xcoder_train.sft.data import IGNORED
 from xcoder_train.sft.settings import MOST_LOGITS
 
 # Architectures whose logits are their head's plain product: no scale, no cap, no experts.
 _PLAIN_HEADS = ("llama", "qwen2", "qwen3")
+_WITHIN_EXAMPLES = "sdpa_within_examples"
 
 
 def score_supervised_tokens(model: PreTrainedModel) -> None:
@@ -71,3 +80,34 @@ def _pads_right(mask: torch.Tensor | None) -> bool:
 def _spread(values: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Back to one value a position; stays connected to the model where no position counts."""
     return values.new_zeros(places.shape).masked_scatter(places, values)
+
+
+def attend_within_examples(model: PreTrainedModel) -> None:
+    """Let `model` read rows that are packed; it then needs `cu_seq_lens_q`, as TRL's collator gives them.
+
+    Two kinds are left as they are: flash attention, which knows where examples end, and models that do not attend to
+    all that came before, whose masks say more than where examples end.
+    """
+    config = model.config
+    is_plain = config.model_type in FAMILIES and getattr(config, "sliding_window", None) is None
+    if config._attn_implementation == "sdpa" and is_plain:
+        AttentionInterface.register(_WITHIN_EXAMPLES, _attend)
+        model.set_attn_implementation(_WITHIN_EXAMPLES)
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    cu_seq_lens_q: torch.Tensor,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Queries, keys and values are (1, heads, tokens, head width); returns (1, tokens, heads, head width)."""
+    parts = [
+        sdpa_attention_forward(module, query[:, :, a:b], key[:, :, a:b], value[:, :, a:b], None, **kwargs)[0]
+        for a, b in pairwise(cu_seq_lens_q.tolist())
+    ]
+    return torch.cat(parts, 1), None

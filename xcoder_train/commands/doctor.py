@@ -12,11 +12,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import typer
+from packaging.requirements import Requirement
+
 from reward.language import compiled_languages
 from reward.ranks import usable_cores
 from reward.tiers import MADE_OF, NOT_STOPPED, TIERS, why_not
 from reward.worker import PACKAGES
 from xcoder_core.errors import EnvironmentLacks, install_command
+
+app = typer.Typer(rich_markup_mode=None)
 
 DISTRIBUTION = "xcoder-train"
 EXTRAS = {
@@ -27,11 +32,19 @@ EXTRAS = {
     "deepspeed": "ZeRO-3",
     "cyaron": "CYaRon inputs",
 }
-"""What each extra of pyproject.toml is for. The packages and versions that it asks for stand there alone."""
+"""What each extra of pyproject.toml is for. The packages and versions are named only there."""
 
 _COLUMNS = 80
 _SUBJECT = 27  # where what was found begins
 _QUICKSTART_MEMORY = 6 << 30
+
+
+@app.command()
+def doctor() -> None:
+    """Show what works here, what does not, and what to install."""
+    findings = examine()
+    print(show(findings))
+    raise typer.Exit(exit_code(findings))
 
 
 @dataclass(frozen=True)
@@ -84,10 +97,12 @@ def _processors() -> Finding:
 
 
 def _memory() -> Finding:
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    enough = whole >= _QUICKSTART_MEMORY
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    enough = installed >= _QUICKSTART_MEMORY
     return Finding(
-        "memory", f"{whole / (1 << 30):.1f} GiB" + ("" if enough else "; the quickstart wants 6 GiB"), enough or None
+        "memory",
+        f"{installed / (1 << 30):.1f} GiB" + ("" if enough else "; the quickstart wants 6 GiB"),
+        enough or None,
     )
 
 
@@ -121,26 +136,24 @@ def _isolation() -> Iterator[Finding]:
         return
     yield Finding("judging Python", f"in tier {used}, which does not stop: {NOT_STOPPED[used]} (docs/judge.md)")
     where = sysconfig.get_path("platlib")  # where the judge looks
-    away = [name for name in PACKAGES[:2] if not Path(where, name).is_dir()]
-    if away:
-        told = f"no {' and '.join(away)} in {where}: right programs that import it fail; reinstall it there"
-        yield Finding("programs import", told, False)
+    missing = [name for name in PACKAGES[:2] if not Path(where, name).is_dir()]
+    if missing:
+        found = f"no {' and '.join(missing)} in {where}: right programs that import it fail; reinstall it there"
+        yield Finding("programs import", found, False)
     else:
         yield Finding("programs import", " and ".join(PACKAGES[:2]))
     compilers = {language.compiler for language in compiled_languages().values()}
-    missing = sorted(compiler for compiler in compilers if shutil.which(compiler) is None)
+    no_compilers = sorted(compiler for compiler in compilers if shutil.which(compiler) is None)
     if used == "D":
         yield Finding("judging C++", "not in tier D: a compiler has to read files", None)
-    elif missing:
-        yield Finding("judging C++", f"no compiler; apt-get install {' '.join(missing)}", None)
+    elif no_compilers:
+        yield Finding("judging C++", f"no compiler; apt-get install {' '.join(no_compilers)}", None)
     else:
         yield Finding("judging C++", f"by {' and '.join(sorted(compilers))}")
 
 
 def _packages() -> Iterator[Finding]:
     """Held against what the installed project itself asks for."""
-    from packaging.requirements import Requirement
-
     try:
         asked = [Requirement(text) for text in importlib.metadata.requires(DISTRIBUTION) or []]
     except importlib.metadata.PackageNotFoundError:
@@ -149,8 +162,8 @@ def _packages() -> Iterator[Finding]:
     needed = [each for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
     mistaken = {each.name: mistake for each in needed if (mistake := _mistake(each)) is not None}
     if not mistaken:
-        shown = ", ".join(f"{name} {_version(name)}" for name in ("torch", "trl"))
-        yield Finding("packages", f"{len(needed)} fit, among them {shown}")
+        versions = ", ".join(f"{name} {_version(name)}" for name in ("torch", "trl"))
+        yield Finding("packages", f"{len(needed)} fit, among them {versions}")
     for each in needed:
         if each.name in mistaken:
             yield Finding(each.name, f"{mistaken[each.name]}; pip install '{each.name}{each.specifier}'", False)
@@ -160,13 +173,13 @@ def _packages() -> Iterator[Finding]:
         mistakes = [mistake for each in wanted if (mistake := _mistake(each)) is not None]
         if mistakes:
             unfit = [mistake for mistake in mistakes if not mistake.endswith("not installed")]
-            told = "; ".join([install_command(extra), *unfit])
-            yield Finding(f"extra {extra}", f"{told} (for {purpose})", False if unfit else None)
+            mend = "; ".join([install_command(extra), *unfit])
+            yield Finding(f"extra {extra}", f"{mend} (for {purpose})", False if unfit else None)
         else:
             yield Finding(f"extra {extra}", f"{wanted[0].name} {_version(wanted[0].name)} (for {purpose})")
 
 
-def _mistake(requirement) -> str | None:  # type: ignore[no-untyped-def]  # packaging is imported only where it is used
+def _mistake(requirement: Requirement) -> str | None:
     """What is wrong with the installed package; None where it fits."""
     version = _version(requirement.name)
     if version is None:

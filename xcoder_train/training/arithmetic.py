@@ -1,10 +1,14 @@
-"""What a model's training costs in floating-point operations, for MFU and for the plan's hours. No torch in here.
+"""The arithmetic of a training step: its rows on each device, and its floating-point operations. No torch in here.
 
 Model FLOPs utilisation (Chowdhery et al., 2022, appendix B): operations that the model's mathematics needs, over the
 peak of the hardware. What is computed again for activation checkpointing does not count, and of attention only the
 pairs that causality and packing leave: a document of n tokens has n² / 2 of them, whatever row it lies in.
 """
 
+import math
+from dataclasses import dataclass
+
+from xcoder_core.errors import InputError
 from xcoder_core.models.shape import ModelShape
 
 # Dense bf16 peak of one device in TFLOP/s, from the vendor's data sheets (without sparsity), by the driver's name.
@@ -46,3 +50,41 @@ def peak_flops(device_name: str) -> float | None:
         if device_name == name or device_name.startswith((f"{name} ", f"{name}-")):
             return PEAK_TFLOPS[name] * 1e12
     return None
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How one optimiser step is divided: `micro_batch` rows x `accumulation` passes x `processes`."""
+
+    micro_batch: int
+    accumulation: int
+    processes: int
+    examples_per_row: float
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows of one optimiser step over all processes."""
+        return self.micro_batch * self.accumulation * self.processes
+
+    @property
+    def examples_per_step(self) -> float:
+        """Examples of one optimiser step, on average when rows are packed."""
+        return self.rows_per_step * self.examples_per_row
+
+
+def plan_sft_batch(examples: int, examples_per_row: float, processes: int, micro_batch: int) -> BatchPlan:
+    """Rows nearest to `examples` a step that divide evenly over processes and passes of `micro_batch` rows at most."""
+    rows_per_process = max(1, round(examples / examples_per_row / processes))
+    accumulation = math.ceil(rows_per_process / micro_batch)
+    return BatchPlan(math.ceil(rows_per_process / accumulation), accumulation, processes, examples_per_row)
+
+
+def plan_grpo_batch(prompts: int, rollouts: int, processes: int, micro_batch: int) -> BatchPlan:
+    """Micro-batches of one step's completions. Raises `InputError` with the numbers where they do not divide."""
+    completions = prompts * rollouts
+    if completions % (micro_batch * processes):
+        raise InputError(
+            f"grpo: {prompts} prompts_per_step x {rollouts} rollouts = {completions} completions a step, which "
+            f"micro_batch {micro_batch} x {processes} processes = {micro_batch * processes} does not divide"
+        )
+    return BatchPlan(micro_batch, completions // (micro_batch * processes), processes, 1.0)

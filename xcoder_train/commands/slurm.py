@@ -4,10 +4,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from xcoder_core.errors import InputError
+from xcoder_train.commands.options import Overrides, RecipePath
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.recipe.slurm_settings import Options
@@ -15,12 +18,28 @@ from xcoder_train.runs.launch import launch_settings, launch_variables, launcher
 from xcoder_train.stages import STAGES, StageName
 from xcoder_train.training.checkpoints import CHECKPOINTS
 
-_COMMANDS: dict[StageName, str] = {"evaluation": "eval"}
+app = typer.Typer(rich_markup_mode=None)
+
 _ON_EACH_NODE = ("$SLURM_NODEID", "$MASTER", "$PORT")
 
 DEFAULT_TIME = "24:00:00"
 GRACE_SECONDS = 120
-"""Before a job's time is up, its stage is told to end; more than a stage is given for it (`SECONDS_TO_STOP`)."""
+"""Seconds before a job's time is up at which its stage is asked to end; more than a stage may take for it."""
+
+
+@app.command()
+def slurm(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Limit of each job, as sbatch takes it; 24:00:00 when left out."),
+    ] = None,
+    partition: Annotated[str | None, typer.Option(metavar="NAME", help="Partition of the cluster.")] = None,
+    account: Annotated[str | None, typer.Option(metavar="NAME", help="Account that is charged.")] = None,
+) -> None:
+    """Print a script that submits every stage as a Slurm job."""
+    print(slurm_script(recipe, overrides or [], time=time, partition=partition, account=account), end="")
 
 
 @dataclass(frozen=True)
@@ -52,7 +71,7 @@ def slurm_script(
     given = {"time": time, "partition": partition, "account": account}
     asked: Options = {name: value for name, value in given.items() if value is not None}
     environment = Environment(
-        loader=PackageLoader("xcoder_train", "."),
+        loader=PackageLoader("xcoder_train.commands", "."),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -81,7 +100,7 @@ def _job(recipe: Recipe, stage: StageName, arguments: list[str], asked: Options)
     if STAGES[stage].trains is not None:
         folder = shlex.quote(str(recipe.run_folder / stage))
         progress = f"{folder}'/*/{CHECKPOINTS}/checkpoint-*'"
-    command = ["xcoder", _COMMANDS.get(stage, stage), *arguments]
+    command = ["xcoder", STAGES[stage].subcommand, *arguments]
     if launch.nodes > 1:
         if starts_ray:
             raise InputError(
