@@ -1,7 +1,8 @@
 """The benchmarks that a recipe may name: where each lies, and its problems."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.benchmark import Benchmark
@@ -9,13 +10,41 @@ from evaluation.evalplus import load_evalplus
 from evaluation.livecodebench import load_livecodebench, load_window
 from evaluation.windows import find_window, window_files
 from xcoder_core.errors import InputError
+from xcoder_core.files import unpacked_stem
 from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.problem import Problem, TestCase
 from xcoder_core.records import read_records
 
-FORMS = "`heldout`, `livecodebench:NAME`, `file:PATH` (LiveCodeBench's format), `evalplus:PATH`"
-LOADERS = {"file": load_livecodebench, "evalplus": load_evalplus}
-"""By the form of a name that ends with a file: what reads it."""
+
+@dataclass(frozen=True)
+class Form:
+    """One form of a benchmark's name, KIND or KIND:ARGUMENT. What keys and checks need of it follows from these fields.
+
+    `load` gets the argument, the benchmark's files, and the folder of the synthesis.
+    """
+
+    written: str
+    """How a recipe writes it, for messages."""
+    load: Callable[[str, list[Path], Path | None], Benchmark]
+    files: Callable[[str, Path | None], list[Path]] | None = None
+    """The files of an argument, given `evaluation.livecodebench_folder`; when left out, the argument is one path."""
+    key: tuple[str, ...] | None = None
+    """What stands in keys before the file's identity; when left out, the whole name, which then must hold no path."""
+
+
+FORMS = {
+    "heldout": Form("`heldout`", lambda _, files, synth: load_heldout(synth), files=lambda name, folder: []),
+    "livecodebench": Form(
+        "`livecodebench:NAME`",
+        lambda name, files, synth: load_window(name, files),
+        files=lambda name, folder: window_files(find_window(name), folder),
+    ),
+    "file": Form("`file:PATH` (LiveCodeBench's format)", lambda _, files, synth: load_livecodebench(files[0]), key=()),
+    "evalplus": Form(
+        "`evalplus:PATH`", lambda _, files, synth: load_evalplus(files[0]), key=("evalplus", "in two processes")
+    ),
+}
+"""The forms that there are. A new one is a loader and a row here."""
 
 
 def benchmark_files(name: str, livecodebench_folder: Path | None) -> list[Path]:
@@ -23,16 +52,28 @@ def benchmark_files(name: str, livecodebench_folder: Path | None) -> list[Path]:
 
     Raises InputError for a name that means no benchmark, and where a file is missing.
     """
-    kind, _, rest = name.partition(":")
-    if name == "heldout":
-        return []
-    if kind == "livecodebench":
-        return window_files(find_window(rest), livecodebench_folder)
-    if kind not in LOADERS or not rest:
-        raise InputError(f"{name!r} is no benchmark; expected {FORMS}")
-    if not Path(rest).is_file():
-        raise InputError(f"there is no such file: {rest}")
-    return [Path(rest)]
+    kind, colon, argument = name.partition(":")
+    form = FORMS.get(kind)
+    if form is None or (colon and ":" not in form.written) or (form.files is None and not argument):
+        raise InputError(f"{name!r} is no benchmark; expected {_written()}")
+    if form.files is not None:
+        return form.files(argument, livecodebench_folder)
+    if not Path(argument).is_file():
+        raise InputError(f"there is no such file: {argument}")
+    return [Path(argument)]
+
+
+def benchmark_name(name: str) -> str:
+    """What a benchmark is called in scores: a file's by the file, others as the recipe calls them."""
+    kind, _, argument = name.partition(":")
+    is_file = kind in FORMS and FORMS[kind].files is None
+    return unpacked_stem(Path(argument)) if is_file else name
+
+
+def benchmark_identity(name: str, file_identities: Sequence[list[str]]) -> list[object]:
+    """What of a benchmark with files belongs to keys, given what tells each file from others."""
+    key = FORMS[name.partition(":")[0]].key
+    return [name, *file_identities] if key is None else [*key, *file_identities[0]]
 
 
 def load_benchmarks(
@@ -41,21 +82,16 @@ def load_benchmarks(
     """The benchmarks that `evaluation.benchmarks` names. Raises InputError for a name that means none."""
     benchmarks = []
     for name in names:
-        kind, _, rest = name.partition(":")
-        if kind == "livecodebench":
-            benchmarks.append(load_window(rest, livecodebench_folder))
-        elif name != "heldout":
-            (file,) = benchmark_files(name, livecodebench_folder)
-            benchmarks.append(LOADERS[kind](file))
-        elif synth_folder is None:
-            raise InputError("the benchmark `heldout` needs a finished synthesis; add `synth:` or `inputs: synth`")
-        else:
-            benchmarks.append(load_heldout(synth_folder))
+        files = benchmark_files(name, livecodebench_folder)
+        kind, _, argument = name.partition(":")
+        benchmarks.append(FORMS[kind].load(argument, files, synth_folder))
     return benchmarks
 
 
-def load_heldout(synth_folder: Path) -> Benchmark:
+def load_heldout(synth_folder: Path | None) -> Benchmark:
     """Every problem that a finished synthesis keeps for evaluation, grouped by split."""
+    if synth_folder is None:
+        raise InputError("the benchmark `heldout` needs a finished synthesis; add `synth:` or `inputs: synth`")
     layout = SynthLayout(synth_folder)
     split_of = {
         member.problem_id: member.split
@@ -103,5 +139,9 @@ def all_problems(benchmarks: Sequence[Benchmark]) -> dict[str, Problem]:
             home[problem.problem_id] = benchmark.name
             problems[problem.problem_id] = problem
     if not problems:
-        raise InputError(f"evaluation.benchmarks is empty; expected {FORMS}")
+        raise InputError(f"evaluation.benchmarks is empty; expected {_written()}")
     return problems
+
+
+def _written() -> str:
+    return ", ".join(form.written for form in FORMS.values())

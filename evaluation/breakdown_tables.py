@@ -1,12 +1,12 @@
 """Tables of every view beside the headline: runs, each k, groupings, response length, failures, policies."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from evaluation.results import ModelResult
+from evaluation.results import ModelResult, entries_of
+from evaluation.score_file import BenchmarkScores, CurvePoint, LengthBin, Score, groups_of, score_at
 from evaluation.tables import Table, percent, to_markdown
 
-Entries = Mapping[str, dict[str, Any]]
+Entries = Mapping[str, BenchmarkScores]
 """By model, what scores.json holds of one benchmark."""
 OUTCOMES = {
     "none": "right",
@@ -31,29 +31,24 @@ def breakdown_tables(results: Mapping[str, ModelResult]) -> list[Table]:
         entries = entries_of(results, name)
         tables.append(runs_table(name, entries))
         tables += grouping_tables(name, entries, ks, groupings_of(entries, ks))
-        tables += [every_k_table(name, entries), length_table(name, entries), failure_table(name, entries)]
+        tables += [every_k_table(name, entries), length_table(name, entries), outcome_table(name, entries)]
         tables += policy_tables(name, entries, ks)
     return tables
 
 
-def entries_of(results: Mapping[str, ModelResult], name: str) -> dict[str, dict[str, Any]]:
-    """What the models' scores hold of the benchmark `name`."""
-    return {label: result.scores["benchmarks"][name] for label, result in results.items()}
-
-
 def groupings_of(entries: Entries, ks: Iterable[int]) -> list[str]:
     """The names of the groupings that there are, such as difficulty, platform and month."""
-    score = next(iter(entries.values()))[f"pass_at_{next(iter(ks))}"]
+    score = score_at(next(iter(entries.values())), next(iter(ks)))
     return [key.removeprefix("by_") for key in score if key.startswith("by_")]
 
 
 def runs_table(name: str, entries: Entries) -> Table:
     """avg@n and its standard deviation over runs."""
-    averages = {label: entry["average_over_runs"] for label, entry in entries.items()}
-    rows = [
-        [label, str(a["n"]), *("–" if a[part] is None else f"{100 * a[part]:.1f}" for part in ("mean", "std"))]
-        for label, a in averages.items()
-    ]
+    rows = []
+    for label, entry in entries.items():
+        average = entry["average_over_runs"]
+        shares = ("–" if value is None else f"{100 * value:.1f}" for value in (average["mean"], average["std"]))
+        rows.append([label, str(average["n"]), *shares])
     return Table(f"{name}: avg@n over runs, %", ["model", "n", "mean", "standard deviation"], rows)
 
 
@@ -61,12 +56,11 @@ def grouping_tables(name: str, entries: Entries, ks: Iterable[int], groupings: I
     """pass@k by each grouping, a table for each k."""
     tables = []
     for k in ks:
-        scores = {label: entry[f"pass_at_{k}"] for label, entry in entries.items()}
         for grouping in groupings:
-            by = f"by_{grouping}"
+            parts = [groups_of(score_at(entry, k), grouping) for entry in entries.values()]
             rows = [
-                [group, str(part["problems"]), *(_score(score[by][group]) for score in scores.values())]
-                for group, part in next(iter(scores.values()))[by].items()
+                [group, str(first["problems"]), *(_score(part[group]) for part in parts)]
+                for group, first in parts[0].items()
             ]
             title = f"{name}: pass@{k} by {grouping}, % [95 % interval]"
             tables.append(Table(title, [grouping, "problems", *entries], rows))
@@ -100,14 +94,28 @@ def length_table(name: str, entries: Entries) -> Table:
     return Table(title, ["tokens", *entries], rows)
 
 
-def length_bins(entries: Entries) -> dict[tuple[int, int | None], dict[str, dict[str, Any] | None]]:
+def length_bins(entries: Entries) -> dict[tuple[int, int | None], dict[str, LengthBin | None]]:
     """(first length, length of the next bin) -> model -> its bin, or None where none of its responses is that long."""
     bins = {label: {(part["from"], part["below"]): part for part in e["by_length"]} for label, e in entries.items()}
     edges = sorted({edge for parts in bins.values() for edge in parts})
     return {edge: {label: parts.get(edge) for label, parts in bins.items()} for edge in edges}
 
 
-def failure_table(name: str, entries: Entries) -> Table:
+def policy_tables(name: str, entries: Entries, ks: Iterable[int]) -> list[Table]:
+    """pass@k under each verdict policy, where there are several: a table for each k."""
+    tables = []
+    for k in ks if "policies" in next(iter(entries.values())) else ():
+        rows = [
+            [policy, *(_score(score_at(entry["policies"][policy], k)) for entry in entries.values())]
+            for policy in next(iter(entries.values()))["policies"]
+        ]
+        tables.append(
+            Table(f"{name}: pass@{k} under each verdict policy, % [95 % interval]", ["policy", *entries], rows)
+        )
+    return tables
+
+
+def outcome_table(name: str, entries: Entries) -> Table:
     """What became of the samples, in numbers."""
     rows = [
         [outcome_name(kind), *(str(entry["failures"][kind]) for entry in entries.values())]
@@ -116,27 +124,10 @@ def failure_table(name: str, entries: Entries) -> Table:
     return Table(f"{name}: what became of the samples", ["outcome", *entries], rows)
 
 
-def policy_tables(name: str, entries: Entries, ks: Iterable[int]) -> list[Table]:
-    """pass@k under each verdict policy, where there are several: a table for each k."""
-    policies = next(iter(entries.values())).get("policies", {})
-    return [
-        Table(
-            f"{name}: pass@{k} under each verdict policy, % [95 % interval]",
-            ["policy", *entries],
-            [
-                [policy, *(_score(entry["policies"][policy][f"pass_at_{k}"]) for entry in entries.values())]
-                for policy in policies
-            ],
-        )
-        for k in ks
-        if policies
-    ]
-
-
 def outcome_name(kind: str) -> str:
     """An outcome of a sample in words."""
     return OUTCOMES.get(kind, kind.replace("_", " "))
 
 
-def _score(part: Mapping[str, Any]) -> str:
+def _score(part: Score | CurvePoint) -> str:
     return percent(part["mean"], part["ci95"])

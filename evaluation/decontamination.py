@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from evaluation.benchmark import Benchmark
 from xcoder_core.errors import InputError
@@ -11,8 +11,21 @@ from xcoder_core.errors import InputError
 DECONTAMINATION_FILE = "decontamination.json"
 
 
-def decontamination_status(synth_folder: Path | None, benchmark: Benchmark) -> dict[str, Any]:
-    """What is known of the data that a model was trained on: {"status", "said", …}.
+class Decontamination(TypedDict):
+    """What is known of the data that a model was trained on: "checked", "held out" or "unknown", and that in words.
+
+    Where it was checked: the names of the `sets`, what `check` was made, and how many tasks it `removed`.
+    """
+
+    status: str
+    said: str
+    sets: NotRequired[list[str]]
+    check: NotRequired[dict[str, object]]
+    removed: NotRequired[int]
+
+
+def decontamination_status(synth_folder: Path | None, benchmark: Benchmark) -> Decontamination:
+    """What is known of a model's training data with regard to a benchmark.
 
     `synth_folder` is the finished synthesis that the model was trained on, or None where this project did not train
     it. Its `decontamination.json` holds the `check` and the `sets` that were compared, each with its name, the
@@ -57,5 +70,5 @@ def _covers(days: list[str | None], contests: tuple[str, str]) -> bool:
     return (first is None or first <= contests[0]) and (last is None or contests[1] <= last)
 
 
-def _unknown(said: str) -> dict[str, Any]:
+def _unknown(said: str) -> Decontamination:
     return {"status": "unknown", "said": said}

@@ -7,17 +7,17 @@ the same two fields. Written are the three files of its runner: generations, `_e
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy
 
 from evaluation.benchmark import Benchmark
-from evaluation.config import EvaluationSettings
+from evaluation.extraction import extractor
 from evaluation.judging import SampleVerdict
-from evaluation.results import ResultLayout
+from evaluation.measurement import Measurement
 from evaluation.samples import KEY, Sample
 from evaluation.scores import pass_at_k
 from reward.verdict import Verdict
@@ -29,6 +29,7 @@ OFFICIAL_K = (1, 5, 10, 20, 40, 50, 75, 100, 125, 150, 200, 500, 1000)
 CODES = {Verdict.WA: (-2, "Wrong Answer"), Verdict.TLE: (-3, "Time Limit Exceeded")}
 """The official checker's code and words for a failed test; all others are its runtime error."""
 RUNTIME_ERROR = (-4, "Runtime Error")
+Row = TypeVar("Row", Sample, SampleVerdict)
 HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -71,23 +72,23 @@ def read_submission(path: Path, benchmark: Benchmark) -> dict[str, list[str]]:
     return chosen
 
 
-def write_samples(layout: ResultLayout, programs: Mapping[str, Sequence[str]]) -> None:
+def write_samples(path: Path, programs: Mapping[str, Sequence[str]]) -> None:
     """The programs of a submission as samples; how they were asked for and how long the answers were is not known."""
     rows = (
         Sample(name, index, 0, code, "stop", 0, 0, None)
         for name, codes in programs.items()
         for index, code in enumerate(codes)
     )
-    write_records(layout.samples, Sample, rows, KEY)
+    write_records(path, Sample, rows, KEY)
 
 
-def write_official_files(
-    layout: ResultLayout, benchmark: Benchmark, settings: EvaluationSettings, extract: Callable[[str], str | None]
-) -> None:
+def write_official_files(measurement: Measurement, benchmark: Benchmark) -> None:
     """Leave the runner's three files in `layout.official`.
 
     A sample without a verdict would count there as wrong: where there is one, a note stands in their place.
     """
+    layout, settings = measurement.layout, measurement.settings
+    extract = extractor(settings.extraction)
     folder = layout.official / benchmark.name.replace(":", "-")
     verdicts = _by_problem(read_records(layout.verdicts, SampleVerdict), benchmark)
     invalid = sum(row.failure == "invalid" for rows in verdicts.values() for row in rows)
@@ -117,7 +118,7 @@ def write_official_files(
         write_text(folder / f"{name}{suffix}.json", json.dumps(value, indent=4))
 
 
-def _named(path: Path, rows: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+def _named(path: Path, rows: Sequence[object]) -> Iterator[tuple[str, object]]:
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict) or "question_id" not in row or "code_list" not in row:
             raise InputError(
@@ -127,14 +128,14 @@ def _named(path: Path, rows: Sequence[Any]) -> Iterator[tuple[str, Any]]:
         yield str(row["question_id"]), row["code_list"]
 
 
-def _texts(path: Path, question: str, codes: Any) -> list[str]:
+def _texts(path: Path, question: str, codes: object) -> list[str]:
     if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
         raise InputError(f"{path}, question {question!r}: expected a list of programs as texts")
     # No file can hold half of a surrogate pair, and Python takes no program with it: nor one with NUL in its place.
     return [HALF_OF_A_PAIR.sub("\0", code) for code in codes]
 
 
-def _by_problem(rows: Any, benchmark: Benchmark) -> dict[str, list[Any]]:
+def _by_problem(rows: Iterable[Row], benchmark: Benchmark) -> dict[str, list[Row]]:
     ids = benchmark.by_id.keys()
     grouped = groupby((row for row in rows if row.problem_id in ids), key=lambda row: row.problem_id)
     return {name: list(group) for name, group in grouped}
@@ -145,7 +146,7 @@ def _results(row: SampleVerdict) -> list[bool | int]:
     return [True] * row.passed if row.failure == "none" else [True] * row.passed + [_code(row)[0]]
 
 
-def _metadata(row: SampleVerdict) -> dict[str, Any]:
+def _metadata(row: SampleVerdict) -> dict[str, object]:
     if row.failure == "none":
         return {}
     code, said = _code(row)
@@ -156,12 +157,8 @@ def _code(row: SampleVerdict) -> tuple[int, str]:
     return next((code for verdict, code in CODES.items() if verdict == row.verdict), RUNTIME_ERROR)
 
 
-def _metrics(right: Sequence[Sequence[bool]]) -> dict[str, Any]:
+def _metrics(right: Sequence[Sequence[bool]]) -> dict[str, object]:
     samples, correct = [len(row) for row in right], [sum(row) for row in right]
-    metrics: dict[str, Any] = {"detail": {}}
-    for k in OFFICIAL_K:
-        if k <= min(samples):
-            values = pass_at_k(samples, correct, k)
-            metrics[f"pass@{k}"] = float(numpy.mean(values))
-            metrics["detail"][f"pass@{k}"] = {str(place): float(value) for place, value in enumerate(values)}
-    return metrics
+    values = {f"pass@{k}": pass_at_k(samples, correct, k) for k in OFFICIAL_K if k <= min(samples)}
+    detail = {name: {str(place): float(value) for place, value in enumerate(each)} for name, each in values.items()}
+    return {"detail": detail, **{name: float(numpy.mean(each)) for name, each in values.items()}}

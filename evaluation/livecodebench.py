@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.benchmark import Benchmark
-from evaluation.windows import Window, find_window, window_files
+from evaluation.windows import Window, find_window
 from xcoder_core.errors import InputError
 from xcoder_core.files import unpacked_stem
 from xcoder_core.problem import IoKind, Limits, Origin, Problem, TestCase, problem_id
@@ -66,13 +66,12 @@ def load_livecodebench(path: Path) -> Benchmark:
     return _benchmark(unpacked_stem(path), [path], None, f"all of {path.name}")
 
 
-def load_window(name: str, folder: Path | None) -> Benchmark:
-    """The problems of a published window (`windows.WINDOWS`), from a local folder or the hub's cache.
+def load_window(name: str, paths: Sequence[Path]) -> Benchmark:
+    """The problems of a published window (`windows.WINDOWS`), from its files.
 
-    Raises InputError for an unknown name, a missing file, or a count other than the known one.
+    Raises InputError for an unknown name, or a count other than the known one.
     """
     window = find_window(name)
-    paths = window_files(window, folder)
     benchmark = _benchmark(f"livecodebench:{name}", paths, window, window.described)
     if len(benchmark.problems) != window.problems:
         raise InputError(

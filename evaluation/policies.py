@@ -1,12 +1,13 @@
 """Verdicts of two policies side by side: the programs on which they differ, by table and in numbers."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+from evaluation.extraction import extractor
 from evaluation.judging import SampleVerdict
+from evaluation.measurement import Measurement
 from evaluation.samples import Sample
 from xcoder_core.records import read_records, write_records
 
@@ -28,17 +29,13 @@ class PolicyDifference:
     code: str
 
 
-def write_differences(
-    samples: Path,
-    first: tuple[str, Path],
-    second: tuple[str, Path],
-    path: Path,
-    extract: Callable[[str], str | None],
-) -> None:
-    """Compare the verdict tables of two policies (name, table) over the same samples, and write what differs."""
+def write_differences(measurement: Measurement) -> None:
+    """Compare the verdicts of two policies on the same samples, and write what differs."""
+    (first_policy, first), (second_policy, second) = measurement.verdict_tables.items()
+    layout, extract = measurement.layout, extractor(measurement.settings.extraction)
     found: dict[tuple[str, str], PolicyDifference] = {}
-    tables = [read_records(table, SampleVerdict) for _, table in (first, second)]
-    for sample, one, other in zip(read_records(samples, Sample), *tables, strict=True):
+    tables = [read_records(table, SampleVerdict) for table in (first, second)]
+    for sample, one, other in zip(read_records(layout.samples, Sample), *tables, strict=True):
         # Only what is right or wrong differs; a wrong answer here and a runtime error there is one outcome.
         if "invalid" in (one.failure, other.failure) or (one.failure == "none") == (other.failure == "none"):
             continue
@@ -48,17 +45,25 @@ def write_differences(
             problem_id=sample.problem_id,
             sample_index=sample.sample_index if known is None else known.sample_index,
             samples=1 if known is None else known.samples + 1,
-            first_policy=first[0],
+            first_policy=first_policy,
             first=one.verdict,
-            second_policy=second[0],
+            second_policy=second_policy,
             second=other.verdict,
             code=code,
         )
-    write_records(path, PolicyDifference, found.values(), ("problem_id", "sample_index"))
+    write_records(layout.policy_differences, PolicyDifference, found.values(), ("problem_id", "sample_index"))
 
 
-def count_differences(path: Path) -> dict[str, Any]:
-    """{"programs", "samples", "verdicts": {"faithful AC, livecodebench WA": programs}}"""
+class DifferenceCounts(TypedDict):
+    """How many programs and samples differ, and programs by verdicts: {"faithful AC, livecodebench WA": 3}."""
+
+    programs: int
+    samples: int
+    verdicts: dict[str, int]
+
+
+def count_differences(path: Path) -> DifferenceCounts:
+    """The numbers of a table of differences."""
     programs, samples = Counter[str](), 0
     for row in read_records(path, PolicyDifference):
         programs[f"{row.first_policy} {row.first}, {row.second_policy} {row.second}"] += 1

@@ -1,12 +1,10 @@
-"""Tables of pass@k with intervals and paired differences: for the console, for Markdown, and as CSV."""
+"""Tables of pass@k with intervals and paired differences, for the console and for Markdown."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from evaluation.results import ModelResult
+from evaluation.score_file import Differences, part_of, score_at
 from xcoder_core.terminal import cell, table_console
 
 _WIDTH = 80
@@ -22,7 +20,7 @@ class Table:
     ends_in_prose: bool = False
 
 
-def score_tables(results: Mapping[str, ModelResult], differences: Mapping[str, Any]) -> list[Table]:
+def score_tables(results: Mapping[str, ModelResult], differences: Differences) -> list[Table]:
     """One table per benchmark and k: pass@k of every model and the paired differences, in percent with 95 % intervals.
 
     `differences` is what `evaluate.compare` gives for the same results.
@@ -30,12 +28,13 @@ def score_tables(results: Mapping[str, ModelResult], differences: Mapping[str, A
     first = next(iter(results.values())).scores
     tables = []
     for name, benchmark in first["benchmarks"].items():
+        grouping = benchmark["grouping"]
         for k in first["k"]:
-            key, by = f"pass_at_{k}", f"by_{benchmark['grouping']}"
             rows = []
             for group in (None, *benchmark["groups"]):
-                scores = [_part(result.scores["benchmarks"][name][key], by, group) for result in results.values()]
-                gains = [_part(difference[name][key], by, group) for difference in differences.values()]
+                figures = [result.scores["benchmarks"][name] for result in results.values()]
+                scores = [part_of(score_at(each, k), grouping, group) for each in figures]
+                gains = [part_of(each[name][f"pass_at_{k}"], grouping, group) for each in differences.values()]
                 rows.append(
                     [
                         group or "all",
@@ -46,12 +45,12 @@ def score_tables(results: Mapping[str, ModelResult], differences: Mapping[str, A
                 )
             if len(rows) == 2 and rows[0][1:] == rows[1][1:]:  # the only group is all of it
                 rows.pop()
-            header = [benchmark["grouping"], "problems", *results, *differences]
+            header = [grouping, "problems", *results, *differences]
             tables.append(Table(f"{name}: pass@{k}, % [95 % interval]", header, rows))
     return tables
 
 
-def print_results(results: Mapping[str, ModelResult], differences: Mapping[str, Any]) -> None:
+def print_results(results: Mapping[str, ModelResult], differences: Differences) -> None:
     """Show scores, then differences, on standard output, each benchmark's description above; 80 columns hold them."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
@@ -121,23 +120,6 @@ def to_markdown(table: Table) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
 
 
-def to_csv(results: Mapping[str, ModelResult], differences: Mapping[str, Any]) -> str:
-    """Every score and difference as one line of unrounded numbers (shares, not percent); empty where there is none."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["benchmark", "k", "group", "quantity", "value", "low", "high", "problems", "left_out"])
-    models = {label: result.scores["benchmarks"] for label, result in results.items()}
-    scores = next(iter(results.values())).scores
-    for quantity, per_benchmark in {**models, **differences}.items():
-        for name, benchmark in per_benchmark.items():
-            for k in scores["k"]:
-                for group, part in _parts(benchmark[f"pass_at_{k}"], scores["benchmarks"][name]):
-                    value = part["mean"] if "mean" in part else part["difference"]
-                    low, high = part["ci95"] or (None, None)
-                    writer.writerow([name, k, group, quantity, value, low, high, part["problems"], part["left_out"]])
-    return text.getvalue()
-
-
 def percent(value: float | None, interval: Sequence[float] | None, signed: bool = False) -> str:
     """A share as "41.2 [36.0, 46.5]" in percent, or a dash where there is none."""
     if value is None or interval is None:
@@ -145,13 +127,3 @@ def percent(value: float | None, interval: Sequence[float] | None, signed: bool 
     form = "{:+.1f}" if signed else "{:.1f}"
     mean, low, high = (form.format(100 * number + 0.0) for number in (value, *interval))
     return f"{mean} [{low}, {high}]"
-
-
-def _parts(score: dict[str, Any], benchmark: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    by = f"by_{benchmark['grouping']}"
-    for group in (None, *benchmark["groups"]):
-        yield group or "all", _part(score, by, group)
-
-
-def _part(score: dict[str, Any], by: str, group: str | None) -> dict[str, Any]:
-    return score if group is None else score[by][group]

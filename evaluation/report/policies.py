@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
+from evaluation.measurement import ResultLayout
 from evaluation.policies import PolicyDifference
 from evaluation.report.examples import shortened
-from evaluation.results import ModelResult, ResultLayout
+from evaluation.results import ModelResult
 from xcoder_core.records import read_records
 
 PROGRAMS = 6  # of one benchmark

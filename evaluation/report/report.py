@@ -8,6 +8,7 @@ from typing import Any
 
 from evaluation.config import MODELS
 from evaluation.evaluate import compare
+from evaluation.measurement import ResultLayout
 from evaluation.report.examples import Example, choose_examples
 from evaluation.report.plots import Figure
 from evaluation.report.scores import BenchmarkPart, Headline, benchmark_parts, headlines
@@ -21,7 +22,7 @@ from evaluation.report.synthesis import (
     length_figure,
 )
 from evaluation.report.training import grpo_figures, sft_figures
-from evaluation.results import ModelResult, ResultLayout, load_results
+from evaluation.results import ModelResult, load_results
 from evaluation.tables import Table
 from xcoder_core.files import read_object, write_text
 from xcoder_core.layout import SynthLayout

@@ -1,13 +1,11 @@
 """The report's part on scores: for each benchmark what a reader looks for first, and the rest folded away."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 from evaluation.breakdown_tables import (
     Entries,
-    entries_of,
     every_k_table,
     grouping_tables,
     groupings_of,
@@ -20,7 +18,8 @@ from evaluation.breakdown_tables import (
 from evaluation.config import model_look
 from evaluation.report.plots import Figure, every_k_plot, group_plot
 from evaluation.report.policies import PolicyProgram, choose_programs
-from evaluation.results import ModelResult
+from evaluation.results import ModelResult, entries_of
+from evaluation.score_file import CurvePoint, Difference, Differences, Score, groups_of, part_of, score_at
 from evaluation.tables import Table, score_tables
 
 MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -67,7 +66,7 @@ def headlines(results: Mapping[str, ModelResult]) -> list[Headline]:
     k = first["k"][0]
     shown = []
     for label, entry in entries_of(results, next(iter(first["benchmarks"]))).items():
-        score, average = entry[f"pass_at_{k}"], entry["average_over_runs"]
+        score, average = score_at(entry, k), entry["average_over_runs"]
         spread = "" if average["std"] is None else f" ± {100 * average['std']:.1f}"
         said = "" if average["mean"] is None else f"avg@{average['n']} {100 * average['mean']:.1f}{spread} % over runs"
         name = f"{model_look(label).name}, pass@{k}"
@@ -75,7 +74,7 @@ def headlines(results: Mapping[str, ModelResult]) -> list[Headline]:
     return shown
 
 
-def benchmark_parts(results: Mapping[str, ModelResult], differences: Mapping[str, Any]) -> list[BenchmarkPart]:
+def benchmark_parts(results: Mapping[str, ModelResult], differences: Differences) -> list[BenchmarkPart]:
     """One part per benchmark. `differences` is what `evaluate.compare` gives for the same results."""
     first = next(iter(results.values())).scores
     compared, ks = score_tables(results, differences), first["k"]
@@ -135,37 +134,35 @@ def _manner(results: Mapping[str, ModelResult]) -> str:
     )
 
 
-def _gains(name: str, results: Mapping[str, ModelResult], differences: Mapping[str, Any]) -> Iterator[str]:
+def _gains(name: str, results: Mapping[str, ModelResult], differences: Differences) -> Iterator[str]:
     """In words: each stage's gain, and wherever pass@k with k above 1 falls."""
     settings = next(iter(results.values())).scores
-    by = f"by_{settings['benchmarks'][name]['grouping']}"
-    for (before, after), (pair, per_benchmark) in zip(pairwise(results), differences.items(), strict=True):
+    grouping = settings["benchmarks"][name]["grouping"]
+    for (before, after), (pair, per_benchmark) in zip(pairwise(results.values()), differences.items(), strict=True):
         for k in settings["k"]:
-            key = f"pass_at_{k}"
-            whole = per_benchmark[name][key]
-            for group, part in {"all problems": whole, **whole[by]}.items():
-                change = part["difference"]
-                if change is None or (group != "all problems" and (k == 1 or change >= 0)):
+            whole = per_benchmark[name][f"pass_at_{k}"]
+            for group in (None, *groups_of(whole, grouping)):
+                part = part_of(whole, grouping, group)
+                change, interval = part["difference"], part["ci95"]
+                if change is None or interval is None or (group is not None and (k == 1 or change >= 0)):
                     continue
-                scores = [results[label].scores["benchmarks"][name][key] for label in (before, after)]
-                if group != "all problems":
-                    scores = [score[by][group] for score in scores]
-                old, new = (_percent(score["mean"]) for score in scores)
+                scores = [score_at(result.scores["benchmarks"][name], k) for result in (before, after)]
+                old, new = (_percent(part_of(score, grouping, group)["mean"]) for score in scores)
                 moved = f"{'falls' if change < 0 else 'rises'} from {old} to {new}" if change else f"stays at {new}"
+                certainty = "includes 0" if interval[0] <= 0 <= interval[1] else "excludes 0"
                 yield (
-                    f"{pair}: pass@{k} on {name}, {group}, {moved} (difference {100 * change:+.1f} points, 95 % "
-                    f"interval {_interval(part, signed=True)}, which {_certainty(part['ci95'])})."
+                    f"{pair}: pass@{k} on {name}, {group or 'all problems'}, {moved} (difference {100 * change:+.1f} "
+                    f"points, 95 % interval {_interval(part, signed=True)}, which {certainty})."
                 )
 
 
 def _group_figure(name: str, grouping: str, k: int, entries: Entries) -> Figure:
-    by, key = f"by_{grouping}", f"pass_at_{k}"
-    groups = list(next(iter(entries.values()))[key][by])
+    scores = {label: score_at(entry, k) for label, entry in entries.items()}
+    groups = list(groups_of(next(iter(scores.values())), grouping))
     points = {
-        label: [_point(entry[key]), *(_point(entry[key][by][group]) for group in groups)]
-        for label, entry in entries.items()
+        label: [_point(part_of(score, grouping, group)) for group in (None, *groups)] for label, score in scores.items()
     }
-    said = "; ".join(f"{label} {_percent(entry[key]['mean'])}" for label, entry in entries.items())
+    said = "; ".join(f"{label} {_percent(score['mean'])}" for label, score in scores.items())
     return group_plot(
         ["all", *groups],
         points,
@@ -194,7 +191,7 @@ def _every_k_figure(name: str, entries: Entries) -> Figure:
 
 def _month_figure(name: str, k: int, entries: Entries) -> list[Figure]:
     """pass@k over the months of the contests, where there are several: a fall shows what a model may have seen."""
-    scores = {label: entry[f"pass_at_{k}"].get("by_month", {}) for label, entry in entries.items()}
+    scores = {label: groups_of(score_at(entry, k), "month") for label, entry in entries.items()}
     months = list(next(iter(scores.values())))
     if len(months) < 2:
         return []
@@ -237,11 +234,11 @@ def _outcomes(name: str, entries: Entries) -> Table:
     return Table(f"{name}: what became of the samples", ["outcome", *entries], rows)
 
 
-def _point(part: Mapping[str, Any]) -> tuple[float, float, float] | None:
-    return None if part["mean"] is None else _percents(part["mean"], part["ci95"])
+def _point(part: Score | CurvePoint) -> tuple[float, float, float] | None:
+    return None if part["mean"] is None or part["ci95"] is None else _percents(part["mean"], part["ci95"])
 
 
-def _percents(value: float, interval: list[float]) -> tuple[float, float, float]:
+def _percents(value: float, interval: Sequence[float]) -> tuple[float, float, float]:
     return 100 * value, 100 * interval[0], 100 * interval[1]
 
 
@@ -256,12 +253,8 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
-def _interval(part: Mapping[str, Any], signed: bool = False) -> str:
+def _interval(part: Score | Difference, signed: bool = False) -> str:
     if part["ci95"] is None:
         return "no interval"
-    form = "{:+.1f}" if signed else "{:.1f}"
-    return f"[{form.format(100 * part['ci95'][0])}, {form.format(100 * part['ci95'][1])}]"
-
-
-def _certainty(interval: list[float]) -> str:
-    return "includes 0" if interval[0] <= 0 <= interval[1] else "excludes 0"
+    low, high = (f"{100 * end:{'+' if signed else ''}.1f}" for end in part["ci95"])
+    return f"[{low}, {high}]"

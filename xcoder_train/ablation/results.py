@@ -170,7 +170,7 @@ def _measure(recipe: Recipe, seed: int, metric: MetricSettings) -> _Measured:
         training_seconds=sft.get("training_seconds"),
         **_score(estimate_pass_at_k(list(counts.values()), metric.k, model.scores["bootstrap"], chance)),
     )
-    return _Measured(result, counts, model.scores)
+    return _Measured(result, counts, {**model.scores})
 
 
 def _arm_result(

@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from evaluation.benchmarks import benchmark_name
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json
 from xcoder_core.layout import SynthLayout
@@ -191,8 +192,8 @@ class Ablation:
                     f"{self.path}: ablation.metric asks for pass@{metric.k} of the model `{metric.model}`, which "
                     f"`evaluation:` of arm {arm.name} does not measure"
                 )
-            names = evaluation.benchmarks
-            if metric.benchmark not in names and not any(name.startswith(("file:", "evalplus:")) for name in names):
+            names = [benchmark_name(name) for name in evaluation.benchmarks]
+            if metric.benchmark not in names:
                 raise InputError(
                     f"{self.path}: ablation.metric.benchmark is {metric.benchmark!r}, and evaluation.benchmarks "
                     f"measures {', '.join(names)}"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from evaluation.judging import SampleVerdict
-from evaluation.results import ResultLayout
+from evaluation.measurement import ResultLayout
 from evaluation.samples import Sample
 from evaluation.scores import ProblemCounts
 from xcoder_core.files import read_object
