@@ -3,7 +3,7 @@
 import html
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ VERDICT_COLOURS = {
 
 @dataclass(frozen=True)
 class Figure:
-    """An inline SVG with the text that stands for it; `caption` is shown below it."""
+    """An inline SVG, and the caption below it."""
 
     svg: str
     caption: str
@@ -45,7 +45,7 @@ def group_plot(
     scores: Mapping[str, Sequence[tuple[float, float, float] | None]],
     ylabel: str,
     description: str,
-    caption: str,
+    caption: str | None = None,
 ) -> Figure:
     """Means with intervals: `scores` maps each model to one (mean, low, high) in percent per group, or None."""
 
@@ -56,21 +56,14 @@ def group_plot(
             if not shown:
                 continue
             x, mean, low, high = numpy.array(shown).T
-            axes.errorbar(
-                x,
-                mean,
-                yerr=[numpy.maximum(mean - low, 0), numpy.maximum(high - mean, 0)],
-                fmt=model_look(label).mark,
-                color=model_look(label).colour,
-                markersize=5,
-                capsize=2.5,
-                linewidth=1.4,
-                label=label,
-            )
-        slanted: dict[str, Any] = (
-            {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len(groups) > MOST_LEVEL_LABELS else {}
-        )
-        axes.set_xticks(range(len(groups)), groups, **slanted)
+            error = [numpy.maximum(mean - low, 0), numpy.maximum(high - mean, 0)]
+            look = {"fmt": model_look(label).mark, "color": model_look(label).colour, "markersize": 5, "linewidth": 1.4}
+            axes.errorbar(x, mean, yerr=error, capsize=2.5, label=label, **look)
+        axes.set_xticks(range(len(groups)), groups)
+        if len(groups) > MOST_LEVEL_LABELS:
+            axes.tick_params("x", rotation=40)
+            for name in axes.get_xticklabels():
+                name.set(ha="right", rotation_mode="anchor")
         axes.set_xlim(-0.6, len(groups) - 0.4)
         axes.set_ylim(-2, 102)
         axes.set_ylabel(ylabel)
@@ -110,9 +103,7 @@ def every_k_plot(
     return _figure(draw, description, caption)
 
 
-def curve_plot(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str, description: str, caption: str
-) -> Figure:
+def curve_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str, description: str) -> Figure:
     """One thin line per curve of (steps, values), and a smoothed one over it where there are enough points."""
 
     def draw(axes: "Axes") -> None:
@@ -131,10 +122,10 @@ def curve_plot(
         if len(curves) > 1:
             _legend(axes, len(curves))
 
-    return _figure(draw, description, caption)
+    return _figure(draw, description)
 
 
-def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], description: str, caption: str) -> Figure:
+def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], description: str) -> Figure:
     """Shares (0 to 1) that add up to one, stacked over steps."""
 
     def draw(axes: "Axes") -> None:
@@ -154,7 +145,7 @@ def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], de
         axes.set_ylabel("rollouts, %")
         _legend(axes, 5)
 
-    return _figure(draw, description, caption)
+    return _figure(draw, description)
 
 
 def bar_plot(counts: Mapping[str, int], xlabel: str, description: str, caption: str) -> Figure:
@@ -175,27 +166,24 @@ def bar_plot(counts: Mapping[str, int], xlabel: str, description: str, caption: 
 
 
 def histogram(
-    counts: Sequence[int],
-    edges: Sequence[float],
-    xlabel: str,
-    description: str,
-    caption: str,
-    ylabel: str = "tests",
+    values: numpy.ndarray, bins: int, span: tuple[float, float], labels: tuple[str, str], description: str
 ) -> Figure:
-    """Bars of `counts` between neighbouring `edges`."""
+    """How many of the values lie in each of `bins` of equal width within `span`; `labels` name both axes."""
 
     from matplotlib.ticker import MaxNLocator
 
     def draw(axes: "Axes") -> None:
+        counts, edges = numpy.histogram(values, bins=bins, range=span)
         axes.bar(edges[:-1], counts, numpy.diff(edges), align="edge", color=VERDICT_COLOURS["AC"], edgecolor="white")
-        axes.set_xlabel(xlabel)
-        axes.set_ylabel(ylabel)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
         axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
-    return _figure(draw, description, caption)
+    return _figure(draw, description)
 
 
-def _figure(draw: Any, description: str, caption: str) -> Figure:
+def _figure(draw: "Callable[[Axes], None]", description: str, caption: str | None = None) -> Figure:
+    """The drawing under its description, which is also the caption where none is given."""
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
@@ -223,22 +211,15 @@ def _figure(draw: Any, description: str, caption: str) -> Figure:
         canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]
-    named = f'<svg role="img" aria-label="{html.escape(description)}" '
-    svg = re.sub(r'^<svg ((?:[\w:]+="[^"]*"\s*)*?)(?:width="[^"]*"\s*)', lambda found: named + found[1], svg, count=1)
-    svg = re.sub(r'^(<svg [^>]*?)height="[^"]*"\s*', r"\1", svg, count=1)
-    return Figure(svg, caption)
+    start, rest = svg.split(">", 1)
+    start = re.sub(r'\b(width|height)="[^"]*"\s*', "", start)
+    svg = start.replace("<svg ", f'<svg role="img" aria-label="{html.escape(description)}" ', 1) + ">" + rest
+    return Figure(svg, f"{description}." if caption is None else caption)
 
 
 def _legend(axes: "Axes", columns: int) -> None:
-    axes.legend(
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        ncols=columns,
-        frameon=False,
-        handlelength=1.2,
-        columnspacing=1.0,
-        borderpad=0.2,
-    )
+    spacing = {"handlelength": 1.2, "columnspacing": 1.0, "borderpad": 0.2}
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, frameon=False, **spacing)
 
 
 def _binned(steps: Sequence[float], values: Sequence[float]) -> tuple[numpy.ndarray, numpy.ndarray]:

@@ -16,8 +16,8 @@ from evaluation.breakdown_tables import (
     runs_table,
 )
 from evaluation.config import model_look
+from evaluation.report.examples import PolicyProgram, choose_programs
 from evaluation.report.plots import Figure, every_k_plot, group_plot
-from evaluation.report.policies import PolicyProgram, choose_programs
 from evaluation.results import ModelResult, entries_of
 from evaluation.score_file import CurvePoint, Difference, Differences, Score, groups_of, part_of, score_at
 from evaluation.tables import Table, score_tables
@@ -35,17 +35,12 @@ class Headline:
     average: str
 
 
-@dataclass(frozen=True)
-class Fold:
-    """Tables that are shown when a reader asks for them, and in print."""
-
-    title: str
-    tables: list[Table]
-
-
 @dataclass
 class BenchmarkPart:
-    """All of one benchmark. `alarms` are what must not be overlooked, `notes` what else belongs to a score."""
+    """All of one benchmark. `alarms` are what must not be overlooked, `notes` what else belongs to a score.
+
+    `folds` holds tables by title that are shown when a reader asks for them, and in print.
+    """
 
     name: str
     description: str
@@ -54,7 +49,7 @@ class BenchmarkPart:
     remarks: list[str] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    folds: list[Fold] = field(default_factory=list)
+    folds: dict[str, list[Table]] = field(default_factory=dict)
     policies: str = ""
     programs: list[PolicyProgram] = field(default_factory=list)
     programs_left_out: int = 0
@@ -91,16 +86,14 @@ def benchmark_parts(results: Mapping[str, ModelResult], differences: Differences
         part.tables = [*compared[place * len(ks) : (place + 1) * len(ks)], _outcomes(name, entries)]
         others = [grouping for grouping in groupings_of(entries, ks) if grouping != benchmark["grouping"]]
         if others:
-            part.folds.append(Fold(f"By {' and '.join(others)}", grouping_tables(name, entries, ks, others)))
-        part.folds.append(
-            Fold("pass@k for every k, and avg@n", [every_k_table(name, entries), runs_table(name, entries)])
-        )
+            part.folds[f"By {' and '.join(others)}"] = grouping_tables(name, entries, ks, others)
+        part.folds["pass@k for every k, and avg@n"] = [every_k_table(name, entries), runs_table(name, entries)]
         if any(entry["by_length"] for entry in entries.values()):
-            part.folds.append(Fold("By length of the response", [length_table(name, entries)]))
+            part.folds["By length of the response"] = [length_table(name, entries)]
         if policies := policy_tables(name, entries, ks):
             part.tables.append(policies[0])
             if policies[1:]:
-                part.folds.append(Fold("More pass@k under each verdict policy", policies[1:]))
+                part.folds["More pass@k under each verdict policy"] = policies[1:]
             part.policies, part.programs, part.programs_left_out = choose_programs(results, name)
         parts.append(part)
     return parts
@@ -198,7 +191,7 @@ def _month_figure(name: str, k: int, entries: Entries) -> list[Figure]:
     points = {label: [_point(score[month]) for month in months] for label, score in scores.items()}
     described = f"pass@{k} on {name} by month of the contest, {months[0]} to {months[-1]}, with 95 % intervals"
     names = [f"{MONTH_NAMES[int(month[5:]) - 1]} {month[2:4]}" for month in months]
-    return [group_plot(names, points, f"pass@{k}, %", described, f"{described}.")]
+    return [group_plot(names, points, f"pass@{k}, %", described)]
 
 
 def _length_figure(name: str, entries: Entries) -> list[Figure]:
@@ -215,7 +208,7 @@ def _length_figure(name: str, entries: Entries) -> list[Figure]:
     }
     names = [_kilo(start, below) for start, below in bins]
     described = f"Right samples on {name} by tokens of the response, with 95 % intervals"
-    return [group_plot(names, points, "right, %", described, f"{described}.")]
+    return [group_plot(names, points, "right, %", described)]
 
 
 def _outcomes(name: str, entries: Entries) -> Table:
