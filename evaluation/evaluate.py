@@ -10,9 +10,8 @@ from typing import cast
 from evaluation.benchmark import Benchmark
 from evaluation.evalplus import STYLE
 from evaluation.interchange import read_submission, write_official_files, write_samples
-from evaluation.judging import SampleVerdict, judge_samples
+from evaluation.judging import SampleVerdict, judge_samples, write_differences
 from evaluation.measurement import Measurement
-from evaluation.policies import write_differences
 from evaluation.results import ModelResult, entries_of, load_result
 from evaluation.score_file import (
     Difference,
@@ -23,7 +22,7 @@ from evaluation.score_file import (
     make_scores,
     score_at,
 )
-from evaluation.scores import ProblemCounts, estimate_difference
+from evaluation.scores import ProblemCounts, estimate_difference_over_seeds
 from xcoder_core.errors import InputError
 from xcoder_core.files import fingerprint, read_object, write_json
 from xcoder_core.problem import Problem
@@ -125,7 +124,7 @@ def _differences(before: ModelResult, after: ModelResult) -> dict[str, dict[str,
             for result in (before, after)
         )
         seed = derive_seed(scores["seed"], "bootstrap", "difference", name, k)
-        return describe_difference(estimate_difference(first, second, k, scores["bootstrap"], seed))
+        return describe_difference(estimate_difference_over_seeds([first], [second], k, scores["bootstrap"], seed))
 
     def with_groups(name: str, k: int) -> Difference:
         benchmark = scores["benchmarks"][name]

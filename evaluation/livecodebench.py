@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from evaluation.benchmark import Benchmark
 from evaluation.windows import Window, find_window
@@ -51,6 +51,7 @@ DIFFICULTIES = ("easy", "medium", "hard")
 # The official checker allows six seconds per test and sets no memory limit; 2 GiB is above what honest programs need.
 LIMITS = Limits(seconds=6.0, memory_mib=2048)
 
+Value = TypeVar("Value")
 MOST_BYTES = 1 << 30
 """Of one problem's private tests once they are inflated."""
 TEXT = ("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8")
@@ -113,21 +114,21 @@ def _benchmark(name: str, paths: Sequence[Path], window: Window | None, said: st
     named: dict[str, RowPlace] = {}
     for path in paths:
         for place, row in sound_rows(path, "a JSONL or Parquet file in LiveCodeBench's format", strict=False):
-            if window is not None and not window.holds(_moment(row, str(place))):
+            if window is not None and not window.holds(_date(row.get("contest_date"), str(place))):
                 continue
             problem, tests, date = _read_row(row, str(place))
-            identity = problem.problem_id
-            first = places.get(identity) or named.get(row["question_id"])
+            identity, question = problem.problem_id, row["question_id"]
+            first = places.get(identity) or named.get(question)
             if first is not None:
                 same = f"row {first.number}" if first.path == path else str(first)
                 raise InputError(
                     f"{place}: the same problem as {same}; remove one of them"
                     if identity in places
-                    else f"{place}: another problem with the question_id of {same}, {row['question_id']!r}, by which "
-                    "submissions name a problem; give one of them another"
+                    else f"{place}: another problem with the question_id of {same}, {question!r}, by which submissions "
+                    "name a problem; give one of them another"
                 )
-            named[row["question_id"]] = place
-            places[identity], digests[identity] = place, _digest(tests)
+            named[question] = places[identity] = place
+            digests[identity] = _digest(tests)
             questions[identity] = {field: _shown(row.get(field)) for field in QUESTION_FIELDS}
             found.append((problem, date))
     if not found:
@@ -161,12 +162,6 @@ def _benchmark(name: str, paths: Sequence[Path], window: Window | None, said: st
     )
 
 
-def _moment(row: dict[str, Any], where: str) -> datetime:
-    if "contest_date" not in row:
-        raise InputError(f"{where}: the field 'contest_date' is missing")
-    return _date(row["contest_date"], where)
-
-
 def _digest(tests: Sequence[TestCase]) -> str:
     digest = hashlib.sha256()
     for case in tests:
@@ -174,7 +169,7 @@ def _digest(tests: Sequence[TestCase]) -> str:
     return digest.hexdigest()
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value or "")
 
 
@@ -186,20 +181,19 @@ def _read_row(row: dict[str, Any], where: str) -> tuple[Problem, tuple[TestCase,
             raise InputError(f"{where}, field {field!r}: expected text, found {type(row[field]).__name__}")
     if row["difficulty"] not in DIFFICULTIES:
         raise InputError(f"{where}, field 'difficulty': {row['difficulty']!r} is none of {', '.join(DIFFICULTIES)}")
-    metadata = _json(row["metadata"], where, "field 'metadata'", dict)
-    function_name = metadata.get("func_name")
+    function_name = _json(row["metadata"], f"{where}, field 'metadata'", dict).get("func_name")
     if function_name is not None and not (isinstance(function_name, str) and function_name.isidentifier()):
         raise InputError(f"{where}, field 'metadata': func_name must be a Python name, found {function_name!r}")
     io_kind: IoKind = "stdin" if function_name is None else "function"
-    starter_code = row["starter_code"] or None
+    starter_code = (row["starter_code"] or None) if io_kind == "function" else None
     if io_kind == "function" and starter_code is None:
         raise InputError(f"{where}, field 'starter_code': a function problem needs one, found none")
-    if io_kind == "stdin":
-        starter_code = None
     identity = problem_id(row["question_content"], io_kind, function_name, starter_code)
-    public = _json(row["public_test_cases"], where, "field 'public_test_cases'", list)
-    private = _private_tests(row["private_test_cases"], where)
-    cases: list[tuple[Any, Origin]] = [*((case, "public") for case in public), *((case, "private") for case in private)]
+    given: dict[Origin, list[object]] = {
+        "public": _json(row["public_test_cases"], f"{where}, field 'public_test_cases'", list),
+        "private": _private_tests(row["private_test_cases"], f"{where}, field 'private_test_cases'"),
+    }
+    cases = [(case, origin) for origin, listed in given.items() for case in listed]
     tests = tuple(_test(identity, index, case, origin, io_kind, where) for index, (case, origin) in enumerate(cases))
     if not tests:
         raise InputError(f"{where}: there is no public and no private test; expected at least one")
@@ -217,7 +211,7 @@ def _read_row(row: dict[str, Any], where: str) -> tuple[Problem, tuple[TestCase,
     return problem, tests, _date(row["contest_date"], where)
 
 
-def _test(identity: str, index: int, case: Any, origin: Origin, io_kind: IoKind, where: str) -> TestCase:
+def _test(identity: str, index: int, case: object, origin: Origin, io_kind: IoKind, where: str) -> TestCase:
     field = f"{where}, field '{origin}_test_cases'"
     if not isinstance(case, dict) or not all(isinstance(case.get(name), str) for name in ("input", "output")):
         raise InputError(
@@ -226,21 +220,20 @@ def _test(identity: str, index: int, case: Any, origin: Origin, io_kind: IoKind,
     if io_kind == "function":
         arguments = case["input"].rstrip("\n")
         for line in [*(arguments.split("\n") if arguments else []), case["output"]]:
-            _json(line, where, f"field '{origin}_test_cases' of a function problem", object)
+            _json(line, f"{field} of a function problem", object)
     return TestCase(identity, index, case["input"], case["output"], origin)
 
 
-def _private_tests(text: str, where: str) -> list[Any]:
-    field = "field 'private_test_cases'"
+def _private_tests(text: str, where: str) -> list[object]:
     if text.lstrip().startswith("["):
-        return _json(text, where, field, list)
+        return _json(text, where, list)
     try:
         decoded = _pickled_text(_decompressed(base64.b64decode(text, validate=True)))
     except Exception as error:  # a damaged pickle may raise anything; all of it is this field's fault
         raise InputError(
-            f"{where}, {field}: neither a JSON list nor base64(zlib(pickle(text))): {error}. Nothing of it was run."
+            f"{where}: neither a JSON list nor base64(zlib(pickle(text))): {error}. Nothing of it was run."
         ) from error
-    return _json(decoded, where, field, list)
+    return _json(decoded, where, list)
 
 
 def _decompressed(content: bytes) -> bytes:
@@ -264,20 +257,20 @@ def _pickled_text(pickled: bytes) -> str:
     return str(text)
 
 
-def _json(text: str, where: str, what: str, expected: type) -> Any:
+def _json(text: str, where: str, expected: type[Value]) -> Value:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:  # also a number of thousands of digits
-        raise InputError(f"{where}, {what}: not valid JSON ({error})") from error
+        raise InputError(f"{where}: not valid JSON ({error})") from error
     if not isinstance(value, expected):
-        raise InputError(f"{where}, {what}: expected a JSON {expected.__name__}, found {type(value).__name__}")
+        raise InputError(f"{where}: expected a JSON {expected.__name__}, found {type(value).__name__}")
     return value
 
 
-def _date(value: Any, where: str) -> datetime:
+def _date(value: object, where: str) -> datetime:
     if isinstance(value, datetime):
         return value.replace(tzinfo=None)
     try:
-        return datetime.fromisoformat(value).replace(tzinfo=None)
-    except (TypeError, ValueError) as error:
+        return datetime.fromisoformat(str(value)).replace(tzinfo=None)
+    except ValueError as error:
         raise InputError(f"{where}, field 'contest_date': {value!r} is not a date in ISO format") from error

@@ -9,9 +9,8 @@ import numpy
 
 from evaluation.benchmark import Benchmark
 from evaluation.decontamination import Decontamination
-from evaluation.judging import FAILURES, SampleVerdict
+from evaluation.judging import FAILURES, DifferenceCounts, SampleVerdict, count_differences
 from evaluation.measurement import Measurement
-from evaluation.policies import DifferenceCounts, count_differences
 from evaluation.samples import Sample
 from evaluation.scores import Estimate, ProblemCounts, estimate_pass_at_k, ratio_interval
 from xcoder_core.records import read_records

@@ -87,11 +87,6 @@ def estimate_over_seeds(runs: Sequence[Counts], k: int, resamples: int, seed: in
     return _estimate(_values(common, k), (0.0, 1.0), counts, len(runs[0]) - len(common[0]), resamples, seed)
 
 
-def estimate_difference(before: Counts, after: Counts, k: int, resamples: int, seed: int) -> Estimate:
-    """As `estimate_difference_over_seeds`, of two models."""
-    return estimate_difference_over_seeds([before], [after], k, resamples, seed)
-
-
 def estimate_difference_over_seeds(
     before: Sequence[Counts], after: Sequence[Counts], k: int, resamples: int, seed: int
 ) -> Estimate:

@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from evaluation.benchmarks import load_benchmarks
-from evaluation.breakdown_tables import breakdowns_markdown
 from evaluation.evaluate import compare, rejudge
 from evaluation.measurement import Measurement
 from evaluation.results import ModelResult, load_result
-from evaluation.tables import print_results
+from evaluation.tables import breakdowns_markdown, print_results
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_text
 from xcoder_core.settings import require

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
-from evaluation.breakdown_tables import outcome_name
 from evaluation.extraction import extractor
-from evaluation.judging import SampleVerdict
+from evaluation.judging import PolicyDifference, SampleVerdict
 from evaluation.measurement import ResultLayout
-from evaluation.policies import PolicyDifference
 from evaluation.results import ModelResult
 from evaluation.scores import ProblemCounts
+from evaluation.tables import outcome_name
 from xcoder_core.problem import Problem
 from xcoder_core.records import read_records
 

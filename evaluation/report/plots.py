@@ -57,8 +57,9 @@ def group_plot(
                 continue
             x, mean, low, high = numpy.array(shown).T
             error = [numpy.maximum(mean - low, 0), numpy.maximum(high - mean, 0)]
-            look = {"fmt": model_look(label).mark, "color": model_look(label).colour, "markersize": 5, "linewidth": 1.4}
-            axes.errorbar(x, mean, yerr=error, capsize=2.5, label=label, **look)
+            look = model_look(label)
+            style: dict[str, Any] = {"markersize": 5, "capsize": 2.5, "linewidth": 1.4}
+            axes.errorbar(x, mean, yerr=error, fmt=look.mark, color=look.colour, label=label, **style)
         axes.set_xticks(range(len(groups)), groups)
         if len(groups) > MOST_LEVEL_LABELS:
             axes.tick_params("x", rotation=40)
@@ -86,10 +87,9 @@ def every_k_plot(
                 continue
             k, mean, low, high = numpy.array(points).T
             largest = max(largest, int(k[-1]))
-            colour = model_look(label).colour
-            axes.fill_between(k, low, high, color=colour, alpha=0.18, linewidth=0)
-            mark = model_look(label).mark
-            axes.plot(k, mean, color=colour, marker=mark, markersize=4, linewidth=1.4, label=label)
+            look = model_look(label)
+            axes.fill_between(k, low, high, color=look.colour, alpha=0.18, linewidth=0)
+            axes.plot(k, mean, color=look.colour, marker=look.mark, markersize=4, linewidth=1.4, label=label)
         axes.set_xscale("log", base=2)
         ticks = [2**power for power in range(largest.bit_length())]
         axes.xaxis.set_major_locator(FixedLocator(ticks))

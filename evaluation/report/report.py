@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from evaluation.config import MODELS
 from evaluation.evaluate import compare
@@ -58,8 +57,7 @@ def build_report(
     `stage_folders` maps "synth", "sft", "grpo" and "evaluation" to the folders of the finished stages that there are;
     `titles` says how each stage is called, in their order; at most `samples` completions are shown.
     """
-    manifest = read_object(run_folder / "manifest.json")
-    page = Page(run=manifest.get("run", run_folder.name))
+    page = Page(run=read_object(run_folder / "manifest.json").get("run", run_folder.name))
     _add_evaluation(page, stage_folders.get("evaluation"), samples)
     for stage, draw, target in (("sft", sft_figures, page.sft), ("grpo", grpo_figures, page.grpo)):
         if stage not in stage_folders:
@@ -74,7 +72,7 @@ def build_report(
         page.recipe = recipe.read_text(encoding="utf-8")
     else:
         page.missing.append("Recipe: the run's folder holds no recipe.yaml.")
-    _add_origin(page, manifest, stage_folders, titles)
+    _add_origin(page, run_folder, stage_folders, titles)
     write_text(output, _render(page))
 
 
@@ -102,16 +100,12 @@ def _evaluation_costs(results: Mapping[str, ModelResult]) -> Table:
     rows = []
     for label, result in results.items():
         seconds = read_object(ResultLayout(result.folder).timings)
-        benchmarks = result.scores["benchmarks"].values()
+        times = [_duration(seconds[part]) if part in seconds else "–" for part in ("sampling", "judging")]
+        entries = result.scores["benchmarks"].values()
+        prompts = sum(entry["prompt_tokens"] for entry in entries)
+        completions = sum(entry["completion_tokens"] for entry in entries)
         cost = read_object(result.folder / "generation.json").get("cost")
-        rows.append(
-            [
-                label,
-                *(_duration(seconds[part]) if part in seconds else "–" for part in ("sampling", "judging")),
-                *(f"{sum(entry[key] for entry in benchmarks):,}" for key in ("prompt_tokens", "completion_tokens")),
-                "–" if cost is None else f"{cost:,.2f}",
-            ]
-        )
+        rows.append([label, *times, f"{prompts:,}", f"{completions:,}", "–" if cost is None else f"{cost:,.2f}"])
     header = ["model", "sampling", "judging", "prompt tokens", "completion tokens", "price"]
     return Table("What the evaluation took", header, rows)
 
@@ -124,18 +118,21 @@ def _add_synthesis(page: Page, folder: Path | None) -> None:
     if not page.synthesis_tables:
         page.missing.append("Synthesis funnel: the stage left none.")
     layout = SynthLayout(folder)
-    if layout.problems.exists():
+    has_problems, has_tests = layout.problems.exists(), layout.tests.exists()
+    if has_problems:
         page.synthesis_tables += [*difficulty_tables(folder), *coverage_tables(folder)]
-    figures = [agreement_figure(folder)] if layout.tests.exists() else []
-    figures += [*difficulty_figures(folder), length_figure(folder)]
-    figures += [coverage_figure(folder)] if layout.problems.exists() else []
+    figures = [
+        agreement_figure(folder) if has_tests else None,
+        *difficulty_figures(folder),
+        length_figure(folder),
+        coverage_figure(folder) if has_problems else None,
+    ]
     page.synthesis_figures += [figure for figure in figures if figure is not None]
 
 
-def _add_origin(
-    page: Page, manifest: dict[str, Any], stage_folders: Mapping[str, Path], titles: Mapping[str, str]
-) -> None:
+def _add_origin(page: Page, run_folder: Path, stage_folders: Mapping[str, Path], titles: Mapping[str, str]) -> None:
     """Time and figures of each stage; versions, seed and commit."""
+    manifest = read_object(run_folder / "manifest.json")
     noted = manifest.get("stages", {})
     rows = []
     for stage, name in titles.items():
@@ -158,14 +155,11 @@ def _add_origin(
     page.origin.append(Table("Versions, seed and command", ["what", "value"], facts, ends_in_prose=True))
 
 
-def _stage_figures(folder: Path) -> dict[str, Any]:
+def _stage_figures(folder: Path) -> dict[str, int | float | str]:
     """The plain numbers and words that a stage left of itself."""
-    result = read_object(folder / RESULT_FILE)
-    return {
-        k: v
-        for k, v in result.items()
-        if k not in ("stage", "key", "data", "fingerprint") and isinstance(v, int | float | str)
-    }
+    shown = read_object(folder / RESULT_FILE).items()
+    hidden = ("stage", "key", "data", "fingerprint")
+    return {name: value for name, value in shown if name not in hidden and isinstance(value, int | float | str)}
 
 
 def _render(page: Page) -> str:
@@ -194,7 +188,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _figure(value: Any) -> str:
+def _figure(value: int | float | str) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

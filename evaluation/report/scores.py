@@ -4,8 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from evaluation.breakdown_tables import (
+from evaluation.config import model_look
+from evaluation.report.examples import PolicyProgram, choose_programs
+from evaluation.report.plots import Figure, every_k_plot, group_plot
+from evaluation.results import ModelResult, entries_of
+from evaluation.score_file import CurvePoint, Difference, Differences, Score, groups_of, part_of, score_at
+from evaluation.tables import (
     Entries,
+    Table,
     every_k_table,
     grouping_tables,
     groupings_of,
@@ -14,13 +20,8 @@ from evaluation.breakdown_tables import (
     outcome_name,
     policy_tables,
     runs_table,
+    score_tables,
 )
-from evaluation.config import model_look
-from evaluation.report.examples import PolicyProgram, choose_programs
-from evaluation.report.plots import Figure, every_k_plot, group_plot
-from evaluation.results import ModelResult, entries_of
-from evaluation.score_file import CurvePoint, Difference, Differences, Score, groups_of, part_of, score_at
-from evaluation.tables import Table, score_tables
 
 MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from evaluation.breakdown_tables import breakdowns_markdown
 from evaluation.config import EvaluationSettings
+from evaluation.judging import PolicyDifference, count_differences
 from evaluation.livecodebench import load_livecodebench
 from evaluation.measurement import ResultLayout
-from evaluation.policies import PolicyDifference, count_differences
 from evaluation.results import ModelResult, load_result
-from evaluation.tables import print_results
+from evaluation.tables import breakdowns_markdown, print_results
 from reward.config import JudgeSettings
 from tests.evaluation.measured import evaluate_model
 from xcoder_core.errors import InputError

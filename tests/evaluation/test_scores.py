@@ -5,7 +5,13 @@ import itertools
 import numpy
 import pytest
 
-from evaluation.scores import ProblemCounts, bootstrap_interval, estimate_difference, estimate_pass_at_k, pass_at_k
+from evaluation.scores import (
+    ProblemCounts,
+    bootstrap_interval,
+    estimate_difference_over_seeds,
+    estimate_pass_at_k,
+    pass_at_k,
+)
 from xcoder_core.errors import InputError
 
 
@@ -66,7 +72,7 @@ def test_a_paired_interval_covers_and_is_narrower_than_two_separate_ones() -> No
         difficulty = generator.beta(0.5, 0.5, size=80)
         first = counts(generator.binomial(samples, difficulty * 0.8).tolist(), samples)
         second = counts(generator.binomial(samples, difficulty).tolist(), samples)  # true difference 0.2 * 0.5
-        paired = estimate_difference(by_id(first), by_id(second), 1, resamples=400, seed=trial)
+        paired = estimate_difference_over_seeds([by_id(first)], [by_id(second)], 1, resamples=400, seed=trial)
         one, two = (estimate_pass_at_k(rows, 1, resamples=400, seed=trial) for rows in (first, second))
         covered += paired.low <= 0.1 <= paired.high  # type: ignore[operator]
         paired_width += paired.high - paired.low  # type: ignore[operator]
@@ -85,12 +91,12 @@ def test_all_right_or_all_wrong_does_not_claim_certainty(value: float) -> None:
 def test_two_models_on_different_problems_are_not_compared() -> None:
     first, second = by_id(counts([1, 2], 4)), by_id(counts([1, 2, 3], 4))
     with pytest.raises(InputError, match="same problems.*p0002"):
-        estimate_difference(first, second, 1, resamples=200, seed=0)
+        estimate_difference_over_seeds([first], [second], 1, resamples=200, seed=0)
 
 
 def test_a_difference_leaves_out_problems_that_either_model_lacks_samples_of() -> None:
     first, second = by_id(counts([0, 0, 0], [4, 4, 3])), by_id(counts([4, 0, 4], [4, 4, 4]))
-    estimate = estimate_difference(first, second, 4, resamples=200, seed=0)
+    estimate = estimate_difference_over_seeds([first], [second], 4, resamples=200, seed=0)
     assert (estimate.mean, estimate.problems, estimate.left_out) == (0.5, 2, 1)
 
 

@@ -12,7 +12,6 @@ import torch
 
 from evaluation.benchmark import Benchmark
 from evaluation.benchmarks import load_benchmarks
-from evaluation.breakdown_tables import breakdowns_markdown
 from evaluation.config import EvaluationSettings
 from evaluation.decontamination import decontamination_status
 from evaluation.evaluate import begin, compare, judge_and_score, summarise
@@ -20,7 +19,7 @@ from evaluation.few_shot import FEW_SHOT
 from evaluation.measurement import Measurement
 from evaluation.results import ModelResult, load_result
 from evaluation.samples import sample_together
-from evaluation.tables import print_results
+from evaluation.tables import breakdowns_markdown, print_results
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json, write_text
 from xcoder_core.models.generation import GenerationSettings
