@@ -7,8 +7,7 @@ from pathlib import Path
 
 from evaluation.benchmark import Benchmark
 from evaluation.evalplus import load_evalplus
-from evaluation.livecodebench import load_livecodebench, load_window
-from evaluation.windows import find_window, window_files
+from evaluation.livecodebench import find_window, load_livecodebench, load_window, window_files
 from xcoder_core.errors import InputError
 from xcoder_core.files import unpacked_stem
 from xcoder_core.layout import Membership, SynthLayout
@@ -124,22 +123,20 @@ def load_heldout(synth_folder: Path | None) -> Benchmark:
 
 def all_problems(benchmarks: Sequence[Benchmark]) -> dict[str, Problem]:
     """The problems of all benchmarks by problem_id; what two of them share would be counted twice."""
-    home: dict[str, str] = {}
-    problems: dict[str, Problem] = {}
+    if not benchmarks:
+        raise InputError(f"evaluation.benchmarks is empty; expected {_written()}")
     names = [benchmark.name for benchmark in benchmarks]
     if len(set(names)) < len(names):
         raise InputError(f"two benchmarks have the same name among {', '.join(names)}; rename a file")
+    problems: dict[str, Problem] = {}
     for benchmark in benchmarks:
-        for problem in benchmark.problems:
-            if problem.problem_id in home:
-                raise InputError(
-                    f"problem {problem.problem_id} ({problem.source}) is in the benchmarks {home[problem.problem_id]} "
-                    f"and {benchmark.name}; evaluate them in separate runs, or leave one out"
-                )
-            home[problem.problem_id] = benchmark.name
-            problems[problem.problem_id] = problem
-    if not problems:
-        raise InputError(f"evaluation.benchmarks is empty; expected {_written()}")
+        for name in sorted(benchmark.by_id.keys() & problems.keys()):
+            first = next(other.name for other in benchmarks if name in other.by_id)
+            raise InputError(
+                f"problem {name} ({problems[name].source}) is in the benchmarks {first} and {benchmark.name}; evaluate "
+                "them in separate runs, or leave one out"
+            )
+        problems |= benchmark.by_id
     return problems
 
 

@@ -26,7 +26,7 @@ from xcoder_core.files import open_text_bytes, write_text
 from xcoder_core.records import read_records, write_records
 
 OFFICIAL_K = (1, 5, 10, 20, 40, 50, 75, 100, 125, 150, 200, 500, 1000)
-CODES = {Verdict.WA: (-2, "Wrong Answer"), Verdict.TLE: (-3, "Time Limit Exceeded")}
+CODES: dict[str, tuple[int, str]] = {Verdict.WA: (-2, "Wrong Answer"), Verdict.TLE: (-3, "Time Limit Exceeded")}
 """The official checker's code and words for a failed test; all others are its runtime error."""
 RUNTIME_ERROR = (-4, "Runtime Error")
 Row = TypeVar("Row", Sample, SampleVerdict)
@@ -147,14 +147,13 @@ def _results(row: SampleVerdict) -> list[bool | int]:
 
 
 def _metadata(row: SampleVerdict) -> dict[str, object]:
-    if row.failure == "none":
-        return {}
-    code, said = _code(row)
-    return {"error_code": code, "error_message": said, "verdict": row.verdict}
+    code, message = _code(row)
+    said = {"error_code": code, "error_message": message, "verdict": row.verdict}
+    return {} if row.failure == "none" else said
 
 
 def _code(row: SampleVerdict) -> tuple[int, str]:
-    return next((code for verdict, code in CODES.items() if verdict == row.verdict), RUNTIME_ERROR)
+    return CODES.get(row.verdict, RUNTIME_ERROR)
 
 
 def _metrics(right: Sequence[Sequence[bool]]) -> dict[str, object]:

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from evaluation.benchmark import Benchmark
+from evaluation.benchmark import Benchmark, Decontamination
 from evaluation.benchmarks import all_problems
 from evaluation.config import EvaluationSettings
-from evaluation.decontamination import Decontamination
 from evaluation.few_shot import EvaluationPrompt
 from reward.config import JudgeSettings, Policy
 from xcoder_core.files import read_object, write_json

@@ -7,8 +7,7 @@ from typing import NotRequired, TypedDict, TypeVar, cast
 
 import numpy
 
-from evaluation.benchmark import Benchmark
-from evaluation.decontamination import Decontamination
+from evaluation.benchmark import Benchmark, Decontamination
 from evaluation.judging import FAILURES, DifferenceCounts, SampleVerdict, count_differences
 from evaluation.measurement import Measurement
 from evaluation.samples import Sample

@@ -11,20 +11,11 @@ from evaluation.measurement import ResultLayout
 from evaluation.report.examples import Example, choose_examples
 from evaluation.report.plots import Figure
 from evaluation.report.scores import BenchmarkPart, Headline, benchmark_parts, headlines
-from evaluation.report.synthesis import (
-    agreement_figure,
-    coverage_figure,
-    coverage_tables,
-    difficulty_figures,
-    difficulty_tables,
-    funnel_tables,
-    length_figure,
-)
+from evaluation.report.synthesis import coverage_tables, difficulty_tables, funnel_tables, synthesis_figures
 from evaluation.report.training import grpo_figures, sft_figures
 from evaluation.results import ModelResult, load_results
 from evaluation.tables import Table
 from xcoder_core.files import read_object, write_text
-from xcoder_core.layout import SynthLayout
 from xcoder_core.stage import RESULT_FILE
 
 PHONE_CHARACTERS, CELL_PADDING = 48, 1  # what a line of a table holds on a phone, and what lies between its cells
@@ -66,7 +57,15 @@ def build_report(
             target += draw(stage_folders[stage])
             if not target:
                 page.missing.append(f"{titles[stage]} curves: the stage logged no metrics.")
-    _add_synthesis(page, stage_folders.get("synth"))
+    synthesis = stage_folders.get("synth")
+    if synthesis is None:
+        page.missing.append("Synthesis: this run has none.")
+    else:
+        funnel = funnel_tables(synthesis)
+        if not funnel:
+            page.missing.append("Synthesis funnel: the stage left none.")
+        page.synthesis_tables = [*funnel, *difficulty_tables(synthesis), *coverage_tables(synthesis)]
+        page.synthesis_figures = synthesis_figures(synthesis)
     recipe = run_folder / "recipe.yaml"
     if recipe.exists():
         page.recipe = recipe.read_text(encoding="utf-8")
@@ -108,26 +107,6 @@ def _evaluation_costs(results: Mapping[str, ModelResult]) -> Table:
         rows.append([label, *times, f"{prompts:,}", f"{completions:,}", "–" if cost is None else f"{cost:,.2f}"])
     header = ["model", "sampling", "judging", "prompt tokens", "completion tokens", "price"]
     return Table("What the evaluation took", header, rows)
-
-
-def _add_synthesis(page: Page, folder: Path | None) -> None:
-    if folder is None:
-        page.missing.append("Synthesis: this run has none.")
-        return
-    page.synthesis_tables += funnel_tables(folder)
-    if not page.synthesis_tables:
-        page.missing.append("Synthesis funnel: the stage left none.")
-    layout = SynthLayout(folder)
-    has_problems, has_tests = layout.problems.exists(), layout.tests.exists()
-    if has_problems:
-        page.synthesis_tables += [*difficulty_tables(folder), *coverage_tables(folder)]
-    figures = [
-        agreement_figure(folder) if has_tests else None,
-        *difficulty_figures(folder),
-        length_figure(folder),
-        coverage_figure(folder) if has_problems else None,
-    ]
-    page.synthesis_figures += [figure for figure in figures if figure is not None]
 
 
 def _add_origin(page: Page, run_folder: Path, stage_folders: Mapping[str, Path], titles: Mapping[str, str]) -> None:

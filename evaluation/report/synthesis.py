@@ -72,15 +72,16 @@ def _usage_tables(folder: Path) -> list[Table]:
 
 def coverage_tables(folder: Path) -> list[Table]:
     """Statement styles, and how far the kept problems cover the feature tree."""
+    path = SynthLayout(folder).problems
     styles: Counter[str] = Counter()
     features: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for problem in read_records(SynthLayout(folder).problems, Problem):
+    for problem in read_records(path, Problem) if path.exists() else ():
         styles[problem.style] += 1
         for feature in problem.features:
             category, _, rest = feature.partition("/")
             features[category][rest or category] += 1
     rows = [[style, _count(count), _share(count / styles.total())] for style, count in styles.most_common()]
-    tables = [Table("Styles", ["style", "problems", "share"], rows)]
+    tables = [Table("Styles", ["style", "problems", "share"], rows)] if rows else []
     rows = []
     for category, counts in sorted(features.items()):
         most_used = ", ".join(f"{name} ({count})" for name, count in counts.most_common(TOP_FEATURES))
@@ -91,9 +92,16 @@ def coverage_tables(folder: Path) -> list[Table]:
     return tables
 
 
+def synthesis_figures(folder: Path) -> list[Figure]:
+    """Agreement on labels, pass rates, length of solutions, and features, each where it is known."""
+    agreement, length, coverage = agreement_figure(folder), length_figure(folder), coverage_figure(folder)
+    return [figure for figure in (agreement, *difficulty_figures(folder), length, coverage) if figure is not None]
+
+
 def coverage_figure(folder: Path) -> Figure | None:
     """How many different features the kept problems use, by category of the tree; by branch where it has only one."""
-    problems = read_records(SynthLayout(folder).problems, Problem)
+    path = SynthLayout(folder).problems
+    problems = read_records(path, Problem) if path.exists() else ()
     used = {tuple(feature.split("/")) for problem in problems for feature in problem.features}
     if not used:
         return None
@@ -177,9 +185,9 @@ def length_figure(folder: Path) -> Figure | None:
 
 def agreement_figure(folder: Path) -> Figure | None:
     """How many tests got their label by which share of the vote."""
-    agreements = numpy.array(
-        [test.agreement for test in read_records(SynthLayout(folder).tests, TestCase) if test.agreement is not None]
-    )
+    path = SynthLayout(folder).tests
+    tests = read_records(path, TestCase) if path.exists() else ()
+    agreements = numpy.array([test.agreement for test in tests if test.agreement is not None])
     if not agreements.size:
         return None
     unanimous = int((agreements > 1 - 1e-9).sum())

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.benchmark import Benchmark
+from evaluation.benchmark import Benchmark, Decontamination
 from evaluation.config import EvaluationSettings
-from evaluation.decontamination import Decontamination
 from evaluation.evaluate import begin, judge_and_score
 from evaluation.measurement import Measurement
 from evaluation.results import ModelResult

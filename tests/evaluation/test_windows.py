@@ -11,8 +11,7 @@ import pytest
 
 from evaluation.benchmark import Benchmark
 from evaluation.benchmarks import load_benchmarks
-from evaluation.livecodebench import load_livecodebench
-from evaluation.windows import WINDOWS
+from evaluation.livecodebench import WINDOWS, load_livecodebench
 from tests.evaluation.releases import ROWS, problem, write_release
 from xcoder_core.errors import InputError
 

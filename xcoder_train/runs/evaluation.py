@@ -10,10 +10,9 @@ from functools import partial
 
 import torch
 
-from evaluation.benchmark import Benchmark
+from evaluation.benchmark import Benchmark, decontamination_status
 from evaluation.benchmarks import load_benchmarks
 from evaluation.config import EvaluationSettings
-from evaluation.decontamination import decontamination_status
 from evaluation.evaluate import begin, compare, judge_and_score, summarise
 from evaluation.few_shot import FEW_SHOT
 from evaluation.measurement import Measurement
@@ -138,10 +137,9 @@ def sampled_weights(target: EvaluationTarget, settings: GenerationSettings) -> s
 
 def describe_generation(settings: EvaluationSettings, generator: Generator, result: ModelResult) -> dict[str, object]:
     """What the completions were sampled with and what they took; tokens are counted over all starts of the run."""
-    prompt_tokens = completion_tokens = 0
-    for sample in result.samples():
-        prompt_tokens += sample.prompt_tokens
-        completion_tokens += sample.completion_tokens
+    entries = result.scores["benchmarks"].values()
+    prompt_tokens = sum(entry["prompt_tokens"] for entry in entries)
+    completion_tokens = sum(entry["completion_tokens"] for entry in entries)
     described: dict[str, object] = {
         "backend": settings.generation.backend,
         "dtype": settings.sampled_in,
