@@ -28,7 +28,7 @@ class Form:
     files: Callable[[str, Path | None], list[Path]] | None = None
     """The files of an argument, given `evaluation.livecodebench_folder`; when left out, the argument is one path."""
     key: tuple[str, ...] | None = None
-    """What stands in keys before the file's identity; when left out, the whole name, which then must hold no path."""
+    """What stands in keys before the identity of the one file; its kind when left out."""
 
 
 FORMS = {
@@ -71,8 +71,11 @@ def benchmark_name(name: str) -> str:
 
 def benchmark_identity(name: str, file_identities: Sequence[list[str]]) -> list[object]:
     """What of a benchmark with files belongs to keys, given what tells each file from others."""
-    key = FORMS[name.partition(":")[0]].key
-    return [name, *file_identities] if key is None else [*key, *file_identities[0]]
+    kind = name.partition(":")[0]
+    form = FORMS[kind]
+    if form.files is not None:
+        return [name, *file_identities]
+    return [*((kind,) if form.key is None else form.key), *file_identities[0]]
 
 
 def load_benchmarks(

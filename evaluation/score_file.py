@@ -8,6 +8,7 @@ from typing import NotRequired, TypedDict, TypeVar, cast
 import numpy
 
 from evaluation.benchmark import Benchmark, Decontamination
+from evaluation.extraction import Extraction
 from evaluation.judging import FAILURES, DifferenceCounts, SampleVerdict, count_differences
 from evaluation.measurement import Measurement
 from evaluation.samples import Sample
@@ -97,7 +98,7 @@ class Scores(TypedDict):
     bootstrap: int
     sampling: dict[str, float]
     dtype: str | None
-    extraction: str
+    extraction: Extraction
     policy: str
     benchmarks: dict[str, BenchmarkScores]
     policy_differences: NotRequired[DifferenceCounts]

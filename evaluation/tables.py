@@ -53,14 +53,8 @@ def score_tables(results: Mapping[str, ModelResult], differences: Differences) -
             for group in (None, *benchmark["groups"]):
                 scores = [part_of(score_at(each, k), grouping, group) for each in entries.values()]
                 gains = [part_of(each[name][f"pass_at_{k}"], grouping, group) for each in differences.values()]
-                rows.append(
-                    [
-                        group or "all",
-                        str(scores[0]["problems"]),
-                        *map(_cell, scores),
-                        *(percent(gain["difference"], gain["ci95"], signed=True) for gain in gains),
-                    ]
-                )
+                changes = (percent(gain["difference"], gain["ci95"], signed=True) for gain in gains)
+                rows.append([group or "all", str(scores[0]["problems"]), *map(_cell, scores), *changes])
             if len(rows) == 2 and rows[0][1:] == rows[1][1:]:  # the only group is all of it
                 rows.pop()
             header = [grouping, "problems", *results, *differences]
@@ -147,6 +141,11 @@ def percent(value: float | None, interval: Sequence[float] | None, signed: bool 
     return f"{mean} [{low}, {high}]"
 
 
+def share(value: float | None) -> str:
+    """A share in percent, or a dash where there is none."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
 def breakdowns_markdown(results: Mapping[str, ModelResult]) -> str:
     """All tables of all benchmarks as one Markdown text."""
     return "\n".join(f"## {table.title}\n\n{to_markdown(table)}" for table in breakdown_tables(results))
@@ -208,17 +207,11 @@ def every_k_table(name: str, entries: Entries) -> Table:
 
 def length_table(name: str, entries: Entries) -> Table:
     """The share of right samples by length of the response, and how many samples are that long."""
-    bins = length_bins(entries)
-    rows = [
-        [
-            f"{start:,} or more" if below is None else f"{start:,}–{below - 1:,}",
-            *(
-                "–" if part is None else f"{percent(part['share'], part['ci95'])} of {part['samples']:,}"
-                for part in parts.values()
-            ),
-        ]
-        for (start, below), parts in bins.items()
-    ]
+    rows = []
+    for (start, below), parts in length_bins(entries).items():
+        tokens = f"{start:,} or more" if below is None else f"{start:,}–{below - 1:,}"
+        shares = (part and f"{percent(part['share'], part['ci95'])} of {part['samples']:,}" for part in parts.values())
+        rows.append([tokens, *(said or "–" for said in shares)])
     title = f"{name}: right samples by tokens of the response, % [95 % interval] of samples"
     return Table(title, ["tokens", *entries], rows)
 
@@ -233,14 +226,14 @@ def length_bins(entries: Entries) -> dict[tuple[int, int | None], dict[str, Leng
 def policy_tables(name: str, entries: Entries, ks: Iterable[int]) -> list[Table]:
     """pass@k under each verdict policy, where there are several: a table for each k."""
     tables = []
-    for k in ks if "policies" in next(iter(entries.values())) else ():
+    policies = next(iter(entries.values())).get("policies", {})
+    title = "under each verdict policy, % [95 % interval]"
+    for k in ks if policies else ():
         rows = [
             [policy, *(_cell(score_at(entry["policies"][policy], k)) for entry in entries.values())]
-            for policy in next(iter(entries.values()))["policies"]
+            for policy in policies
         ]
-        tables.append(
-            Table(f"{name}: pass@{k} under each verdict policy, % [95 % interval]", ["policy", *entries], rows)
-        )
+        tables.append(Table(f"{name}: pass@{k} {title}", ["policy", *entries], rows))
     return tables
 
 

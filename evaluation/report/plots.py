@@ -77,7 +77,6 @@ def every_k_plot(
     curves: Mapping[str, Sequence[tuple[int, float, float, float]]], description: str, caption: str
 ) -> Figure:
     """pass@k over k: each model's (k, mean, low, high) in percent, the interval as a band."""
-
     from matplotlib.ticker import FixedLocator, NullLocator
 
     def draw(axes: "Axes") -> None:
@@ -150,7 +149,6 @@ def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], de
 
 def bar_plot(counts: Mapping[str, int], xlabel: str, description: str, caption: str) -> Figure:
     """One horizontal bar per name, the first on top, each with its count."""
-
     from matplotlib.ticker import MaxNLocator
 
     def draw(axes: "Axes") -> None:
@@ -169,7 +167,6 @@ def histogram(
     values: numpy.ndarray, bins: int, span: tuple[float, float], labels: tuple[str, str], description: str
 ) -> Figure:
     """How many of the values lie in each of `bins` of equal width within `span`; `labels` name both axes."""
-
     from matplotlib.ticker import MaxNLocator
 
     def draw(axes: "Axes") -> None:

@@ -21,6 +21,7 @@ from evaluation.tables import (
     policy_tables,
     runs_table,
     score_tables,
+    share,
 )
 
 MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -66,7 +67,7 @@ def headlines(results: Mapping[str, ModelResult]) -> list[Headline]:
         spread = "" if average["std"] is None else f" ± {100 * average['std']:.1f}"
         said = "" if average["mean"] is None else f"avg@{average['n']} {100 * average['mean']:.1f}{spread} % over runs"
         name = f"{model_look(label).name}, pass@{k}"
-        shown.append(Headline(name, _percent(score["mean"]), _interval(score), said))
+        shown.append(Headline(name, share(score["mean"]), _interval(score), said))
     return shown
 
 
@@ -141,7 +142,7 @@ def _gains(name: str, results: Mapping[str, ModelResult], differences: Differenc
                 if change is None or interval is None or (group is not None and (k == 1 or change >= 0)):
                     continue
                 scores = [score_at(result.scores["benchmarks"][name], k) for result in (before, after)]
-                old, new = (_percent(part_of(score, grouping, group)["mean"]) for score in scores)
+                old, new = (share(part_of(score, grouping, group)["mean"]) for score in scores)
                 moved = f"{'falls' if change < 0 else 'rises'} from {old} to {new}" if change else f"stays at {new}"
                 certainty = "includes 0" if interval[0] <= 0 <= interval[1] else "excludes 0"
                 yield (
@@ -156,7 +157,7 @@ def _group_figure(name: str, grouping: str, k: int, entries: Entries) -> Figure:
     points = {
         label: [_point(part_of(score, grouping, group)) for group in (None, *groups)] for label, score in scores.items()
     }
-    said = "; ".join(f"{label} {_percent(score['mean'])}" for label, score in scores.items())
+    said = "; ".join(f"{label} {share(score['mean'])}" for label, score in scores.items())
     return group_plot(
         ["all", *groups],
         points,
@@ -201,10 +202,7 @@ def _length_figure(name: str, entries: Entries) -> list[Figure]:
     if len(bins) < 2:
         return []
     points = {
-        label: [
-            None if (part := parts[label]) is None else _percents(part["share"], part["ci95"])
-            for parts in bins.values()
-        ]
+        label: [part and _percents(part["share"], part["ci95"]) for part in (parts[label] for parts in bins.values())]
         for label in entries
     }
     names = [_kilo(start, below) for start, below in bins]
@@ -214,17 +212,15 @@ def _length_figure(name: str, entries: Entries) -> list[Figure]:
 
 def _outcomes(name: str, entries: Entries) -> Table:
     """What became of the samples of each model, in percent of all."""
-    kinds = [k for k in next(iter(entries.values()))["failures"] if any(e["failures"][k] for e in entries.values())]
     totals = {label: sum(entry["failures"].values()) for label, entry in entries.items()}
-    rows = [
-        [
-            outcome_name(kind),
-            *(f"{100 * entry['failures'][kind] / totals[label]:.1f} %" for label, entry in entries.items()),
-        ]
-        for kind in kinds
-    ]
+    rows = []
+    for kind in next(iter(entries.values()))["failures"]:
+        counts = {label: entry["failures"][kind] for label, entry in entries.items()}
+        if any(counts.values()):
+            rows.append([outcome_name(kind), *(share(count / totals[label]) for label, count in counts.items())])
     rows.append(["samples", *(f"{total:,}" for total in totals.values())])
-    rows.append(["tokens per sample", *(f"{e['completion_tokens'] / totals[x]:,.0f}" for x, e in entries.items())])
+    tokens = (entry["completion_tokens"] / totals[label] for label, entry in entries.items())
+    rows.append(["tokens per sample", *(f"{mean:,.0f}" for mean in tokens)])
     return Table(f"{name}: what became of the samples", ["outcome", *entries], rows)
 
 
@@ -241,10 +237,6 @@ def _kilo(start: int, below: int | None) -> str:
     if below is None:
         return f"≥ {start // 1024}k"
     return f"< {below // 1024}k" if start == 0 else f"{start // 1024}–{below // 1024}k"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def _interval(part: Score | Difference, signed: bool = False) -> str:

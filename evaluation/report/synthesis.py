@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy
 
 from evaluation.report.plots import Figure, bar_plot, histogram
-from evaluation.tables import Table
+from evaluation.tables import Table, share
 from xcoder_core.files import read_object
 from xcoder_core.layout import SynthLayout
 from xcoder_core.problem import Problem, Solution, TestCase
@@ -55,7 +55,7 @@ def funnel_tables(folder: Path) -> list[Table]:
         "mean_agreement": "mean agreement on a label",
     }
     shares = {title: [split.get(key) for split in splits.values()] for key, title in measures.items()}
-    quality = [[title, *map(_share, values)] for title, values in shares.items() if set(values) != {None}]
+    quality = [[title, *map(share, values)] for title, values in shares.items() if set(values) != {None}]
     if quality:
         tables.append(Table("Quality of labels", ["measure", *splits], quality))
     return tables + _usage_tables(folder)
@@ -80,7 +80,7 @@ def coverage_tables(folder: Path) -> list[Table]:
         for feature in problem.features:
             category, _, rest = feature.partition("/")
             features[category][rest or category] += 1
-    rows = [[style, _count(count), _share(count / styles.total())] for style, count in styles.most_common()]
+    rows = [[style, _count(count), share(count / styles.total())] for style, count in styles.most_common()]
     tables = [Table("Styles", ["style", "problems", "share"], rows)] if rows else []
     rows = []
     for category, counts in sorted(features.items()):
@@ -124,7 +124,7 @@ def difficulty_tables(folder: Path) -> list[Table]:
             total = sum(map(len, problems.values()))
             solved = sum(rate > 0 for rate in rates)
             mean = sum(rates) / len(rates)
-            cells = [_count(len(rates)), _share(len(rates) / total), _share(mean), _share(solved / len(rates))]
+            cells = [_count(len(rates)), share(len(rates) / total), share(mean), share(solved / len(rates))]
             rows.append([f"{name}, {difficulty}", *cells])
     header = ["dataset and difficulty", "problems", "share", "mean pass rate", "solvable"]
     return [Table("Difficulty, by the candidates' pass rate", header, rows)] if rows else []
@@ -201,7 +201,3 @@ def agreement_figure(folder: Path) -> Figure | None:
 
 def _count(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
