@@ -89,9 +89,9 @@ def decontamination_status(synth_folder: Path | None, benchmark: Benchmark) -> D
     if not path.exists():
         return _unknown(f"the training data was not checked: {synth_folder} has no {path.name}")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        check, days = found["check"], found["check"]["window"]
-        sets = {str(item["name"]): (str(item["sha256"]), int(item["tasks_removed"])) for item in found["sets"]}
+        record = json.loads(path.read_text(encoding="utf-8"))
+        check, days = record["check"], record["check"]["window"]
+        sets = {str(item["name"]): (str(item["sha256"]), int(item["tasks_removed"])) for item in record["sets"]}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not what synthesis writes of its decontamination: {error!r}") from error
     # A file is only hashed where its name is among those that were compared.
@@ -105,8 +105,8 @@ def decontamination_status(synth_folder: Path | None, benchmark: Benchmark) -> D
         return _unknown(f"the training data was checked against problems of {days}, not of all of {benchmark.days}")
     removed = sum(sets[file.stem][1] for file in benchmark.files)
     described = ", ".join(f"{name}: {value}" for name, value in check.items())
-    said = f"the training data was checked ({described}); {removed} tasks like these problems were removed"
-    return {"status": "checked", "said": said, "sets": list(sets), "check": check, "removed": removed}
+    sentence = f"the training data was checked ({described}); {removed} tasks like these problems were removed"
+    return {"status": "checked", "said": sentence, "sets": list(sets), "check": check, "removed": removed}
 
 
 def _sha256(file: Path) -> str:
@@ -119,5 +119,5 @@ def _covers(days: list[str | None], contests: tuple[str, str]) -> bool:
     return (first is None or first <= contests[0]) and (last is None or contests[1] <= last)
 
 
-def _unknown(said: str) -> Decontamination:
-    return {"status": "unknown", "said": said}
+def _unknown(reason: str) -> Decontamination:
+    return {"status": "unknown", "said": reason}

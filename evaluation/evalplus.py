@@ -57,7 +57,7 @@ def load_evalplus(path: Path) -> Benchmark:
         kinds[identity] = kind
     if not problems:
         raise InputError(f"{path} holds no row; expected one problem per row in the format of EvalPlus")
-    said = ", ".join(f"{kind}: {list(kinds.values()).count(kind)}" for kind in dict.fromkeys(kinds.values()))
+    sets = ", ".join(f"{kind}: {list(kinds.values()).count(kind)}" for kind in dict.fromkeys(kinds.values()))
     stem = unpacked_stem(path)
     return Benchmark(
         name=stem,
@@ -66,7 +66,7 @@ def load_evalplus(path: Path) -> Benchmark:
         group=kinds,
         grouping="set",
         files=(path,),
-        description=f"{stem}: {len(problems)} problems of {path.name} ({said}), judged by their test programs",
+        description=f"{stem}: {len(problems)} problems of {path.name} ({sets}), judged by their test programs",
     )
 
 

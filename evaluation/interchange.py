@@ -93,8 +93,8 @@ def write_official_files(measurement: Measurement, benchmark: Benchmark) -> None
     verdicts = _by_problem(read_records(layout.verdicts, SampleVerdict), benchmark)
     invalid = sum(row.failure == "invalid" for rows in verdicts.values() for row in rows)
     if invalid:
-        said = f"{invalid} samples have no verdict; official files would call them wrong, so none are written"
-        write_text(folder / "NOT_WRITTEN.txt", said + "\n")
+        note = f"{invalid} samples have no verdict; official files would call them wrong, so none are written\n"
+        write_text(folder / "NOT_WRITTEN.txt", note)
         return
     samples = _by_problem(read_records(layout.samples, Sample), benchmark)
     order = sorted(benchmark.questions, key=lambda name: benchmark.questions[name]["question_id"])
@@ -110,8 +110,8 @@ def write_official_files(measurement: Measurement, benchmark: Benchmark) -> None
     metadata = [[json.dumps(_metadata(row)) for row in verdicts[name]] for name in order]
     right = [[row.failure == "none" for row in verdicts[name]] for name in order]
     evaluated = [
-        {**row, "graded_list": graded, "pass@1": sum(graded) / len(graded), "metadata": said}
-        for row, graded, said in zip(generations, right, metadata, strict=True)
+        {**row, "graded_list": graded, "pass@1": sum(graded) / len(graded), "metadata": details}
+        for row, graded, details in zip(generations, right, metadata, strict=True)
     ]
     name = f"Scenario.codegeneration_{settings.samples}_{settings.sampling.temperature:g}"
     for suffix, value in (("", generations), ("_eval", [_metrics(right), results, metadata]), ("_eval_all", evaluated)):
@@ -148,8 +148,8 @@ def _results(row: SampleVerdict) -> list[bool | int]:
 
 def _metadata(row: SampleVerdict) -> dict[str, object]:
     code, message = _code(row)
-    said = {"error_code": code, "error_message": message, "verdict": row.verdict}
-    return {} if row.failure == "none" else said
+    details = {"error_code": code, "error_message": message, "verdict": row.verdict}
+    return {} if row.failure == "none" else details
 
 
 def _code(row: SampleVerdict) -> tuple[int, str]:

@@ -186,7 +186,7 @@ class FileTests(Mapping[str, tuple[TestCase, ...]]):
         return len(self._places)
 
 
-def _benchmark(name: str, paths: Sequence[Path], window: Window | None, said: str) -> Benchmark:
+def _benchmark(name: str, paths: Sequence[Path], window: Window | None, described: str) -> Benchmark:
     found: list[tuple[Problem, datetime]] = []
     places: dict[str, RowPlace] = {}
     digests: dict[str, str] = {}
@@ -227,7 +227,7 @@ def _benchmark(name: str, paths: Sequence[Path], window: Window | None, said: st
         group={problem.problem_id: problem.difficulty or "" for problem in problems},
         grouping="difficulty",
         description=(
-            f"{name}: {len(problems)} problems ({said}), contests {min(dates)} to {max(dates)} "
+            f"{name}: {len(problems)} problems ({described}), contests {min(dates)} to {max(dates)} "
             f"({', '.join(f'{difficulty}: {n}' for difficulty, n in counts.items())}; "
             f"{sum(problem.io == 'function' for problem in problems)} function problems)"
         ),

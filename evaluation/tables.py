@@ -70,11 +70,11 @@ def print_results(results: Mapping[str, ModelResult], differences: Differences) 
     console = table_console()
     for name, benchmark in next(iter(results.values())).scores["benchmarks"].items():
         console.print(cell(benchmark["description"]), style="dim")
-        said: dict[tuple[str, bool], list[str]] = {}
+        shared: dict[tuple[str, bool], list[str]] = {}
         for label, result in results.items():
             for remark in remarks(result, name):
-                said.setdefault(remark, []).append(label)
-        for (line, is_loud), labels in said.items():
+                shared.setdefault(remark, []).append(label)
+        for (line, is_loud), labels in shared.items():
             console.print(cell(f"{', '.join(labels)}: {line}"), style="bold red" if is_loud else "dim")
     scores = range(2, 2 + len(results))
     gains = range(2 + len(results), 2 + len(results) + len(differences))
@@ -111,19 +111,19 @@ def remarks(result: ModelResult, benchmark: str) -> list[tuple[str, bool]]:
     """What must be read beside a model's score on a benchmark, and whether it is a warning."""
     entry = result.scores["benchmarks"][benchmark]
     average, status = entry["average_over_runs"], entry["decontamination"]
-    said = []
+    lines = []
     if average["mean"] is not None:
         spread = "one run" if average["std"] is None else f"± {100 * average['std']:.1f} (standard deviation over runs)"
-        said.append((f"avg@{average['n']} {100 * average['mean']:.1f} % {spread}", False))
-    said.append((f"policy {result.scores['policy']}, extraction {result.scores['extraction']}", False))
+        lines.append((f"avg@{average['n']} {100 * average['mean']:.1f} % {spread}", False))
+    lines.append((f"policy {result.scores['policy']}, extraction {result.scores['extraction']}", False))
     differences = result.scores.get("policy_differences")
     if differences is not None:
         counted = ", ".join(f"{verdicts}: {n}" for verdicts, n in differences["verdicts"].items()) or "none"
         count = f"{differences['programs']} programs ({differences['samples']} samples)"
-        said.append((f"the policies differ on {count} of all benchmarks; {counted}", False))
+        lines.append((f"the policies differ on {count} of all benchmarks; {counted}", False))
     is_unknown = status["status"] == "unknown"
     heading = "DECONTAMINATION UNKNOWN" if is_unknown else "decontamination"
-    return [*said, (f"{heading}: {status['said']}", is_unknown)]
+    return [*lines, (f"{heading}: {status['said']}", is_unknown)]
 
 
 def to_markdown(table: Table) -> str:
@@ -210,8 +210,8 @@ def length_table(name: str, entries: Entries) -> Table:
     rows = []
     for (start, below), parts in length_bins(entries).items():
         tokens = f"{start:,} or more" if below is None else f"{start:,}–{below - 1:,}"
-        shares = (part and f"{percent(part['share'], part['ci95'])} of {part['samples']:,}" for part in parts.values())
-        rows.append([tokens, *(said or "–" for said in shares)])
+        cells = (part and f"{percent(part['share'], part['ci95'])} of {part['samples']:,}" for part in parts.values())
+        rows.append([tokens, *(text or "–" for text in cells)])
     title = f"{name}: right samples by tokens of the response, % [95 % interval] of samples"
     return Table(title, ["tokens", *entries], rows)
 

@@ -65,9 +65,9 @@ def headlines(results: Mapping[str, ModelResult]) -> list[Headline]:
     for label, entry in entries_of(results, next(iter(first["benchmarks"]))).items():
         score, average = score_at(entry, k), entry["average_over_runs"]
         spread = "" if average["std"] is None else f" ± {100 * average['std']:.1f}"
-        said = "" if average["mean"] is None else f"avg@{average['n']} {100 * average['mean']:.1f}{spread} % over runs"
+        mean = "" if average["mean"] is None else f"avg@{average['n']} {100 * average['mean']:.1f}{spread} % over runs"
         name = f"{model_look(label).name}, pass@{k}"
-        shown.append(Headline(name, share(score["mean"]), _interval(score), said))
+        shown.append(Headline(name, share(score["mean"]), _interval(score), mean))
     return shown
 
 
@@ -103,12 +103,12 @@ def benchmark_parts(results: Mapping[str, ModelResult], differences: Differences
 
 def _decontamination(entries: Entries, statuses: set[str]) -> list[str]:
     """What is known of each model's training data, where that is one of `statuses`; models in one state together."""
-    said: dict[tuple[str, str], list[str]] = {}
+    models: dict[tuple[str, str], list[str]] = {}
     for label, entry in entries.items():
         status = entry["decontamination"]
         if status["status"] in statuses:
-            said.setdefault((status["status"], status["said"]), []).append(label)
-    return [f"Decontamination {status} ({', '.join(labels)}): {text}." for (status, text), labels in said.items()]
+            models.setdefault((status["status"], status["said"]), []).append(label)
+    return [f"Decontamination {status} ({', '.join(labels)}): {text}." for (status, text), labels in models.items()]
 
 
 def _invalid(entries: Entries) -> list[str]:
@@ -157,12 +157,12 @@ def _group_figure(name: str, grouping: str, k: int, entries: Entries) -> Figure:
     points = {
         label: [_point(part_of(score, grouping, group)) for group in (None, *groups)] for label, score in scores.items()
     }
-    said = "; ".join(f"{label} {share(score['mean'])}" for label, score in scores.items())
+    means = "; ".join(f"{label} {share(score['mean'])}" for label, score in scores.items())
     return group_plot(
         ["all", *groups],
         points,
         f"pass@{k}, %",
-        f"pass@{k} on {name}, all problems and by {grouping}, with 95 % intervals. Overall: {said}",
+        f"pass@{k} on {name}, all problems and by {grouping}, with 95 % intervals. Overall: {means}",
         f"pass@{k} on {name} with 95 % intervals.",
     )
 
@@ -172,14 +172,14 @@ def _every_k_figure(name: str, entries: Entries) -> Figure:
         label: [(part["k"], *point) for part in entry["pass_at_every_k"] if (point := _point(part)) is not None]
         for label, entry in entries.items()
     }
-    said = "; ".join(
+    ends = "; ".join(
         f"{label} from {points[0][1]:.1f} % at k = {points[0][0]} to {points[-1][1]:.1f} % at k = {points[-1][0]}"
         for label, points in curves.items()
         if points
     )
     return every_k_plot(
         curves,
-        f"pass@k on {name} over k, with 95 % intervals: {said}",
+        f"pass@k on {name} over k, with 95 % intervals: {ends}",
         f"pass@k on {name} for every k, with 95 % intervals.",
     )
 
