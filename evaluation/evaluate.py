@@ -18,7 +18,6 @@ from evaluation.score_file import (
     Differences,
     Score,
     count_verdicts,
-    describe_difference,
     make_scores,
     score_at,
 )
@@ -124,7 +123,13 @@ def _differences(before: ModelResult, after: ModelResult) -> dict[str, dict[str,
             for result in (before, after)
         )
         seed = derive_seed(scores["seed"], "bootstrap", "difference", name, k)
-        return describe_difference(estimate_difference_over_seeds([first], [second], k, scores["bootstrap"], seed))
+        found = estimate_difference_over_seeds([first], [second], k, scores["bootstrap"], seed)
+        return {
+            "difference": found.mean,
+            "ci95": found.ci95,
+            "problems": found.problems,
+            "left_out": found.left_out,
+        }
 
     def with_groups(name: str, k: int) -> Difference:
         benchmark = scores["benchmarks"][name]

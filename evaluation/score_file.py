@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import NotRequired, TypedDict, TypeVar, cast
 
 import numpy
@@ -12,7 +12,7 @@ from evaluation.extraction import Extraction
 from evaluation.judging import FAILURES, DifferenceCounts, SampleVerdict, count_differences
 from evaluation.measurement import Measurement
 from evaluation.samples import Sample
-from evaluation.scores import Estimate, ProblemCounts, estimate_pass_at_k, ratio_interval
+from evaluation.scores import ProblemCounts, estimate_pass_at_k, ratio_interval
 from xcoder_core.records import read_records
 from xcoder_core.seeds import derive_seed
 
@@ -25,7 +25,7 @@ class Score(TypedDict):
     """A pass@k. `by_<grouping>` stands beside these and maps each group to its own (`part_of`)."""
 
     mean: float | None
-    ci95: list[float] | None
+    ci95: Sequence[float] | None
     problems: int
     samples: int
     left_out: int
@@ -35,7 +35,7 @@ class Difference(TypedDict):
     """A paired difference of two models' pass@k, with `by_<grouping>` as in `Score`."""
 
     difference: float | None
-    ci95: list[float] | None
+    ci95: Sequence[float] | None
     problems: int
     left_out: int
 
@@ -54,13 +54,13 @@ class CurvePoint(TypedDict):
 
     k: int
     mean: float | None
-    ci95: list[float] | None
+    ci95: Sequence[float] | None
     left_out: int
 
 
 LengthBin = TypedDict(
     "LengthBin",
-    {"from": int, "below": int | None, "samples": int, "right": int, "share": float, "ci95": list[float]},
+    {"from": int, "below": int | None, "samples": int, "right": int, "share": float, "ci95": Sequence[float]},
 )
 """Responses of `from` to `below` tokens, and how many of them are right."""
 
@@ -187,16 +187,6 @@ def make_scores(measurement: Measurement) -> Scores:
     return scores
 
 
-def describe_difference(estimate: Estimate) -> Difference:
-    """A paired difference as it stands in result files."""
-    return {
-        "difference": estimate.mean,
-        "ci95": estimate.interval,
-        "problems": estimate.problems,
-        "left_out": estimate.left_out,
-    }
-
-
 def _score(measurement: Measurement, benchmark: Benchmark, verdicts: Sequence[SampleVerdict]) -> PolicyScores:
     failures = Counter(verdict.failure for verdict in verdicts)
     counts = count_verdicts([benchmark], verdicts)
@@ -223,14 +213,7 @@ def _score(measurement: Measurement, benchmark: Benchmark, verdicts: Sequence[Sa
 
 
 def _mean(counts: Sequence[ProblemCounts], k: int, resamples: int, seed: int) -> Score:
-    estimate = estimate_pass_at_k(counts, k, resamples, seed)
-    return {
-        "mean": estimate.mean,
-        "ci95": estimate.interval,
-        "problems": estimate.problems,
-        "samples": estimate.samples,
-        "left_out": estimate.left_out,
-    }
+    return cast(Score, asdict(estimate_pass_at_k(counts, k, resamples, seed)))
 
 
 def average_over_runs(verdicts: Iterable[SampleVerdict]) -> Average:
@@ -257,7 +240,7 @@ def every_k(counts: Sequence[ProblemCounts], resamples: int, seed: int) -> list[
     curve: list[CurvePoint] = []
     for k in range(1, max((count.samples for count in counts), default=0) + 1):
         estimate = estimate_pass_at_k(counts, k, resamples, seed)
-        curve.append({"k": k, "mean": estimate.mean, "ci95": estimate.interval, "left_out": estimate.left_out})
+        curve.append({"k": k, "mean": estimate.mean, "ci95": estimate.ci95, "left_out": estimate.left_out})
     return curve
 
 
@@ -288,7 +271,7 @@ def by_length(
                     "samples": int(in_bin),
                     "right": int(right_in_bin),
                     "share": float(right_in_bin / in_bin),
-                    "ci95": list(ratio_interval(right[index], samples[index], resamples, seed)),
+                    "ci95": ratio_interval(right[index], samples[index], resamples, seed),
                 }
             )
     return bins

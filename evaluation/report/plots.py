@@ -5,14 +5,15 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from evaluation.config import MODELS, model_look
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 WIDTH_INCHES, HEIGHT_INCHES = 4.6, 2.7  # readable on a phone without zooming, where it is shown at about this size
 FEWEST_BARS = 4
@@ -49,7 +50,7 @@ def group_plot(
 ) -> Figure:
     """Means with intervals: `scores` maps each model to one (mean, low, high) in percent per group, or None."""
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Axes) -> None:
         for place, (label, points) in enumerate(scores.items()):
             shift = (place - (len(scores) - 1) / 2) * 0.2
             shown = [(group + shift, *point) for group, point in enumerate(points) if point is not None]
@@ -77,9 +78,8 @@ def every_k_plot(
     curves: Mapping[str, Sequence[tuple[int, float, float, float]]], description: str, caption: str
 ) -> Figure:
     """pass@k over k: each model's (k, mean, low, high) in percent, the interval as a band."""
-    from matplotlib.ticker import FixedLocator, NullLocator
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Axes) -> None:
         largest = 1
         for label, points in curves.items():
             if not points:
@@ -105,7 +105,7 @@ def every_k_plot(
 def curve_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str, description: str) -> Figure:
     """One thin line per curve of (steps, values), and a smoothed one over it where there are enough points."""
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Axes) -> None:
         colours = [model.colour for model in MODELS.values()][::-1]
         for place, (label, (steps, values)) in enumerate(curves.items()):
             x, y = _binned(steps, values)
@@ -127,7 +127,7 @@ def curve_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], yl
 def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], description: str) -> Figure:
     """Shares (0 to 1) that add up to one, stacked over steps."""
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Axes) -> None:
         rows = {label: _binned(steps, values) for label, values in shares.items()}
         x = next(iter(rows.values()))[0]
         axes.stackplot(
@@ -149,9 +149,8 @@ def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], de
 
 def bar_plot(counts: Mapping[str, int], xlabel: str, description: str, caption: str) -> Figure:
     """One horizontal bar per name, the first on top, each with its count."""
-    from matplotlib.ticker import MaxNLocator
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Axes) -> None:
         bars = axes.barh(list(counts), list(counts.values()), color=VERDICT_COLOURS["AC"], height=0.7)
         axes.bar_label(bars, [f"{count:,}" for count in counts.values()], padding=2, color=INK)
         axes.set_ylim(max(len(counts), FEWEST_BARS) - 0.4, -0.6)  # few bars stay slim, the first is on top
@@ -167,9 +166,8 @@ def histogram(
     values: numpy.ndarray, bins: int, span: tuple[float, float], labels: tuple[str, str], description: str
 ) -> Figure:
     """How many of the values lie in each of `bins` of equal width within `span`; `labels` name both axes."""
-    from matplotlib.ticker import MaxNLocator
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Axes) -> None:
         counts, edges = numpy.histogram(values, bins=bins, range=span)
         axes.bar(edges[:-1], counts, numpy.diff(edges), align="edge", color=VERDICT_COLOURS["AC"], edgecolor="white")
         axes.set_xlabel(labels[0])
@@ -179,11 +177,8 @@ def histogram(
     return _figure(draw, description)
 
 
-def _figure(draw: "Callable[[Axes], None]", description: str, caption: str | None = None) -> Figure:
+def _figure(draw: Callable[[Axes], None], description: str, caption: str | None = None) -> Figure:
     """The drawing under its description, which is also the caption where none is given."""
-    import matplotlib
-    from matplotlib.figure import Figure as Canvas
-
     style: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": description,  # names inside one SVG must not meet those of another on the page
@@ -201,7 +196,7 @@ def _figure(draw: "Callable[[Axes], None]", description: str, caption: str | Non
         "grid.linewidth": 0.6,
         "axes.axisbelow": True,
     }
-    with matplotlib.rc_context(style):
+    with rc_context(style):
         canvas = Canvas(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
         draw(canvas.subplots())
         stream = io.StringIO()
@@ -214,7 +209,7 @@ def _figure(draw: "Callable[[Axes], None]", description: str, caption: str | Non
     return Figure(svg, f"{description}." if caption is None else caption)
 
 
-def _legend(axes: "Axes", columns: int) -> None:
+def _legend(axes: Axes, columns: int) -> None:
     spacing = {"handlelength": 1.2, "columnspacing": 1.0, "borderpad": 0.2}
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, frameon=False, **spacing)
 

@@ -3,7 +3,10 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
+
+import jinja2
 
 from evaluation.config import MODELS
 from evaluation.evaluate import compare
@@ -142,10 +145,6 @@ def _stage_figures(folder: Path) -> dict[str, int | float | str]:
 
 
 def _render(page: Page) -> str:
-    from importlib.resources import files
-
-    import jinja2
-
     package = files("evaluation.report")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy
+import pyarrow.parquet
 
 from evaluation.report.plots import Figure, bar_plot, histogram
 from evaluation.tables import Table, share
@@ -147,8 +148,6 @@ def difficulty_figures(folder: Path) -> list[Figure]:
 
 def _problems_of(folder: Path, use: str) -> dict[str, list[float]]:
     """The pass rates of a dataset's problems, by bin, easiest bin first; empty where there is none, or an older one."""
-    import pyarrow.parquet
-
     path = SynthLayout(folder).dataset(use) / "train.parquet"
     if not path.exists():
         return {}

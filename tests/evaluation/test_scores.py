@@ -49,7 +49,7 @@ def test_problems_with_too_few_valid_samples_are_left_out_and_counted() -> None:
     estimate = estimate_pass_at_k(counts([8, 0, 3], [8, 8, 3]), k=8, resamples=200, seed=0)
     assert (estimate.mean, estimate.problems, estimate.samples, estimate.left_out) == (0.5, 2, 16, 1)
     nothing = estimate_pass_at_k(counts([3], [3]), k=8, resamples=200, seed=0)
-    assert (nothing.mean, nothing.low, nothing.problems, nothing.left_out) == (None, None, 0, 1)
+    assert (nothing.mean, nothing.ci95, nothing.problems, nothing.left_out) == (None, None, 0, 1)
 
 
 def test_interval_covers_the_true_mean_in_about_95_of_100_benchmarks() -> None:
@@ -59,8 +59,8 @@ def test_interval_covers_the_true_mean_in_about_95_of_100_benchmarks() -> None:
         difficulty = generator.beta(1.0, 2.0, size=80)  # the true mean of pass@1 is 1/3
         correct = generator.binomial(samples, difficulty).tolist()
         estimate = estimate_pass_at_k(counts(correct, samples), 1, resamples=500, seed=trial)
-        assert estimate.low is not None and estimate.high is not None
-        covered += estimate.low <= 1 / 3 <= estimate.high
+        assert estimate.ci95 is not None
+        covered += estimate.ci95[0] <= 1 / 3 <= estimate.ci95[1]
     assert 0.91 <= covered / trials <= 0.98
 
 
@@ -74,9 +74,10 @@ def test_a_paired_interval_covers_and_is_narrower_than_two_separate_ones() -> No
         second = counts(generator.binomial(samples, difficulty).tolist(), samples)  # true difference 0.2 * 0.5
         paired = estimate_difference_over_seeds([by_id(first)], [by_id(second)], 1, resamples=400, seed=trial)
         one, two = (estimate_pass_at_k(rows, 1, resamples=400, seed=trial) for rows in (first, second))
-        covered += paired.low <= 0.1 <= paired.high  # type: ignore[operator]
-        paired_width += paired.high - paired.low  # type: ignore[operator]
-        separate_width += ((one.high - one.low) ** 2 + (two.high - two.low) ** 2) ** 0.5  # type: ignore[operator]
+        (low, high), (one_low, one_high), (two_low, two_high) = paired.ci95, one.ci95, two.ci95  # type: ignore[misc]
+        covered += low <= 0.1 <= high
+        paired_width += high - low
+        separate_width += ((one_high - one_low) ** 2 + (two_high - two_low) ** 2) ** 0.5
     assert 0.90 <= covered / trials <= 0.985
     assert paired_width < 0.7 * separate_width
 

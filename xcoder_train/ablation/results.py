@@ -191,5 +191,4 @@ def _arm_result(
 
 
 def _score(estimate: Estimate) -> dict[str, Any]:
-    interval = None if estimate.low is None else (estimate.low, estimate.high)
-    return {"mean": estimate.mean, "ci95": interval, "problems": estimate.problems, "left_out": estimate.left_out}
+    return {"mean": estimate.mean, "ci95": estimate.ci95, "problems": estimate.problems, "left_out": estimate.left_out}
