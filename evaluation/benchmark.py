@@ -94,7 +94,7 @@ def decontamination_status(synth_folder: Path | None, benchmark: Benchmark) -> D
         sets = {str(item["name"]): (str(item["sha256"]), int(item["tasks_removed"])) for item in record["sets"]}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not what synthesis writes of its decontamination: {error!r}") from error
-    # A file is only hashed where its name is among those that were compared.
+    # Only files whose name is among those that were compared are hashed.
     missing = [file.name for file in benchmark.files if file.stem not in sets or sets[file.stem][0] != _sha256(file)]
     if missing or not benchmark.files:
         return _unknown(

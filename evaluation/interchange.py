@@ -1,8 +1,8 @@
-"""LiveCodeBench's own result files: reads submissions so that they can be judged again, writes ours as it would.
+"""LiveCodeBench's own result files: submissions are read to be judged again, and our results are written in its form.
 
-Read are the input of its `custom_evaluator` (a list of lists of programs in the order of question_id, or objects with
-`question_id` and `code_list`) and what its runner leaves (`*.json` of generations, `*_eval_all.json`), whose rows have
-the same two fields. Written are the three files of its runner: generations, `_eval` and `_eval_all`.
+Two kinds are read: the input of its `custom_evaluator` (a list of lists of programs in the order of question_id, or
+objects with `question_id` and `code_list`), and what its runner leaves (`*.json` of generations, `*_eval_all.json`),
+whose rows have the same two fields. The three files of its runner are written: generations, `_eval` and `_eval_all`.
 """
 
 import json

@@ -92,7 +92,7 @@ def print_results(results: Mapping[str, ModelResult], differences: Differences) 
 
 
 def _side_by_side(table: Table, columns: range) -> Iterator[list[int]]:
-    """The columns in as many groups as `_WIDTH` asks for; the first two columns stand before each group."""
+    """Split the columns into groups, each of which fits `_WIDTH` beside the first two columns."""
 
     def width(places: list[int]) -> int:  # rich parts columns by three spaces
         return 2 + sum(max(len(row[place]) for row in [table.header, *table.rows]) + 3 for place in (0, 1, *places)) - 3
