@@ -101,7 +101,8 @@ def decontamination_status(synth_folder: Path | None, benchmark: Benchmark) -> D
             f"the training data was checked against {', '.join(sets) or 'nothing'}, not against these files "
             f"({', '.join(missing) or benchmark.name})"
         )
-    if benchmark.days is not None and not _covers(days, benchmark.days):
+    first, last = days
+    if benchmark.days and ((first and benchmark.days[0] < first) or (last and last < benchmark.days[1])):
         return _unknown(f"the training data was checked against problems of {days}, not of all of {benchmark.days}")
     removed = sum(sets[file.stem][1] for file in benchmark.files)
     described = ", ".join(f"{name}: {value}" for name, value in check.items())
@@ -112,11 +113,6 @@ def decontamination_status(synth_folder: Path | None, benchmark: Benchmark) -> D
 def _sha256(file: Path) -> str:
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _covers(days: list[str | None], contests: tuple[str, str]) -> bool:
-    first, last = days
-    return (first is None or first <= contests[0]) and (last is None or contests[1] <= last)
 
 
 def _unknown(reason: str) -> Decontamination:

@@ -143,17 +143,17 @@ def _by_problem(rows: Iterable[Row], benchmark: Benchmark) -> dict[str, list[Row
 
 def _results(row: SampleVerdict) -> list[bool | int]:
     """One entry per test that ran: True, and the code of the failure that ended it."""
-    return [True] * row.passed if row.failure == "none" else [True] * row.passed + [_code(row)[0]]
+    return (
+        [True] * row.passed
+        if row.failure == "none"
+        else [True] * row.passed + [CODES.get(row.verdict, RUNTIME_ERROR)[0]]
+    )
 
 
 def _metadata(row: SampleVerdict) -> dict[str, object]:
-    code, message = _code(row)
+    code, message = CODES.get(row.verdict, RUNTIME_ERROR)
     details = {"error_code": code, "error_message": message, "verdict": row.verdict}
     return {} if row.failure == "none" else details
-
-
-def _code(row: SampleVerdict) -> tuple[int, str]:
-    return CODES.get(row.verdict, RUNTIME_ERROR)
 
 
 def _metrics(right: Sequence[Sequence[bool]]) -> dict[str, object]:

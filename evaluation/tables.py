@@ -147,12 +147,7 @@ def share(value: float | None) -> str:
 
 
 def breakdowns_markdown(results: Mapping[str, ModelResult]) -> str:
-    """All tables of all benchmarks as one Markdown text."""
-    return "\n".join(f"## {table.title}\n\n{to_markdown(table)}" for table in breakdown_tables(results))
-
-
-def breakdown_tables(results: Mapping[str, ModelResult]) -> list[Table]:
-    """The tables of every benchmark; the models must have been evaluated on the same ones with the same k."""
+    """All tables of all benchmarks as one Markdown text; the models must have been evaluated on the same ones."""
     first = next(iter(results.values())).scores
     ks, tables = first["k"], list[Table]()
     for name in first["benchmarks"]:
@@ -161,7 +156,7 @@ def breakdown_tables(results: Mapping[str, ModelResult]) -> list[Table]:
         tables += grouping_tables(name, entries, ks, groupings_of(entries, ks))
         tables += [every_k_table(name, entries), length_table(name, entries), outcome_table(name, entries)]
         tables += policy_tables(name, entries, ks)
-    return tables
+    return "\n".join(f"## {table.title}\n\n{to_markdown(table)}" for table in tables)
 
 
 def groupings_of(entries: Entries, ks: Iterable[int]) -> list[str]:

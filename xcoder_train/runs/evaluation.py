@@ -69,14 +69,14 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
     settings = on_this_machine(require(recipe.evaluation))
     data = training_data(recipe, target.label)
     measurement = Measurement(
-        target.label,
-        target.folder,
-        benchmarks,
-        settings,
-        recipe.judge,
-        recipe.seed,
-        settings.prompt or recipe.model.prompt,
-        {benchmark.name: decontamination_status(data, benchmark) for benchmark in benchmarks},
+        label=target.label,
+        folder=target.folder,
+        benchmarks=benchmarks,
+        settings=settings,
+        judge=recipe.judge,
+        seed=recipe.seed,
+        prompt=settings.prompt or recipe.model.prompt,
+        decontamination={benchmark.name: decontamination_status(data, benchmark) for benchmark in benchmarks},
     )
     if share.index == 0:
         begin(measurement)
