@@ -143,11 +143,8 @@ def _by_problem(rows: Iterable[Row], benchmark: Benchmark) -> dict[str, list[Row
 
 def _results(row: SampleVerdict) -> list[bool | int]:
     """One entry per test that ran: True, and the code of the failure that ended it."""
-    return (
-        [True] * row.passed
-        if row.failure == "none"
-        else [True] * row.passed + [CODES.get(row.verdict, RUNTIME_ERROR)[0]]
-    )
+    passed: list[bool | int] = [True] * row.passed
+    return passed if row.failure == "none" else [*passed, CODES.get(row.verdict, RUNTIME_ERROR)[0]]
 
 
 def _metadata(row: SampleVerdict) -> dict[str, object]:

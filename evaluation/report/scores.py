@@ -186,11 +186,11 @@ def _every_k_figure(name: str, entries: Entries) -> Figure:
 
 def _month_figure(name: str, k: int, entries: Entries) -> list[Figure]:
     """pass@k over the months of the contests, where there are several: a fall shows what a model may have seen."""
-    scores = {label: groups_of(score_at(entry, k), "month") for label, entry in entries.items()}
-    months = list(next(iter(scores.values())))
+    by_month = {label: groups_of(score_at(entry, k), "month") for label, entry in entries.items()}
+    months = list(next(iter(by_month.values())))
     if len(months) < 2:
         return []
-    points = {label: [_point(score[month]) for month in months] for label, score in scores.items()}
+    points = {label: [_point(scores[month]) for month in months] for label, scores in by_month.items()}
     described = f"pass@{k} on {name} by month of the contest, {months[0]} to {months[-1]}, with 95 % intervals"
     names = [f"{MONTH_NAMES[int(month[5:]) - 1]} {month[2:4]}" for month in months]
     return [group_plot(names, points, f"pass@{k}, %", described)]
