@@ -237,6 +237,7 @@ def _ours(policy: str) -> Callable[[Path, Path | None, Scale], dict[str, Any]]:
         from evaluation import livecodebench
         from evaluation.config import EvaluationSettings
         from evaluation.evaluate import rejudge
+        from evaluation.measurement import Measurement
         from reward.config import JudgeSettings
         from xcoder_core.problem import Limits
 
@@ -246,9 +247,8 @@ def _ours(policy: str) -> Callable[[Path, Path | None, Scale], dict[str, Any]]:
 
         def judged() -> list[bool]:
             benchmark = livecodebench.load_livecodebench(work / "rows.jsonl")
-            result = rejudge(
-                work / "submission.json", benchmark, settings, judge, policy, work / f"result-{policy}", seed=0
-            )
+            measurement = Measurement(policy, work / f"result-{policy}", [benchmark], settings, judge, 0, "plain")
+            result = rejudge(work / "submission.json", measurement)
             order = {question["question_id"]: name for name, question in benchmark.questions.items()}
             right = {(row.problem_id, row.sample_index): row.failure == "none" for row in result.verdicts()}
             return [right[order[name], index] for name in sorted(order) for index in range(scale.samples)]

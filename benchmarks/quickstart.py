@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.evaluate import compare
-from evaluation.results import ModelResult, ResultLayout, load_results
+from evaluation.measurement import ResultLayout
+from evaluation.results import ModelResult, load_results
 from evaluation.tables import percent
 from xcoder_core.files import write_json, write_text
 

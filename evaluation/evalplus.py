@@ -57,7 +57,7 @@ def load_evalplus(path: Path) -> Benchmark:
         kinds[identity] = kind
     if not problems:
         raise InputError(f"{path} holds no row; expected one problem per row in the format of EvalPlus")
-    said = ", ".join(f"{kind}: {list(kinds.values()).count(kind)}" for kind in dict.fromkeys(kinds.values()))
+    sets = ", ".join(f"{kind}: {list(kinds.values()).count(kind)}" for kind in dict.fromkeys(kinds.values()))
     stem = unpacked_stem(path)
     return Benchmark(
         name=stem,
@@ -66,7 +66,7 @@ def load_evalplus(path: Path) -> Benchmark:
         group=kinds,
         grouping="set",
         files=(path,),
-        description=f"{stem}: {len(problems)} problems of {path.name} ({said}), judged by their test programs",
+        description=f"{stem}: {len(problems)} problems of {path.name} ({sets}), judged by their test programs",
     )
 
 
@@ -82,8 +82,8 @@ def program_in(problem: Problem, completion: str, extract: Callable[[str], str |
 
 
 def program_under_test(problem: Problem, code: str) -> str:
-    """What is judged for a model's program: itself, or for a problem of this module the recorder around it. What is no
-    Python stays itself, so that the judge says so."""
+    """What is judged for a model's program: itself, or for a problem of this module the recorder around it. Text that
+    is not Python stays as it is, so that the judge says so."""
     if problem.style != STYLE:
         return code
     whole = _whole(problem, code) or code
@@ -96,7 +96,7 @@ def _whole(problem: Problem, code: str) -> str | None:
     if tree is not None and _ends_of(problem, tree):
         return code
     if tree is None or any(isinstance(node, ast.Return) for node in _outside_definitions(tree)):
-        for indent in ("", "    "):  # who cuts blanks off both ends of a text takes the first line's
+        for indent in ("", "    "):  # cutting blanks off both ends of a text takes the first line's too
             joined = f"{problem.statement}\n{indent}{code}"
             ends = _ends_of(problem, ast.parse(joined)) if parses(joined) else []
             if max(ends, default=0) > problem.statement.count("\n") + 1:
@@ -161,7 +161,7 @@ def _read(row: Mapping[str, Any], where: str) -> tuple[str, str, str, str]:
 
 
 def _called(test: str) -> str | None:
-    """The function of the user's that an assertion calls: the innermost one that is none of Python's."""
+    """The function under test that an assertion calls: the innermost name that is not Python's own."""
     calls = [node.func for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Call)] if parses(test) else []
     names = [call.id for call in calls if isinstance(call, ast.Name) and call.id not in dir(builtins)]
     return names[-1] if names else None

@@ -1,23 +1,23 @@
-"""LiveCodeBench's own result files: reads submissions so that they can be judged again, writes ours as it would.
+"""LiveCodeBench's own result files: submissions are read to be judged again, and our results are written in its form.
 
-Read are the input of its `custom_evaluator` (a list of lists of programs in the order of question_id, or objects with
-`question_id` and `code_list`) and what its runner leaves (`*.json` of generations, `*_eval_all.json`), whose rows have
-the same two fields. Written are the three files of its runner: generations, `_eval` and `_eval_all`.
+Two kinds are read: the input of its `custom_evaluator` (a list of lists of programs in the order of question_id, or
+objects with `question_id` and `code_list`), and what its runner leaves (`*.json` of generations, `*_eval_all.json`),
+whose rows have the same two fields. The three files of its runner are written: generations, `_eval` and `_eval_all`.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy
 
 from evaluation.benchmark import Benchmark
-from evaluation.config import EvaluationSettings
+from evaluation.extraction import extractor
 from evaluation.judging import SampleVerdict
-from evaluation.results import ResultLayout
+from evaluation.measurement import Measurement
 from evaluation.samples import KEY, Sample
 from evaluation.scores import pass_at_k
 from reward.verdict import Verdict
@@ -26,9 +26,10 @@ from xcoder_core.files import open_text_bytes, write_text
 from xcoder_core.records import read_records, write_records
 
 OFFICIAL_K = (1, 5, 10, 20, 40, 50, 75, 100, 125, 150, 200, 500, 1000)
-CODES = {Verdict.WA: (-2, "Wrong Answer"), Verdict.TLE: (-3, "Time Limit Exceeded")}
+CODES: dict[str, tuple[int, str]] = {Verdict.WA: (-2, "Wrong Answer"), Verdict.TLE: (-3, "Time Limit Exceeded")}
 """The official checker's code and words for a failed test; all others are its runtime error."""
 RUNTIME_ERROR = (-4, "Runtime Error")
+Row = TypeVar("Row", Sample, SampleVerdict)
 HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -71,29 +72,29 @@ def read_submission(path: Path, benchmark: Benchmark) -> dict[str, list[str]]:
     return chosen
 
 
-def write_samples(layout: ResultLayout, programs: Mapping[str, Sequence[str]]) -> None:
+def write_samples(path: Path, programs: Mapping[str, Sequence[str]]) -> None:
     """The programs of a submission as samples; how they were asked for and how long the answers were is not known."""
     rows = (
         Sample(name, index, 0, code, "stop", 0, 0, None)
         for name, codes in programs.items()
         for index, code in enumerate(codes)
     )
-    write_records(layout.samples, Sample, rows, KEY)
+    write_records(path, Sample, rows, KEY)
 
 
-def write_official_files(
-    layout: ResultLayout, benchmark: Benchmark, settings: EvaluationSettings, extract: Callable[[str], str | None]
-) -> None:
+def write_official_files(measurement: Measurement, benchmark: Benchmark) -> None:
     """Leave the runner's three files in `layout.official`.
 
     A sample without a verdict would count there as wrong: where there is one, a note stands in their place.
     """
+    layout, settings = measurement.layout, measurement.settings
+    extract = extractor(settings.extraction)
     folder = layout.official / benchmark.name.replace(":", "-")
     verdicts = _by_problem(read_records(layout.verdicts, SampleVerdict), benchmark)
     invalid = sum(row.failure == "invalid" for rows in verdicts.values() for row in rows)
     if invalid:
-        said = f"{invalid} samples have no verdict; official files would call them wrong, so none are written"
-        write_text(folder / "NOT_WRITTEN.txt", said + "\n")
+        note = f"{invalid} samples have no verdict; official files would call them wrong, so none are written\n"
+        write_text(folder / "NOT_WRITTEN.txt", note)
         return
     samples = _by_problem(read_records(layout.samples, Sample), benchmark)
     order = sorted(benchmark.questions, key=lambda name: benchmark.questions[name]["question_id"])
@@ -109,15 +110,15 @@ def write_official_files(
     metadata = [[json.dumps(_metadata(row)) for row in verdicts[name]] for name in order]
     right = [[row.failure == "none" for row in verdicts[name]] for name in order]
     evaluated = [
-        {**row, "graded_list": graded, "pass@1": sum(graded) / len(graded), "metadata": said}
-        for row, graded, said in zip(generations, right, metadata, strict=True)
+        {**row, "graded_list": graded, "pass@1": sum(graded) / len(graded), "metadata": details}
+        for row, graded, details in zip(generations, right, metadata, strict=True)
     ]
     name = f"Scenario.codegeneration_{settings.samples}_{settings.sampling.temperature:g}"
     for suffix, value in (("", generations), ("_eval", [_metrics(right), results, metadata]), ("_eval_all", evaluated)):
         write_text(folder / f"{name}{suffix}.json", json.dumps(value, indent=4))
 
 
-def _named(path: Path, rows: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+def _named(path: Path, rows: Sequence[object]) -> Iterator[tuple[str, object]]:
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict) or "question_id" not in row or "code_list" not in row:
             raise InputError(
@@ -127,14 +128,14 @@ def _named(path: Path, rows: Sequence[Any]) -> Iterator[tuple[str, Any]]:
         yield str(row["question_id"]), row["code_list"]
 
 
-def _texts(path: Path, question: str, codes: Any) -> list[str]:
+def _texts(path: Path, question: str, codes: object) -> list[str]:
     if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
         raise InputError(f"{path}, question {question!r}: expected a list of programs as texts")
     # No file can hold half of a surrogate pair, and Python takes no program with it: nor one with NUL in its place.
     return [HALF_OF_A_PAIR.sub("\0", code) for code in codes]
 
 
-def _by_problem(rows: Any, benchmark: Benchmark) -> dict[str, list[Any]]:
+def _by_problem(rows: Iterable[Row], benchmark: Benchmark) -> dict[str, list[Row]]:
     ids = benchmark.by_id.keys()
     grouped = groupby((row for row in rows if row.problem_id in ids), key=lambda row: row.problem_id)
     return {name: list(group) for name, group in grouped}
@@ -142,26 +143,18 @@ def _by_problem(rows: Any, benchmark: Benchmark) -> dict[str, list[Any]]:
 
 def _results(row: SampleVerdict) -> list[bool | int]:
     """One entry per test that ran: True, and the code of the failure that ended it."""
-    return [True] * row.passed if row.failure == "none" else [True] * row.passed + [_code(row)[0]]
+    passed: list[bool | int] = [True] * row.passed
+    return passed if row.failure == "none" else [*passed, CODES.get(row.verdict, RUNTIME_ERROR)[0]]
 
 
-def _metadata(row: SampleVerdict) -> dict[str, Any]:
-    if row.failure == "none":
-        return {}
-    code, said = _code(row)
-    return {"error_code": code, "error_message": said, "verdict": row.verdict}
+def _metadata(row: SampleVerdict) -> dict[str, object]:
+    code, message = CODES.get(row.verdict, RUNTIME_ERROR)
+    details = {"error_code": code, "error_message": message, "verdict": row.verdict}
+    return {} if row.failure == "none" else details
 
 
-def _code(row: SampleVerdict) -> tuple[int, str]:
-    return next((code for verdict, code in CODES.items() if verdict == row.verdict), RUNTIME_ERROR)
-
-
-def _metrics(right: Sequence[Sequence[bool]]) -> dict[str, Any]:
+def _metrics(right: Sequence[Sequence[bool]]) -> dict[str, object]:
     samples, correct = [len(row) for row in right], [sum(row) for row in right]
-    metrics: dict[str, Any] = {"detail": {}}
-    for k in OFFICIAL_K:
-        if k <= min(samples):
-            values = pass_at_k(samples, correct, k)
-            metrics[f"pass@{k}"] = float(numpy.mean(values))
-            metrics["detail"][f"pass@{k}"] = {str(place): float(value) for place, value in enumerate(values)}
-    return metrics
+    values = {f"pass@{k}": pass_at_k(samples, correct, k) for k in OFFICIAL_K if k <= min(samples)}
+    detail = {name: {str(place): float(value) for place, value in enumerate(each)} for name, each in values.items()}
+    return {"detail": detail, **{name: float(numpy.mean(each)) for name, each in values.items()}}

@@ -1,25 +1,26 @@
 """Verdicts on a model's samples: each distinct program of a problem is judged once, and every failure has a name."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from evaluation.evalplus import program_in, program_under_test
+from evaluation.extraction import extractor
+from evaluation.measurement import Measurement
 from evaluation.samples import KEY, Sample
 from reward.checker import read_checker
-from reward.config import JudgeSettings
-from reward.extract import extract_code
+from reward.config import Policy
 from reward.open_judge import open_judge
 from reward.submission import Submission
-from reward.verdict import Judgement, Verdict
+from reward.verdict import Verdict
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.files import write_json
-from xcoder_core.problem import Problem, TestCase
 from xcoder_core.progress import Progress
-from xcoder_core.records import RecordStore, read_records
+from xcoder_core.records import RecordStore, read_records, write_records
 
 Failure = Literal[
     "none", "wrong_answer", "runtime", "time", "memory", "output", "syntax", "no_code", "truncated", "invalid"
@@ -57,45 +58,40 @@ class SampleVerdict:
     failure: Failure
 
 
-def judge_samples(
-    samples_path: Path,
-    path: Path,
-    tiers_path: Path,
-    problems: Mapping[str, Problem],
-    tests: Mapping[str, tuple[TestCase, ...]],
-    settings: JudgeSettings,
-    maximum_invalid_share: float,
-    extract: Callable[[str], str | None] = extract_code,
-) -> None:
-    """Leave a verdict on every sample of the table `samples_path` in the table at `path`.
+def judge_samples(measurement: Measurement, policy: Policy) -> None:
+    """Leave a verdict on every sample of a measurement in the table of a policy.
 
-    `extract` gives the program of a completion, None where there is none. `tiers_path` is a JSON list of the isolation
-    tiers that the judge had while it worked on this table.
-    Verdicts are kept one by one, so a killed run goes on. Raises `InfrastructureError` as soon as more than
-    `maximum_invalid_share` of all samples are invalid; these are judged again by the next run, the others are kept.
+    Verdicts are kept one by one, so a killed run goes on. The isolation tiers that the judge had are kept in
+    `judge_tiers.json`. Raises `InfrastructureError` as soon as more than `maximum_invalid_share` of all samples are
+    invalid; these are judged again by the next run, the others are kept.
     """
-    store = RecordStore(path, SampleVerdict, KEY)
+    store = RecordStore(measurement.verdict_tables[policy], SampleVerdict, KEY)
     if store.is_sealed:
         return
+    layout, settings = measurement.layout, measurement.judge.model_copy(update={"policy": policy})
     total = unanswered = 0
-    for sample in read_records(samples_path, Sample):
+    for sample in read_records(layout.samples, Sample):
         total += 1
         unanswered += sample.finish_reason == "unanswered"
     done = {(row.problem_id, row.sample_index): row for row in store.pending()}
+    maximum_share = measurement.settings.maximum_invalid_share
     invalid: list[SampleVerdict] = []
     with open_judge(settings, alone=True) as judge, Progress("judging", total, "samples", done=len(done)) as progress:
-        asked: dict[str, _Program] = {}
-        before = json.loads(tiers_path.read_text(encoding="utf-8")) if tiers_path.exists() else []
-        write_json(tiers_path, sorted({*before, judge.tier}))
-        judgements = judge.judge(
-            _submissions(samples_path, problems, tests, store, done, asked, progress, extract),
-            stop_at_first_failure=True,
-        )
-        for judgement in judgements:
-            rows = asked.pop(judgement.id).rows(judgement)
+        before = json.loads(layout.tiers.read_text(encoding="utf-8")) if layout.tiers.exists() else []
+        write_json(layout.tiers, sorted({*before, judge.tier}))
+        waiting = _Waiting(measurement, store, done, progress)
+        for judgement in judge.judge(waiting.submissions(), stop_at_first_failure=True):
+            outcome = judgement.verdict, judgement.passed, judgement.total
+            rows = [_verdict_row(sample, *outcome) for sample in waiting.asked.pop(judgement.id)]
             if judgement.is_infrastructure_failure:
                 invalid += rows
-                _refuse_too_many(unanswered + len(invalid), total, maximum_invalid_share, judgement.message)
+                if unanswered + len(invalid) > maximum_share * total:
+                    raise InfrastructureError(
+                        f"no answer came or the judge's machinery failed on {unanswered + len(invalid)} of {total} "
+                        f"samples, more than evaluation.maximum_invalid_share = {maximum_share:g} allows; the last "
+                        f"reason: {judgement.message}. No score is given. Mend the cause (`xcoder doctor` helps) and "
+                        "run again: only what has no verdict is judged."
+                    )
             else:
                 store.extend(rows)
             progress.advance(len(rows))
@@ -103,63 +99,56 @@ def judge_samples(
     store.seal()
 
 
-@dataclass(frozen=True)
-class _Program:
-    """A distinct program of a problem, and the samples that wrote it."""
+@dataclass
+class _Waiting:
+    """What has no verdict yet. `asked` says which samples each submission is for."""
 
-    samples: tuple[Sample, ...]
+    measurement: Measurement
+    store: RecordStore[SampleVerdict]
+    done: Mapping[tuple[str, int], SampleVerdict]
+    progress: Progress
+    asked: dict[str, list[Sample]] = field(default_factory=dict)
 
-    def rows(self, judgement: Judgement) -> list[SampleVerdict]:
-        return [_verdict_row(sample, judgement.verdict, judgement.passed, judgement.total) for sample in self.samples]
+    def submissions(self) -> Iterator[Submission]:
+        """A submission for each distinct program without a verdict, one problem in memory at a time."""
+        problems, tests = self.measurement.problems, self.measurement.tests
+        extract = extractor(self.measurement.settings.extraction)
+        samples = read_records(self.measurement.layout.samples, Sample)
+        for problem_id, group in groupby(samples, key=lambda sample: sample.problem_id):
+            problem, cases = problems[problem_id], tests[problem_id]
+            programs: dict[str | None, list[Sample]] = {}
+            for sample in group:
+                if sample.finish_reason == "unanswered":
+                    self._settle([sample], UNANSWERED, 0, len(cases))
+                else:
+                    programs.setdefault(program_in(problem, sample.completion, extract), []).append(sample)
+            for code, wrote_it in programs.items():
+                known = next((row for sample in wrote_it if (row := self._verdict_of(sample))), None)
+                if code is None:
+                    self._settle(wrote_it, NO_CODE, 0, len(cases))
+                elif known is not None:
+                    self._settle(wrote_it, known.verdict, known.passed, known.total)
+                else:
+                    submission_id = f"{problem_id}/{wrote_it[0].sample_index}"
+                    self.asked[submission_id] = wrote_it
+                    yield Submission(
+                        id=submission_id,
+                        code=program_under_test(problem, code),
+                        inputs=tuple(case.input for case in cases),
+                        expected=tuple(case.expected for case in cases),
+                        function_name=None if problem.io == "stdin" else problem.function_name,
+                        limits=problem.limits,
+                        checker=read_checker(problem.checker),
+                    )
 
+    def _verdict_of(self, sample: Sample) -> SampleVerdict | None:
+        return self.done.get((sample.problem_id, sample.sample_index))
 
-def _submissions(
-    samples_path: Path,
-    problems: Mapping[str, Problem],
-    tests: Mapping[str, tuple[TestCase, ...]],
-    store: RecordStore[SampleVerdict],
-    done: Mapping[tuple[str, int], SampleVerdict],
-    asked: dict[str, _Program],
-    progress: Progress,
-    extract: Callable[[str], str | None],
-) -> Iterator[Submission]:
-    """What has no verdict yet, one problem in memory at a time; `asked` learns which samples each submission is for.
-
-    Samples without a program, and those whose program has a verdict from before, are settled on the way.
-    """
-    for problem_id, group in groupby(read_records(samples_path, Sample), key=lambda sample: sample.problem_id):
-        cases = tests[problem_id]
-        programs: dict[str | None, list[Sample]] = {}
-        for sample in group:
-            if sample.finish_reason == "unanswered":
-                if (problem_id, sample.sample_index) not in done:
-                    store.append(_verdict_row(sample, UNANSWERED, 0, len(cases)))
-                    progress.advance()
-            else:
-                programs.setdefault(program_in(problems[problem_id], sample.completion, extract), []).append(sample)
-        for code, samples in programs.items():
-            left = tuple(sample for sample in samples if (problem_id, sample.sample_index) not in done)
-            known = next((row for sample in samples if (row := done.get((problem_id, sample.sample_index)))), None)
-            if not left:
-                continue
-            if code is None:
-                store.extend(_verdict_row(sample, NO_CODE, 0, len(cases)) for sample in left)
-                progress.advance(len(left))
-            elif known is not None:
-                store.extend(_verdict_row(sample, known.verdict, known.passed, known.total) for sample in left)
-                progress.advance(len(left))
-            else:
-                submission_id = f"{problem_id}/{left[0].sample_index}"
-                asked[submission_id] = _Program(left)
-                yield Submission(
-                    id=submission_id,
-                    code=program_under_test(problems[problem_id], code),
-                    inputs=tuple(case.input for case in cases),
-                    expected=tuple(case.expected for case in cases),
-                    function_name=None if problems[problem_id].io == "stdin" else problems[problem_id].function_name,
-                    limits=problems[problem_id].limits,
-                    checker=read_checker(problems[problem_id].checker),
-                )
+    def _settle(self, samples: Sequence[Sample], verdict: str, passed: int, total: int) -> None:
+        """Keep a verdict that needs no judge, for those of the samples that have none."""
+        rows = [_verdict_row(sample, verdict, passed, total) for sample in samples if not self._verdict_of(sample)]
+        self.store.extend(rows)
+        self.progress.advance(len(rows))
 
 
 def _verdict_row(sample: Sample, verdict: str, passed: int, total: int) -> SampleVerdict:
@@ -169,10 +158,60 @@ def _verdict_row(sample: Sample, verdict: str, passed: int, total: int) -> Sampl
     return SampleVerdict(sample.problem_id, sample.sample_index, str(verdict), passed, total, failure)
 
 
-def _refuse_too_many(invalid: int, total: int, maximum_share: float, reason: str) -> None:
-    if invalid > maximum_share * total:
-        raise InfrastructureError(
-            f"no answer came or the judge's machinery failed on {invalid} of {total} samples, more than "
-            f"evaluation.maximum_invalid_share = {maximum_share:g} allows; the last reason: {reason}. No score is "
-            "given. Mend the cause (`xcoder doctor` helps) and run again: only what has no verdict is judged."
+@dataclass(frozen=True, slots=True)
+class PolicyDifference:
+    """A program on which two policies differ. `sample_index` is the first of the `samples` that wrote it.
+
+    `first` and `second` are the verdicts, of the policies `first_policy` and `second_policy`.
+    """
+
+    problem_id: str
+    sample_index: int
+    samples: int
+    first_policy: str
+    first: str
+    second_policy: str
+    second: str
+    code: str
+
+
+def write_differences(measurement: Measurement) -> None:
+    """Compare the verdicts of two policies on the same samples, and write what differs."""
+    (first_policy, first), (second_policy, second) = measurement.verdict_tables.items()
+    layout, extract = measurement.layout, extractor(measurement.settings.extraction)
+    found: dict[tuple[str, str], PolicyDifference] = {}
+    tables = [read_records(table, SampleVerdict) for table in (first, second)]
+    for sample, one, other in zip(read_records(layout.samples, Sample), *tables, strict=True):
+        # Only what is right or wrong differs; a wrong answer here and a runtime error there is one outcome.
+        if "invalid" in (one.failure, other.failure) or (one.failure == "none") == (other.failure == "none"):
+            continue
+        code = extract(sample.completion) or ""
+        known = found.get((sample.problem_id, code))
+        found[sample.problem_id, code] = PolicyDifference(
+            problem_id=sample.problem_id,
+            sample_index=sample.sample_index if known is None else known.sample_index,
+            samples=1 if known is None else known.samples + 1,
+            first_policy=first_policy,
+            first=one.verdict,
+            second_policy=second_policy,
+            second=other.verdict,
+            code=code,
         )
+    write_records(layout.policy_differences, PolicyDifference, found.values(), ("problem_id", "sample_index"))
+
+
+class DifferenceCounts(TypedDict):
+    """How many programs and samples differ, and programs by verdicts: {"faithful AC, livecodebench WA": 3}."""
+
+    programs: int
+    samples: int
+    verdicts: dict[str, int]
+
+
+def count_differences(path: Path) -> DifferenceCounts:
+    """The numbers of a table of differences."""
+    programs, samples = Counter[str](), 0
+    for row in read_records(path, PolicyDifference):
+        programs[f"{row.first_policy} {row.first}, {row.second_policy} {row.second}"] += 1
+        samples += row.samples
+    return {"programs": programs.total(), "samples": samples, "verdicts": dict(sorted(programs.items()))}

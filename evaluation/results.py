@@ -1,52 +1,19 @@
 """What an evaluation leaves of one model, and how it is read back."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from evaluation.judging import SampleVerdict
+from evaluation.measurement import ResultLayout
 from evaluation.samples import Sample
+from evaluation.score_file import BenchmarkScores, Scores
 from evaluation.scores import ProblemCounts
 from xcoder_core.errors import InputError
-from xcoder_core.layout import Below
 from xcoder_core.problem import Problem
 from xcoder_core.records import read_records
 from xcoder_core.stage import RESULT_FILE
-
-
-@dataclass(frozen=True)
-class ResultLayout:
-    """Where each file of one model's evaluation stands, below the model's folder."""
-
-    folder: Path
-
-    plan = Below("plan.json")
-    """JSON: what was asked; a folder that was begun for another plan is refused."""
-    problems = Below("problems.parquet")
-    """`Problem` records of all benchmarks, by problem_id."""
-    samples = Below("samples.parquet")
-    """`Sample` records, by (problem_id, sample_index)."""
-    verdicts = Below("verdicts.parquet")
-    """`SampleVerdict` records, by (problem_id, sample_index)."""
-
-    def verdicts_under(self, policy: str) -> Path:
-        """`SampleVerdict` records of a further policy, by (problem_id, sample_index)."""
-        return self.folder / f"verdicts-{policy}.parquet"
-
-    policy_differences = Below("policy_differences.parquet")
-    """`PolicyDifference` records by (problem_id, sample_index), where two policies were asked for."""
-    official = Below("official")
-    """Folder of LiveCodeBench's own result files, one folder per benchmark."""
-    counts = Below("counts.parquet")
-    """`ProblemCounts` records, by problem_id."""
-    scores = Below("scores.json")
-    """JSON: pass@k with intervals per benchmark, overall and by group. Written last."""
-    tiers = Below("judge_tiers.json")
-    """JSON list: the isolation tiers under which this result was judged; they differ from machine to machine."""
-    timings = Below("timings.json")
-    """JSON: measured seconds, which no other file holds."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +22,7 @@ class ModelResult:
 
     label: str
     folder: Path
-    scores: dict[str, Any]
+    scores: Scores
     counts: tuple[ProblemCounts, ...]
 
     @property
@@ -94,3 +61,8 @@ def load_results(stage_folder: Path) -> dict[str, ModelResult]:
     """
     figures = json.loads((stage_folder / RESULT_FILE).read_text(encoding="utf-8"))
     return {label: load_result(stage_folder / name) for label, name in figures["models"].items()}
+
+
+def entries_of(results: Mapping[str, ModelResult], benchmark: str) -> dict[str, BenchmarkScores]:
+    """By model, what the scores hold of a benchmark."""
+    return {label: result.scores["benchmarks"][benchmark] for label, result in results.items()}

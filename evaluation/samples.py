@@ -4,15 +4,16 @@ Several processes each sample their share of the problems, and the first one put
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from evaluation.config import EvaluationSettings
-from evaluation.few_shot import EvaluationPrompt, evaluation_prompt, load_examples
+from evaluation.few_shot import evaluation_prompt, load_examples
+from evaluation.measurement import Measurement
 from xcoder_core.errors import InfrastructureError
-from xcoder_core.models.request import Completion, Generator, Request, Unanswered
+from xcoder_core.models.request import Generator, Request, Unanswered
 from xcoder_core.problem import Problem
 from xcoder_core.progress import Progress
 from xcoder_core.records import RecordStore, read_records, write_records
@@ -39,56 +40,44 @@ class Sample:
     unanswered_because: str | None
 
 
-def sample_together(
-    problems: Sequence[Problem],
-    settings: EvaluationSettings,
-    generator: Generator,
-    path: Path,
-    seed: int,
-    prompt_style: EvaluationPrompt,
-    share: Share = WHOLE,
-) -> None:
-    """Leave `settings.samples` completions of every problem in the table at `path`; what is there is not asked again.
+def sample_together(measurement: Measurement, generator: Generator, share: Share = WHOLE) -> None:
+    """Leave `settings.samples` completions of every problem in the table of samples; none is asked for twice.
 
     Each of several processes, which must name the same problems, completes its share. The first one returns when the
-    table is whole. What another number of processes had sampled before a kill is sampled again.
+    table is complete. What another number of processes had sampled before a kill is sampled again.
     A sample's seed depends on the run's seed, the problem and the sample's index, not on the model: models that are
     compared meet the same noise. Raises `InfrastructureError` as soon as more than `maximum_invalid_share` of a share
     are unanswered; these are asked again by the next run, the others are kept.
     """
+    path = measurement.layout.samples
     if path.exists():
         return
-    mine = share.items(problems)
-    _complete(mine, settings, generator, path if share.of == 1 else share.file(path), seed, prompt_style)
-    if share.of == 1 or share.index > 0:
-        return
-    parts = [Share(index, share.of).file(path) for index in range(share.of)]
-    await_files(parts)
-    write_records(path, Sample, chain.from_iterable(read_records(part, Sample) for part in parts), KEY)
+    mine = share.items(list(measurement.problems.values()))
+    with measurement.timed("sampling") if share.index == 0 else nullcontext():
+        _complete(measurement, mine, generator, path if share.of == 1 else share.file(path))
+        if share.of == 1 or share.index > 0:
+            return
+        parts = [Share(index, share.of).file(path) for index in range(share.of)]
+        await_files(parts)
+        write_records(path, Sample, chain.from_iterable(read_records(part, Sample) for part in parts), KEY)
     for part in path.parent.glob(f"{path.stem}-*-of-*"):
         part.unlink()
 
 
-def _complete(
-    problems: Sequence[Problem],
-    settings: EvaluationSettings,
-    generator: Generator,
-    path: Path,
-    seed: int,
-    prompt_style: EvaluationPrompt,
-) -> None:
+def _complete(measurement: Measurement, problems: Sequence[Problem], generator: Generator, path: Path) -> None:
     store = RecordStore(path, Sample, KEY)
     if store.is_sealed:
         return
+    settings = measurement.settings
     examples = None if settings.few_shot_folder is None else load_examples(settings.few_shot_folder)
     asked: dict[str, tuple[str, int, int]] = {}
     requests: list[Request] = []
     for problem in problems:
-        messages, stop = evaluation_prompt(problem, prompt_style, examples)
+        messages, stop = evaluation_prompt(problem, measurement.prompt, examples)
         for index in range(settings.samples):
             if (problem.problem_id, index) not in store.keys:
                 request_id = f"{problem.problem_id}/{index}"
-                sample_seed = derive_seed(seed, "evaluation", problem.problem_id, index)
+                sample_seed = derive_seed(measurement.seed, "evaluation", problem.problem_id, index)
                 asked[request_id] = (problem.problem_id, index, sample_seed)
                 requests.append(Request(request_id, messages, sample_seed, stop=stop))
     total = len(problems) * settings.samples
@@ -100,12 +89,19 @@ def _complete(
                     f"the generator answered request {answer.request_id!r}, which was not asked or was answered "
                     "before; the other completions are kept"
                 )
-            sample = _sample(*asked.pop(answer.request_id), answer)
+            identity = asked.pop(answer.request_id)
             if isinstance(answer, Unanswered):
-                unanswered.append(sample)
-                _refuse_too_many(len(unanswered), total, settings.maximum_invalid_share, answer.reason)
+                unanswered.append(Sample(*identity, "", "unanswered", 0, 0, answer.reason))
+                if len(unanswered) > settings.maximum_invalid_share * total:
+                    raise InfrastructureError(
+                        f"{len(unanswered)} of {total} requests could not be answered, more than "
+                        f"evaluation.maximum_invalid_share = {settings.maximum_invalid_share:g} allows; the last "
+                        f"reason: {answer.reason}. No score is given. Mend the cause and run again: only what has no "
+                        "answer is asked."
+                    )
             else:
-                store.append(sample)
+                tokens = answer.prompt_tokens, answer.completion_tokens
+                store.append(Sample(*identity, answer.text, answer.finish_reason, *tokens, None))
             progress.advance()
     if asked:
         store.close()
@@ -114,19 +110,3 @@ def _complete(
         )
     store.extend(unanswered)
     store.seal()
-
-
-def _sample(problem_id: str, index: int, seed: int, answer: Completion | Unanswered) -> Sample:
-    if isinstance(answer, Unanswered):
-        return Sample(problem_id, index, seed, "", "unanswered", 0, 0, answer.reason)
-    tokens = answer.prompt_tokens, answer.completion_tokens
-    return Sample(problem_id, index, seed, answer.text, answer.finish_reason, *tokens, None)
-
-
-def _refuse_too_many(unanswered: int, total: int, maximum_share: float, reason: str) -> None:
-    if unanswered > maximum_share * total:
-        raise InfrastructureError(
-            f"{unanswered} of {total} requests could not be answered, more than evaluation.maximum_invalid_share = "
-            f"{maximum_share:g} allows; the last reason: {reason}. No score is given. Mend the cause and run again: "
-            "only what has no answer is asked."
-        )

@@ -30,22 +30,16 @@ class ProblemCounts:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over problems and its 95 % interval. `left_out` problems had fewer valid samples than k.
+    """A mean over problems and its 95 % interval; None when no problem is left to average.
 
-    `mean`, `low` and `high` are None when no problem is left to average.
+    `left_out` problems had fewer valid samples than k.
     """
 
     mean: float | None
-    low: float | None
-    high: float | None
+    ci95: tuple[float, float] | None
     problems: int
     samples: int
     left_out: int
-
-    @property
-    def interval(self) -> list[float] | None:
-        """As it stands in result files."""
-        return None if self.low is None or self.high is None else [self.low, self.high]
 
 
 Counts = Mapping[str, ProblemCounts]
@@ -85,11 +79,6 @@ def estimate_over_seeds(runs: Sequence[Counts], k: int, resamples: int, seed: in
     common = _common(runs, k)
     counts = [count for run in common for count in run]
     return _estimate(_values(common, k), (0.0, 1.0), counts, len(runs[0]) - len(common[0]), resamples, seed)
-
-
-def estimate_difference(before: Counts, after: Counts, k: int, resamples: int, seed: int) -> Estimate:
-    """As `estimate_difference_over_seeds`, of two models."""
-    return estimate_difference_over_seeds([before], [after], k, resamples, seed)
 
 
 def estimate_difference_over_seeds(
@@ -204,6 +193,6 @@ def _estimate(
 ) -> Estimate:
     samples, problems = sum(count.samples for count in counts), values_S_P.shape[1]
     if not problems:
-        return Estimate(None, None, None, 0, samples, left_out)
-    low, high = crossed_interval(values_S_P, bounds, resamples, seed)
-    return Estimate(float(values_S_P.mean()), low, high, problems, samples, left_out)
+        return Estimate(None, None, 0, samples, left_out)
+    interval = crossed_interval(values_S_P, bounds, resamples, seed)
+    return Estimate(float(values_S_P.mean()), interval, problems, samples, left_out)

@@ -1,21 +1,24 @@
-"""Sample problems with each model's answer side by side, chosen by rule and not by hand."""
+"""Sample problems with each model's answer, and programs on which policies differ: chosen by rule, not by hand."""
 
 import html
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
-from evaluation.breakdown_tables import outcome_name
 from evaluation.extraction import extractor
-from evaluation.judging import SampleVerdict
+from evaluation.judging import PolicyDifference, SampleVerdict
+from evaluation.measurement import ResultLayout
 from evaluation.results import ModelResult
-from evaluation.samples import Sample
 from evaluation.scores import ProblemCounts
+from evaluation.tables import outcome_name
 from xcoder_core.problem import Problem
+from xcoder_core.records import read_records
 
 STATEMENT_BYTES, STATEMENTS_BYTES = 6_000, 500_000  # of one, and of all together
 COMPLETIONS_BYTES = 1_000_000  # of the page, for all completions together
 COMPLETION_BYTES = 24_000
+PROGRAMS, PROGRAM_BYTES = 6, 8_000  # on which policies differ: of one benchmark, and of each
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,9 @@ class Answer:
     """One completion of one model. `code` is the program in it, `rest` the whole text where it says more."""
 
     label: str
-    verdict: str
+    verdict: SampleVerdict
     failure: str
-    passed: int
-    total: int
-    correct: int
-    samples: int
+    counts: ProblemCounts
     tokens: int
     code: str | None
     rest: str | None
@@ -105,11 +105,7 @@ def _by_kind(counts: Mapping[str, Mapping[str, ProblemCounts]]) -> chain[tuple[s
 
 
 def _answers(
-    label: str,
-    result: ModelResult,
-    counts: Mapping[str, ProblemCounts],
-    chosen: Mapping[str, str],
-    limit: int,
+    label: str, result: ModelResult, counts: Mapping[str, ProblemCounts], chosen: Mapping[str, str], limit: int
 ) -> dict[str, Answer]:
     shown: dict[str, SampleVerdict] = {}
     for verdict in result.verdicts():
@@ -121,27 +117,55 @@ def _answers(
     answers = {}
     extract = extractor(result.scores["extraction"])
     for sample in result.samples():
-        verdict = shown.get(sample.problem_id)  # type: ignore[assignment]
-        if verdict is not None and sample.sample_index == verdict.sample_index:
-            answers[sample.problem_id] = _answer(
-                label, sample, extract(sample.completion), verdict, counts[sample.problem_id], limit
-            )
+        name, text = sample.problem_id, sample.completion
+        if name not in shown or sample.sample_index != shown[name].sample_index:
+            continue
+        code = extract(text)
+        says_more = code is None or len(text.strip()) > len(code.strip()) + len("```python\n\n```")
+        answers[name] = Answer(
+            label=label,
+            verdict=shown[name],
+            failure="none" if shown[name].failure == "none" else outcome_name(shown[name].failure),
+            counts=counts[name],
+            tokens=sample.completion_tokens,
+            code=None if code is None else shortened(code, limit),
+            rest=shortened(text, limit) if says_more else None,
+        )
     return answers
 
 
-def _answer(
-    label: str, sample: Sample, code: str | None, verdict: SampleVerdict, counts: ProblemCounts, limit: int
-) -> Answer:
-    says_more = code is None or len(sample.completion.strip()) > len(code.strip()) + len("```python\n\n```")
-    return Answer(
-        label=label,
-        verdict=verdict.verdict,
-        failure="none" if verdict.failure == "none" else outcome_name(verdict.failure),
-        passed=verdict.passed,
-        total=verdict.total,
-        correct=counts.correct,
-        samples=counts.samples,
-        tokens=sample.completion_tokens,
-        code=None if code is None else shortened(code, limit),
-        rest=shortened(sample.completion, limit) if says_more else None,
-    )
+@dataclass(frozen=True)
+class PolicyProgram:
+    """One program with what each policy says of it, and how many samples of the model wrote it."""
+
+    label: str
+    problem: str
+    verdicts: str
+    samples: int
+    code: str
+
+
+def choose_programs(results: Mapping[str, ModelResult], benchmark: str) -> tuple[str, list[PolicyProgram], int]:
+    """What is said of the differences on a benchmark, at most `PROGRAMS` of the programs, and how many are left out."""
+    kinds: dict[str, list[PolicyProgram]] = {}
+    counts: Counter[str] = Counter()
+    for label, result in results.items():
+        path = ResultLayout(result.folder).policy_differences
+        mine = {count.problem_id for count in result.counts if count.benchmark == benchmark}
+        names: dict[str, str] = {}
+        for row in read_records(path, PolicyDifference):
+            if row.problem_id not in mine:
+                continue
+            names = names or {problem.problem_id: problem.source for problem in result.problems()}
+            verdicts = f"{row.first_policy} {row.first}, {row.second_policy} {row.second}"
+            counts[verdicts] += 1
+            if len(kept := kinds.setdefault(verdicts, [])) < PROGRAMS:
+                code = shortened(row.code, PROGRAM_BYTES)
+                problem = names[row.problem_id] or row.problem_id
+                kept.append(PolicyProgram(label, problem, verdicts, row.samples, code))
+    in_turn = chain.from_iterable(zip_longest(*(kinds[verdicts] for verdicts in sorted(kinds))))
+    chosen = [program for program in in_turn if program is not None][:PROGRAMS]
+    if not counts:
+        return "The policies agree on every program.", [], 0
+    listed = "; ".join(f"{verdicts}: {count:,}" for verdicts, count in sorted(counts.items()))
+    return f"The policies differ on {counts.total():,} programs ({listed}).", chosen, counts.total() - len(chosen)

@@ -3,16 +3,17 @@
 import html
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from evaluation.config import MODELS, model_look
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 WIDTH_INCHES, HEIGHT_INCHES = 4.6, 2.7  # readable on a phone without zooming, where it is shown at about this size
 FEWEST_BARS = 4
@@ -34,7 +35,7 @@ VERDICT_COLOURS = {
 
 @dataclass(frozen=True)
 class Figure:
-    """An inline SVG with the text that stands for it; `caption` is shown below it."""
+    """An inline SVG, and the caption below it."""
 
     svg: str
     caption: str
@@ -45,32 +46,26 @@ def group_plot(
     scores: Mapping[str, Sequence[tuple[float, float, float] | None]],
     ylabel: str,
     description: str,
-    caption: str,
+    caption: str | None = None,
 ) -> Figure:
     """Means with intervals: `scores` maps each model to one (mean, low, high) in percent per group, or None."""
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Axes) -> None:
         for place, (label, points) in enumerate(scores.items()):
             shift = (place - (len(scores) - 1) / 2) * 0.2
             shown = [(group + shift, *point) for group, point in enumerate(points) if point is not None]
             if not shown:
                 continue
             x, mean, low, high = numpy.array(shown).T
-            axes.errorbar(
-                x,
-                mean,
-                yerr=[numpy.maximum(mean - low, 0), numpy.maximum(high - mean, 0)],
-                fmt=model_look(label).mark,
-                color=model_look(label).colour,
-                markersize=5,
-                capsize=2.5,
-                linewidth=1.4,
-                label=label,
-            )
-        slanted: dict[str, Any] = (
-            {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len(groups) > MOST_LEVEL_LABELS else {}
-        )
-        axes.set_xticks(range(len(groups)), groups, **slanted)
+            error = [numpy.maximum(mean - low, 0), numpy.maximum(high - mean, 0)]
+            look = model_look(label)
+            style: dict[str, Any] = {"markersize": 5, "capsize": 2.5, "linewidth": 1.4}
+            axes.errorbar(x, mean, yerr=error, fmt=look.mark, color=look.colour, label=label, **style)
+        axes.set_xticks(range(len(groups)), groups)
+        if len(groups) > MOST_LEVEL_LABELS:
+            axes.tick_params("x", rotation=40)
+            for name in axes.get_xticklabels():
+                name.set(ha="right", rotation_mode="anchor")
         axes.set_xlim(-0.6, len(groups) - 0.4)
         axes.set_ylim(-2, 102)
         axes.set_ylabel(ylabel)
@@ -84,19 +79,16 @@ def every_k_plot(
 ) -> Figure:
     """pass@k over k: each model's (k, mean, low, high) in percent, the interval as a band."""
 
-    from matplotlib.ticker import FixedLocator, NullLocator
-
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Axes) -> None:
         largest = 1
         for label, points in curves.items():
             if not points:
                 continue
             k, mean, low, high = numpy.array(points).T
             largest = max(largest, int(k[-1]))
-            colour = model_look(label).colour
-            axes.fill_between(k, low, high, color=colour, alpha=0.18, linewidth=0)
-            mark = model_look(label).mark
-            axes.plot(k, mean, color=colour, marker=mark, markersize=4, linewidth=1.4, label=label)
+            look = model_look(label)
+            axes.fill_between(k, low, high, color=look.colour, alpha=0.18, linewidth=0)
+            axes.plot(k, mean, color=look.colour, marker=look.mark, markersize=4, linewidth=1.4, label=label)
         axes.set_xscale("log", base=2)
         ticks = [2**power for power in range(largest.bit_length())]
         axes.xaxis.set_major_locator(FixedLocator(ticks))
@@ -110,12 +102,10 @@ def every_k_plot(
     return _figure(draw, description, caption)
 
 
-def curve_plot(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str, description: str, caption: str
-) -> Figure:
+def curve_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str, description: str) -> Figure:
     """One thin line per curve of (steps, values), and a smoothed one over it where there are enough points."""
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Axes) -> None:
         colours = [model.colour for model in MODELS.values()][::-1]
         for place, (label, (steps, values)) in enumerate(curves.items()):
             x, y = _binned(steps, values)
@@ -131,13 +121,13 @@ def curve_plot(
         if len(curves) > 1:
             _legend(axes, len(curves))
 
-    return _figure(draw, description, caption)
+    return _figure(draw, description)
 
 
-def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], description: str, caption: str) -> Figure:
+def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], description: str) -> Figure:
     """Shares (0 to 1) that add up to one, stacked over steps."""
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Axes) -> None:
         rows = {label: _binned(steps, values) for label, values in shares.items()}
         x = next(iter(rows.values()))[0]
         axes.stackplot(
@@ -154,15 +144,13 @@ def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], de
         axes.set_ylabel("rollouts, %")
         _legend(axes, 5)
 
-    return _figure(draw, description, caption)
+    return _figure(draw, description)
 
 
 def bar_plot(counts: Mapping[str, int], xlabel: str, description: str, caption: str) -> Figure:
     """One horizontal bar per name, the first on top, each with its count."""
 
-    from matplotlib.ticker import MaxNLocator
-
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Axes) -> None:
         bars = axes.barh(list(counts), list(counts.values()), color=VERDICT_COLOURS["AC"], height=0.7)
         axes.bar_label(bars, [f"{count:,}" for count in counts.values()], padding=2, color=INK)
         axes.set_ylim(max(len(counts), FEWEST_BARS) - 0.4, -0.6)  # few bars stay slim, the first is on top
@@ -175,30 +163,22 @@ def bar_plot(counts: Mapping[str, int], xlabel: str, description: str, caption: 
 
 
 def histogram(
-    counts: Sequence[int],
-    edges: Sequence[float],
-    xlabel: str,
-    description: str,
-    caption: str,
-    ylabel: str = "tests",
+    values: numpy.ndarray, bins: int, span: tuple[float, float], labels: tuple[str, str], description: str
 ) -> Figure:
-    """Bars of `counts` between neighbouring `edges`."""
+    """How many of the values lie in each of `bins` of equal width within `span`; `labels` name both axes."""
 
-    from matplotlib.ticker import MaxNLocator
-
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Axes) -> None:
+        counts, edges = numpy.histogram(values, bins=bins, range=span)
         axes.bar(edges[:-1], counts, numpy.diff(edges), align="edge", color=VERDICT_COLOURS["AC"], edgecolor="white")
-        axes.set_xlabel(xlabel)
-        axes.set_ylabel(ylabel)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
         axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
-    return _figure(draw, description, caption)
+    return _figure(draw, description)
 
 
-def _figure(draw: Any, description: str, caption: str) -> Figure:
-    import matplotlib
-    from matplotlib.figure import Figure as Canvas
-
+def _figure(draw: Callable[[Axes], None], description: str, caption: str | None = None) -> Figure:
+    """The drawing under its description, which is also the caption where none is given."""
     style: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": description,  # names inside one SVG must not meet those of another on the page
@@ -216,29 +196,22 @@ def _figure(draw: Any, description: str, caption: str) -> Figure:
         "grid.linewidth": 0.6,
         "axes.axisbelow": True,
     }
-    with matplotlib.rc_context(style):
+    with rc_context(style):
         canvas = Canvas(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
         draw(canvas.subplots())
         stream = io.StringIO()
         canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]
-    named = f'<svg role="img" aria-label="{html.escape(description)}" '
-    svg = re.sub(r'^<svg ((?:[\w:]+="[^"]*"\s*)*?)(?:width="[^"]*"\s*)', lambda found: named + found[1], svg, count=1)
-    svg = re.sub(r'^(<svg [^>]*?)height="[^"]*"\s*', r"\1", svg, count=1)
-    return Figure(svg, caption)
+    start, rest = svg.split(">", 1)
+    start = re.sub(r'\b(width|height)="[^"]*"\s*', "", start)
+    svg = start.replace("<svg ", f'<svg role="img" aria-label="{html.escape(description)}" ', 1) + ">" + rest
+    return Figure(svg, f"{description}." if caption is None else caption)
 
 
-def _legend(axes: "Axes", columns: int) -> None:
-    axes.legend(
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        ncols=columns,
-        frameon=False,
-        handlelength=1.2,
-        columnspacing=1.0,
-        borderpad=0.2,
-    )
+def _legend(axes: Axes, columns: int) -> None:
+    spacing = {"handlelength": 1.2, "columnspacing": 1.0, "borderpad": 0.2}
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, frameon=False, **spacing)
 
 
 def _binned(steps: Sequence[float], values: Sequence[float]) -> tuple[numpy.ndarray, numpy.ndarray]:

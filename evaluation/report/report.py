@@ -3,28 +3,22 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+
+import jinja2
 
 from evaluation.config import MODELS
 from evaluation.evaluate import compare
+from evaluation.measurement import ResultLayout
 from evaluation.report.examples import Example, choose_examples
 from evaluation.report.plots import Figure
 from evaluation.report.scores import BenchmarkPart, Headline, benchmark_parts, headlines
-from evaluation.report.synthesis import (
-    agreement_figure,
-    coverage_figure,
-    coverage_tables,
-    difficulty_figures,
-    difficulty_tables,
-    funnel_tables,
-    length_figure,
-)
+from evaluation.report.synthesis import coverage_tables, difficulty_tables, funnel_tables, synthesis_figures
 from evaluation.report.training import grpo_figures, sft_figures
-from evaluation.results import ModelResult, ResultLayout, load_results
+from evaluation.results import ModelResult, load_results
 from evaluation.tables import Table
 from xcoder_core.files import read_object, write_text
-from xcoder_core.layout import SynthLayout
 from xcoder_core.stage import RESULT_FILE
 
 PHONE_CHARACTERS, CELL_PADDING = 48, 1  # what a line of a table holds on a phone, and what lies between its cells
@@ -57,8 +51,7 @@ def build_report(
     `stage_folders` maps "synth", "sft", "grpo" and "evaluation" to the folders of the finished stages that there are;
     `titles` says how each stage is called, in their order; at most `samples` completions are shown.
     """
-    manifest = read_object(run_folder / "manifest.json")
-    page = Page(run=manifest.get("run", run_folder.name))
+    page = Page(run=read_object(run_folder / "manifest.json").get("run", run_folder.name))
     _add_evaluation(page, stage_folders.get("evaluation"), samples)
     for stage, draw, target in (("sft", sft_figures, page.sft), ("grpo", grpo_figures, page.grpo)):
         if stage not in stage_folders:
@@ -67,13 +60,21 @@ def build_report(
             target += draw(stage_folders[stage])
             if not target:
                 page.missing.append(f"{titles[stage]} curves: the stage logged no metrics.")
-    _add_synthesis(page, stage_folders.get("synth"))
+    synthesis = stage_folders.get("synth")
+    if synthesis is None:
+        page.missing.append("Synthesis: this run has none.")
+    else:
+        funnel = funnel_tables(synthesis)
+        if not funnel:
+            page.missing.append("Synthesis funnel: the stage left none.")
+        page.synthesis_tables = [*funnel, *difficulty_tables(synthesis), *coverage_tables(synthesis)]
+        page.synthesis_figures = synthesis_figures(synthesis)
     recipe = run_folder / "recipe.yaml"
     if recipe.exists():
         page.recipe = recipe.read_text(encoding="utf-8")
     else:
         page.missing.append("Recipe: the run's folder holds no recipe.yaml.")
-    _add_origin(page, manifest, stage_folders, titles)
+    _add_origin(page, run_folder, stage_folders, titles)
     write_text(output, _render(page))
 
 
@@ -101,40 +102,19 @@ def _evaluation_costs(results: Mapping[str, ModelResult]) -> Table:
     rows = []
     for label, result in results.items():
         seconds = read_object(ResultLayout(result.folder).timings)
-        benchmarks = result.scores["benchmarks"].values()
+        times = [_duration(seconds[part]) if part in seconds else "–" for part in ("sampling", "judging")]
+        entries = result.scores["benchmarks"].values()
+        prompts = sum(entry["prompt_tokens"] for entry in entries)
+        completions = sum(entry["completion_tokens"] for entry in entries)
         cost = read_object(result.folder / "generation.json").get("cost")
-        rows.append(
-            [
-                label,
-                *(_duration(seconds[part]) if part in seconds else "–" for part in ("sampling", "judging")),
-                *(f"{sum(entry[key] for entry in benchmarks):,}" for key in ("prompt_tokens", "completion_tokens")),
-                "–" if cost is None else f"{cost:,.2f}",
-            ]
-        )
+        rows.append([label, *times, f"{prompts:,}", f"{completions:,}", "–" if cost is None else f"{cost:,.2f}"])
     header = ["model", "sampling", "judging", "prompt tokens", "completion tokens", "price"]
     return Table("What the evaluation took", header, rows)
 
 
-def _add_synthesis(page: Page, folder: Path | None) -> None:
-    if folder is None:
-        page.missing.append("Synthesis: this run has none.")
-        return
-    page.synthesis_tables += funnel_tables(folder)
-    if not page.synthesis_tables:
-        page.missing.append("Synthesis funnel: the stage left none.")
-    layout = SynthLayout(folder)
-    if layout.problems.exists():
-        page.synthesis_tables += [*difficulty_tables(folder), *coverage_tables(folder)]
-    figures = [agreement_figure(folder)] if layout.tests.exists() else []
-    figures += [*difficulty_figures(folder), length_figure(folder)]
-    figures += [coverage_figure(folder)] if layout.problems.exists() else []
-    page.synthesis_figures += [figure for figure in figures if figure is not None]
-
-
-def _add_origin(
-    page: Page, manifest: dict[str, Any], stage_folders: Mapping[str, Path], titles: Mapping[str, str]
-) -> None:
+def _add_origin(page: Page, run_folder: Path, stage_folders: Mapping[str, Path], titles: Mapping[str, str]) -> None:
     """Time and figures of each stage; versions, seed and commit."""
+    manifest = read_object(run_folder / "manifest.json")
     noted = manifest.get("stages", {})
     rows = []
     for stage, name in titles.items():
@@ -157,21 +137,14 @@ def _add_origin(
     page.origin.append(Table("Versions, seed and command", ["what", "value"], facts, ends_in_prose=True))
 
 
-def _stage_figures(folder: Path) -> dict[str, Any]:
+def _stage_figures(folder: Path) -> dict[str, int | float | str]:
     """The plain numbers and words that a stage left of itself."""
-    result = read_object(folder / RESULT_FILE)
-    return {
-        k: v
-        for k, v in result.items()
-        if k not in ("stage", "key", "data", "fingerprint") and isinstance(v, int | float | str)
-    }
+    shown = read_object(folder / RESULT_FILE).items()
+    hidden = ("stage", "key", "data", "fingerprint")
+    return {name: value for name, value in shown if name not in hidden and isinstance(value, int | float | str)}
 
 
 def _render(page: Page) -> str:
-    from importlib.resources import files
-
-    import jinja2
-
     package = files("evaluation.report")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -193,7 +166,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _figure(value: Any) -> str:
+def _figure(value: int | float | str) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

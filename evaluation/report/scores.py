@@ -1,13 +1,17 @@
 """The report's part on scores: for each benchmark what a reader looks for first, and the rest folded away."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
-from evaluation.breakdown_tables import (
+from evaluation.config import model_look
+from evaluation.report.examples import PolicyProgram, choose_programs
+from evaluation.report.plots import Figure, every_k_plot, group_plot
+from evaluation.results import ModelResult, entries_of
+from evaluation.score_file import CurvePoint, Difference, Differences, Score, groups_of, part_of, score_at
+from evaluation.tables import (
     Entries,
-    entries_of,
+    Table,
     every_k_table,
     grouping_tables,
     groupings_of,
@@ -16,12 +20,9 @@ from evaluation.breakdown_tables import (
     outcome_name,
     policy_tables,
     runs_table,
+    score_tables,
+    share,
 )
-from evaluation.config import model_look
-from evaluation.report.plots import Figure, every_k_plot, group_plot
-from evaluation.report.policies import PolicyProgram, choose_programs
-from evaluation.results import ModelResult
-from evaluation.tables import Table, score_tables
 
 MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -36,17 +37,12 @@ class Headline:
     average: str
 
 
-@dataclass(frozen=True)
-class Fold:
-    """Tables that are shown when a reader asks for them, and in print."""
-
-    title: str
-    tables: list[Table]
-
-
 @dataclass
 class BenchmarkPart:
-    """All of one benchmark. `alarms` are what must not be overlooked, `notes` what else belongs to a score."""
+    """All of one benchmark. `alarms` are what must not be overlooked, `notes` what else belongs to a score.
+
+    `folds` holds tables by title that are shown when a reader asks for them, and in print.
+    """
 
     name: str
     description: str
@@ -55,7 +51,7 @@ class BenchmarkPart:
     remarks: list[str] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    folds: list[Fold] = field(default_factory=list)
+    folds: dict[str, list[Table]] = field(default_factory=dict)
     policies: str = ""
     programs: list[PolicyProgram] = field(default_factory=list)
     programs_left_out: int = 0
@@ -67,15 +63,15 @@ def headlines(results: Mapping[str, ModelResult]) -> list[Headline]:
     k = first["k"][0]
     shown = []
     for label, entry in entries_of(results, next(iter(first["benchmarks"]))).items():
-        score, average = entry[f"pass_at_{k}"], entry["average_over_runs"]
+        score, average = score_at(entry, k), entry["average_over_runs"]
         spread = "" if average["std"] is None else f" ± {100 * average['std']:.1f}"
-        said = "" if average["mean"] is None else f"avg@{average['n']} {100 * average['mean']:.1f}{spread} % over runs"
+        mean = "" if average["mean"] is None else f"avg@{average['n']} {100 * average['mean']:.1f}{spread} % over runs"
         name = f"{model_look(label).name}, pass@{k}"
-        shown.append(Headline(name, _percent(score["mean"]), _interval(score), said))
+        shown.append(Headline(name, share(score["mean"]), _interval(score), mean))
     return shown
 
 
-def benchmark_parts(results: Mapping[str, ModelResult], differences: Mapping[str, Any]) -> list[BenchmarkPart]:
+def benchmark_parts(results: Mapping[str, ModelResult], differences: Differences) -> list[BenchmarkPart]:
     """One part per benchmark. `differences` is what `evaluate.compare` gives for the same results."""
     first = next(iter(results.values())).scores
     compared, ks = score_tables(results, differences), first["k"]
@@ -92,16 +88,14 @@ def benchmark_parts(results: Mapping[str, ModelResult], differences: Mapping[str
         part.tables = [*compared[place * len(ks) : (place + 1) * len(ks)], _outcomes(name, entries)]
         others = [grouping for grouping in groupings_of(entries, ks) if grouping != benchmark["grouping"]]
         if others:
-            part.folds.append(Fold(f"By {' and '.join(others)}", grouping_tables(name, entries, ks, others)))
-        part.folds.append(
-            Fold("pass@k for every k, and avg@n", [every_k_table(name, entries), runs_table(name, entries)])
-        )
+            part.folds[f"By {' and '.join(others)}"] = grouping_tables(name, entries, ks, others)
+        part.folds["pass@k for every k, and avg@n"] = [every_k_table(name, entries), runs_table(name, entries)]
         if any(entry["by_length"] for entry in entries.values()):
-            part.folds.append(Fold("By length of the response", [length_table(name, entries)]))
+            part.folds["By length of the response"] = [length_table(name, entries)]
         if policies := policy_tables(name, entries, ks):
             part.tables.append(policies[0])
             if policies[1:]:
-                part.folds.append(Fold("More pass@k under each verdict policy", policies[1:]))
+                part.folds["More pass@k under each verdict policy"] = policies[1:]
             part.policies, part.programs, part.programs_left_out = choose_programs(results, name)
         parts.append(part)
     return parts
@@ -109,12 +103,12 @@ def benchmark_parts(results: Mapping[str, ModelResult], differences: Mapping[str
 
 def _decontamination(entries: Entries, statuses: set[str]) -> list[str]:
     """What is known of each model's training data, where that is one of `statuses`; models in one state together."""
-    said: dict[tuple[str, str], list[str]] = {}
+    models: dict[tuple[str, str], list[str]] = {}
     for label, entry in entries.items():
         status = entry["decontamination"]
         if status["status"] in statuses:
-            said.setdefault((status["status"], status["said"]), []).append(label)
-    return [f"Decontamination {status} ({', '.join(labels)}): {text}." for (status, text), labels in said.items()]
+            models.setdefault((status["status"], status["said"]), []).append(label)
+    return [f"Decontamination {status} ({', '.join(labels)}): {text}." for (status, text), labels in models.items()]
 
 
 def _invalid(entries: Entries) -> list[str]:
@@ -135,42 +129,40 @@ def _manner(results: Mapping[str, ModelResult]) -> str:
     )
 
 
-def _gains(name: str, results: Mapping[str, ModelResult], differences: Mapping[str, Any]) -> Iterator[str]:
+def _gains(name: str, results: Mapping[str, ModelResult], differences: Differences) -> Iterator[str]:
     """In words: each stage's gain, and wherever pass@k with k above 1 falls."""
     settings = next(iter(results.values())).scores
-    by = f"by_{settings['benchmarks'][name]['grouping']}"
-    for (before, after), (pair, per_benchmark) in zip(pairwise(results), differences.items(), strict=True):
+    grouping = settings["benchmarks"][name]["grouping"]
+    for (before, after), (pair, per_benchmark) in zip(pairwise(results.values()), differences.items(), strict=True):
         for k in settings["k"]:
-            key = f"pass_at_{k}"
-            whole = per_benchmark[name][key]
-            for group, part in {"all problems": whole, **whole[by]}.items():
-                change = part["difference"]
-                if change is None or (group != "all problems" and (k == 1 or change >= 0)):
+            whole = per_benchmark[name][f"pass_at_{k}"]
+            for group in (None, *groups_of(whole, grouping)):
+                part = part_of(whole, grouping, group)
+                change, interval = part["difference"], part["ci95"]
+                if change is None or interval is None or (group is not None and (k == 1 or change >= 0)):
                     continue
-                scores = [results[label].scores["benchmarks"][name][key] for label in (before, after)]
-                if group != "all problems":
-                    scores = [score[by][group] for score in scores]
-                old, new = (_percent(score["mean"]) for score in scores)
+                scores = [score_at(result.scores["benchmarks"][name], k) for result in (before, after)]
+                old, new = (share(part_of(score, grouping, group)["mean"]) for score in scores)
                 moved = f"{'falls' if change < 0 else 'rises'} from {old} to {new}" if change else f"stays at {new}"
+                certainty = "includes 0" if interval[0] <= 0 <= interval[1] else "excludes 0"
                 yield (
-                    f"{pair}: pass@{k} on {name}, {group}, {moved} (difference {100 * change:+.1f} points, 95 % "
-                    f"interval {_interval(part, signed=True)}, which {_certainty(part['ci95'])})."
+                    f"{pair}: pass@{k} on {name}, {group or 'all problems'}, {moved} (difference {100 * change:+.1f} "
+                    f"points, 95 % interval {_interval(part, signed=True)}, which {certainty})."
                 )
 
 
 def _group_figure(name: str, grouping: str, k: int, entries: Entries) -> Figure:
-    by, key = f"by_{grouping}", f"pass_at_{k}"
-    groups = list(next(iter(entries.values()))[key][by])
+    scores = {label: score_at(entry, k) for label, entry in entries.items()}
+    groups = list(groups_of(next(iter(scores.values())), grouping))
     points = {
-        label: [_point(entry[key]), *(_point(entry[key][by][group]) for group in groups)]
-        for label, entry in entries.items()
+        label: [_point(part_of(score, grouping, group)) for group in (None, *groups)] for label, score in scores.items()
     }
-    said = "; ".join(f"{label} {_percent(entry[key]['mean'])}" for label, entry in entries.items())
+    means = "; ".join(f"{label} {share(score['mean'])}" for label, score in scores.items())
     return group_plot(
         ["all", *groups],
         points,
         f"pass@{k}, %",
-        f"pass@{k} on {name}, all problems and by {grouping}, with 95 % intervals. Overall: {said}",
+        f"pass@{k} on {name}, all problems and by {grouping}, with 95 % intervals. Overall: {means}",
         f"pass@{k} on {name} with 95 % intervals.",
     )
 
@@ -180,28 +172,28 @@ def _every_k_figure(name: str, entries: Entries) -> Figure:
         label: [(part["k"], *point) for part in entry["pass_at_every_k"] if (point := _point(part)) is not None]
         for label, entry in entries.items()
     }
-    said = "; ".join(
+    ends = "; ".join(
         f"{label} from {points[0][1]:.1f} % at k = {points[0][0]} to {points[-1][1]:.1f} % at k = {points[-1][0]}"
         for label, points in curves.items()
         if points
     )
     return every_k_plot(
         curves,
-        f"pass@k on {name} over k, with 95 % intervals: {said}",
+        f"pass@k on {name} over k, with 95 % intervals: {ends}",
         f"pass@k on {name} for every k, with 95 % intervals.",
     )
 
 
 def _month_figure(name: str, k: int, entries: Entries) -> list[Figure]:
     """pass@k over the months of the contests, where there are several: a fall shows what a model may have seen."""
-    scores = {label: entry[f"pass_at_{k}"].get("by_month", {}) for label, entry in entries.items()}
-    months = list(next(iter(scores.values())))
+    by_month = {label: groups_of(score_at(entry, k), "month") for label, entry in entries.items()}
+    months = list(next(iter(by_month.values())))
     if len(months) < 2:
         return []
-    points = {label: [_point(score[month]) for month in months] for label, score in scores.items()}
+    points = {label: [_point(scores[month]) for month in months] for label, scores in by_month.items()}
     described = f"pass@{k} on {name} by month of the contest, {months[0]} to {months[-1]}, with 95 % intervals"
     names = [f"{MONTH_NAMES[int(month[5:]) - 1]} {month[2:4]}" for month in months]
-    return [group_plot(names, points, f"pass@{k}, %", described, f"{described}.")]
+    return [group_plot(names, points, f"pass@{k}, %", described)]
 
 
 def _length_figure(name: str, entries: Entries) -> list[Figure]:
@@ -210,38 +202,33 @@ def _length_figure(name: str, entries: Entries) -> list[Figure]:
     if len(bins) < 2:
         return []
     points = {
-        label: [
-            None if (part := parts[label]) is None else _percents(part["share"], part["ci95"])
-            for parts in bins.values()
-        ]
+        label: [part and _percents(part["share"], part["ci95"]) for part in (parts[label] for parts in bins.values())]
         for label in entries
     }
     names = [_kilo(start, below) for start, below in bins]
     described = f"Right samples on {name} by tokens of the response, with 95 % intervals"
-    return [group_plot(names, points, "right, %", described, f"{described}.")]
+    return [group_plot(names, points, "right, %", described)]
 
 
 def _outcomes(name: str, entries: Entries) -> Table:
     """What became of the samples of each model, in percent of all."""
-    kinds = [k for k in next(iter(entries.values()))["failures"] if any(e["failures"][k] for e in entries.values())]
     totals = {label: sum(entry["failures"].values()) for label, entry in entries.items()}
-    rows = [
-        [
-            outcome_name(kind),
-            *(f"{100 * entry['failures'][kind] / totals[label]:.1f} %" for label, entry in entries.items()),
-        ]
-        for kind in kinds
-    ]
+    rows = []
+    for kind in next(iter(entries.values()))["failures"]:
+        counts = {label: entry["failures"][kind] for label, entry in entries.items()}
+        if any(counts.values()):
+            rows.append([outcome_name(kind), *(share(count / totals[label]) for label, count in counts.items())])
     rows.append(["samples", *(f"{total:,}" for total in totals.values())])
-    rows.append(["tokens per sample", *(f"{e['completion_tokens'] / totals[x]:,.0f}" for x, e in entries.items())])
+    tokens = (entry["completion_tokens"] / totals[label] for label, entry in entries.items())
+    rows.append(["tokens per sample", *(f"{mean:,.0f}" for mean in tokens)])
     return Table(f"{name}: what became of the samples", ["outcome", *entries], rows)
 
 
-def _point(part: Mapping[str, Any]) -> tuple[float, float, float] | None:
-    return None if part["mean"] is None else _percents(part["mean"], part["ci95"])
+def _point(part: Score | CurvePoint) -> tuple[float, float, float] | None:
+    return None if part["mean"] is None or part["ci95"] is None else _percents(part["mean"], part["ci95"])
 
 
-def _percents(value: float, interval: list[float]) -> tuple[float, float, float]:
+def _percents(value: float, interval: Sequence[float]) -> tuple[float, float, float]:
     return 100 * value, 100 * interval[0], 100 * interval[1]
 
 
@@ -252,16 +239,8 @@ def _kilo(start: int, below: int | None) -> str:
     return f"< {below // 1024}k" if start == 0 else f"{start // 1024}–{below // 1024}k"
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def _interval(part: Mapping[str, Any], signed: bool = False) -> str:
+def _interval(part: Score | Difference, signed: bool = False) -> str:
     if part["ci95"] is None:
         return "no interval"
-    form = "{:+.1f}" if signed else "{:.1f}"
-    return f"[{form.format(100 * part['ci95'][0])}, {form.format(100 * part['ci95'][1])}]"
-
-
-def _certainty(interval: list[float]) -> str:
-    return "includes 0" if interval[0] <= 0 <= interval[1] else "excludes 0"
+    low, high = (f"{100 * end:{'+' if signed else ''}.1f}" for end in part["ci95"])
+    return f"[{low}, {high}]"

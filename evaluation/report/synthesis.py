@@ -3,12 +3,12 @@
 import math
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
 
 import numpy
+import pyarrow.parquet
 
 from evaluation.report.plots import Figure, bar_plot, histogram
-from evaluation.tables import Table
+from evaluation.tables import Table, share
 from xcoder_core.files import read_object
 from xcoder_core.layout import SynthLayout
 from xcoder_core.problem import Problem, Solution, TestCase
@@ -24,40 +24,39 @@ USES = {"sft": "SFT", "rl": "RL"}
 
 def funnel_tables(folder: Path) -> list[Table]:
     """From tasks made to tasks kept, per split, the quality of the labels, and what a language model took."""
-    splits: dict[str, dict[str, Any]] = read_object(SynthLayout(folder).funnel)
+    splits = read_object(SynthLayout(folder).funnel)
     if not splits:
         return []
 
-    def by_reason(name: str, key: str) -> list[tuple[str, list[int | None]]]:
+    def counted(title: str, key: str) -> list[list[str]]:
+        values = [split.get(key) for split in splits.values()]
+        return [[title, *map(_count, values)]] if any(value is not None for value in values) else []
+
+    def by_reason(title: str, key: str) -> list[list[str]]:
         reasons = dict.fromkeys(reason for split in splits.values() for reason in split.get(key, {}))
         return [
-            (f"{name}: {reason}", [split.get(key, {}).get(reason, 0) for split in splits.values()])
+            [f"{title}: {reason}", *(_count(split.get(key, {}).get(reason, 0)) for split in splits.values())]
             for reason in reasons
         ]
 
-    counted = [
+    rows = [
         *by_reason("set aside", "set_aside"),
-        ("tasks made", [split["made"] for split in splits.values()]),
+        *counted("tasks made", "made"),
         *by_reason("inputs refused", "refused_inputs"),
         *by_reason("dropped", "dropped"),
-        ("tasks kept", [split["kept"] for split in splits.values()]),
-        ("candidates asked", [split.get("candidates") for split in splits.values()]),
-        ("solutions accepted", [split.get("accepted_solutions") for split in splits.values()]),
-        ("tests labelled", [split.get("tests") for split in splits.values()]),
+        *counted("tasks kept", "kept"),
+        *counted("candidates asked", "candidates"),
+        *counted("solutions accepted", "accepted_solutions"),
+        *counted("tests labelled", "tests"),
     ]
-    rows = [[name, *map(_count, values)] for name, values in counted if any(value is not None for value in values)]
     tables = [Table("Tasks, from made to kept", ["step", *splits], rows)]
-    measured = [
-        (title, [split.get(key) for split in splits.values()])
-        for title, key in (
-            ("labels that are right, against the known truth", "labels_right"),
-            ("golden solutions that are right, against the known truth", "golden_right"),
-            ("mean agreement on a label", "mean_agreement"),
-        )
-    ]
-    quality = [
-        [title, *map(_share, values)] for title, values in measured if any(value is not None for value in values)
-    ]
+    measures = {
+        "labels_right": "labels that are right, against the known truth",
+        "golden_right": "golden solutions that are right, against the known truth",
+        "mean_agreement": "mean agreement on a label",
+    }
+    shares = {title: [split.get(key) for split in splits.values()] for key, title in measures.items()}
+    quality = [[title, *map(share, values)] for title, values in shares.items() if set(values) != {None}]
     if quality:
         tables.append(Table("Quality of labels", ["measure", *splits], quality))
     return tables + _usage_tables(folder)
@@ -74,40 +73,36 @@ def _usage_tables(folder: Path) -> list[Table]:
 
 def coverage_tables(folder: Path) -> list[Table]:
     """Statement styles, and how far the kept problems cover the feature tree."""
+    path = SynthLayout(folder).problems
     styles: Counter[str] = Counter()
     features: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for problem in read_records(SynthLayout(folder).problems, Problem):
+    for problem in read_records(path, Problem) if path.exists() else ():
         styles[problem.style] += 1
         for feature in problem.features:
             category, _, rest = feature.partition("/")
             features[category][rest or category] += 1
-    total = styles.total()
-    tables = [
-        Table(
-            "Styles",
-            ["style", "problems", "share"],
-            [[style, _count(count), _share(count / total)] for style, count in styles.most_common()],
-        )
-    ]
-    rows = [
-        [
-            category,
-            _count(len(counts)),
-            _count(counts.total()),
-            ", ".join(f"{name} ({count})" for name, count in counts.most_common(TOP_FEATURES)),
-        ]
-        for category, counts in sorted(features.items())
-    ]
+    rows = [[style, _count(count), share(count / styles.total())] for style, count in styles.most_common()]
+    tables = [Table("Styles", ["style", "problems", "share"], rows)] if rows else []
+    rows = []
+    for category, counts in sorted(features.items()):
+        most_used = ", ".join(f"{name} ({count})" for name, count in counts.most_common(TOP_FEATURES))
+        rows.append([category, _count(len(counts)), _count(counts.total()), most_used])
     if rows:
-        tables.append(
-            Table("Features of kept problems", ["category", "distinct", "uses", "most used"], rows, ends_in_prose=True)
-        )
+        header = ["category", "distinct", "uses", "most used"]
+        tables.append(Table("Features of kept problems", header, rows, ends_in_prose=True))
     return tables
+
+
+def synthesis_figures(folder: Path) -> list[Figure]:
+    """Agreement on labels, pass rates, length of solutions, and features, each where it is known."""
+    agreement, length, coverage = agreement_figure(folder), length_figure(folder), coverage_figure(folder)
+    return [figure for figure in (agreement, *difficulty_figures(folder), length, coverage) if figure is not None]
 
 
 def coverage_figure(folder: Path) -> Figure | None:
     """How many different features the kept problems use, by category of the tree; by branch where it has only one."""
-    problems = read_records(SynthLayout(folder).problems, Problem)
+    path = SynthLayout(folder).problems
+    problems = read_records(path, Problem) if path.exists() else ()
     used = {tuple(feature.split("/")) for problem in problems for feature in problem.features}
     if not used:
         return None
@@ -130,7 +125,7 @@ def difficulty_tables(folder: Path) -> list[Table]:
             total = sum(map(len, problems.values()))
             solved = sum(rate > 0 for rate in rates)
             mean = sum(rates) / len(rates)
-            cells = [_count(len(rates)), _share(len(rates) / total), _share(mean), _share(solved / len(rates))]
+            cells = [_count(len(rates)), share(len(rates) / total), share(mean), share(solved / len(rates))]
             rows.append([f"{name}, {difficulty}", *cells])
     header = ["dataset and difficulty", "problems", "share", "mean pass rate", "solvable"]
     return [Table("Difficulty, by the candidates' pass rate", header, rows)] if rows else []
@@ -140,23 +135,19 @@ def difficulty_figures(folder: Path) -> list[Figure]:
     """The pass rates of each dataset's problems."""
     figures = []
     for use, name in USES.items():
-        rates = [100 * rate for bin_rates in _problems_of(folder, use).values() for rate in bin_rates]
-        if rates:
-            counts, edges = numpy.histogram(rates, bins=BINS, range=(0, 100))
+        rates = numpy.array([100 * rate for bin_rates in _problems_of(folder, use).values() for rate in bin_rates])
+        if rates.size:
             description = (
-                f"Pass rates of the {len(rates):,} problems of the {name} dataset: mean {numpy.mean(rates):.0f} %, "
-                f"{100 * sum(rate == 100 for rate in rates) / len(rates):.0f} % solved by every candidate"
+                f"Pass rates of the {len(rates):,} problems of the {name} dataset: mean {rates.mean():.0f} %, "
+                f"{100 * sum(rates == 100) / len(rates):.0f} % solved by every candidate"
             )
-            label = "candidates that pass every test, %"
-            drawn = histogram(counts.tolist(), edges.tolist(), label, description, description + ".", "problems")
-            figures.append(drawn)
+            labels = "candidates that pass every test, %", "problems"
+            figures.append(histogram(rates, BINS, (0, 100), labels, description))
     return figures
 
 
 def _problems_of(folder: Path, use: str) -> dict[str, list[float]]:
     """The pass rates of a dataset's problems, by bin, easiest bin first; empty where there is none, or an older one."""
-    import pyarrow.parquet
-
     path = SynthLayout(folder).dataset(use) / "train.parquet"
     if not path.exists():
         return {}
@@ -184,35 +175,28 @@ def length_figure(folder: Path) -> Figure | None:
         return None
     if not lengths.size:
         return None
-    counts, edges = numpy.histogram(lengths, bins=TOKEN_BINS, range=(0, max(1, math.ceil(lengths.max()))))
     description = (
         f"Length of {lengths.size:,} answers with candidate solutions, in {unit}: median {numpy.median(lengths):,.0f}, "
         f"mean {lengths.mean():,.0f}, longest {lengths.max():,}"
     )
-    return histogram(counts.tolist(), edges.tolist(), unit, description, description + ".", "answers")
+    return histogram(lengths, TOKEN_BINS, (0, max(1, math.ceil(lengths.max()))), (unit, "answers"), description)
 
 
 def agreement_figure(folder: Path) -> Figure | None:
     """How many tests got their label by which share of the vote."""
-    agreements = numpy.array(
-        [test.agreement for test in read_records(SynthLayout(folder).tests, TestCase) if test.agreement is not None]
-    )
+    path = SynthLayout(folder).tests
+    tests = read_records(path, TestCase) if path.exists() else ()
+    agreements = numpy.array([test.agreement for test in tests if test.agreement is not None])
     if not agreements.size:
         return None
-    counts, edges = numpy.histogram(100 * agreements, bins=BINS, range=(min(50, 100 * agreements.min()), 100))
-    whole = int((agreements > 1 - 1e-9).sum())
+    unanimous = int((agreements > 1 - 1e-9).sum())
     description = (
-        f"Agreement of the candidates on {agreements.size:,} labels: {100 * whole / agreements.size:.0f} % unanimous, "
-        f"lowest {100 * agreements.min():.0f} %"
+        f"Agreement of the candidates on {agreements.size:,} labels: {100 * unanimous / agreements.size:.0f} % "
+        f"unanimous, lowest {100 * agreements.min():.0f} %"
     )
-    return histogram(
-        counts.tolist(), edges.tolist(), "share of the vote for the label, %", description, description + "."
-    )
+    labels = "share of the vote for the label, %", "tests"
+    return histogram(100 * agreements, BINS, (min(50, 100 * agreements.min()), 100), labels, description)
 
 
 def _count(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"

@@ -8,8 +8,8 @@ from math import comb
 import numpy
 import pytest
 
-from evaluation.breakdowns import average_over_runs, by_length, every_k
 from evaluation.judging import SampleVerdict
+from evaluation.score_file import average_over_runs, by_length, every_k
 from evaluation.scores import ProblemCounts, pass_at_k, ratio_interval
 
 

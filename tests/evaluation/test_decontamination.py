@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.benchmark import Benchmark
-from evaluation.decontamination import decontamination_status
+from evaluation.benchmark import Benchmark, decontamination_status
 from evaluation.livecodebench import load_livecodebench
 from synth.config import CleaningSettings
 from synth.decontamination import Decontamination, read_evaluation_set

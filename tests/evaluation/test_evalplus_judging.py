@@ -10,8 +10,8 @@ import pytest
 
 from evaluation.config import EvaluationSettings
 from evaluation.evalplus import load_evalplus
-from evaluation.evaluate import evaluate_model
 from reward.config import JudgeSettings
+from tests.evaluation.measured import evaluate_model
 from xcoder_core.problem import Limits
 
 ROOT = {

@@ -1,6 +1,7 @@
 """A model's evaluation from prompts to scores, with the real judge on real programs."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,14 @@ import pytest
 from evaluation.benchmark import Benchmark
 from evaluation.benchmarks import load_benchmarks
 from evaluation.config import EvaluationSettings
-from evaluation.evaluate import compare, evaluate_model, summarise
+from evaluation.evaluate import compare, summarise
 from evaluation.judging import SampleVerdict, judge_samples
 from evaluation.livecodebench import load_livecodebench
-from evaluation.results import ModelResult, ResultLayout, load_results
+from evaluation.measurement import Measurement, ResultLayout
+from evaluation.results import ModelResult, load_results
 from evaluation.samples import Sample
 from reward.config import JudgeSettings
+from tests.evaluation.measured import evaluate_model
 from xcoder_core.errors import InfrastructureError, InputError
 from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.generation import GenerationSettings
@@ -117,37 +120,49 @@ def test_a_run_that_broke_off_leaves_the_same_bytes_and_asks_nothing_twice(
     assert third.asked == []
 
 
+@pytest.fixture
+def again_judged(
+    settings: EvaluationSettings, judge_settings: JudgeSettings, tmp_path: Path
+) -> Callable[..., Measurement]:
+    """A measurement with the samples of `base`, which are judged in a folder of their own."""
+
+    def copied(benchmark: Benchmark, folder: Path = tmp_path / "again") -> Measurement:
+        again = Measurement("base", folder, [benchmark], settings, judge_settings, 7, "livecodebench")
+        again.folder.mkdir(exist_ok=True)
+        shutil.copy(ResultLayout(tmp_path / "base").samples, again.layout.samples)
+        return again
+
+    return copied
+
+
 def test_a_problem_with_a_checker_of_its_own_is_judged_by_it(
-    replay: Any, evaluate: Evaluate, benchmark: Benchmark, judge_settings: JudgeSettings, tmp_path: Path
+    replay: Any, evaluate: Evaluate, again_judged: Callable[..., Measurement], benchmark: Benchmark, tmp_path: Path
 ) -> None:
     near = "```python\nprint(sum(map(int, input().split())) + 0.001)\n```"
     evaluate(replay({"sum": [near] * 4, "twice": [RIGHT_DOUBLE] * 4}))
-    samples, tolerance = ResultLayout(tmp_path / "base").samples, '{"kind": "float", "absolute": 0.01, "relative": 0}'
+    tolerance = '{"kind": "float", "absolute": 0.01, "relative": 0}'
     verdicts = {}
     for checker in ("lines", tolerance):
-        path, tiers = tmp_path / f"{len(verdicts)}.parquet", tmp_path / "tiers.json"
-        problems = {
-            p.problem_id: replace(p, checker=checker if p.io == "stdin" else "lines") for p in benchmark.problems
-        }
-        judge_samples(samples, path, tiers, problems, benchmark.tests, judge_settings, 0.0)
-        verdicts[checker] = sorted(row.verdict for row in read_records(path, SampleVerdict))
+        problems = [replace(p, checker=checker if p.io == "stdin" else "lines") for p in benchmark.problems]
+        again = again_judged(replace(benchmark, problems=problems), tmp_path / f"{len(verdicts)}")
+        judge_samples(again, "faithful")
+        verdicts[checker] = sorted(row.verdict for row in read_records(again.layout.verdicts, SampleVerdict))
     assert verdicts == {"lines": ["AC"] * 4 + ["WA"] * 4, tolerance: ["AC"] * 8}
 
 
 def test_judging_that_broke_off_goes_on_with_the_verdicts_it_has(
-    replay: Any, evaluate: Evaluate, benchmark: Benchmark, judge_settings: JudgeSettings, tmp_path: Path
+    replay: Any, evaluate: Evaluate, again_judged: Callable[..., Measurement], benchmark: Benchmark, tmp_path: Path
 ) -> None:
     answers = {"sum": [RIGHT_SUM, WRONG_SUM, RIGHT_SUM, WRONG_SUM], "twice": [RIGHT_DOUBLE, "none"] * 2}
     evaluate(replay(answers))
     layout = ResultLayout(tmp_path / "base")
     judged = list(read_records(layout.verdicts, SampleVerdict))
-    broken = Breaking(benchmark.tests, after=1)
-    again, tiers = tmp_path / "again.parquet", tmp_path / "tiers.json"
     with pytest.raises(KeyboardInterrupt):
-        judge_samples(layout.samples, again, tiers, benchmark.by_id, broken, judge_settings, 0.0)
-    judge_samples(layout.samples, again, tiers, benchmark.by_id, benchmark.tests, judge_settings, 0.0)
-    assert list(read_records(again, SampleVerdict)) == judged
-    assert again.read_bytes() == layout.verdicts.read_bytes()
+        judge_samples(again_judged(replace(benchmark, tests=Breaking(benchmark.tests, after=1))), "faithful")
+    again = again_judged(benchmark)
+    judge_samples(again, "faithful")
+    assert list(read_records(again.layout.verdicts, SampleVerdict)) == judged
+    assert again.layout.verdicts.read_bytes() == layout.verdicts.read_bytes()
 
 
 class Breaking(dict[str, tuple[TestCase, ...]]):

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from evaluation.config import EvaluationSettings
-from evaluation.evaluate import evaluate_model
 from evaluation.few_shot import FEW_SHOT, examples_identity, load_examples
 from evaluation.livecodebench import load_livecodebench
 from reward.config import JudgeSettings
+from tests.evaluation.measured import evaluate_model
 from xcoder_core.errors import InputError
 from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.prompt import CONTINUATION

@@ -14,6 +14,7 @@ from evaluation.evalplus import load_evalplus
 from evaluation.evaluate import rejudge
 from evaluation.interchange import read_submission
 from evaluation.livecodebench import load_livecodebench
+from evaluation.measurement import Measurement
 from reward.config import JudgeSettings
 from reward.submission import read_submissions
 from xcoder_core.errors import InputError
@@ -115,5 +116,6 @@ def test_a_program_with_half_of_a_surrogate_pair_is_wrong_and_the_others_are_jud
     codes = [SUM, f"{SUM}  # \ud83d", f"{SUM}  # \ud83d\ude00", f"\udc00{SUM}"]
     path.write_text(json.dumps([{"question_id": "abc400_a", "code_list": codes}]))
     settings = EvaluationSettings(samples=4, k=(1,), bootstrap=100)
-    result = rejudge(path, benchmark, settings, JudgeSettings(workers=1), "s", tmp_path / "r", 1)
+    measurement = Measurement("s", tmp_path / "r", [benchmark], settings, JudgeSettings(workers=1), 1, prompt="plain")
+    result = rejudge(path, measurement)
     assert [row.failure for row in result.verdicts()] == ["none", "syntax", "none", "syntax"]

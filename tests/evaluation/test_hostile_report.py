@@ -13,13 +13,13 @@ import pytest
 
 from evaluation.benchmarks import load_benchmarks
 from evaluation.config import EvaluationSettings
-from evaluation.evaluate import evaluate_model
 from evaluation.report.report import build_report
 from evaluation.results import load_result
 from evaluation.tables import print_results
 from reward.config import JudgeSettings
 from synth.config import SynthSettings
 from synth.pipeline import synthesise
+from tests.evaluation.measured import evaluate_model
 from xcoder_core.files import write_json
 from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.request import Completion, Request

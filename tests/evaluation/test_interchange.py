@@ -15,6 +15,7 @@ from evaluation.config import EvaluationSettings
 from evaluation.evaluate import rejudge
 from evaluation.interchange import read_submission
 from evaluation.livecodebench import load_livecodebench
+from evaluation.measurement import Measurement
 from evaluation.results import ModelResult
 from reward.config import JudgeSettings
 from tests.evaluation.releases import dates, problem, program
@@ -30,6 +31,10 @@ def write_rows(path: Path, numbers: range) -> Path:
     rows = [problem(number, date) for number, date in zip(numbers, dates(6), strict=False)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def measurement(label: str, folder: Path, benchmark: Benchmark, judge: JudgeSettings) -> Measurement:
+    return Measurement(label, folder, [benchmark], SETTINGS, judge, 3, prompt="plain")
 
 
 def submission(benchmark: Benchmark) -> list[dict[str, Any]]:
@@ -54,7 +59,7 @@ def judged(benchmark: Benchmark, tmp_path: Path) -> Callable[..., ModelResult]:
         path = tmp_path / f"{name}.json"
         path.write_text(json.dumps(rows))
         judge = JudgeSettings(workers=2, policy=policy)  # type: ignore[arg-type]
-        return rejudge(path, benchmark, SETTINGS, judge, name, tmp_path / f"result-{name}", 3)
+        return rejudge(path, measurement(name, tmp_path / f"result-{name}", benchmark, judge))
 
     return run
 
@@ -131,7 +136,7 @@ def test_the_official_code_accepts_our_files_and_agrees(tmp_path: Path) -> None:
     path = tmp_path / "sub.json"
     path.write_text(json.dumps(programs))
     judge = JudgeSettings(workers=2, policy="livecodebench")
-    ours = rejudge(path, benchmark, SETTINGS, judge, "ours", tmp_path / "ours", 3)
+    ours = rejudge(path, measurement("ours", tmp_path / "ours", benchmark, judge))
     written = official_files(ours)
     (folder,) = (ours.folder / "official").iterdir()
 
@@ -155,13 +160,6 @@ def test_the_official_code_accepts_our_files_and_agrees(tmp_path: Path) -> None:
     ours_easy = ours.scores["benchmarks"]["rows"]["pass_at_1"]["by_difficulty"]["easy"]["mean"]
     assert float(easy.partition("=")[2]) == pytest.approx(ours_easy)
 
-    again = rejudge(
-        tmp_path / "generations_codegeneration_output_eval_all.json",
-        benchmark,
-        SETTINGS,
-        judge,
-        "theirs",
-        tmp_path / "theirs",
-        3,
-    )
+    theirs = tmp_path / "generations_codegeneration_output_eval_all.json"
+    again = rejudge(theirs, measurement("theirs", tmp_path / "theirs", benchmark, judge))
     assert [row.verdict for row in again.verdicts()] == [row.verdict for row in ours.verdicts()]

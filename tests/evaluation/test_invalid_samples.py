@@ -12,10 +12,10 @@ import pytest
 from openai_server import Call, Fault, OpenAIServer
 
 from evaluation.config import EvaluationSettings
-from evaluation.evaluate import evaluate_model
 from evaluation.livecodebench import load_livecodebench
-from evaluation.results import ResultLayout
+from evaluation.measurement import ResultLayout
 from reward.config import JudgeSettings
+from tests.evaluation.measured import evaluate_model
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.models.generation import ServerSettings
 from xcoder_core.models.openai_backend import OpenAIGenerator

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from evaluation.breakdown_tables import breakdowns_markdown
 from evaluation.config import EvaluationSettings
-from evaluation.evaluate import evaluate_model
+from evaluation.judging import PolicyDifference, count_differences
 from evaluation.livecodebench import load_livecodebench
-from evaluation.policies import PolicyDifference, count_differences
-from evaluation.results import ModelResult, ResultLayout, load_result
-from evaluation.tables import print_results
+from evaluation.measurement import ResultLayout
+from evaluation.results import ModelResult, load_result
+from evaluation.tables import breakdowns_markdown, print_results
 from reward.config import JudgeSettings
+from tests.evaluation.measured import evaluate_model
 from xcoder_core.errors import InputError
 from xcoder_core.records import read_records
 

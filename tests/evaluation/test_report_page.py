@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from evaluation.config import EvaluationSettings
-from evaluation.evaluate import evaluate_model
 from evaluation.livecodebench import load_livecodebench
 from evaluation.report.plots import GRID, INK
 from evaluation.report.report import build_report
 from reward.config import JudgeSettings
+from tests.evaluation.measured import evaluate_model
 from tests.evaluation.page import BROWSERS, Outline, colour_pairs, contrast, framed, run_browser
 from xcoder_core.stage import StageContext
 from xcoder_train.stages import STAGES

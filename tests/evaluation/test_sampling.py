@@ -7,7 +7,9 @@ from typing import Any
 
 from evaluation.config import EvaluationSettings
 from evaluation.livecodebench import load_livecodebench
+from evaluation.measurement import Measurement
 from evaluation.samples import sample_together
+from reward.config import JudgeSettings
 from xcoder_core.share import WHOLE, Share
 
 
@@ -20,13 +22,13 @@ def test_two_processes_leave_the_table_of_one_and_ask_for_nothing_twice(
 ) -> None:
     """The second one is killed on the way, and goes on; the first one waits for it."""
     given = [rows["stdin"](question_id=f"q{n}", question_content=f"Problem number {n}: print {n}.") for n in range(5)]
-    problems = load_livecodebench(write_jsonl(*given)).problems
+    benchmark = load_livecodebench(write_jsonl(*given))
     answers = {f"number {n}:": [f"answer {n}, {sample}" for sample in range(4)] for n in range(5)}
 
     def sample(folder: Path, generator: Any, share: Share) -> None:
-        path = folder / "samples.parquet"
         strict = settings.model_copy(update={"maximum_invalid_share": 0.0})
-        sample_together(problems, strict, generator, path, 7, "plain", share)
+        measurement = Measurement("m", folder, [benchmark], strict, JudgeSettings(), 7, "plain")
+        sample_together(measurement, generator, share)
 
     sample(tmp_path / "alone", replay(answers), WHOLE)
 
@@ -42,5 +44,5 @@ def test_two_processes_leave_the_table_of_one_and_ask_for_nothing_twice(
     assert (tmp_path / "two" / "samples.parquet").read_bytes() == (tmp_path / "alone" / "samples.parquet").read_bytes()
     asked = [*first.asked, *broken.asked, *second.asked]
     assert len(asked) == len(set(asked)) == 5 * 4 and len(broken.asked) == 3 and first.asked and second.asked
-    assert [path.name for path in (tmp_path / "two").iterdir()] == ["samples.parquet"]
+    assert {path.name for path in (tmp_path / "two").iterdir()} == {"samples.parquet", "timings.json"}
     sample(tmp_path / "two", replay({}), Share(1, 2))  # started again: nothing is left to ask

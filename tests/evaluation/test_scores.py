@@ -5,7 +5,13 @@ import itertools
 import numpy
 import pytest
 
-from evaluation.scores import ProblemCounts, bootstrap_interval, estimate_difference, estimate_pass_at_k, pass_at_k
+from evaluation.scores import (
+    ProblemCounts,
+    bootstrap_interval,
+    estimate_difference_over_seeds,
+    estimate_pass_at_k,
+    pass_at_k,
+)
 from xcoder_core.errors import InputError
 
 
@@ -43,7 +49,7 @@ def test_problems_with_too_few_valid_samples_are_left_out_and_counted() -> None:
     estimate = estimate_pass_at_k(counts([8, 0, 3], [8, 8, 3]), k=8, resamples=200, seed=0)
     assert (estimate.mean, estimate.problems, estimate.samples, estimate.left_out) == (0.5, 2, 16, 1)
     nothing = estimate_pass_at_k(counts([3], [3]), k=8, resamples=200, seed=0)
-    assert (nothing.mean, nothing.low, nothing.problems, nothing.left_out) == (None, None, 0, 1)
+    assert (nothing.mean, nothing.ci95, nothing.problems, nothing.left_out) == (None, None, 0, 1)
 
 
 def test_interval_covers_the_true_mean_in_about_95_of_100_benchmarks() -> None:
@@ -53,8 +59,8 @@ def test_interval_covers_the_true_mean_in_about_95_of_100_benchmarks() -> None:
         difficulty = generator.beta(1.0, 2.0, size=80)  # the true mean of pass@1 is 1/3
         correct = generator.binomial(samples, difficulty).tolist()
         estimate = estimate_pass_at_k(counts(correct, samples), 1, resamples=500, seed=trial)
-        assert estimate.low is not None and estimate.high is not None
-        covered += estimate.low <= 1 / 3 <= estimate.high
+        assert estimate.ci95 is not None
+        covered += estimate.ci95[0] <= 1 / 3 <= estimate.ci95[1]
     assert 0.91 <= covered / trials <= 0.98
 
 
@@ -66,11 +72,12 @@ def test_a_paired_interval_covers_and_is_narrower_than_two_separate_ones() -> No
         difficulty = generator.beta(0.5, 0.5, size=80)
         first = counts(generator.binomial(samples, difficulty * 0.8).tolist(), samples)
         second = counts(generator.binomial(samples, difficulty).tolist(), samples)  # true difference 0.2 * 0.5
-        paired = estimate_difference(by_id(first), by_id(second), 1, resamples=400, seed=trial)
+        paired = estimate_difference_over_seeds([by_id(first)], [by_id(second)], 1, resamples=400, seed=trial)
         one, two = (estimate_pass_at_k(rows, 1, resamples=400, seed=trial) for rows in (first, second))
-        covered += paired.low <= 0.1 <= paired.high  # type: ignore[operator]
-        paired_width += paired.high - paired.low  # type: ignore[operator]
-        separate_width += ((one.high - one.low) ** 2 + (two.high - two.low) ** 2) ** 0.5  # type: ignore[operator]
+        (low, high), (one_low, one_high), (two_low, two_high) = paired.ci95, one.ci95, two.ci95  # type: ignore[misc]
+        covered += low <= 0.1 <= high
+        paired_width += high - low
+        separate_width += ((one_high - one_low) ** 2 + (two_high - two_low) ** 2) ** 0.5
     assert 0.90 <= covered / trials <= 0.985
     assert paired_width < 0.7 * separate_width
 
@@ -85,12 +92,12 @@ def test_all_right_or_all_wrong_does_not_claim_certainty(value: float) -> None:
 def test_two_models_on_different_problems_are_not_compared() -> None:
     first, second = by_id(counts([1, 2], 4)), by_id(counts([1, 2, 3], 4))
     with pytest.raises(InputError, match="same problems.*p0002"):
-        estimate_difference(first, second, 1, resamples=200, seed=0)
+        estimate_difference_over_seeds([first], [second], 1, resamples=200, seed=0)
 
 
 def test_a_difference_leaves_out_problems_that_either_model_lacks_samples_of() -> None:
     first, second = by_id(counts([0, 0, 0], [4, 4, 3])), by_id(counts([4, 0, 4], [4, 4, 4]))
-    estimate = estimate_difference(first, second, 4, resamples=200, seed=0)
+    estimate = estimate_difference_over_seeds([first], [second], 4, resamples=200, seed=0)
     assert (estimate.mean, estimate.problems, estimate.left_out) == (0.5, 2, 1)
 
 

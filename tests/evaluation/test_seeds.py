@@ -39,7 +39,7 @@ def test_the_difference_is_paired_by_seed_and_by_problem() -> None:
     gain = estimate_difference_over_seeds(before, after, 1, 500, 0)
     first, second = (estimate_over_seeds(runs, 1, 500, 0).mean for runs in (before, after))
     assert gain.mean == pytest.approx(second - first) == pytest.approx(0.1875)
-    assert gain.low is not None and gain.low > 0
+    assert gain.ci95 is not None and gain.ci95[0] > 0
     with pytest.raises(InputError, match="2 and 1 seeds cannot be paired"):
         estimate_difference_over_seeds(before, after[:1], 1, 500, 0)
 

@@ -11,8 +11,7 @@ import pytest
 
 from evaluation.benchmark import Benchmark
 from evaluation.benchmarks import load_benchmarks
-from evaluation.livecodebench import load_livecodebench, load_window
-from evaluation.windows import WINDOWS
+from evaluation.livecodebench import WINDOWS, load_livecodebench
 from tests.evaluation.releases import ROWS, problem, write_release
 from xcoder_core.errors import InputError
 
@@ -22,14 +21,19 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_release(tmp_path_factory.mktemp("release"))
 
 
+def window(name: str, folder: Path | None) -> Benchmark:
+    (benchmark,) = load_benchmarks([f"livecodebench:{name}"], None, folder)
+    return benchmark
+
+
 @pytest.fixture(scope="module")
 def v5(release: Path) -> Benchmark:
-    return load_window("v5-279", release)
+    return window("v5-279", release)
 
 
 @pytest.mark.parametrize("name", ["v5-279", "v5-268", "v6-131", "v6-175", "v6-454"])
 def test_each_window_holds_its_known_count_and_says_release_and_dates(release: Path, name: str) -> None:
-    (benchmark,) = load_benchmarks([f"livecodebench:{name}"], None, release)
+    benchmark = window(name, release)
     assert len(benchmark.problems) == WINDOWS[name].problems == int(name.partition("-")[2])
     assert WINDOWS[name].described in benchmark.description and benchmark.name == f"livecodebench:{name}"
 
@@ -48,22 +52,22 @@ def test_v5_spans_its_months_difficulties_platforms_and_kinds(v5: Benchmark) -> 
 
 
 def test_the_same_window_on_the_next_release_is_another_benchmark(release: Path, v5: Benchmark) -> None:
-    longer = {problem.source for problem in load_window("v6-454", release).problems}
+    longer = {problem.source for problem in window("v6-454", release).problems}
     shorter = {problem.source for problem in v5.problems}
     assert shorter < longer and len(longer - shorter) == 175
 
 
 def test_both_ends_are_inclusive_and_the_last_one_ends_at_midnight() -> None:
-    window = WINDOWS["v5-279"]
+    v5 = WINDOWS["v5-279"]
     inside = [datetime(2024, 8, 1), datetime(2025, 2, 1)]
     outside = [datetime(2024, 7, 31, 23, 59), datetime(2025, 2, 1, 0, 1)]
-    assert all(map(window.holds, inside)) and not any(map(window.holds, outside))
+    assert all(map(v5.holds, inside)) and not any(map(v5.holds, outside))
 
 
 @pytest.mark.parametrize("name", ["v5", "v6", "release_v5", ""])
 def test_a_bare_release_is_answered_with_the_list(release: Path, name: str) -> None:
     with pytest.raises(InputError) as error:
-        load_window(name, release)
+        window(name, release)
     assert all(f"livecodebench:{known}" in str(error.value) for known in WINDOWS)
     assert "2024-08-01..2025-02-01, 279 problems" in str(error.value)
 
@@ -74,13 +78,13 @@ def test_another_count_than_the_known_one_is_an_error(tmp_path: Path) -> None:
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))
     with pytest.raises(InputError, match="known to hold 175 problems, and 174 were found"):
-        load_window("v6-175", tmp_path)
+        window("v6-175", tmp_path)
 
 
 def test_a_missing_file_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:
     write_release(tmp_path, (4,))
     with pytest.raises(InputError, match=r"needs test4\.jsonl, test5\.jsonl.*has no test5\.jsonl.*hf download"):
-        load_window("v5-268", tmp_path)
+        window("v5-268", tmp_path)
 
 
 def test_without_a_folder_the_hubs_cache_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,9 +93,9 @@ def test_without_a_folder_the_hubs_cache_is_read(tmp_path: Path, monkeypatch: py
     (repository / "refs" / "main").write_text("abc")
     write_release(repository / "snapshots" / "abc", (6,))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    assert len(load_window("v6-175", None).problems) == 175
+    assert len(window("v6-175", None).problems) == 175
     with pytest.raises(InputError, match="the hub's cache has no test4"):
-        load_window("v5-268", None)
+        window("v5-268", None)
 
 
 def test_files_are_read_as_a_stream_and_tests_again_when_they_are_wanted(tmp_path: Path) -> None:

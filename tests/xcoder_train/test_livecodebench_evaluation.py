@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from openai_server import OpenAIServer
 
-from evaluation.windows import WINDOWS
+from evaluation.livecodebench import WINDOWS
 from tests.evaluation.releases import answer, write_release
 
 OPTIONS = ["evaluation.livecodebench_folder=release", "evaluation.bootstrap=300", "judge.workers=2"]

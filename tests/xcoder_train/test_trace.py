@@ -13,9 +13,9 @@ import pytest
 
 from evaluation.benchmarks import load_benchmarks
 from evaluation.config import EvaluationSettings
-from evaluation.evaluate import evaluate_model
 from reward.config import JudgeSettings
 from synth.tables import Candidate, Task, Verdict, WorkTables
+from tests.evaluation.measured import evaluate_model
 from tests.evaluation.releases import answer, dates, problem
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json

@@ -121,7 +121,7 @@ def gather(
         for labels, runs in recipes.items()
     }
     finished = [run.model.scores for runs in measured.values() for run in runs.values()]
-    scores = finished[-1] if finished else {}
+    scores = finished[-1] if finished else None
     return AblationResults(
         name=name,
         question=settings.question,
@@ -129,9 +129,9 @@ def gather(
         equal=settings.equal,
         pool=pool,
         metric=metric,
-        window=scores["benchmarks"][metric.benchmark]["description"] if scores else None,
-        samples_per_problem=scores.get("samples_per_problem"),
-        sampling=scores.get("sampling"),
+        window=None if scores is None else scores["benchmarks"][metric.benchmark]["description"],
+        samples_per_problem=None if scores is None else scores["samples_per_problem"],
+        sampling=None if scores is None else scores["sampling"],
         seeds=settings.seeds,
         paper=settings.paper,
         arms=tuple(
@@ -191,5 +191,4 @@ def _arm_result(
 
 
 def _score(estimate: Estimate) -> Score:
-    interval = None if estimate.low is None or estimate.high is None else (estimate.low, estimate.high)
-    return Score(estimate.mean, interval, estimate.problems, estimate.left_out)
+    return Score(estimate.mean, estimate.ci95, estimate.problems, estimate.left_out)

@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 
+from evaluation.benchmarks import benchmark_name
 from xcoder_core.errors import InputError
 from xcoder_core.layout import SynthLayout
 from xcoder_train.ablation.results import AblationResults, gather
@@ -186,8 +187,8 @@ class Ablation:
                     f"{self.path}: ablation.metric asks for pass@{metric.k} of the model `{metric.model}`, which "
                     f"`evaluation:` of arm {arm.name} does not measure"
                 )
-            names = evaluation.benchmarks
-            if metric.benchmark not in names and not any(name.startswith(("file:", "evalplus:")) for name in names):
+            names = [benchmark_name(name) for name in evaluation.benchmarks]
+            if metric.benchmark not in names:
                 raise InputError(
                     f"{self.path}: ablation.metric.benchmark is {metric.benchmark!r}, and evaluation.benchmarks "
                     f"measures {', '.join(names)}"

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from evaluation.benchmarks import load_benchmarks
-from evaluation.breakdown_tables import breakdowns_markdown
 from evaluation.evaluate import compare as paired_differences
 from evaluation.evaluate import rejudge as rejudge_submission
+from evaluation.measurement import Measurement
 from evaluation.results import ModelResult, load_result
-from evaluation.tables import print_results
+from evaluation.tables import breakdowns_markdown, print_results
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_text
 from xcoder_core.settings import require
@@ -91,7 +91,8 @@ def rejudge_file(file: Path, benchmark: str, overrides: Sequence[str]) -> None:
     settings = require(recipe.evaluation)
     (loaded,) = load_benchmarks(settings.benchmarks, None, settings.livecodebench_folder)
     folder = recipe.run_folder / "evaluation" / loaded.name.replace(":", "-")
-    result = rejudge_submission(file, loaded, settings, recipe.judge, file.stem, folder, recipe.seed)
+    measurement = Measurement(file.stem, folder, [loaded], settings, recipe.judge, recipe.seed, prompt="plain")
+    result = rejudge_submission(file, measurement)
     write_text(folder / "breakdowns.md", breakdowns_markdown({result.label: result}))
     print_results({result.label: result}, {})
     print(f"Verdicts, scores and official files: {folder}")

@@ -6,13 +6,12 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from evaluation.benchmarks import benchmark_files
+from evaluation.benchmarks import benchmark_files, benchmark_name
 from evaluation.few_shot import FEW_SHOT
 from synth.config import uses_of
 from synth.features.config import feature_file
 from synth.published.files import local_files
 from xcoder_core.errors import InputError
-from xcoder_core.files import unpacked_stem
 from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.folder import check_chat_template, check_model_folder, has_chat_template, looks_local
 from xcoder_core.models.prompt import NO_TEMPLATE
@@ -183,9 +182,7 @@ def _evaluation(recipe: Recipe) -> Iterator[Conflict]:
             benchmark_files(benchmark, settings.livecodebench_folder)
         except InputError as error:
             yield Conflict(("evaluation", "benchmarks", index), str(error))
-    files = (name.partition(":")[::2] for name in settings.benchmarks)
-    names = [unpacked_stem(Path(path)) if kind in ("file", "evalplus") else f"{kind}:{path}" for kind, path in files]
-    names = [name.rstrip(":") for name in names]
+    names = [benchmark_name(name) for name in settings.benchmarks]
     if len(set(names)) < len(names):
         yield conflict(
             f"two benchmarks have the same name among {', '.join(names)}; rename a file", "evaluation.benchmarks"

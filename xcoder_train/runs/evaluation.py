@@ -7,20 +7,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 
-from evaluation.benchmark import Benchmark
-from evaluation.benchmarks import all_problems, load_benchmarks
-from evaluation.breakdown_tables import breakdowns_markdown
+from evaluation.benchmark import Benchmark, decontamination_status
+from evaluation.benchmarks import load_benchmarks
 from evaluation.config import EvaluationSettings
-from evaluation.decontamination import decontamination_status
-from evaluation.evaluate import compare, evaluate_model, summarise
+from evaluation.evaluate import begin, compare, judge_and_score, summarise
 from evaluation.few_shot import FEW_SHOT
-from evaluation.results import ModelResult, ResultLayout, load_result
+from evaluation.measurement import Measurement
+from evaluation.results import ModelResult, load_result
 from evaluation.samples import sample_together
-from evaluation.tables import print_results
+from evaluation.tables import breakdowns_markdown, print_results
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json, write_text
 from xcoder_core.models.generation import GenerationSettings
@@ -69,29 +67,27 @@ def work(recipe: Recipe, context: StageContext) -> None:
 def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark], share: Share) -> None:
     """Sample, judge and score one model; of several processes, all sample and the first one does the rest."""
     settings = on_this_machine(require(recipe.evaluation))
-    prompt_style = settings.prompt or recipe.model.prompt
     data = training_data(recipe, target.label)
+    measurement = Measurement(
+        label=target.label,
+        folder=target.folder,
+        benchmarks=benchmarks,
+        settings=settings,
+        judge=recipe.judge,
+        seed=recipe.seed,
+        prompt=settings.prompt or recipe.model.prompt,
+        decontamination={benchmark.name: decontamination_status(data, benchmark) for benchmark in benchmarks},
+    )
+    if share.index == 0:
+        begin(measurement)
     with target_generator(recipe, target) as generator:
+        sample_together(measurement, generator, share)
         if share.index > 0:
-            problems = list(all_problems(benchmarks).values())
-            path = ResultLayout(target.folder).samples
-            sample_together(problems, settings, generator, path, recipe.seed, prompt_style, share)
             return
-        result = evaluate_model(
-            settings,
-            recipe.judge,
-            benchmarks,
-            target.label,
-            generator,
-            target.folder,
-            recipe.seed,
-            prompt_style,
-            {benchmark.name: decontamination_status(data, benchmark) for benchmark in benchmarks},
-            share,
-        )
-        described = {"weights": sampled_weights(target, settings.generation)}
-        described |= describe_generation(settings, generator, result)
-        write_json(target.folder / GENERATION_FILE, described)
+        result = judge_and_score(measurement)
+        weights = sampled_weights(target, settings.generation)
+        described = {"weights": weights, **describe_generation(settings, generator, result)}
+    write_json(target.folder / GENERATION_FILE, described)
     write_json(target.folder / RESULT_FILE, {"stage": "evaluation", "key": target.key, "label": result.label})
 
 
@@ -139,13 +135,12 @@ def sampled_weights(target: EvaluationTarget, settings: GenerationSettings) -> s
     return str(needed_adapter(target.model_path, getattr(torch, settings.dtype)) or target.model_path)
 
 
-def describe_generation(settings: EvaluationSettings, generator: Generator, result: ModelResult) -> dict[str, Any]:
+def describe_generation(settings: EvaluationSettings, generator: Generator, result: ModelResult) -> dict[str, object]:
     """What the completions were sampled with and what they took; tokens are counted over all starts of the run."""
-    prompt_tokens = completion_tokens = 0
-    for sample in result.samples():
-        prompt_tokens += sample.prompt_tokens
-        completion_tokens += sample.completion_tokens
-    described: dict[str, Any] = {
+    entries = result.scores["benchmarks"].values()
+    prompt_tokens = sum(entry["prompt_tokens"] for entry in entries)
+    completion_tokens = sum(entry["completion_tokens"] for entry in entries)
+    described: dict[str, object] = {
         "backend": settings.generation.backend,
         "dtype": settings.sampled_in,
         "sampling_sent": settings.sampling.model_dump(mode="json"),

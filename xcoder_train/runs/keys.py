@@ -14,7 +14,7 @@ from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any
 
-from evaluation.benchmarks import benchmark_files
+from evaluation.benchmarks import benchmark_files, benchmark_identity
 from evaluation.few_shot import examples_identity
 from reward.config import JudgeSettings
 from synth.config import SynthSettings
@@ -275,16 +275,12 @@ class _Keys:
             return path
         return [path, [[file.name, file.stat().st_size] for file in sorted(Path(path).glob("*")) if file.is_file()]]
 
-    def _benchmark_identity(self, benchmark: str) -> list[Any]:
+    def _benchmark_identity(self, benchmark: str) -> list[object]:
         """`heldout` is its synthesis, any other benchmark its files and how they are read."""
         if benchmark == "heldout":
             return [benchmark, self.stage("synth")]
-        kind = benchmark.partition(":")[0]
         files = benchmark_files(benchmark, require(self.recipe.evaluation).livecodebench_folder)
-        identities = [_file_identity(file) for file in files]
-        if kind == "livecodebench":
-            return [benchmark, *identities]
-        return identities[0] if kind == "file" else [kind, "in two processes", *identities[0]]
+        return benchmark_identity(benchmark, [_file_identity(file) for file in files])
 
 
 def _without(section: Mapping[str, Any], excluded: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evaluation.results import ResultLayout
+from evaluation.measurement import ResultLayout
 from synth.tables import WorkTables
 from xcoder_core.errors import InputError
 from xcoder_core.files import read_object

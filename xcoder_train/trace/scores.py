@@ -1,7 +1,7 @@
 """What each evaluated model did on a problem, and in which cell of the tables that counts."""
 
 from evaluation.judging import SampleVerdict
-from evaluation.results import ResultLayout
+from evaluation.measurement import ResultLayout
 from evaluation.samples import Sample
 from evaluation.scores import ProblemCounts
 from xcoder_core.files import read_object

@@ -21,7 +21,7 @@ import yaml
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from evaluation.results import ResultLayout
+from evaluation.measurement import ResultLayout
 from evaluation.samples import Sample
 from reward.extract import extract_code
 from tests.xcoder_train.training import smollm2
