@@ -3,9 +3,8 @@
 import json
 import random
 from dataclasses import dataclass
-from typing import Any
 
-from synth.procedural.operation import Values
+from synth.procedural.operation import Kind, Values
 
 ALPHABET = "abcde"
 
@@ -19,7 +18,7 @@ class InputForm:
     """
 
     name: str
-    values: Values
+    values: Kind
     has_k: bool
     phrasings: tuple[str, ...]
     readers: tuple[str, ...]
@@ -118,7 +117,7 @@ FORMS = {form.name: form for form in STDIN_FORMS + FUNCTION_FORMS}
 class Instance:
     """The values of one test input; `k` is 0 where the form has none."""
 
-    values: list[Any]
+    values: Values
     k: int
 
 

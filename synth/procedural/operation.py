@@ -1,18 +1,33 @@
 """What an operation is: one step of a task, with its truth, its wordings and its code in three styles.
 
 Codes are templates: `{v}` is the variable that holds the values and is overwritten, `{c}` the parameter.
-The three code styles are, in order: comprehension, loop, functional.
+The three code styles are, in order: comprehension, loop, functional. Wordings stand in `wordings.toml`.
 """
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from pathlib import Path
+from typing import Literal
 
-Values = Literal["numbers", "words"]
+Kind = Literal["numbers", "words"]
+Values = list[int] | list[str]
+Answer = int | str | Values
 Parameter = Literal["amount", "divisor", "count", "length", "prefix", "letter"]
 Codes = tuple[str, str, str]
+AnswerCodes = tuple[tuple[str, str], tuple[str, str], tuple[str, str]]
 
 CODE_STYLES = ("comprehension", "loop", "functional")
+
+_WORDINGS = tomllib.loads(Path(__file__).with_name("wordings.toml").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to do a step: `apply` computes it from the list and the parameter, `codes` are programs that do."""
+
+    apply: Callable[..., list]
+    codes: Codes
 
 
 @dataclass(frozen=True)
@@ -25,10 +40,10 @@ class Operation:
 
     name: str
     group: str
-    takes: Values
-    gives: Values
+    takes: Kind
+    gives: Kind
     phrasings: tuple[str, ...]
-    apply: Callable[[list[Any], Any], list[Any]]
+    apply: Callable[..., list]
     codes: Codes
     parameter: Parameter | None = None
     slip: "Operation | None" = None
@@ -41,6 +56,14 @@ class Operation:
 
 
 @dataclass(frozen=True)
+class AnswerWay:
+    """One way to give the answer: `apply` computes it from the list, `codes` are programs that do."""
+
+    apply: Callable[..., Answer]
+    codes: AnswerCodes
+
+
+@dataclass(frozen=True)
 class OutputOperation:
     """The last step: it turns values into the answer.
 
@@ -50,10 +73,10 @@ class OutputOperation:
     """
 
     name: str
-    takes: Values
+    takes: Kind
     phrasings: tuple[str, ...]
-    apply: Callable[[list[Any]], Any]
-    codes: tuple[tuple[str, str], tuple[str, str], tuple[str, str]]
+    apply: Callable[..., Answer]
+    codes: AnswerCodes
     returns: Literal["int", "str", "list[int]", "list[str]"]
     slip: "OutputOperation | None" = None
 
@@ -63,43 +86,28 @@ class OutputOperation:
         return f"output/{self.takes}/{self.name}"
 
 
-Step = TypeVar("Step", Operation, OutputOperation)
-
-
 def operation(
-    name: str,
     group: str,
-    phrasings: tuple[str, ...],
-    apply: Callable[[list[Any], Any], list[Any]],
-    codes: Codes,
+    name: str,
+    right: Way,
+    slip: Way,
     parameter: Parameter | None = None,
-    *,
-    takes: Values = "numbers",
-    gives: Values = "numbers",
-    slip: tuple[Any, Any] | None = None,
+    takes: Kind = "numbers",
+    gives: Kind = "numbers",
 ) -> Operation:
-    """An operation; with `slip`, which is an `apply` and its codes, the slip is otherwise alike."""
-    return with_slip(Operation(name, group, takes, gives, phrasings, apply, codes, parameter), slip)
+    """The operation that is done in the way `right`, and by a careless programmer in the way `slip`."""
+    wordings = tuple(_WORDINGS[takes][name])
+    made = Operation(name, group, takes, gives, wordings, right.apply, right.codes, parameter)
+    return replace(made, slip=replace(made, apply=slip.apply, codes=slip.codes))
 
 
-def with_slip(right: Step, slip: tuple[Any, Any] | None) -> Step:
-    """The operation with a slip that computes `slip[0]` by the codes `slip[1]` and is otherwise alike."""
-    return right if slip is None else replace(right, slip=replace(right, apply=slip[0], codes=slip[1]))
-
-
-def keep_codes(condition: str) -> Codes:
-    """Codes that keep the elements `x` for which `condition` holds."""
-    return (
-        f"{{v}} = [x for x in {{v}} if {condition}]",
-        f"res = []\nfor x in {{v}}:\n    if {condition}:\n        res.append(x)\n{{v}} = res",
-        f"{{v}} = list(filter(lambda x: {condition}, {{v}}))",
-    )
-
-
-def replace_codes(expression: str) -> Codes:
-    """Codes that replace every element `x` by `expression`."""
-    return (
-        f"{{v}} = [{expression} for x in {{v}}]",
-        f"res = []\nfor x in {{v}}:\n    res.append({expression})\n{{v}} = res",
-        f"{{v}} = list(map(lambda x: {expression}, {{v}}))",
-    )
+def output(
+    name: str,
+    right: AnswerWay,
+    slip: AnswerWay | None = None,
+    takes: Kind = "numbers",
+    returns: Literal["int", "str", "list[int]", "list[str]"] = "int",
+) -> OutputOperation:
+    """The last step that is done in the way `right`, and by a careless programmer in the way `slip`."""
+    made = OutputOperation(name, takes, tuple(_WORDINGS["output"][name]), right.apply, right.codes, returns)
+    return made if slip is None else replace(made, slip=replace(made, apply=slip.apply, codes=slip.codes))

@@ -5,26 +5,13 @@ from collections.abc import Callable
 from functools import reduce
 from itertools import pairwise
 from operator import ge, gt, xor
-from typing import Any
 
-from synth.procedural.operation import OutputOperation, Values, with_slip
-
-AnswerCodes = tuple[tuple[str, str], tuple[str, str], tuple[str, str]]
+from synth.procedural.operation import Answer, AnswerCodes, AnswerWay, output
 
 
-def _number(
-    name: str,
-    phrasings: tuple[str, ...],
-    apply: Any,
-    codes: AnswerCodes,
-    takes: Values = "numbers",
-    slip: tuple[Any, AnswerCodes] | None = None,
-) -> OutputOperation:
-    return with_slip(OutputOperation(name, takes, phrasings, apply, codes, "int"), slip)
-
-
-def _expression(expression: str, loop: tuple[str, str] | None = None) -> AnswerCodes:
-    return (("", expression), loop or ("", expression), (f"ans = {expression}", "ans"))
+def _expression(apply: Callable[..., Answer], expression: str, loop: tuple[str, str] | None = None) -> AnswerWay:
+    """The answer is one expression; `loop` is the second style's code where it goes another way."""
+    return AnswerWay(apply, (("", expression), loop or ("", expression), (f"ans = {expression}", "ans")))
 
 
 def _largest_subarray_sum(numbers: list[int]) -> int:
@@ -62,138 +49,79 @@ def _run_code(sign: str) -> AnswerCodes:
 _SUM_LOOP = ("s = 0\nfor x in {v}:\n    s += x", "s")
 _COUNT_LOOP = ("c = 0\nfor x in {v}:\n    c += 1", "c")
 _LETTERS_LOOP = ("s = 0\nfor x in {v}:\n    s += len(x)", "s")
+_GCD_LOOP = ("from math import gcd\ng = 0\nfor x in {v}:\n    g = gcd(g, x)", "g")
 _XOR_LOOP = ("r = 0\nfor x in {v}:\n    r ^= x", "r")
+_XOR_REDUCE = ("from functools import reduce\nans = reduce(lambda x, y: x ^ y, {v}, 0)", "ans")
+_OR_LOOP = ("r = 0\nfor x in {v}:\n    r |= x", "r")
 _SUBARRAY = ("best = cur = 0\nfor x in {v}:\n    cur = max(0, cur + x)\n    best = max(best, cur)", "best")
 _SUBARRAY_SLIP = ("best = cur = 0\nfor x in {v}:\n    cur = cur + x\n    best = max(best, cur)", "best")
 
+_COUNT = _expression(len, "len({v})", _COUNT_LOOP)
+_DISTINCT_COUNT = _expression(lambda a: len(set(a)), "len(set({v}))")
+_EVERYTHING = _expression(list, "{v}")
+
 NUMBER_OUTPUTS = (
-    _number(
-        "sum",
-        ("the sum", "the total of the numbers", "the sum of the list"),
-        sum,
-        _expression("sum({v})", _SUM_LOOP),
-        slip=(lambda a: sum(set(a)), _expression("sum(set({v}))")),
-    ),
-    _number(
+    output("sum", _expression(sum, "sum({v})", _SUM_LOOP), _expression(lambda a: sum(set(a)), "sum(set({v}))")),
+    output(
         "maximum",
-        ("the maximum, or 0 if empty", "the largest value, 0 when there is none", "the largest number or 0 if none"),
-        lambda a: max(a, default=0),
-        _expression("max({v}, default=0)"),
-        slip=(lambda a: a[-1] if a else 0, _expression("{v}[-1] if {v} else 0")),
+        _expression(lambda a: max(a, default=0), "max({v}, default=0)"),
+        _expression(lambda a: a[-1] if a else 0, "{v}[-1] if {v} else 0"),
     ),
-    _number(
+    output(
         "minimum",
-        ("the minimum, or 0 if empty", "the smallest value, 0 when there is none", "the smallest number or 0 if none"),
-        lambda a: min(a, default=0),
-        _expression("min({v}, default=0)"),
-        slip=(lambda a: a[0] if a else 0, _expression("{v}[0] if {v} else 0")),
+        _expression(lambda a: min(a, default=0), "min({v}, default=0)"),
+        _expression(lambda a: a[0] if a else 0, "{v}[0] if {v} else 0"),
     ),
-    _number(
-        "count",
-        ("how many remain", "the number of elements", "the length of the list"),
-        len,
-        _expression("len({v})", _COUNT_LOOP),
-        slip=(lambda a: len(set(a)), _expression("len(set({v}))")),
-    ),
-    OutputOperation(
-        "list",
-        "numbers",
-        ("the list", "the numbers in order", "all elements of the list"),
-        list,
-        (("", "{v}"), ("", "{v}"), ("ans = {v}", "ans")),
-        "list[int]",
-    ),
-    _number(
+    output("count", _COUNT, _DISTINCT_COUNT),
+    output("list", _EVERYTHING, returns="list[int]"),
+    output(
         "greatest common divisor",
-        ("the gcd of all numbers", "the greatest common divisor", "the gcd of the list"),
-        lambda a: math.gcd(*a),
-        (
-            ("import math", "math.gcd(*{v})"),
-            ("from math import gcd\ng = 0\nfor x in {v}:\n    g = gcd(g, x)", "g"),
-            ("import math\nans = math.gcd(*{v})", "ans"),
+        AnswerWay(
+            lambda a: math.gcd(*a),
+            (("import math", "math.gcd(*{v})"), _GCD_LOOP, ("import math\nans = math.gcd(*{v})", "ans")),
         ),
-        slip=(lambda a: min(map(abs, a), default=0), _expression("min(map(abs, {v}), default=0)")),
+        _expression(lambda a: min(map(abs, a), default=0), "min(map(abs, {v}), default=0)"),
     ),
-    _number(
-        "distinct count",
-        ("the number of distinct values", "how many different values there are", "the count of different values"),
-        lambda a: len(set(a)),
-        _expression("len(set({v}))"),
-        slip=(len, _expression("len({v})")),
-    ),
-    _number(
+    output("distinct count", _DISTINCT_COUNT, _expression(len, "len({v})")),
+    output(
         "exclusive or",
-        ("the xor of all numbers", "the bitwise xor", "the xor of the list"),
-        lambda a: reduce(xor, a, 0),
-        (_XOR_LOOP, _XOR_LOOP, ("from functools import reduce\nans = reduce(lambda x, y: x ^ y, {v}, 0)", "ans")),
-        slip=(lambda a: reduce(int.__or__, a, 0), (("r = 0\nfor x in {v}:\n    r |= x", "r"),) * 3),
+        AnswerWay(lambda a: reduce(xor, a, 0), (_XOR_LOOP, _XOR_LOOP, _XOR_REDUCE)),
+        AnswerWay(lambda a: reduce(int.__or__, a, 0), (_OR_LOOP,) * 3),
     ),
-    _number(
+    output(
         "ascents",
-        (
-            "how many elements exceed their left neighbour",
-            "the number of ascents",
-            "how often a number is followed by a larger one",
-        ),
-        lambda a: sum(y > x for x, y in pairwise(a)),
-        _count_pairs(">"),
-        slip=(lambda a: sum(y >= x for x, y in pairwise(a)), _count_pairs(">=")),
+        AnswerWay(lambda a: sum(y > x for x, y in pairwise(a)), _count_pairs(">")),
+        AnswerWay(lambda a: sum(y >= x for x, y in pairwise(a)), _count_pairs(">=")),
     ),
-    _number(
+    output(
         "largest subarray sum",
-        (
-            "the best subarray sum, empty allowed",
-            "the maximum sum of a contiguous part, at least 0",
-            "the largest sum of neighbours in a row, or 0",
-        ),
-        _largest_subarray_sum,
-        (_SUBARRAY,) * 3,
-        slip=(lambda a: max([0, *(sum(a[: i + 1]) for i in range(len(a)))]), (_SUBARRAY_SLIP,) * 3),
+        AnswerWay(_largest_subarray_sum, (_SUBARRAY,) * 3),
+        AnswerWay(lambda a: max([0, *(sum(a[: i + 1]) for i in range(len(a)))]), (_SUBARRAY_SLIP,) * 3),
     ),
-    _number(
+    output(
         "longest run",
-        (
-            "the length of the longest non-decreasing run",
-            "the size of the longest non-decreasing block",
-            "how long the longest non-decreasing part is",
-        ),
-        lambda a: _longest_run(a, ge),
-        _run_code(">="),
-        slip=(lambda a: _longest_run(a, gt), _run_code(">")),
+        AnswerWay(lambda a: _longest_run(a, ge), _run_code(">=")),
+        AnswerWay(lambda a: _longest_run(a, gt), _run_code(">")),
     ),
 )
 
 WORD_OUTPUTS = (
-    _number(
-        "word count",
-        ("how many words remain", "the number of words", "the count of words"),
-        len,
-        _expression("len({v})", _COUNT_LOOP),
-        takes="words",
-        slip=(lambda a: len(set(a)), _expression("len(set({v}))")),
-    ),
-    OutputOperation(
-        "words",
-        "words",
-        ("the words", "all words in order", "the list of words"),
-        list,
-        (("", "{v}"), ("", "{v}"), ("ans = {v}", "ans")),
-        "list[str]",
-    ),
-    OutputOperation(
+    output("word count", _COUNT, _DISTINCT_COUNT, "words"),
+    output("words", _EVERYTHING, None, "words", "list[str]"),
+    output(
         "joined words",
+        _expression("".join, "''.join({v})", ("s = ''\nfor x in {v}:\n    s += x", "s")),
+        None,
         "words",
-        ("the words joined without spaces", "the concatenation of the words", "all words glued together"),
-        "".join,
-        (("", "''.join({v})"), ("s = ''\nfor x in {v}:\n    s += x", "s"), ("ans = ''.join({v})", "ans")),
         "str",
     ),
-    _number(
+    output(
         "letter total",
-        ("the total length of the words", "the total number of letters", "how many letters there are in all"),
-        lambda a: sum(map(len, a)),
-        (("", "sum(len(x) for x in {v})"), _LETTERS_LOOP, ("ans = sum(map(len, {v}))", "ans")),
-        takes="words",
-        slip=(len, _expression("len({v})")),
+        AnswerWay(
+            lambda a: sum(map(len, a)),
+            (("", "sum(len(x) for x in {v})"), _LETTERS_LOOP, ("ans = sum(map(len, {v}))", "ans")),
+        ),
+        _expression(len, "len({v})"),
+        "words",
     ),
 )

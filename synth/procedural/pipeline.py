@@ -5,10 +5,8 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-from synth.procedural.elementwise_operations import ELEMENTWISE_OPERATIONS
 from synth.procedural.input_forms import (
     ALPHABET,
     FORMS,
@@ -18,10 +16,9 @@ from synth.procedural.input_forms import (
     Instance,
     draw_instance,
 )
-from synth.procedural.operation import Operation, OutputOperation, Parameter
+from synth.procedural.list_operations import LIST_OPERATIONS
+from synth.procedural.operation import Answer, Operation, OutputOperation, Parameter
 from synth.procedural.output_operations import NUMBER_OUTPUTS, WORD_OUTPUTS
-from synth.procedural.whole_list_operations import WHOLE_LIST_OPERATIONS
-from synth.procedural.word_operations import WORD_MEASURES, WORD_OPERATIONS
 
 RESERVED_SHARE = 0.1
 """Share of all signatures that only evaluation splits use."""
@@ -35,8 +32,7 @@ PROBES = 12
 MAXIMUM_DRAWS = 20_000
 """Reserved pipelines of depth 6 take some 270 draws on average."""
 
-_ALL = ELEMENTWISE_OPERATIONS + WHOLE_LIST_OPERATIONS + WORD_OPERATIONS + WORD_MEASURES
-OPERATIONS = {operation.feature: operation for operation in _ALL}
+OPERATIONS = {operation.feature: operation for operation in LIST_OPERATIONS}
 OUTPUTS = {output.name: output for output in NUMBER_OUTPUTS + WORD_OUTPUTS}
 
 _ENDING = {"numbers": NUMBER_OUTPUTS, "words": WORD_OUTPUTS}
@@ -74,16 +70,16 @@ class Pipeline:
         digest = hashlib.sha256(self.signature.encode()).digest()
         return int.from_bytes(digest[:8], "big") < RESERVED_SHARE * 2**64
 
-    def answer(self, instance: Instance) -> Any:
+    def answer(self, instance: Instance) -> Answer:
         """The true answer, by the reference functions of the operations."""
-        return _answer(self.steps, self.output, instance)
+        values = instance.values
+        for step in self.steps:
+            values = step.operation.apply(values, instance.k if step.parameter == READ_K else step.parameter)
+        return self.output.apply(values)
 
-
-def _answer(steps: Sequence[Step], output: OutputOperation, instance: Instance) -> Any:
-    values = instance.values
-    for step in steps:
-        values = step.operation.apply(values, instance.k if step.parameter == READ_K else step.parameter)
-    return output.apply(values)
+    def without(self, place: int) -> "Pipeline":
+        """The pipeline that leaves out the step at a place."""
+        return replace(self, steps=self.steps[:place] + self.steps[place + 1 :])
 
 
 def operations_below(branches: Sequence[str]) -> tuple[Operation, ...]:
@@ -119,13 +115,12 @@ def is_meaningful(pipeline: Pipeline, rng: random.Random) -> bool:
     """True when answers vary and every operation changes some answer, on random probe inputs."""
     instances = [draw_instance(pipeline.form, rng) for _ in range(PROBES)]
     answers = [pipeline.answer(instance) for instance in instances]
-    most_common = Counter(map(repr, answers)).most_common(1)[0][1]
-    if most_common > PROBES // 3:
+    if Counter(map(repr, answers)).most_common(1)[0][1] > PROBES // 3:
         return False
     return all(
         step.operation.takes != step.operation.gives
         or any(
-            _answer(pipeline.steps[:place] + pipeline.steps[place + 1 :], pipeline.output, instance) != answer
+            pipeline.without(place).answer(instance) != answer
             for instance, answer in zip(instances, answers, strict=True)
         )
         for place, step in enumerate(pipeline.steps)

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from reward.extract import extract_code, parses
 from synth.config import ProceduralTeacherSettings, Style
-from synth.procedural.mistakes import break_program, draw_breakage, mistakes
 from synth.procedural.pipeline import Pipeline, operations_below, read_pipeline, write_pipeline
-from synth.procedural.program import Writing, write_program, writings
+from synth.procedural.program import Writing, break_program, draw_breakage, mistakes, write_program, writings
 from synth.procedural.task import ProceduralTask, draw_inputs, draw_task
 from synth.tables import Candidate, Task, TaskInputs
 from synth.teacher import TaskOrder

@@ -1,0 +1,229 @@
+"""The operations that turn a list into a list: on integers one by one, on the list as a whole, and on words.
+
+A row says what the operation computes and the expression that computes it in a program, then the same of its slip.
+"""
+
+from collections.abc import Callable
+from itertools import accumulate
+
+from synth.procedural.operation import Codes, Kind, Operation, Parameter, Way, operation
+
+Element = tuple[Callable[..., object], str]
+"""What is computed of an element `x` and the parameter `c`, and the same as an expression of Python."""
+
+
+def _filter(
+    name: str, right: Element, slip: Element, parameter: Parameter | None = None, takes: Kind = "numbers"
+) -> Operation:
+    return operation("filter", name, _kept(*right), _kept(*slip), parameter, takes, takes)
+
+
+def _map(
+    name: str, right: Element, slip: Element, parameter: Parameter | None = None, takes: Kind = "numbers"
+) -> Operation:
+    return operation("map", name, _replaced(*right), _replaced(*slip), parameter, takes, takes)
+
+
+def _measure(name: str, right: Element, slip: Element, parameter: Parameter | None = None) -> Operation:
+    return operation("measure", name, _replaced(*right), _replaced(*slip), parameter, takes="words")
+
+
+def _kept(test: Callable[..., object], condition: str) -> Way:
+    """Keep the elements that pass the test."""
+    codes = (
+        f"{{v}} = [x for x in {{v}} if {condition}]",
+        f"res = []\nfor x in {{v}}:\n    if {condition}:\n        res.append(x)\n{{v}} = res",
+        f"{{v}} = list(filter(lambda x: {condition}, {{v}}))",
+    )
+    return Way(lambda a, c: [x for x in a if test(x, c)], codes)
+
+
+def _replaced(value: Callable[..., object], expression: str, functional: str | None = None) -> Way:
+    """Replace every element; `functional` is what the third style maps where it needs no lambda."""
+    codes = (
+        f"{{v}} = [{expression} for x in {{v}}]",
+        f"res = []\nfor x in {{v}}:\n    res.append({expression})\n{{v}} = res",
+        f"{{v}} = list(map({functional or f'lambda x: {expression}'}, {{v}}))",
+    )
+    return Way(lambda a, c: [value(x, c) for x in a], codes)
+
+
+def _whole(value: Callable[..., list], expression: str, loop: str | None = None, last: str | None = None) -> Way:
+    """Replace the list by a value of it; `loop` is the second style's code, `last` the expression of the third."""
+    code = f"{{v}} = {expression}"
+    return Way(value, (code, loop or code, code if last is None else f"{{v}} = {last}"))
+
+
+def _loop(expression: str, count: str) -> str:
+    return f"res = []\nfor i in range({count}):\n    res.append({expression})\n{{v}} = res"
+
+
+def _running(function: Callable[..., int], name: str, sign: str) -> Way:
+    keep_last = f"    if res and res[-1] {sign} x:\n        x = res[-1]\n"
+    library = f"from itertools import accumulate\n{{v}} = list(accumulate({{v}}, {name}))"
+    loop = f"res = []\nfor x in {{v}}:\n{keep_last}    res.append(x)\n{{v}} = res"
+    return Way(lambda a, c: list(accumulate(a, function)), (library, loop, library))
+
+
+def _neighbours(function: Callable[..., int], pair: str, element: str, last: str) -> Way:
+    """Replace the list by a function of each number `x` and the next one `y`."""
+    codes: Codes = (
+        f"{{v}} = [{pair} for x, y in zip({{v}}, {{v}}[1:])]",
+        _loop(element, "len({v}) - 1"),
+        f"{{v}} = list(map({last}, {{v}}, {{v}}[1:]))",
+    )
+    return Way(lambda a, c: [function(x, y) for x, y in zip(a, a[1:], strict=False)], codes)
+
+
+def _windows(end: str, shorter: int) -> Way:
+    sums = f"{{v}} = [sum({{v}}[i:i + {{c}}]) for i in range({end})]"
+    return Way(
+        lambda a, c: [sum(a[i : i + c]) for i in range(len(a) - c + 1 - shorter)],
+        (sums, _loop("sum({v}[i:i + {c}])", end), sums),
+    )
+
+
+_DISTINCT_LOOP = "res = []\nfor x in {v}:\n    if x not in res:\n        res.append(x)\n{v} = res"
+_SUMS = "from itertools import accumulate\n{v} = list(accumulate({v}))"
+_SUMS_LOOP = "res = []\ns = 0\nfor x in {v}:\n    s += x\n    res.append(s)\n{v} = res"
+_SUMS_LATE = "res = []\ns = 0\nfor x in {v}:\n    res.append(s)\n    s += x\n{v} = res"
+
+_RISING = _whole(lambda a, c: sorted(a), "sorted({v})", "{v}.sort()")
+_FALLING = _whole(lambda a, c: sorted(a, reverse=True), "sorted({v}, reverse=True)", "{v}.sort(reverse=True)")
+_BY_LENGTH = _whole(lambda a, c: sorted(a, key=len), "sorted({v}, key=len)", "{v}.sort(key=len)")
+_DISTINCT = _whole(lambda a, c: list(dict.fromkeys(a)), "list(dict.fromkeys({v}))", _DISTINCT_LOOP)
+_SORTED_SET = _whole(lambda a, c: sorted(set(a)), "sorted(set({v}))")
+_REVERSED = _whole(lambda a, c: a[::-1], "{v}[::-1]", "{v}.reverse()", "list(reversed({v}))")
+
+LIST_OPERATIONS = (
+    _filter("keep even numbers", (lambda x, c: x % 2 == 0, "x % 2 == 0"), (lambda x, c: x % 2, "x % 2 != 0")),
+    _filter(
+        "keep odd numbers",
+        (lambda x, c: x % 2, "x % 2 == 1"),
+        (lambda x, c: x % 2 == 1 and x > 0, "x % 2 == 1 and x > 0"),
+    ),
+    _filter("keep greater", (lambda x, c: x > c, "x > {c}"), (lambda x, c: x >= c, "x >= {c}"), "amount"),
+    _filter("keep less", (lambda x, c: x < c, "x < {c}"), (lambda x, c: x <= c, "x <= {c}"), "amount"),
+    _filter(
+        "keep multiples",
+        (lambda x, c: x % c == 0, "x % {c} == 0"),
+        (lambda x, c: x % c == 0 and x > 0, "x % {c} == 0 and x > 0"),
+        "divisor",
+    ),
+    _filter(
+        "remove multiples", (lambda x, c: x % c, "x % {c} != 0"), (lambda x, c: x % c == 1, "x % {c} == 1"), "divisor"
+    ),
+    _map("add", (lambda x, c: x + c, "x + {c}"), (lambda x, c: x + c + 1, "x + {c} + 1"), "amount"),
+    _map("subtract", (lambda x, c: x - c, "x - {c}"), (lambda x, c: c - x, "{c} - x"), "amount"),
+    _map("multiply", (lambda x, c: x * c, "x * {c}"), (lambda x, c: x + c, "x + {c}"), "amount"),
+    _map("square", (lambda x, c: x * x, "x * x"), (lambda x, c: x * 2, "x * 2")),
+    _map("absolute value", (lambda x, c: abs(x), "abs(x)"), (lambda x, c: max(x, 0), "max(x, 0)")),
+    _map("negate", (lambda x, c: -x, "-x"), (lambda x, c: -abs(x), "-abs(x)")),
+    _map("remainder", (lambda x, c: x % c, "x % {c}"), (lambda x, c: abs(x) % c, "abs(x) % {c}"), "divisor"),
+    _map(
+        "digit sum",
+        (lambda x, c: sum(map(int, str(abs(x)))), "sum(map(int, str(abs(x))))"),
+        (lambda x, c: len(str(abs(x))), "len(str(abs(x)))"),
+    ),
+    operation("order", "sort increasing", _RISING, _FALLING),
+    operation("order", "sort decreasing", _FALLING, _RISING),
+    operation("order", "distinct", _DISTINCT, _SORTED_SET),
+    operation("order", "reverse", _REVERSED, _FALLING),
+    operation(
+        "scan",
+        "prefix sums",
+        Way(lambda a, c: list(accumulate(a)), (_SUMS, _SUMS_LOOP, _SUMS)),
+        Way(lambda a, c: [0, *accumulate(a)][:-1], (_SUMS_LATE,) * 3),
+    ),
+    operation("scan", "running maximum", _running(max, "max", ">"), _running(min, "min", "<")),
+    operation(
+        "scan",
+        "differences",
+        _neighbours(lambda x, y: y - x, "y - x", "{v}[i + 1] - {v}[i]", "lambda x, y: y - x"),
+        _neighbours(lambda x, y: x - y, "x - y", "{v}[i] - {v}[i + 1]", "lambda x, y: x - y"),
+    ),
+    operation(
+        "scan",
+        "neighbour maximum",
+        _neighbours(max, "max(x, y)", "max({v}[i], {v}[i + 1])", "max"),
+        _neighbours(min, "min(x, y)", "min({v}[i], {v}[i + 1])", "min"),
+    ),
+    operation(
+        "slice",
+        "take first",
+        _whole(lambda a, c: a[:c], "{v}[:{c}]"),
+        _whole(lambda a, c: a[: c - 1], "{v}[:{c} - 1]"),
+        "count",
+    ),
+    operation(
+        "slice",
+        "skip first",
+        _whole(lambda a, c: a[c:], "{v}[{c}:]"),
+        _whole(lambda a, c: a[c + 1 :], "{v}[{c} + 1:]"),
+        "count",
+    ),
+    operation(
+        "slice",
+        "every second",
+        _whole(lambda a, c: a[::2], "{v}[::2]", "{v} = [{v}[i] for i in range(0, len({v}), 2)]"),
+        _whole(lambda a, c: a[1::2], "{v}[1::2]", "{v} = [{v}[i] for i in range(1, len({v}), 2)]"),
+    ),
+    operation("slice", "window sums", _windows("len({v}) - {c} + 1", 0), _windows("len({v}) - {c}", 1), "count"),
+    _filter(
+        "keep longer",
+        (lambda x, c: len(x) > c, "len(x) > {c}"),
+        (lambda x, c: len(x) >= c, "len(x) >= {c}"),
+        "length",
+        "words",
+    ),
+    _filter(
+        "keep shorter",
+        (lambda x, c: len(x) < c, "len(x) < {c}"),
+        (lambda x, c: len(x) <= c, "len(x) <= {c}"),
+        "length",
+        "words",
+    ),
+    _filter(
+        "keep containing",
+        (lambda x, c: c in x, "'{c}' in x"),
+        (lambda x, c: x.startswith(c), "x[0] == '{c}'"),
+        "letter",
+        "words",
+    ),
+    _filter(
+        "drop containing",
+        (lambda x, c: c not in x, "'{c}' not in x"),
+        (lambda x, c: not x.startswith(c), "x[0] != '{c}'"),
+        "letter",
+        "words",
+    ),
+    operation(
+        "map", "reverse each word", _replaced(lambda x, c: x[::-1], "x[::-1]"), _REVERSED, None, "words", "words"
+    ),
+    _map(
+        "upper case",
+        (lambda x, c: x.upper(), "x.upper()"),
+        (lambda x, c: x.capitalize(), "x.capitalize()"),
+        takes="words",
+    ),
+    _map("leading letters", (lambda x, c: x[:c], "x[:{c}]"), (lambda x, c: x[c:], "x[{c}:]"), "prefix", "words"),
+    operation("order", "sort words", _RISING, _BY_LENGTH, None, "words", "words"),
+    operation("order", "distinct words", _DISTINCT, _SORTED_SET, None, "words", "words"),
+    operation(
+        "order", "reverse word order", _REVERSED, _replaced(lambda x, c: x[::-1], "x[::-1]"), None, "words", "words"
+    ),
+    operation(
+        "measure",
+        "word lengths",
+        _replaced(lambda x, c: len(x), "len(x)", "len"),
+        _replaced(lambda x, c: len(set(x)), "len(set(x))"),
+        takes="words",
+    ),
+    _measure(
+        "letter counts",
+        (lambda x, c: x.count(c), "x.count('{c}')"),
+        (lambda x, c: int(c in x), "int('{c}' in x)"),
+        "letter",
+    ),
+    _measure("distinct letter counts", (lambda x, c: len(set(x)), "len(set(x))"), (lambda x, c: len(x), "len(x)")),
+)
