@@ -17,8 +17,6 @@ alike looks like a certain truth, so its posteriors rank labels well and are far
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 COLLISION = 0.3
 """Chance that two wrong outputs on one input are the same, as mistakes that are common make it."""
 
@@ -42,6 +40,8 @@ class Estimate:
 
 def estimate_truth(votes: Sequence[Sequence[str | None]]) -> Estimate:
     """EM on the votes of one task: a row per candidate, a column per input, None where a candidate has no output."""
+    import numpy as np  # which `xcoder plan` need not wait for
+
     inputs = len(votes[0]) if votes else 0
     columns = [[row[place] for row in votes] for place in range(inputs)]
     answers = [list(dict.fromkeys(vote for vote in column if vote is not None)) for column in columns]

@@ -6,11 +6,11 @@ What is removed removes nothing itself.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from synth.config import CleaningSettings
 from synth.decontamination import Decontamination, open_decontamination
-from synth.shingles import statement_shingles
+from synth.statement_index import StatementIndex
 from synth.tables import Removal, WorkTables
 from xcoder_core.files import write_json
 from xcoder_core.layout import SynthLayout
@@ -85,31 +85,18 @@ def find_removals(
 
 def find_duplicates(tasks: Iterator[Stated], settings: CleaningSettings) -> Iterator[Removal]:
     """A removal for each task that duplicates an earlier one that stays; the most similar one is its partner."""
-    import numpy
-
-    from synth.statement_index import StatementIndex
-
-    with StatementIndex(LSH_MARGIN * settings.similarity, settings.permutations) as index:
+    with StatementIndex(LSH_MARGIN * settings.similarity, settings.permutations, settings.shingle_words) as index:
         for task in tasks:
             same = index.first_of(task.problem_id)
             if same is not None:
                 yield _removal(task, EXACT, (same, task.problem_id), 1.0)
                 continue
-            found = statement_shingles(task.statement, settings.shingle_words)
-            ours = numpy.fromiter(found, numpy.uint32, len(found))
-            bands = index.bands(found)
-            similar = max(((_jaccard(ours, theirs), other) for other, theirs in index.like(bands)), default=None)
+            sketch = index.sketch(task.statement)
+            similar = index.most_similar(sketch)
             if similar is not None and similar[0] >= settings.similarity:
                 yield _removal(task, NEAR, similar[1], similar[0])
-                continue
-            index.add((task.task_id, task.problem_id), bands, ours)
-
-
-def _jaccard(ours: Any, theirs: Any) -> float:
-    import numpy
-
-    common = numpy.intersect1d(ours, theirs, assume_unique=True).size
-    return common / (ours.size + theirs.size - common)
+            else:
+                index.add(task.task_id, task.problem_id, sketch)
 
 
 def _removal(task: Stated, reason: str, partner: tuple[str, str], similarity: float) -> Removal:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.config import CleaningSettings
-from synth.shingles import statement_ngrams
+from synth.statement_index import statement_ngrams
 from xcoder_core.errors import InputError
 from xcoder_core.rows import RowPlace, sound_rows
 

@@ -1,6 +1,6 @@
 """What a synthesis will take, before it is begun: questions, tokens and cost by stage, executions and judge hours.
 
-The figures of one answer come from `synth.expected`, or are the averages of a finished small run. The rest is
+The figures of one answer come from `ExpectedSettings`, or are the averages of a finished small run. The rest is
 arithmetic. A question is asked at most twice; a task whose selection or statement cannot be read is never made, and a
 share r of second tries means that r² of the answers are lost.
 """
@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks
-from synth.expected import ExpectedSettings
 from synth.features.config import FeatureSettings, TreeFile, XcoderTree
 from synth.features.subtrees import draw_subtrees
 from synth.features.tree import read_tree, seed_tree
 from synth.features.xcoder_rows import read_published_tree
-from synth.language_model.config import OpenAITeacherSettings
+from synth.language_model.config import ExpectedSettings, OpenAITeacherSettings
 from synth.language_model.inputs import SPARE
 from synth.language_model.programs import generated_count
 from synth.prompts import render, retry_messages

@@ -19,14 +19,12 @@ from synth.cleaning import clean
 from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks, uses_of
 from synth.execution import execute_candidates
 from synth.funnel import count_funnel, print_funnel, refuse_nothing_kept
-from synth.language_model.teacher import LanguageModelTeacher
-from synth.language_model.usage import count_usage, print_usage
+from synth.language_model.teacher import LanguageModelTeacher, count_usage, print_usage
 from synth.procedural.teacher import ProceduralTeacher
 from synth.publication import publish_datasets, publish_tables
 from synth.published.stage import import_published
 from synth.tables import Verdict, WorkTables
-from synth.teacher import Teacher
-from synth.teaching import make_candidates, make_inputs, make_tasks
+from synth.teaching import Teacher, make_candidates, make_inputs, make_tasks
 from synth.verification import verify_tasks
 from xcoder_core.files import write_json, write_text
 from xcoder_core.layout import SynthLayout

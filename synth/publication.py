@@ -1,11 +1,11 @@
 """The stage that writes what later stages read: problems, tests, solutions, memberships, and the datasets."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from synth.config import SynthSettings
-from synth.difficulty import beyond_the_tail, difficulty_of
+from synth.config import DifficultySettings, SynthSettings
 from synth.tables import Candidate, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
 from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.prompt import PromptStyle, render_prompt
@@ -250,6 +250,20 @@ def _too_easy(layout: SynthLayout, settings: SynthSettings, seed: int) -> set[st
             else:
                 others += 1
     return beyond_the_tail(easy, others, difficulty, seed)
+
+
+def difficulty_of(pass_rate: float, settings: DifficultySettings) -> str:
+    """The bin of a problem."""
+    return next(name for name, least in settings.bins.items() if pass_rate >= least)
+
+
+def beyond_the_tail(easy: Sequence[str], others: int, settings: DifficultySettings, seed: int) -> set[str]:
+    """Which of the easy problems (by id) are more than the tail may hold beside so many others, drawn by seed."""
+    if settings.easy_tail == 1:
+        return set()
+    room = math.floor(settings.easy_tail * others / (1 - settings.easy_tail) + 1e-9)
+    order = sorted(easy, key=lambda problem_id: derive_seed(seed, "easy tail", problem_id))
+    return set(order[room:])
 
 
 def chat_messages(messages: list[dict[str, str]]) -> tuple[ChatMessage, ...]:

@@ -1,12 +1,11 @@
 """The stage that applies dual verification to every task, and measures it against the truth that the teacher knows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
-from synth.brute_force import PROGRAM as BRUTE_FORCE
-from synth.config import SynthSettings, count_tasks
-from synth.execution import INFRASTRUCTURE_FAILURE, distinct_programs
+from synth.config import SynthSettings, TimeLimitSettings, count_tasks
+from synth.execution import BRUTE_FORCE, INFRASTRUCTURE_FAILURE, distinct_programs
 from synth.procedural.pipeline import read_pipeline
 from synth.procedural.task import true_output
 from synth.tables import (
@@ -20,7 +19,6 @@ from synth.tables import (
     WorkTables,
     beside,
 )
-from synth.time_limits import TimeLimitSettings, calibrated_limit
 from synth.voting import Election, verify, vote_of
 from xcoder_core.progress import Progress
 from xcoder_core.records import read_records, write_records
@@ -90,6 +88,18 @@ def _with_limit(verdict: Verdict, golden: ExecutionTimes, settings: TimeLimitSet
     """The verdict with a limit that suits the golden solution's runs on the labelled tests, or dropped without one."""
     limit = calibrated_limit([golden.cpu_seconds[place] for place in verdict.tests], settings)
     return replace(verdict, limit_seconds=limit, reason=None if limit is not None else NO_FAIR_LIMIT)
+
+
+def calibrated_limit(cpu_seconds: Sequence[float], settings: TimeLimitSettings) -> float | None:
+    """The least limit of the grid that is `factor` times the slowest of the golden solution's runs, in CPU seconds.
+
+    None where even the greatest limit is less: such a task has no fair limit on this grid and is to be dropped.
+    Raises `ValueError` without runs.
+    """
+    if not cpu_seconds:
+        raise ValueError("a time limit needs the CPU seconds of at least one run of the golden solution")
+    wanted = settings.factor * max(cpu_seconds)
+    return next((limit for limit in settings.grid if limit >= wanted), None)
 
 
 def _votes(task: Task, executions: list[Execution]) -> Votes:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reward.compare import canonical_output, parse_plain_json
+from synth.annotators import estimate_truth
 from synth.config import VerificationSettings
 from xcoder_core.problem import IoKind
 
@@ -167,8 +168,6 @@ def _elect_labels(
     winners: list[str | None] = [poll.leader for poll in polls]
     posteriors: tuple[dict[str, float], ...] = ()
     if settings.vote == "em":
-        from synth.annotators import estimate_truth  # it needs numpy, which `xcoder plan` need not wait for
-
         posteriors = estimate_truth(votes if brute_force is None else [*votes, brute_force]).posteriors
         winners = [_most_likely(posterior) for posterior in posteriors]
     labels = []

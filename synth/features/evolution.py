@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from synth.answers import AnswerError, read_object
 from synth.features.answering import Paths, hold_dialogues
 from synth.features.config import EvolutionSettings
 from synth.features.names import normal_form
 from synth.features.tree import CATEGORIES, FeatureTree, TreeError, tree_from_nested
 from synth.language_model.dialogue import Dialogue, Interview, Question
-from synth.prompts import render
+from synth.prompts import AnswerError, read_object, render
 from xcoder_core.models.request import Completion
 from xcoder_core.seeds import derive_seed
 

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synth.answers import AnswerError, read_answer
 from synth.features.answering import FeatureAnswer, Paths, hold_dialogues
 from synth.features.config import Snippets
 from synth.features.names import normal_form
 from synth.features.tree import CATEGORIES, FeatureTree, TreeError, tree_from_leaves, tree_from_nested
 from synth.language_model.dialogue import Dialogue, Interview, Question
-from synth.prompts import render
+from synth.prompts import AnswerError, read_answer, render
 from xcoder_core.errors import InputError
 from xcoder_core.models.request import Completion
 from xcoder_core.rows import BadRow, read_rows

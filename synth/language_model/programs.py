@@ -10,11 +10,10 @@ from functools import partial
 from typing import Any
 
 from reward.extract import fenced_blocks, is_python, parses
-from synth.answers import AnswerError, read_object
 from synth.config import InputSettings, SolutionSettings
 from synth.language_model.dialogue import Dialogue, Question, Unusable
 from synth.language_model.tasks import read_signature
-from synth.prompts import render
+from synth.prompts import AnswerError, read_object, render
 from synth.tables import Candidate, Task
 from xcoder_core.models.prompt import Message
 from xcoder_core.models.request import Completion

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from reward.extract import fenced_blocks, is_python
-from synth.answers import AnswerError, read_object
 from synth.config import Style
 from synth.features.subtrees import Subtree
 from synth.language_model.dialogue import Dialogue, Question
-from synth.prompts import render
+from synth.prompts import AnswerError, read_object, render
 from synth.tables import Task
-from synth.teacher import TaskOrder
+from synth.teaching import TaskOrder
 from xcoder_core.models.request import Completion
 from xcoder_core.problem import Limits, Problem, problem_id
 

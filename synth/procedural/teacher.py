@@ -13,7 +13,7 @@ from synth.procedural.pipeline import Pipeline, operations_below, read_pipeline,
 from synth.procedural.program import Writing, break_program, draw_breakage, mistakes, write_program, writings
 from synth.procedural.task import ProceduralTask, draw_inputs, draw_task
 from synth.tables import Candidate, Task, TaskInputs
-from synth.teacher import TaskOrder
+from synth.teaching import TaskOrder
 from xcoder_core.models.prompt import code_response
 from xcoder_core.problem import Limits
 from xcoder_core.seeds import derive_seed

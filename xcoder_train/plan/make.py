@@ -8,8 +8,8 @@ from typing import Any
 
 from synth.config import SynthSettings, questions_per_task
 from synth.estimate import estimate
-from synth.expected import ExpectedSettings
 from synth.features.stage import needs_model
+from synth.language_model.config import ExpectedSettings
 from xcoder_core.errors import InputError
 from xcoder_core.layout import SynthLayout
 from xcoder_core.models.shape import ModelShape, model_shape

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from openai_server import OpenAIServer
 
-from synth.answers import AnswerError
 from synth.features.answering import FeatureAnswer
 from synth.features.config import EvolutionSettings
 from synth.features.evolution import SHOWN, BranchQuestion, branch_questions, evolve_features, read_finer, read_siblings
 from synth.features.tree import FeatureTree, seed_tree, tree_from_nested
+from synth.prompts import AnswerError
 from xcoder_core.records import read_records
 
 START = {"algorithm": {"shortest path": ["Dijkstra"], "sorting": []}, "complexity": ["O(n)"]}
