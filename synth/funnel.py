@@ -1,9 +1,10 @@
 """What became of everything that was made: counted from the tables, so that a resumed run counts the same."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from synth.config import SynthSettings
 from synth.tables import Candidate, Execution, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
@@ -39,7 +40,7 @@ class SplitFunnel:
     depths: Counter[int] = field(default_factory=Counter)
     accepted: int = 0
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The funnel as JSON values; shares are rounded to four places, None where there is nothing to share."""
         return {
             "set_aside": _sorted(self.set_aside),
@@ -144,10 +145,18 @@ def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
     table_console(stderr=True).print(table)
 
 
-def refuse_nothing_kept(funnel: dict[str, dict[str, Any]], folder: Path) -> None:
+class Counted(Protocol):
+    """The counts that every funnel has."""
+
+    kept: int
+    set_aside: Counter[str]
+    dropped: Counter[str]
+
+
+def refuse_nothing_kept(funnels: Collection[Counted], folder: Path) -> None:
     """Raise `InputError` with the reasons where no split has anything for a later stage."""
-    if not any(split["kept"] for split in funnel.values()):
-        reasons = sum((Counter(split["set_aside"]) + Counter(split["dropped"]) for split in funnel.values()), Counter())
+    if not any(funnel.kept for funnel in funnels):
+        reasons = sum((funnel.set_aside + funnel.dropped for funnel in funnels), Counter[str]())
         told = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3)) or "no task was made"
         raise InputError(
             f"synthesis kept no task at all. The most frequent reasons: {told}. What was asked and run is kept in "

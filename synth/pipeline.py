@@ -13,11 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from reward.config import JudgeSettings
-from synth.brute_force import execute_brute_force
 from synth.card import card_path, write_card
 from synth.cleaning import clean
 from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks, uses_of
-from synth.execution import execute_candidates
+from synth.execution import execute_brute_force, execute_candidates
 from synth.funnel import count_funnel, print_funnel, refuse_nothing_kept
 from synth.language_model.teacher import LanguageModelTeacher, count_usage, print_usage
 from synth.procedural.teacher import ProceduralTeacher
@@ -72,7 +71,7 @@ def synthesise(
     with _timed("cleaning", timings):
         clean(settings.cleaning, tables, layout, lambda: _verified(tables), uses_of(settings))
     with _timed("datasets", timings):
-        publish_tables(tables, layout, total)
+        publish_tables(tables, layout)
         rows = publish_datasets(settings, layout, prompt_style, context.seed)
         funnels = count_funnel(settings, tables)
         for use, count in rows.items():
@@ -82,7 +81,7 @@ def synthesise(
     write_json(layout.funnel, funnel)
     write_json(context.folder / "timings.json", timings)
     print_funnel(funnels)
-    refuse_nothing_kept(funnel, context.folder)
+    refuse_nothing_kept(funnels.values(), context.folder)
     if isinstance(settings.teacher, ProceduralTeacherSettings):
         context.finish(funnel=funnel, dataset_rows=rows)
     else:

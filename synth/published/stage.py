@@ -15,18 +15,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
 
 from synth.cleaning import clean
-from synth.config import SynthSettings
+from synth.config import SynthSettings, uses_of
 from synth.funnel import refuse_nothing_kept
-from synth.published.card import steps_of
+from synth.publication import RowMaker
 from synth.published.config import ImportSettings
 from synth.published.files import count_rows, fetch_files, read_set
-from synth.published.pooling import SHOWN_CHARACTERS, pool
+from synth.published.pooling import SHOWN_CHARACTERS, FaultyRow, ReadRow, StatedTask, pool
 from synth.published.publication import publish
-from synth.published.rows import Reading, RowFault, read_rl_row, read_sft_row
-from synth.published.tables import FaultyRow, ReadRow, StatedTask
+from synth.published.rows import Reading, Row, RowFault, read_rl_row, read_sft_row
 from synth.published.work import ImportWork, Position
 from synth.tables import WorkTables
 from xcoder_core.errors import InputError
@@ -38,7 +36,7 @@ from xcoder_core.records import read_records, write_records
 from xcoder_core.rows import BadRow
 from xcoder_core.stage import StageContext
 
-READERS: dict[str, Callable[[dict[str, Any]], Reading]] = {"sft": read_sft_row, "rl": read_rl_row}
+READERS: dict[str, Callable[[Row], Reading]] = {"sft": read_sft_row, "rl": read_rl_row}
 
 
 def import_published(
@@ -52,14 +50,15 @@ def import_published(
     work = ImportWork(context.folder / "work", run_bytes)
     rows = read_sets(settings.imports, work)
     pool_rows([item.split for item in settings.imports], work)
-    uses = {item.split: item.use for item in settings.imports}
-    clean(settings.cleaning, tables, layout, lambda: read_records(work.stated, StatedTask), uses)
-    funnel, dataset_rows = publish(settings, prompt_style, context.seed, tables, layout, work, rows)
+    clean(settings.cleaning, tables, layout, lambda: read_records(work.stated, StatedTask), uses_of(settings))
+    maker = RowMaker(settings, prompt_style, context.seed)
+    funnels, dataset_rows = publish(maker, tables, layout, work, rows)
+    funnel = {split: counts.as_json() for split, counts in funnels.items()}
     write_json(layout.funnel, funnel)
-    for split, counts in funnel.items():
-        steps = ", ".join(f"{name} {count:,}" for name, count in steps_of(counts) if count)
+    for split, counts in funnels.items():
+        steps = ", ".join(f"{name} {count:,}" for name, count in counts.steps() if count)
         print(f"{split}: {steps}", file=sys.stderr)
-    refuse_nothing_kept(funnel, context.folder)
+    refuse_nothing_kept(funnels.values(), context.folder)
     context.finish(funnel=funnel, dataset_rows=dataset_rows)
     work.remove_runs()
 
@@ -112,7 +111,7 @@ def pool_rows(splits: list[str], work: ImportWork) -> None:
     write_records(work.stated, StatedTask, stated(), ("task_id",))
 
 
-def _hold(row: dict[str, Any] | BadRow, rank: int, number: int, use: str, work: ImportWork) -> bool:
+def _hold(row: Row | BadRow, rank: int, number: int, use: str, work: ImportWork) -> bool:
     """Read a row and hold it, or why it cannot be used. True when what is held should be written."""
     if isinstance(row, BadRow):
         return work.faulty.append(FaultyRow(rank, number, row.reason, ""))

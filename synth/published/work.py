@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from synth.published.tables import FaultyRow, PooledProblem, ReadRow
+from synth.published.pooling import FaultyRow, PooledProblem, ReadRow
 from xcoder_core.files import write_json
 from xcoder_core.ordered_table import ordered_table, size_of
 from xcoder_core.records import read_records, to_row
@@ -70,7 +70,7 @@ class SortedRuns(Generic[Record]):
         for run in self.runs[count:]:
             run.unlink()
 
-    def _key_of(self, record: Record) -> tuple[Any, ...]:
+    def _key_of(self, record: Record) -> tuple[str | int, ...]:
         return tuple(getattr(record, name) for name in self.key)
 
 
