@@ -19,7 +19,7 @@ AnswerCodes = tuple[tuple[str, str], tuple[str, str], tuple[str, str]]
 
 CODE_STYLES = ("comprehension", "loop", "functional")
 
-_WORDINGS = tomllib.loads(Path(__file__).with_name("wordings.toml").read_text(encoding="utf-8"))
+WORDINGS = tomllib.loads(Path(__file__).with_name("wordings.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def operation(
     gives: Kind = "numbers",
 ) -> Operation:
     """The operation that is done in the way `right`, and by a careless programmer in the way `slip`."""
-    wordings = tuple(_WORDINGS[takes][name])
+    wordings = tuple(WORDINGS[takes][name])
     made = Operation(name, group, takes, gives, wordings, right.apply, right.codes, parameter)
     return replace(made, slip=replace(made, apply=slip.apply, codes=slip.codes))
 
@@ -109,5 +109,5 @@ def output(
     returns: Literal["int", "str", "list[int]", "list[str]"] = "int",
 ) -> OutputOperation:
     """The last step that is done in the way `right`, and by a careless programmer in the way `slip`."""
-    made = OutputOperation(name, takes, tuple(_WORDINGS["output"][name]), right.apply, right.codes, returns)
+    made = OutputOperation(name, takes, tuple(WORDINGS["output"][name]), right.apply, right.codes, returns)
     return made if slip is None else replace(made, slip=replace(made, apply=slip.apply, codes=slip.codes))
