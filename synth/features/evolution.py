@@ -5,10 +5,10 @@ branch, so that each is asked about once and the same tree gives the same questi
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from synth.features.answering import Paths, hold_dialogues
 from synth.features.config import EvolutionSettings
@@ -16,7 +16,6 @@ from synth.features.names import normal_form
 from synth.features.tree import CATEGORIES, FeatureTree, TreeError, tree_from_nested
 from synth.language_model.dialogue import Dialogue, Interview, Question
 from synth.prompts import AnswerError, read_object, render
-from xcoder_core.models.request import Completion
 from xcoder_core.seeds import derive_seed
 
 SHOWN = 40
@@ -42,10 +41,9 @@ def evolve_features(
     """Grow the tree by every round; the answers of each are kept in the table `round-<n>.parquet` of the folder."""
     for number in range(1, settings.rounds + 1):
         questions = branch_questions(tree, settings, derive_seed(seed, "evolution", number))
-        dialogues = ((question.key, _ask(question, settings.new_features)) for question in questions)
+        dialogues = ((f"{number}/{question.key}", _ask(question, settings.new_features)) for question in questions)
         table = folder / f"round-{number}.parquet"
-        keyed = ((f"{number}/{key}", dialogue) for key, dialogue in dialogues)
-        for answer in hold_dialogues(interview, table, keyed, len(questions), f"feature evolution {number}"):
+        for answer in hold_dialogues(interview, table, dialogues, len(questions), f"feature evolution {number}"):
             for path in answer.features:
                 tree.grow(path)
 
@@ -62,8 +60,7 @@ def branch_questions(tree: FeatureTree, settings: EvolutionSettings, seed: int) 
 
 def read_siblings(answer: str, question: BranchQuestion) -> Paths:
     """The paths of the new features of a branch; raises `AnswerError` for another format."""
-    names = read_object(answer, ("features",))["features"]
-    return _paths(question.path, names)
+    return _paths(question.path, read_object(answer, ("features",))["features"])
 
 
 def read_finer(answer: str, question: BranchQuestion) -> Paths:
@@ -98,22 +95,14 @@ def _all_questions(tree: FeatureTree, settings: EvolutionSettings, rng: random.R
 def _ask(question: BranchQuestion, wanted: int) -> Dialogue[Paths]:
     category = normal_form(question.path[0])
     meaning = next((text for name, text in CATEGORIES.items() if normal_form(name) == category), "")
-    shown: dict[str, Any] = {"path": question.path, "meaning": meaning, "wanted": wanted}
-    read: Callable[[str, BranchQuestion], Paths]
-    if question.direction == "breadth":
-        name, read = "evolve_breadth", read_siblings
-        messages = render(name, children=question.names, **shown)
-    else:
-        name, read = "evolve_depth", read_finer
-        messages = render(name, leaves=question.names, **shown)
-
-    def read_completion(completion: Completion) -> Paths:
-        return read(completion.text, question)
-
-    return (yield Question(name, messages, read_completion))
+    in_breadth = question.direction == "breadth"
+    name, names = ("evolve_breadth", "children") if in_breadth else ("evolve_depth", "leaves")
+    messages = render(name, path=question.path, meaning=meaning, wanted=wanted, **{names: question.names})
+    read = read_siblings if in_breadth else read_finer
+    return (yield Question(name, messages, lambda completion: read(completion.text, question)))
 
 
-def _paths(path: Paths, names: Any) -> Paths:
+def _paths(path: Paths, names: object) -> Paths:
     """Paths of features with these names below `path`."""
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise AnswerError(f"expected a list of one or more names below `{path[-1]}`")

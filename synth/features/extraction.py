@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from synth.features.answering import FeatureAnswer, Paths, hold_dialogues
 from synth.features.config import Snippets
@@ -12,7 +11,6 @@ from synth.features.tree import CATEGORIES, FeatureTree, TreeError, tree_from_le
 from synth.language_model.dialogue import Dialogue, Interview, Question
 from synth.prompts import AnswerError, read_answer, render
 from xcoder_core.errors import InputError
-from xcoder_core.models.request import Completion
 from xcoder_core.rows import BadRow, read_rows
 
 _CATEGORIES = {normal_form(name): name for name in CATEGORIES}
@@ -33,12 +31,14 @@ def extract_features(settings: Snippets, interview: Interview, path: Path) -> Fe
     The answers are kept in the table at `path`, those that could not be used and bad rows with their reason.
     """
     total = sum(1 for _ in read_snippets(settings))
-    dialogues = (
-        (_key(row.place), FeatureAnswer(_key(row.place), (), row.reason) if isinstance(row, BadRow) else _ask(row))
-        for row in read_snippets(settings)
-    )
+
+    def dialogues() -> Iterator[tuple[str, Dialogue[Paths] | FeatureAnswer]]:
+        for row in read_snippets(settings):
+            key = f"{row.place:09d}"
+            yield key, FeatureAnswer(key, (), row.reason) if isinstance(row, BadRow) else _ask(row)
+
     tree = FeatureTree()
-    for answer in hold_dialogues(interview, path, dialogues, total, "feature extraction"):
+    for answer in hold_dialogues(interview, path, dialogues(), total, "feature extraction"):
         tree.merge(tree_from_leaves(answer.features))
     if not tree.root.children:
         raise InputError(
@@ -75,7 +75,7 @@ def read_extraction(answer: str) -> Paths:
     value = read_answer(answer)
     if not isinstance(value, dict):
         raise AnswerError(f"expected an object with some of the keys {', '.join(CATEGORIES)}")
-    by_category: dict[str, Any] = {}
+    by_category: dict[str, object] = {}
     for name, below in value.items():
         category = _CATEGORIES.get(normal_form(name))
         if category is None:
@@ -98,18 +98,10 @@ def _ask(snippet: Snippet) -> Dialogue[Paths]:
     messages = render(
         "extract_features", categories=categories, instruction=snippet.instruction.strip(), code=snippet.code.strip()
     )
-    return (yield Question("extract_features", messages, _read))
+    return (yield Question("extract_features", messages, lambda completion: read_extraction(completion.text)))
 
 
-def _read(completion: Completion) -> Paths:
-    return read_extraction(completion.text)
-
-
-def _key(place: int) -> str:
-    return f"{place:09d}"
-
-
-def _text(values: dict[str, Any], column: str) -> str:
+def _text(values: dict[str, object], column: str) -> str:
     if column not in values:
         raise ValueError(f"there is no column `{column}`; the row has {', '.join(sorted(values))}")
     value = values[column]

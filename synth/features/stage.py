@@ -5,12 +5,10 @@ question), `tree.json`, and `features.json` (counts for the report). Of X-Coder'
 that were set aside.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from synth.features.answering import FeatureAnswer
 from synth.features.config import BuiltinTree, FeatureSettings, Snippets, TreeFile, XcoderRows, XcoderTree
@@ -39,7 +37,7 @@ def make_features(settings: FeatureSettings, interview: Interview | None, folder
     if (folder / "features.json").exists():
         return
     if isinstance(settings.source, XcoderRows):
-        write_json(folder / "features.json", _check_rows(settings.source.path, folder))
+        write_json(folder / "features.json", {"rows": _check_rows(settings.source.path, folder)})
         return
     if interview is None and needs_model(settings):
         raise InputError("features that are extracted or evolved need a language model as the teacher")
@@ -71,18 +69,18 @@ def subtrees(settings: FeatureSettings, folder: Path, count: int, seed: int) -> 
         )
 
 
-def _check_rows(path: Path, folder: Path) -> dict[str, Any]:
+def _check_rows(path: Path, folder: Path) -> dict[str, int]:
     """Read all rows once; keep the bad ones with their reason and count the others."""
-    outcomes: Counter[str] = Counter()
+    counts = {"used": 0, "quarantined": 0}
 
     def bad_rows() -> Iterator[BadRow]:
         for row in read_xcoder_rows(path):
-            outcomes["quarantined" if isinstance(row, BadRow) else "used"] += 1
+            counts["quarantined" if isinstance(row, BadRow) else "used"] += 1
             if isinstance(row, BadRow):
                 yield row
 
     write_records(folder / "bad_rows.parquet", BadRow, bad_rows(), ("place",))
-    return {"rows": {"used": outcomes["used"], "quarantined": outcomes["quarantined"]}}
+    return counts
 
 
 def _source_tree(settings: FeatureSettings, interview: Interview | None, folder: Path) -> FeatureTree:
@@ -97,7 +95,7 @@ def _source_tree(settings: FeatureSettings, interview: Interview | None, folder:
     return extract_features(source, interview, folder / "extracted.parquet")
 
 
-def _summary(before: dict[str, int], tree: FeatureTree, folder: Path) -> dict[str, Any]:
+def _summary(before: dict[str, int], tree: FeatureTree, folder: Path) -> dict[str, object]:
     after = tree.counts()
     answered = [*folder.glob("extracted.parquet"), *sorted(folder.glob("round-*.parquet"))]
     tables = {path.stem: _outcomes(path) for path in answered}
