@@ -96,7 +96,7 @@ def _steps(funnel: SplitFunnel) -> list[tuple[str, int]]:
     rows += [(f"dropped: {reason}", count) for reason, count in sorted(funnel.dropped.items())]
     rows += [("tasks kept", funnel.kept), ("candidates asked", funnel.candidates)]
     rows += [(f"quarantined: {reason}", count) for reason, count in sorted(funnel.quarantined.items())]
-    rows += [("accepted solutions", funnel.accepted), ("labelled tests", funnel.labels)]
+    rows += [("accepted solutions", funnel.accepted_solutions), ("labelled tests", funnel.tests)]
     rows += [(f"kept in style {style}", count) for style, count in sorted(funnel.styles.items())]
     rows += [(f"kept of depth {depth}", count) for depth, count in sorted(funnel.depths.items())]
     return rows
@@ -116,12 +116,12 @@ def _confidence(funnel: SplitFunnel) -> str:
     if not funnel.kept:
         return "No task was kept."
     agreement = (
-        f"Label confidence: the winning answer has {funnel.agreement / funnel.labels:.1%} of the candidates' votes."
+        f"Label confidence: the winning answer has {funnel.agreement / funnel.tests:.1%} of the candidates' votes."
     )
     if funnel.labels_right is None or funnel.golden_right is None:
         return f"{agreement} The truth is not known for tasks that a language model wrote."
     return (
         f"{agreement} Measured against the known truth, labels are right on "
-        f"{funnel.labels_right / funnel.labels:.2%} of the tests and golden solutions on all inputs of "
+        f"{funnel.labels_right / funnel.tests:.2%} of the tests and golden solutions on all inputs of "
         f"{funnel.golden_right / funnel.kept:.2%} of the tasks."
     )

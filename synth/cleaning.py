@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from synth.config import CleaningSettings
-from synth.decontamination import Decontamination, open_decontamination
+from synth.decontamination import Decontamination, read_evaluation_set
 from synth.statement_index import StatementIndex
 from synth.tables import Removal, WorkTables
 from xcoder_core.files import write_json
@@ -50,7 +50,7 @@ def clean(
     if tables.removals.exists() and layout.decontamination.exists():
         return
     checked = sum(uses[task.split] != "evaluation" for task in tasks())
-    decontamination = open_decontamination(settings)
+    decontamination = Decontamination(map(read_evaluation_set, settings.decontaminate), settings)
     with Progress("cleaning", sum(1 for _ in tasks()), "tasks") as progress:
 
         def counted() -> Iterator[Stated]:
@@ -76,8 +76,8 @@ def find_removals(
             if match is None:
                 yield task
             else:
-                where = (match.problem.set_name, match.problem.problem)
-                contaminated.append(_removal(task, CONTAMINATED, where, match.share))
+                problem, share = match
+                contaminated.append(_removal(task, CONTAMINATED, (problem.set_name, problem.problem), share))
 
     yield from find_duplicates(clean_ones(), settings)
     yield from contaminated

@@ -74,7 +74,7 @@ def read_evaluation_set(path: Path) -> EvaluationSet:
     return EvaluationSet(path.stem, digest, tuple(problems))
 
 
-def _problem(place: RowPlace, row: dict[str, Any]) -> EvaluationProblem:
+def _problem(place: RowPlace, row: dict[str, object]) -> EvaluationProblem:
     column = next((name for name in STATEMENTS if name in row), None)
     if column is None:
         raise InputError(f"{place}: none of the columns {', '.join(STATEMENTS)}; found {', '.join(row)}")
@@ -97,14 +97,6 @@ def _day(place: RowPlace, row: dict[str, Any]) -> date | None:
         raise InputError(f"{place}: {value!r:.40} is not a date in ISO format") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """The evaluation problem that a statement repeats, and the share of n-grams by which it was found (0 to 1)."""
-
-    problem: EvaluationProblem
-    share: float
-
-
 class Decontamination:
     """The n-grams of the evaluation sets. Memory is that of the sets; statements are compared one by one."""
 
@@ -124,8 +116,8 @@ class Decontamination:
             for ngram in own:
                 self._holders.setdefault(ngram, array("I")).append(number)
 
-    def find(self, statement: str) -> Match | None:
-        """The evaluation problem with the largest share of common n-grams, where that share is large enough.
+    def find(self, statement: str) -> tuple[EvaluationProblem, float] | None:
+        """The evaluation problem with the largest share of common n-grams (0 to 1), and it, where it is large enough.
 
         The share is of the shorter of the two statements, so that neither a problem told within a longer text nor a
         part of it goes unseen.
@@ -137,9 +129,9 @@ class Decontamination:
         share, negative = max(shares, default=(0.0, 0))
         if not common or share < self._settings.ngram_share:
             return None
-        return Match(self._compared[-negative], share)
+        return self._compared[-negative], share
 
-    def report(self, checked: int, matched: Iterable[str]) -> dict[str, Any]:
+    def report(self, checked: int, matched: Iterable[str]) -> dict[str, object]:
         """What `decontamination.json` holds: the check, and of each set its hash, problems, dates and removals.
 
         `checked` is how many training tasks were compared, `matched` the name of the set for each removed one.
@@ -172,11 +164,6 @@ class Decontamination:
         first, last = self._settings.window
         day = problem.day
         return day is None or ((first is None or day >= first) and (last is None or day <= last))
-
-
-def open_decontamination(settings: CleaningSettings) -> Decontamination:
-    """Read the evaluation sets that the settings name. Raises `InputError` for a file that is none."""
-    return Decontamination((read_evaluation_set(path) for path in settings.decontaminate), settings)
 
 
 def _dates(item: EvaluationSet) -> list[str] | None:

@@ -10,17 +10,7 @@ from reward.config import JudgeSettings
 from reward.open_judge import open_judge
 from reward.submission import Submission
 from reward.verdict import Run
-from synth.tables import (
-    Candidate,
-    Execution,
-    ExecutionTimes,
-    Quarantined,
-    Task,
-    TaskInputs,
-    WorkTables,
-    beside,
-    split_of,
-)
+from synth.tables import Candidate, Execution, ExecutionTimes, Quarantined, Task, TaskInputs, WorkTables, split_of
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.keys import Keys
 from xcoder_core.progress import Progress
@@ -46,8 +36,7 @@ def execute_candidates(judge_settings: JudgeSettings, tables: WorkTables, total_
         times.seal()  # a kill may have come between the two
         return
     failed: dict[str, Quarantined] = {}
-    rows = beside(read_records(tables.tasks, Task), read_records(tables.candidates, Candidate))
-    total = sum(len(distinct_programs(candidates)) for _, candidates in rows)
+    total = sum(len(distinct_programs(candidates)) for _, candidates in tables.by_task("candidates"))
     with (
         open_judge(judge_settings) as judge,
         Progress("executions", total, "programs", done=len(store.keys)) as progress,
@@ -120,12 +109,7 @@ def smaller_half(sizes: Sequence[int]) -> list[int]:
 
 
 def _submissions(tables: WorkTables, done: Keys) -> Iterator[Submission]:
-    rows = beside(
-        read_records(tables.tasks, Task),
-        read_records(tables.inputs, TaskInputs),
-        read_records(tables.candidates, Candidate),
-    )
-    for task, (given,), candidates in rows:
+    for task, (given,), candidates in tables.by_task("inputs", "candidates"):
         if not given.inputs:  # verification drops the task
             continue
         for code, program in distinct_programs(candidates).items():
@@ -136,7 +120,7 @@ def _submissions(tables: WorkTables, done: Keys) -> Iterator[Submission]:
 
 def _brute_force_submissions(tables: WorkTables, done: Keys, sizes: dict[str, list[int]]) -> Iterator[Submission]:
     """What is to be run; `sizes` gets the input sizes of each task that is in the judge's hands."""
-    for task, (given,) in beside(read_records(tables.tasks, Task), read_records(tables.inputs, TaskInputs)):
+    for task, (given,) in tables.by_task("inputs"):
         if given.brute_force is not None and given.inputs and (task.task_id,) not in done:
             sizes[task.task_id] = [len(text) for text in given.inputs]
             inputs = tuple(given.inputs[place] for place in smaller_half(sizes[task.task_id]))

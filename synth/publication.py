@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from synth.config import DifficultySettings, SynthSettings
-from synth.tables import Candidate, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
+from synth.tables import Candidate, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables
 from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.prompt import PromptStyle, render_prompt
 from xcoder_core.problem import Problem, Solution, TestCase
@@ -189,7 +189,7 @@ def _write_quarantine(tables: WorkTables) -> None:
     def quarantined() -> Iterator[Quarantined]:
         for path in (tables.set_aside("tasks"), tables.set_aside("inputs"), tables.failures):
             yield from read_records(path, Quarantined)
-        for task, candidates in beside(read_records(tables.tasks, Task), read_records(tables.candidates, Candidate)):
+        for task, candidates in tables.by_task("candidates"):
             for candidate in candidates:
                 if candidate.fault is not None:
                     yield Quarantined(task.task_id, candidate.index, task.split, candidate.fault, candidate.response)
@@ -209,13 +209,7 @@ class _Verified:
 
 def _kept_tasks(tables: WorkTables) -> Iterator[_Verified]:
     removed = {removal.task_id for removal in read_records(tables.removals, Removal)}
-    rows = beside(
-        read_records(tables.tasks, Task),
-        read_records(tables.inputs, TaskInputs),
-        read_records(tables.candidates, Candidate),
-        read_records(tables.verdicts, Verdict),
-    )
-    for task, (given,), candidates, (verdict,) in rows:
+    for task, (given,), candidates, (verdict,) in tables.by_task("inputs", "candidates", "verdicts"):
         if verdict.reason is None and verdict.task_id not in removed:
             yield _Verified(task, given, candidates, verdict)
 

@@ -14,6 +14,7 @@ from typing import Any
 from synth.config import SplitSettings
 from xcoder_core.layout import Below
 from xcoder_core.problem import Origin, Problem
+from xcoder_core.records import read_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,21 @@ class WorkTables:
     """`Quarantined` records."""
     removals = Below("removals.parquet")
     """`Removal` records."""
+
+    def by_task(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Each task with a list of its records from each of these tables, such as "inputs" and "candidates"."""
+        tables = (read_records(getattr(self, name), _RECORDS_OF_TASKS[name]) for name in names)
+        return beside(read_records(self.tasks, Task), *tables)
+
+
+_RECORDS_OF_TASKS: dict[str, type[Any]] = {
+    "inputs": TaskInputs,
+    "candidates": Candidate,
+    "executions": Execution,
+    "execution_times": ExecutionTimes,
+    "brute_force": Execution,
+    "verdicts": Verdict,
+}
 
 
 def ranked_splits(splits: dict[str, SplitSettings]) -> list[str]:

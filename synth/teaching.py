@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from synth.config import Style, SynthSettings, count_tasks
-from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, beside, ranked_splits, task_id
+from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, ranked_splits, task_id
 from xcoder_core.errors import InputError
 from xcoder_core.problem import Limits
 from xcoder_core.progress import Progress
@@ -108,7 +108,7 @@ def make_candidates(settings: SynthSettings, teacher: Teacher, tables: WorkTable
         return
 
     def missing() -> Iterator[tuple[Task, list[int]]]:
-        for task, (given,) in beside(read_records(tables.tasks, Task), read_records(tables.inputs, TaskInputs)):
+        for task, (given,) in tables.by_task("inputs"):
             if not given.inputs:
                 continue
             indices = [i for i in range(settings.candidates_per_task) if (task.task_id, i) not in store.keys]

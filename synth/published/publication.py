@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from synth.card import card_path, write_import_card
+from synth.funnel import plain_counts
 from synth.publication import RlRow, RowMaker, SftRow
 from synth.published.pooling import PooledProblem
 from synth.published.work import ImportWork
@@ -53,8 +54,7 @@ class ImportFunnel:
 
     def as_json(self) -> dict[str, object]:
         """The funnel as JSON values."""
-        counts = vars(self).items()
-        return {name: dict(sorted(count.items())) if isinstance(count, Counter) else count for name, count in counts}
+        return plain_counts(self)
 
     def steps(self) -> list[tuple[str, int]]:
         """What became of the rows, from the first step to the last."""
