@@ -368,12 +368,3 @@ def uses_of(settings: SynthSettings) -> dict[str, str]:
 def count_tasks(settings: SynthSettings) -> int:
     """Tasks of all splits together."""
     return sum(split.tasks for split in settings.splits.values())
-
-
-def questions_per_task(settings: SynthSettings) -> int:
-    """What a language model is asked for one task, second tries left out; 0 for the procedural teacher."""
-    if isinstance(settings.teacher, ProceduralTeacherSettings):
-        return 0
-    inputs = settings.inputs
-    written = (inputs.generated_share < 1) + (inputs.generated_share > 0) + inputs.validator + inputs.brute_force
-    return settings.tasks.stages + written + settings.candidates_per_task

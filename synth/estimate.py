@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks
 from synth.features.config import FeatureSettings, TreeFile, XcoderTree
@@ -91,7 +90,7 @@ def estimate(settings: SynthSettings, seed: int) -> Estimate:
         based_on = f"the averages of {folder}"
         answered, with_inputs, runs_per_task, seconds = _measured(folder)
         cpu_seconds = cpu_seconds if seconds is None else seconds
-    elif not isinstance(settings.teacher, ProceduralTeacherSettings):
+    else:
         answered = _expected_answers(settings, seed)
     if isinstance(settings.teacher, ProceduralTeacherSettings):
         executions = round(tasks * runs_per_task)
@@ -111,7 +110,9 @@ def estimate(settings: SynthSettings, seed: int) -> Estimate:
 
 
 def questions_of(settings: SynthSettings) -> dict[str, int]:
-    """How often each question is asked for one task, second tries left out."""
+    """How often a language model is asked each question for one task, second tries left out."""
+    if isinstance(settings.teacher, ProceduralTeacherSettings):
+        return {}
     inputs, generated = settings.inputs, generated_count(settings.inputs_per_task, settings.inputs)
     wanted = {
         "select_features": int(settings.tasks.stages == 2),
@@ -155,10 +156,7 @@ def _helper_runs(settings: SynthSettings) -> int:
 def _expected_answers(settings: SynthSettings, seed: int) -> dict[str, Answered]:
     """From the settings: the prompts are rendered without what is not known yet, whose tokens are added."""
     expected = settings.expected
-    shown = {
-        "select_features": 0.0,
-        "write_task": expected.selection_tokens,
-    }
+    shown = {"select_features": 0.0, "write_task": expected.selection_tokens}
     answered = {}
     for name in questions_of(settings):
         messages = list(_prompts(name, settings, seed))
@@ -240,12 +238,11 @@ def _answered(path: Path) -> dict[str, Answered]:
     sums = table.group_by("question").aggregate(
         [("prompt_tokens", "mean"), ("completion_tokens", "mean"), ("again", "sum"), ("again", "count")]
     )
-    rows: list[dict[str, Any]] = sums.to_pylist()
     return {
         row["question"]: Answered(
             row["prompt_tokens_mean"],
             row["completion_tokens_mean"],
             row["again_sum"] / (row["again_count"] - row["again_sum"]),
         )
-        for row in rows
+        for row in sums.to_pylist()
     }

@@ -148,12 +148,12 @@ class _Poll:
 def _count_votes(votes: Rows, asked: int, brute_force: Row | None) -> list[_Poll]:
     polls = []
     for place in range(len(votes[0]) if votes else 0):
-        has_brute_force = brute_force is not None and brute_force[place] is not None
-        column = [row[place] for row in (_all_rows(votes, brute_force) if has_brute_force else votes)]
-        voters = asked + has_brute_force
-        counts = Counter(vote for vote in column if vote is not None)
-        (leader, most), (_, second) = [*counts.most_common(2), (None, 0), (None, 0)][:2]
-        polls.append(_Poll(None if most == second else leader, most / voters, counts, voters))
+        counts = Counter(vote for row in _all_rows(votes, brute_force) if (vote := row[place]) is not None)
+        voters = asked + (brute_force is not None and brute_force[place] is not None)
+        leaders = counts.most_common(2)
+        share = leaders[0][1] / voters if leaders else 0.0
+        has_leader = len(leaders) == 1 or (len(leaders) == 2 and leaders[0][1] > leaders[1][1])
+        polls.append(_Poll(leaders[0][0] if has_leader else None, share, counts, voters))
     return polls
 
 

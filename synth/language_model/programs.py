@@ -4,10 +4,10 @@ Each is asked on its own; one that cannot be read is set aside, and the task goe
 """
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 from reward.extract import fenced_blocks, is_python, parses
 from synth.config import InputSettings, SolutionSettings
@@ -17,6 +17,8 @@ from synth.prompts import AnswerError, read_object, render
 from synth.tables import Candidate, Task
 from xcoder_core.models.prompt import Message
 from xcoder_core.models.request import Completion
+
+Result = TypeVar("Result")
 
 CATEGORIES = ("small", "medium", "large", "edge")
 """What an input is meant to show; generators are asked for them in turn."""
@@ -45,7 +47,7 @@ def ask_programs(task: Task, inputs_per_task: int, settings: InputSettings) -> D
     prompted = inputs_per_task - generated_count(inputs_per_task, settings)
     unusable: list[Unusable] = []
 
-    def ask(wanted: bool, name: str, read: Callable[[Completion], Any], **fields: Any) -> Generator[Question, Any, Any]:
+    def ask(wanted: bool, name: str, read: Callable[[Completion], Result], **fields: object) -> Dialogue[Result | None]:
         if not wanted:
             return None
         try:
@@ -83,7 +85,7 @@ def read_solution(answer: Completion, settings: SolutionSettings) -> tuple[str, 
     """The whole completion and its program; raises `AnswerError` outside the token range or without one program."""
     if settings.tokens is not None and not settings.tokens[0] <= answer.completion_tokens <= settings.tokens[1]:
         raise AnswerError("outside the token range")
-    return answer.text, read_only_program(answer.text)
+    return answer.text, read_program(answer)
 
 
 def generated_count(inputs_per_task: int, settings: InputSettings) -> int:
@@ -121,14 +123,8 @@ def read_inputs(answer: Completion, most: int, parameters: tuple[str, ...] | Non
 
 
 def read_program(answer: Completion) -> str:
-    """The one Python program of an answer; raises `AnswerError` where there is none, several, or one without sense."""
-    return read_only_program(answer.text)
-
-
-def read_only_program(text: str) -> str:
     """The only fenced Python block after the reasoning; raises `AnswerError` with one of a few fixed reasons."""
-    blocks = fenced_blocks(text)
-    programs = [block for tag, block in blocks or [] if is_python(tag)]
+    programs = [block for tag, block in fenced_blocks(answer.text) or [] if is_python(tag)]
     if not programs:
         raise AnswerError("no code block")
     if len(programs) > 1:

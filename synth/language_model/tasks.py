@@ -8,7 +8,6 @@ import ast
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from reward.extract import fenced_blocks, is_python
 from synth.config import Style
@@ -18,7 +17,7 @@ from synth.prompts import AnswerError, read_object, render
 from synth.tables import Task
 from synth.teaching import TaskOrder
 from xcoder_core.models.request import Completion
-from xcoder_core.problem import Limits, Problem, problem_id
+from xcoder_core.problem import IoKind, Limits, Problem, problem_id
 
 TYPES = {"int", "float", "str", "bool", "list", "None", "Optional", "List"}
 """What the types of a function's parameters and result are made of: values that JSON has."""
@@ -61,12 +60,12 @@ def ask_task(order: TaskOrder, subtree: Subtree, stages: int, limits: Limits, so
         strategy=selection.strategy,
     )
     written: Statement = yield Question("write_task", messages, lambda answer: read_statement(answer, order.style))
-    io = "stdin" if written.function_name is None else "function"
+    io: IoKind = "stdin" if written.function_name is None else "function"
     problem = Problem(
-        problem_id=problem_id(written.text, io, written.function_name, written.starter_code),  # type: ignore[arg-type]
+        problem_id=problem_id(written.text, io, written.function_name, written.starter_code),
         statement=written.text,
         style=order.style,
-        io=io,  # type: ignore[arg-type]
+        io=io,
         function_name=written.function_name,
         starter_code=written.starter_code,
         features=tuple(path for path, _ in selection.features),
@@ -156,7 +155,7 @@ def read_signature(starter: str) -> tuple[str, tuple[str, ...]]:
     return method.name, tuple(parameter.arg for parameter in parameters)
 
 
-def _text(value: Any, what: str) -> str:
+def _text(value: object, what: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise AnswerError(f"`{what}` must be a string that is not empty")
     return value.strip()

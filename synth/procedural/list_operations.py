@@ -6,7 +6,7 @@ A row says what the operation computes and the expression that computes it in a 
 from collections.abc import Callable
 from itertools import accumulate
 
-from synth.procedural.operation import Codes, Kind, Operation, Parameter, Way, operation
+from synth.procedural.operation import Kind, Operation, Parameter, Way
 
 Element = tuple[Callable[..., object], str]
 """What is computed of an element `x` and the parameter `c`, and the same as an expression of Python."""
@@ -15,20 +15,20 @@ Element = tuple[Callable[..., object], str]
 def _filter(
     name: str, right: Element, slip: Element, parameter: Parameter | None = None, takes: Kind = "numbers"
 ) -> Operation:
-    return operation("filter", name, _kept(*right), _kept(*slip), parameter, takes, takes)
+    return Operation("filter", name, _kept(*right), _kept(*slip), parameter, takes, takes)
 
 
 def _map(
     name: str, right: Element, slip: Element, parameter: Parameter | None = None, takes: Kind = "numbers"
 ) -> Operation:
-    return operation("map", name, _replaced(*right), _replaced(*slip), parameter, takes, takes)
+    return Operation("map", name, _replaced(*right), _replaced(*slip), parameter, takes, takes)
 
 
 def _measure(name: str, right: Element, slip: Element, parameter: Parameter | None = None) -> Operation:
-    return operation("measure", name, _replaced(*right), _replaced(*slip), parameter, takes="words")
+    return Operation("measure", name, _replaced(*right), _replaced(*slip), parameter, takes="words")
 
 
-def _kept(test: Callable[..., object], condition: str) -> Way:
+def _kept(test: Callable[..., object], condition: str) -> Way[str]:
     """Keep the elements that pass the test."""
     codes = (
         f"{{v}} = [x for x in {{v}} if {condition}]",
@@ -38,7 +38,7 @@ def _kept(test: Callable[..., object], condition: str) -> Way:
     return Way(lambda a, c: [x for x in a if test(x, c)], codes)
 
 
-def _replaced(value: Callable[..., object], expression: str, functional: str | None = None) -> Way:
+def _replaced(value: Callable[..., object], expression: str, functional: str | None = None) -> Way[str]:
     """Replace every element; `functional` is what the third style maps where it needs no lambda."""
     codes = (
         f"{{v}} = [{expression} for x in {{v}}]",
@@ -48,7 +48,7 @@ def _replaced(value: Callable[..., object], expression: str, functional: str | N
     return Way(lambda a, c: [value(x, c) for x in a], codes)
 
 
-def _whole(value: Callable[..., list], expression: str, loop: str | None = None, last: str | None = None) -> Way:
+def _whole(value: Callable[..., list], expression: str, loop: str | None = None, last: str | None = None) -> Way[str]:
     """Replace the list by a value of it; `loop` is the second style's code, `last` the expression of the third."""
     code = f"{{v}} = {expression}"
     return Way(value, (code, loop or code, code if last is None else f"{{v}} = {last}"))
@@ -58,16 +58,16 @@ def _loop(expression: str, count: str) -> str:
     return f"res = []\nfor i in range({count}):\n    res.append({expression})\n{{v}} = res"
 
 
-def _running(function: Callable[..., int], name: str, sign: str) -> Way:
+def _running(function: Callable[..., int], name: str, sign: str) -> Way[str]:
     keep_last = f"    if res and res[-1] {sign} x:\n        x = res[-1]\n"
     library = f"from itertools import accumulate\n{{v}} = list(accumulate({{v}}, {name}))"
     loop = f"res = []\nfor x in {{v}}:\n{keep_last}    res.append(x)\n{{v}} = res"
     return Way(lambda a, c: list(accumulate(a, function)), (library, loop, library))
 
 
-def _neighbours(function: Callable[..., int], pair: str, element: str, last: str) -> Way:
+def _neighbours(function: Callable[..., int], pair: str, element: str, last: str) -> Way[str]:
     """Replace the list by a function of each number `x` and the next one `y`."""
-    codes: Codes = (
+    codes = (
         f"{{v}} = [{pair} for x, y in zip({{v}}, {{v}}[1:])]",
         _loop(element, "len({v}) - 1"),
         f"{{v}} = list(map({last}, {{v}}, {{v}}[1:]))",
@@ -75,7 +75,7 @@ def _neighbours(function: Callable[..., int], pair: str, element: str, last: str
     return Way(lambda a, c: [function(x, y) for x, y in zip(a, a[1:], strict=False)], codes)
 
 
-def _windows(end: str, shorter: int) -> Way:
+def _windows(end: str, shorter: int) -> Way[str]:
     sums = f"{{v}} = [sum({{v}}[i:i + {{c}}]) for i in range({end})]"
     return Way(
         lambda a, c: [sum(a[i : i + c]) for i in range(len(a) - c + 1 - shorter)],
@@ -125,50 +125,50 @@ LIST_OPERATIONS = (
         (lambda x, c: sum(map(int, str(abs(x)))), "sum(map(int, str(abs(x))))"),
         (lambda x, c: len(str(abs(x))), "len(str(abs(x)))"),
     ),
-    operation("order", "sort increasing", _RISING, _FALLING),
-    operation("order", "sort decreasing", _FALLING, _RISING),
-    operation("order", "distinct", _DISTINCT, _SORTED_SET),
-    operation("order", "reverse", _REVERSED, _FALLING),
-    operation(
+    Operation("order", "sort increasing", _RISING, _FALLING),
+    Operation("order", "sort decreasing", _FALLING, _RISING),
+    Operation("order", "distinct", _DISTINCT, _SORTED_SET),
+    Operation("order", "reverse", _REVERSED, _FALLING),
+    Operation(
         "scan",
         "prefix sums",
         Way(lambda a, c: list(accumulate(a)), (_SUMS, _SUMS_LOOP, _SUMS)),
         Way(lambda a, c: [0, *accumulate(a)][:-1], (_SUMS_LATE,) * 3),
     ),
-    operation("scan", "running maximum", _running(max, "max", ">"), _running(min, "min", "<")),
-    operation(
+    Operation("scan", "running maximum", _running(max, "max", ">"), _running(min, "min", "<")),
+    Operation(
         "scan",
         "differences",
         _neighbours(lambda x, y: y - x, "y - x", "{v}[i + 1] - {v}[i]", "lambda x, y: y - x"),
         _neighbours(lambda x, y: x - y, "x - y", "{v}[i] - {v}[i + 1]", "lambda x, y: x - y"),
     ),
-    operation(
+    Operation(
         "scan",
         "neighbour maximum",
         _neighbours(max, "max(x, y)", "max({v}[i], {v}[i + 1])", "max"),
         _neighbours(min, "min(x, y)", "min({v}[i], {v}[i + 1])", "min"),
     ),
-    operation(
+    Operation(
         "slice",
         "take first",
         _whole(lambda a, c: a[:c], "{v}[:{c}]"),
         _whole(lambda a, c: a[: c - 1], "{v}[:{c} - 1]"),
         "count",
     ),
-    operation(
+    Operation(
         "slice",
         "skip first",
         _whole(lambda a, c: a[c:], "{v}[{c}:]"),
         _whole(lambda a, c: a[c + 1 :], "{v}[{c} + 1:]"),
         "count",
     ),
-    operation(
+    Operation(
         "slice",
         "every second",
         _whole(lambda a, c: a[::2], "{v}[::2]", "{v} = [{v}[i] for i in range(0, len({v}), 2)]"),
         _whole(lambda a, c: a[1::2], "{v}[1::2]", "{v} = [{v}[i] for i in range(1, len({v}), 2)]"),
     ),
-    operation("slice", "window sums", _windows("len({v}) - {c} + 1", 0), _windows("len({v}) - {c}", 1), "count"),
+    Operation("slice", "window sums", _windows("len({v}) - {c} + 1", 0), _windows("len({v}) - {c}", 1), "count"),
     _filter(
         "keep longer",
         (lambda x, c: len(x) > c, "len(x) > {c}"),
@@ -197,7 +197,7 @@ LIST_OPERATIONS = (
         "letter",
         "words",
     ),
-    operation(
+    Operation(
         "map", "reverse each word", _replaced(lambda x, c: x[::-1], "x[::-1]"), _REVERSED, None, "words", "words"
     ),
     _map(
@@ -207,12 +207,12 @@ LIST_OPERATIONS = (
         takes="words",
     ),
     _map("leading letters", (lambda x, c: x[:c], "x[:{c}]"), (lambda x, c: x[c:], "x[{c}:]"), "prefix", "words"),
-    operation("order", "sort words", _RISING, _BY_LENGTH, None, "words", "words"),
-    operation("order", "distinct words", _DISTINCT, _SORTED_SET, None, "words", "words"),
-    operation(
+    Operation("order", "sort words", _RISING, _BY_LENGTH, None, "words", "words"),
+    Operation("order", "distinct words", _DISTINCT, _SORTED_SET, None, "words", "words"),
+    Operation(
         "order", "reverse word order", _REVERSED, _replaced(lambda x, c: x[::-1], "x[::-1]"), None, "words", "words"
     ),
-    operation(
+    Operation(
         "measure",
         "word lengths",
         _replaced(lambda x, c: len(x), "len(x)", "len"),

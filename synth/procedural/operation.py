@@ -8,14 +8,13 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 Kind = Literal["numbers", "words"]
 Values = list[int] | list[str]
 Answer = int | str | Values
 Parameter = Literal["amount", "divisor", "count", "length", "prefix", "letter"]
-Codes = tuple[str, str, str]
-AnswerCodes = tuple[tuple[str, str], tuple[str, str], tuple[str, str]]
+Code = TypeVar("Code", str, tuple[str, str])
 
 CODE_STYLES = ("comprehension", "loop", "functional")
 
@@ -23,30 +22,28 @@ WORDINGS = tomllib.loads(Path(__file__).with_name("wordings.toml").read_text(enc
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to do a step: `apply` computes it from the list and the parameter, `codes` are programs that do."""
+class Way(Generic[Code]):
+    """One way to do an operation: `apply` computes it, `codes` are programs that do, in the three styles."""
 
-    apply: Callable[..., list]
-    codes: Codes
+    apply: Callable[..., Any]
+    codes: tuple[Code, Code, Code]
 
 
 @dataclass(frozen=True)
 class Operation:
     """One step that turns values into values.
 
-    `apply` is the truth: it takes the list and the parameter and returns a new list. `slip` is the operation that a
-    careless programmer writes instead.
+    `right.apply` is the truth: it takes the list and the parameter and returns a new list. `slip` is the way in which
+    a careless programmer does it.
     """
 
-    name: str
     group: str
-    takes: Kind
-    gives: Kind
-    phrasings: tuple[str, ...]
-    apply: Callable[..., list]
-    codes: Codes
+    name: str
+    right: Way[str]
+    slip: Way[str] | None
     parameter: Parameter | None = None
-    slip: "Operation | None" = None
+    takes: Kind = "numbers"
+    gives: Kind = "numbers"
 
     @property
     def feature(self) -> str:
@@ -54,60 +51,42 @@ class Operation:
         kind = "list" if self.takes == "numbers" else "word"
         return f"{kind} operation/{self.group}/{self.name}"
 
+    @property
+    def phrasings(self) -> tuple[str, ...]:
+        """Sentences of a statement that ask for it."""
+        return tuple(WORDINGS[self.takes][self.name])
 
-@dataclass(frozen=True)
-class AnswerWay:
-    """One way to give the answer: `apply` computes it from the list, `codes` are programs that do."""
-
-    apply: Callable[..., Answer]
-    codes: AnswerCodes
+    @property
+    def slipped(self) -> "Operation | None":
+        """The operation that a careless programmer writes instead."""
+        return None if self.slip is None else replace(self, right=self.slip, slip=None)
 
 
 @dataclass(frozen=True)
 class OutputOperation:
     """The last step: it turns values into the answer.
 
-    `phrasings` name the answer ("the sum"), so that every statement style can put its own verb before them. `codes`
-    are, per style, the lines that go before and the expression of the answer; `returns` is the answer's type, and a
-    list is printed with spaces between its elements.
+    Its codes are the lines that go before and the expression of the answer; `returns` is the answer's type, and a list
+    is printed with spaces between its elements.
     """
 
     name: str
-    takes: Kind
-    phrasings: tuple[str, ...]
-    apply: Callable[..., Answer]
-    codes: AnswerCodes
-    returns: Literal["int", "str", "list[int]", "list[str]"]
-    slip: "OutputOperation | None" = None
+    right: Way[tuple[str, str]]
+    slip: Way[tuple[str, str]] | None = None
+    takes: Kind = "numbers"
+    returns: Literal["int", "str", "list[int]", "list[str]"] = "int"
 
     @property
     def feature(self) -> str:
         """The operation's path in the feature tree."""
         return f"output/{self.takes}/{self.name}"
 
+    @property
+    def phrasings(self) -> tuple[str, ...]:
+        """Names of the answer ("the sum"), before which every statement style can put its own verb."""
+        return tuple(WORDINGS["output"][self.name])
 
-def operation(
-    group: str,
-    name: str,
-    right: Way,
-    slip: Way,
-    parameter: Parameter | None = None,
-    takes: Kind = "numbers",
-    gives: Kind = "numbers",
-) -> Operation:
-    """The operation that is done in the way `right`, and by a careless programmer in the way `slip`."""
-    wordings = tuple(WORDINGS[takes][name])
-    made = Operation(name, group, takes, gives, wordings, right.apply, right.codes, parameter)
-    return replace(made, slip=replace(made, apply=slip.apply, codes=slip.codes))
-
-
-def output(
-    name: str,
-    right: AnswerWay,
-    slip: AnswerWay | None = None,
-    takes: Kind = "numbers",
-    returns: Literal["int", "str", "list[int]", "list[str]"] = "int",
-) -> OutputOperation:
-    """The last step that is done in the way `right`, and by a careless programmer in the way `slip`."""
-    made = OutputOperation(name, takes, tuple(WORDINGS["output"][name]), right.apply, right.codes, returns)
-    return made if slip is None else replace(made, slip=replace(made, apply=slip.apply, codes=slip.codes))
+    @property
+    def slipped(self) -> "OutputOperation | None":
+        """The operation that a careless programmer writes instead."""
+        return None if self.slip is None else replace(self, right=self.slip, slip=None)

@@ -6,12 +6,16 @@ from functools import reduce
 from itertools import pairwise
 from operator import ge, gt, xor
 
-from synth.procedural.operation import Answer, AnswerCodes, AnswerWay, output
+from synth.procedural.operation import Answer, OutputOperation, Way
+
+AnswerCodes = tuple[tuple[str, str], tuple[str, str], tuple[str, str]]
 
 
-def _expression(apply: Callable[..., Answer], expression: str, loop: tuple[str, str] | None = None) -> AnswerWay:
+def _expression(
+    apply: Callable[..., Answer], expression: str, loop: tuple[str, str] | None = None
+) -> Way[tuple[str, str]]:
     """The answer is one expression; `loop` is the second style's code where it goes another way."""
-    return AnswerWay(apply, (("", expression), loop or ("", expression), (f"ans = {expression}", "ans")))
+    return Way(apply, (("", expression), loop or ("", expression), (f"ans = {expression}", "ans")))
 
 
 def _largest_subarray_sum(numbers: list[int]) -> int:
@@ -61,63 +65,65 @@ _DISTINCT_COUNT = _expression(lambda a: len(set(a)), "len(set({v}))")
 _EVERYTHING = _expression(list, "{v}")
 
 NUMBER_OUTPUTS = (
-    output("sum", _expression(sum, "sum({v})", _SUM_LOOP), _expression(lambda a: sum(set(a)), "sum(set({v}))")),
-    output(
+    OutputOperation(
+        "sum", _expression(sum, "sum({v})", _SUM_LOOP), _expression(lambda a: sum(set(a)), "sum(set({v}))")
+    ),
+    OutputOperation(
         "maximum",
         _expression(lambda a: max(a, default=0), "max({v}, default=0)"),
         _expression(lambda a: a[-1] if a else 0, "{v}[-1] if {v} else 0"),
     ),
-    output(
+    OutputOperation(
         "minimum",
         _expression(lambda a: min(a, default=0), "min({v}, default=0)"),
         _expression(lambda a: a[0] if a else 0, "{v}[0] if {v} else 0"),
     ),
-    output("count", _COUNT, _DISTINCT_COUNT),
-    output("list", _EVERYTHING, returns="list[int]"),
-    output(
+    OutputOperation("count", _COUNT, _DISTINCT_COUNT),
+    OutputOperation("list", _EVERYTHING, returns="list[int]"),
+    OutputOperation(
         "greatest common divisor",
-        AnswerWay(
+        Way(
             lambda a: math.gcd(*a),
             (("import math", "math.gcd(*{v})"), _GCD_LOOP, ("import math\nans = math.gcd(*{v})", "ans")),
         ),
         _expression(lambda a: min(map(abs, a), default=0), "min(map(abs, {v}), default=0)"),
     ),
-    output("distinct count", _DISTINCT_COUNT, _expression(len, "len({v})")),
-    output(
+    OutputOperation("distinct count", _DISTINCT_COUNT, _expression(len, "len({v})")),
+    OutputOperation(
         "exclusive or",
-        AnswerWay(lambda a: reduce(xor, a, 0), (_XOR_LOOP, _XOR_LOOP, _XOR_REDUCE)),
-        AnswerWay(lambda a: reduce(int.__or__, a, 0), (_OR_LOOP,) * 3),
+        Way(lambda a: reduce(xor, a, 0), (_XOR_LOOP, _XOR_LOOP, _XOR_REDUCE)),
+        Way(lambda a: reduce(int.__or__, a, 0), (_OR_LOOP,) * 3),
     ),
-    output(
+    OutputOperation(
         "ascents",
-        AnswerWay(lambda a: sum(y > x for x, y in pairwise(a)), _count_pairs(">")),
-        AnswerWay(lambda a: sum(y >= x for x, y in pairwise(a)), _count_pairs(">=")),
+        Way(lambda a: sum(y > x for x, y in pairwise(a)), _count_pairs(">")),
+        Way(lambda a: sum(y >= x for x, y in pairwise(a)), _count_pairs(">=")),
     ),
-    output(
+    OutputOperation(
         "largest subarray sum",
-        AnswerWay(_largest_subarray_sum, (_SUBARRAY,) * 3),
-        AnswerWay(lambda a: max([0, *(sum(a[: i + 1]) for i in range(len(a)))]), (_SUBARRAY_SLIP,) * 3),
+        Way(_largest_subarray_sum, (_SUBARRAY,) * 3),
+        Way(lambda a: max([0, *(sum(a[: i + 1]) for i in range(len(a)))]), (_SUBARRAY_SLIP,) * 3),
     ),
-    output(
+    OutputOperation(
         "longest run",
-        AnswerWay(lambda a: _longest_run(a, ge), _run_code(">=")),
-        AnswerWay(lambda a: _longest_run(a, gt), _run_code(">")),
+        Way(lambda a: _longest_run(a, ge), _run_code(">=")),
+        Way(lambda a: _longest_run(a, gt), _run_code(">")),
     ),
 )
 
 WORD_OUTPUTS = (
-    output("word count", _COUNT, _DISTINCT_COUNT, "words"),
-    output("words", _EVERYTHING, None, "words", "list[str]"),
-    output(
+    OutputOperation("word count", _COUNT, _DISTINCT_COUNT, "words"),
+    OutputOperation("words", _EVERYTHING, None, "words", "list[str]"),
+    OutputOperation(
         "joined words",
         _expression("".join, "''.join({v})", ("s = ''\nfor x in {v}:\n    s += x", "s")),
         None,
         "words",
         "str",
     ),
-    output(
+    OutputOperation(
         "letter total",
-        AnswerWay(
+        Way(
             lambda a: sum(map(len, a)),
             (("", "sum(len(x) for x in {v})"), _LETTERS_LOOP, ("ans = sum(map(len, {v}))", "ans")),
         ),

@@ -74,8 +74,8 @@ class Pipeline:
         """The true answer, by the reference functions of the operations."""
         values = instance.values
         for step in self.steps:
-            values = step.operation.apply(values, instance.k if step.parameter == READ_K else step.parameter)
-        return self.output.apply(values)
+            values = step.operation.right.apply(values, instance.k if step.parameter == READ_K else step.parameter)
+        return self.output.right.apply(values)
 
     def without(self, place: int) -> "Pipeline":
         """The pipeline that leaves out the step at a place."""

@@ -49,8 +49,8 @@ def write_program(pipeline: Pipeline, writing: Writing) -> str:
     reader = pipeline.form.readers[writing.reader].format(v=variable)
     parts = [] if reader == f"{variable} = {variable}" else [reader]
     for step in pipeline.steps:
-        parts.append(step.operation.codes[writing.style].format(v=variable, c=step.parameter))
-    before, answer = (part.format(v=variable) for part in pipeline.output.codes[writing.style])
+        parts.append(step.operation.right.codes[writing.style].format(v=variable, c=step.parameter))
+    before, answer = (part.format(v=variable) for part in pipeline.output.right.codes[writing.style])
     if before:
         parts.append(before)
     parts.append(_give(pipeline, answer, writing.style))
@@ -93,8 +93,8 @@ def _variants(pipeline: Pipeline) -> Iterator[Pipeline]:
     steps = pipeline.steps
     for place, step in enumerate(steps):
         before, after = steps[:place], steps[place + 1 :]
-        if step.operation.slip is not None:
-            yield replace(pipeline, steps=(*before, Step(step.operation.slip, step.parameter), *after))
+        if step.operation.slipped is not None:
+            yield replace(pipeline, steps=(*before, Step(step.operation.slipped, step.parameter), *after))
         if isinstance(step.parameter, int):
             yield replace(pipeline, steps=(*before, Step(step.operation, step.parameter + 1), *after))
         if step.operation.takes != step.operation.gives:
@@ -103,8 +103,8 @@ def _variants(pipeline: Pipeline) -> Iterator[Pipeline]:
             yield pipeline.without(place)
         if after and after[0].operation.takes == after[0].operation.gives:
             yield replace(pipeline, steps=(*before, after[0], step, *after[1:]))
-    if pipeline.output.slip is not None:
-        yield replace(pipeline, output=pipeline.output.slip)
+    if pipeline.output.slipped is not None:
+        yield replace(pipeline, output=pipeline.output.slipped)
 
 
 def draw_breakage(rng: random.Random) -> Breakage:
