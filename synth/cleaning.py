@@ -6,12 +6,11 @@ What is removed removes nothing itself.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
 
 from synth.config import CleaningSettings
 from synth.decontamination import Decontamination, read_evaluation_set
 from synth.statement_index import StatementIndex
-from synth.tables import Removal, WorkTables
+from synth.tables import Removal, StatedTask, WorkTables
 from xcoder_core.files import write_json
 from xcoder_core.layout import SynthLayout
 from xcoder_core.progress import Progress
@@ -26,24 +25,11 @@ LSH_MARGIN = 0.85
 exactly."""
 
 
-class Stated(Protocol):
-    """What cleaning looks at: a verified task, or an imported one."""
-
-    @property
-    def task_id(self) -> str: ...
-    @property
-    def problem_id(self) -> str: ...
-    @property
-    def split(self) -> str: ...
-    @property
-    def statement(self) -> str: ...
-
-
 def clean(
     settings: CleaningSettings,
     tables: WorkTables,
     layout: SynthLayout,
-    tasks: Callable[[], Iterator[Stated]],
+    tasks: Callable[[], Iterator[StatedTask]],
     uses: Mapping[str, str],
 ) -> None:
     """Write what is removed and why, and what the tasks were compared with. `uses` has the use of each split."""
@@ -53,7 +39,7 @@ def clean(
     decontamination = Decontamination(map(read_evaluation_set, settings.decontaminate), settings)
     with Progress("cleaning", sum(1 for _ in tasks()), "tasks") as progress:
 
-        def counted() -> Iterator[Stated]:
+        def counted() -> Iterator[StatedTask]:
             for task in tasks():
                 yield task
                 progress.advance()
@@ -65,12 +51,12 @@ def clean(
 
 
 def find_removals(
-    tasks: Iterator[Stated], settings: CleaningSettings, decontamination: Decontamination, uses: Mapping[str, str]
+    tasks: Iterator[StatedTask], settings: CleaningSettings, decontamination: Decontamination, uses: Mapping[str, str]
 ) -> Iterator[Removal]:
     """A removal for each training task that an evaluation set holds, and for each duplicate among the others."""
     contaminated: list[Removal] = []
 
-    def clean_ones() -> Iterator[Stated]:
+    def clean_ones() -> Iterator[StatedTask]:
         for task in tasks:
             match = None if uses[task.split] == "evaluation" else decontamination.find(task.statement)
             if match is None:
@@ -83,7 +69,7 @@ def find_removals(
     yield from contaminated
 
 
-def find_duplicates(tasks: Iterator[Stated], settings: CleaningSettings) -> Iterator[Removal]:
+def find_duplicates(tasks: Iterator[StatedTask], settings: CleaningSettings) -> Iterator[Removal]:
     """A removal for each task that duplicates an earlier one that stays; the most similar one is its partner."""
     with StatementIndex(LSH_MARGIN * settings.similarity, settings.permutations, settings.shingle_words) as index:
         for task in tasks:
@@ -99,5 +85,5 @@ def find_duplicates(tasks: Iterator[Stated], settings: CleaningSettings) -> Iter
                 index.add(task.task_id, task.problem_id, sketch)
 
 
-def _removal(task: Stated, reason: str, partner: tuple[str, str], similarity: float) -> Removal:
+def _removal(task: StatedTask, reason: str, partner: tuple[str, str], similarity: float) -> Removal:
     return Removal(task.task_id, task.problem_id, task.split, reason, *partner, similarity)

@@ -22,7 +22,7 @@ from synth.language_model.teacher import LanguageModelTeacher, count_usage, prin
 from synth.procedural.teacher import ProceduralTeacher
 from synth.publication import publish_datasets, publish_tables
 from synth.published.stage import import_published
-from synth.tables import Verdict, WorkTables
+from synth.tables import StatedTask, Verdict, WorkTables
 from synth.teaching import Teacher, make_candidates, make_inputs, make_tasks
 from synth.verification import verify_tasks
 from xcoder_core.files import write_json, write_text
@@ -96,8 +96,10 @@ def _teacher(settings: SynthSettings, judge_settings: JudgeSettings, tables: Wor
     return LanguageModelTeacher(settings, settings.teacher, judge_settings, tables, seed)
 
 
-def _verified(tables: WorkTables) -> Iterator[Verdict]:
-    return (verdict for verdict in read_records(tables.verdicts, Verdict) if verdict.reason is None)
+def _verified(tables: WorkTables) -> Iterator[StatedTask]:
+    for verdict in read_records(tables.verdicts, Verdict):
+        if verdict.reason is None:
+            yield StatedTask(verdict.task_id, verdict.problem_id, verdict.split, verdict.statement)
 
 
 def _remove_half_written(folder: Path) -> None:

@@ -129,6 +129,16 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class StatedTask:
+    """What cleaning looks at: a verified task, or an imported problem."""
+
+    task_id: str
+    problem_id: str
+    split: str
+    statement: str
+
+
+@dataclass(frozen=True, slots=True)
 class Removal:
     """A verified task that cleaning took out, and the earlier task that it duplicates."""
 

@@ -5,7 +5,7 @@ What it took is counted from the kept answers.
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -105,11 +105,8 @@ class LanguageModelTeacher:
 
     def _make_features(self) -> None:
         features = self.settings.features
-        if needs_model(features):
-            with self._interview("features", features.sampling) as interview:
-                make_features(features, interview, self.tables.features, self.seed)
-        else:
-            make_features(features, None, self.tables.features, self.seed)
+        with self._interview("features", features.sampling) if needs_model(features) else nullcontext() as interview:
+            make_features(features, interview, self.tables.features, self.seed)
 
     @contextmanager
     def _interview(self, stage: str, sampling: SamplingSettings) -> Iterator[Interview]:

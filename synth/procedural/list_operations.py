@@ -4,6 +4,7 @@ A row says what the operation computes and the expression that computes it in a 
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 
 from synth.procedural.operation import Kind, Operation, Parameter, Way
@@ -22,6 +23,9 @@ def _map(
     name: str, right: Element, slip: Element, parameter: Parameter | None = None, takes: Kind = "numbers"
 ) -> Operation:
     return Operation("map", name, _replaced(*right), _replaced(*slip), parameter, takes, takes)
+
+
+_word_filter, _word_map = partial(_filter, takes="words"), partial(_map, takes="words")
 
 
 def _measure(name: str, right: Element, slip: Element, parameter: Parameter | None = None) -> Operation:
@@ -94,6 +98,7 @@ _BY_LENGTH = _whole(lambda a, c: sorted(a, key=len), "sorted({v}, key=len)", "{v
 _DISTINCT = _whole(lambda a, c: list(dict.fromkeys(a)), "list(dict.fromkeys({v}))", _DISTINCT_LOOP)
 _SORTED_SET = _whole(lambda a, c: sorted(set(a)), "sorted(set({v}))")
 _REVERSED = _whole(lambda a, c: a[::-1], "{v}[::-1]", "{v}.reverse()", "list(reversed({v}))")
+_EACH_REVERSED = _replaced(lambda x, c: x[::-1], "x[::-1]")
 
 LIST_OPERATIONS = (
     _filter("keep even numbers", (lambda x, c: x % 2 == 0, "x % 2 == 0"), (lambda x, c: x % 2, "x % 2 != 0")),
@@ -169,49 +174,30 @@ LIST_OPERATIONS = (
         _whole(lambda a, c: a[1::2], "{v}[1::2]", "{v} = [{v}[i] for i in range(1, len({v}), 2)]"),
     ),
     Operation("slice", "window sums", _windows("len({v}) - {c} + 1", 0), _windows("len({v}) - {c}", 1), "count"),
-    _filter(
-        "keep longer",
-        (lambda x, c: len(x) > c, "len(x) > {c}"),
-        (lambda x, c: len(x) >= c, "len(x) >= {c}"),
-        "length",
-        "words",
+    _word_filter(
+        "keep longer", (lambda x, c: len(x) > c, "len(x) > {c}"), (lambda x, c: len(x) >= c, "len(x) >= {c}"), "length"
     ),
-    _filter(
-        "keep shorter",
-        (lambda x, c: len(x) < c, "len(x) < {c}"),
-        (lambda x, c: len(x) <= c, "len(x) <= {c}"),
-        "length",
-        "words",
+    _word_filter(
+        "keep shorter", (lambda x, c: len(x) < c, "len(x) < {c}"), (lambda x, c: len(x) <= c, "len(x) <= {c}"), "length"
     ),
-    _filter(
+    _word_filter(
         "keep containing",
         (lambda x, c: c in x, "'{c}' in x"),
         (lambda x, c: x.startswith(c), "x[0] == '{c}'"),
         "letter",
-        "words",
     ),
-    _filter(
+    _word_filter(
         "drop containing",
         (lambda x, c: c not in x, "'{c}' not in x"),
         (lambda x, c: not x.startswith(c), "x[0] != '{c}'"),
         "letter",
-        "words",
     ),
-    Operation(
-        "map", "reverse each word", _replaced(lambda x, c: x[::-1], "x[::-1]"), _REVERSED, None, "words", "words"
-    ),
-    _map(
-        "upper case",
-        (lambda x, c: x.upper(), "x.upper()"),
-        (lambda x, c: x.capitalize(), "x.capitalize()"),
-        takes="words",
-    ),
-    _map("leading letters", (lambda x, c: x[:c], "x[:{c}]"), (lambda x, c: x[c:], "x[{c}:]"), "prefix", "words"),
+    Operation("map", "reverse each word", _EACH_REVERSED, _REVERSED, None, "words", "words"),
+    _word_map("upper case", (lambda x, c: x.upper(), "x.upper()"), (lambda x, c: x.capitalize(), "x.capitalize()")),
+    _word_map("leading letters", (lambda x, c: x[:c], "x[:{c}]"), (lambda x, c: x[c:], "x[{c}:]"), "prefix"),
     Operation("order", "sort words", _RISING, _BY_LENGTH, None, "words", "words"),
     Operation("order", "distinct words", _DISTINCT, _SORTED_SET, None, "words", "words"),
-    Operation(
-        "order", "reverse word order", _REVERSED, _replaced(lambda x, c: x[::-1], "x[::-1]"), None, "words", "words"
-    ),
+    Operation("order", "reverse word order", _REVERSED, _EACH_REVERSED, None, "words", "words"),
     Operation(
         "measure",
         "word lengths",

@@ -95,16 +95,6 @@ class PooledProblem:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class StatedTask:
-    """A pooled problem as cleaning looks at it."""
-
-    task_id: str
-    problem_id: str
-    split: str
-    statement: str
-
-
 def pool(rows: Iterable[ReadRow], splits: list[str]) -> tuple[PooledProblem | None, list[FaultyRow]]:
     """The problem of rows with one `statement_key`, in order of rank and number, and the rows that it leaves out.
 

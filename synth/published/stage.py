@@ -22,11 +22,11 @@ from synth.funnel import refuse_nothing_kept
 from synth.publication import RowMaker
 from synth.published.config import ImportSettings
 from synth.published.files import count_rows, fetch_files, read_set
-from synth.published.pooling import SHOWN_CHARACTERS, FaultyRow, ReadRow, StatedTask, pool
+from synth.published.pooling import SHOWN_CHARACTERS, FaultyRow, ReadRow, pool
 from synth.published.publication import publish
 from synth.published.rows import Reading, Row, RowFault, read_rl_row, read_sft_row
 from synth.published.work import ImportWork, Position
-from synth.tables import WorkTables
+from synth.tables import StatedTask, WorkTables
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json
 from xcoder_core.layout import SynthLayout
