@@ -1,8 +1,8 @@
 """The stage that removes tasks: contaminated ones, then duplicates, within and across splits.
 
-Duplicates are found by MinHash LSH over word shingles of the statement and decided by their exact Jaccard similarity.
-Tasks are taken in table order, so a training task loses against an evaluation task, and a later against an earlier.
-What is removed removes nothing itself.
+MinHash LSH over word shingles proposes pairs of statements, and their exact Jaccard similarity decides. Tasks come in
+table order: a training task loses against an evaluation task, and a later one against an earlier one. A task that is
+removed does not cause another removal.
 """
 
 from collections.abc import Callable, Iterator, Mapping

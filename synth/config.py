@@ -307,10 +307,10 @@ class SynthSettings(Settings):
     """How difficulty is named in the datasets, and how many easy problems the RL dataset holds."""
 
     expected: ExpectedSettings = ExpectedSettings()
-    """What `xcoder plan` reckons with; shapes nothing."""
+    """What `xcoder plan` assumes; does not affect the result."""
 
     push_to: PushSettings | None = None
-    """Where `xcoder push-data` publishes the datasets; shapes nothing."""
+    """Where `xcoder push-data` publishes the datasets; does not affect the result."""
 
     executor: Literal["local", "ray"] | None = None
     """Where candidates are executed; as `judge.executor` says when left out. The datasets are the same bytes."""

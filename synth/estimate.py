@@ -1,8 +1,8 @@
 """What a synthesis will take, before it is begun: questions, tokens and cost by stage, executions and judge hours.
 
-The figures of one answer come from `ExpectedSettings`, or are the averages of a finished small run. The rest is
-arithmetic. A question is asked at most twice; a task whose selection or statement cannot be read is never made, and a
-share r of second tries means that r² of the answers are lost.
+The figures of one answer come from `synth.expected` or from a finished small run. A question is asked at most twice,
+so where a share r is asked again, r² of the answers are lost. A task whose selection or statement cannot be read is
+never made.
 """
 
 import json
@@ -56,10 +56,7 @@ class StageEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will take. `executions` are those of candidates, `helper_runs` of what the teacher wrote for inputs.
-
-    `based_on` says where the figures of one answer come from.
-    """
+    """What a run will take: `executions` of candidates, `helper_runs` of programs that make and check inputs."""
 
     based_on: str
     stages: dict[str, StageEstimate]
@@ -74,10 +71,10 @@ class Estimate:
 
 
 def estimate(settings: SynthSettings, seed: int) -> Estimate:
-    """The estimate for the tasks of all splits; no stage for the procedural teacher, which takes nothing.
+    """The estimate for the tasks of all splits, without extraction and evolution of features.
 
-    What extraction and evolution of features ask is not in it. Raises `InputError` where `expected.measured_in` holds
-    no finished synthesis by a language model.
+    The procedural teacher takes no stage. Raises `InputError` where `expected.measured_in` holds no finished synthesis
+    by a language model.
     """
     expected = settings.expected
     tasks = count_tasks(settings)

@@ -1,7 +1,7 @@
 """The stages that run programs through the judge: every candidate on every input, and brute force on the small ones.
 
-Identical programs of a task run once. A run that the judge could not carry out (IE) says nothing about a program: the
-task is set aside and counted. Where that stops the run, the next one tries it again.
+Identical programs of a task run once. A run that failed in the judge (IE) does not judge the program: its task is set
+aside and counted. If too many fail, the stage stops, and the next run tries them again.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -67,9 +67,9 @@ def execute_candidates(judge_settings: JudgeSettings, tables: WorkTables, total_
 
 
 def execute_brute_force(judge_settings: JudgeSettings, tables: WorkTables) -> None:
-    """Run each task's brute-force solution, where the teacher wrote one, on the smaller half of its inputs.
+    """Run each task's brute-force solution, where there is one, on the smaller half of its inputs.
 
-    What it does is an `Execution` in a table of its own: it has a vote on labels and never becomes a solution.
+    The result is an `Execution` in a table of its own: it votes on labels and never becomes a solution.
     """
     store = RecordStore(tables.brute_force, Execution, ("task_id",))
     if store.is_sealed:

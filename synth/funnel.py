@@ -15,10 +15,10 @@ from xcoder_core.terminal import cell, table_console
 
 @dataclass
 class SplitFunnel:
-    """Counts of one split. `made` = `kept` + the sum of `dropped`; `tests` and `right` are those of kept tasks.
+    """Counts of one split; `made` = `kept` + the sum of `dropped`. Tests, labels and golden solutions are kept ones.
 
-    `set_aside` counts answers of a language model that could not be used, by what was asked and why; those that were
-    to be tasks were never made. `right` counts are None where the truth is not known.
+    `set_aside` counts unusable answers of a language model, by question and reason; their tasks were never made. The
+    `right` counts are None where the truth is not known.
     """
 
     set_aside: Counter[str] = field(default_factory=Counter)

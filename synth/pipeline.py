@@ -1,8 +1,7 @@
 """Synthesis from beginning to end: tasks, inputs, candidates, executions, verification, cleaning, datasets.
 
-Every stage keeps what it has done record by record and skips what is there, so that a killed run goes on where it was
-and leaves the same bytes. The tables and datasets depend on the settings and the seed alone; what was measured of this
-process (seconds) stands in `timings.json`.
+Every stage stores each record when it is made and skips those that are stored, so that a killed run goes on and
+leaves the same bytes. The settings and the seed alone decide the tables; measured seconds are in `timings.json`.
 """
 
 import resource
@@ -37,12 +36,10 @@ Timings = dict[str, dict[str, float]]
 def synthesise(
     settings: SynthSettings, judge_settings: JudgeSettings, prompt_style: PromptStyle, context: StageContext
 ) -> None:
-    """Make the tables of `SynthLayout` and the datasets in `context.folder`; go on where a killed run stopped.
-
-    Published sets are imported (`synth/published/stage.py`); everything below is for tasks that a teacher makes.
+    """Make the tables of `SynthLayout` and the datasets in `context.folder`; a killed run goes on where it stopped.
 
     Raises `InfrastructureError` when the judge fails on more than 1 % of the tasks, or a model leaves more than 1 % of
-    what it is asked unanswered.
+    its questions unanswered.
     """
     if settings.imports:
         _remove_half_written(context.folder)

@@ -1,8 +1,8 @@
 """What a language-model teacher is shown, and how its structured answers are read.
 
-Prompts are Jinja templates in `synth/prompts/`, each with a header that describes it. A template holds a block `user`
-and may hold a block `system`; each becomes one message. An answer is the data in its last complete fenced block, read
-strictly. Every error is written for the model that is asked again: it says what was found and what was expected.
+A prompt is a Jinja template in `synth/prompts/`, whose blocks `system` (optional) and `user` become messages. An answer
+is the data in its last complete fenced block, read strictly. A model that is asked again sees the error: what was found
+and what was expected.
 """
 
 from functools import cache
@@ -64,10 +64,7 @@ class AnswerError(ValueError):
 
 
 def read_answer(text: str) -> object:
-    """The value of the last complete fenced block of an answer, JSON or YAML by the block's tag.
-
-    Raises `AnswerError` for an answer that was cut short, holds no such block, or whose last block is not valid.
-    """
+    """The value of an answer's last complete fenced block, JSON or YAML by its tag. Raises `AnswerError` without it."""
     blocks = fenced_blocks(text)
     if blocks is None:
         raise AnswerError("the answer was cut short; expected one complete fenced block")

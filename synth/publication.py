@@ -52,9 +52,8 @@ class SftRow:
 class RlRow:
     """One problem to be solved by rollouts; its tests stay in the tests table.
 
-    `pass_rate` is the share of all candidates that passed every test, and `difficulty` the bin that it falls into; a
-    problem is `solvable` where some candidate passed every test; others are kept only with `drop_unsolved: false`. All
-    three are None where the problem was imported, which says nothing of candidates.
+    `pass_rate` and `difficulty` are those of `SftRow`. A problem is `solvable` where some candidate passed every test;
+    others are kept only with `drop_unsolved: false`. All three are None where the problem was imported.
     """
 
     problem_id: str

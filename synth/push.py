@@ -1,6 +1,6 @@
-"""Publishing the datasets on a dataset hub: each with its card, the RL dataset with the problems and tests it needs.
+"""Publishing the datasets on a dataset hub: each with its card, the RL dataset with its problems and tests.
 
-Held-out tasks are never sent. The token is read from the environment and goes nowhere but into the requests.
+Held-out tasks are never sent. The token is read from the environment and is only part of the requests.
 """
 
 import os
@@ -45,10 +45,10 @@ class PushSettings(Settings):
 
 
 def push_datasets(settings: PushSettings, layout: SynthLayout) -> dict[str, str]:
-    """Send `datasets/sft` and `datasets/rl`, where they are, in one commit each; the URL of each commit, by use.
+    """Send `datasets/sft` and `datasets/rl`, where they exist, in one commit each; return each commit's URL, by use.
 
-    A dataset that is there already with the same content makes no new commit. Raises `EnvironmentLacks` without a
-    token or where the hub refuses or is away, and `InputError` where there is nothing to send.
+    A dataset that has not changed makes no new commit. Raises `EnvironmentLacks` without a token or where the hub
+    refuses or cannot be reached, and `InputError` where there is nothing to send.
     """
     token = os.environ.get(settings.token_env)
     if not token:

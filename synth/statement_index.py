@@ -1,11 +1,10 @@
-"""How alike statements are: their sets of word runs, and the index of the statements that stay.
+"""How similar statements are: their sets of word runs, and the index of the statements that stay.
 
-A word is a run of letters and digits, in lower case. In a script that puts no spaces between words, a character is a
+A word is a run of letters and digits, in lower case. In a script without spaces between words, each character is a
 word, together with the signs that are written on it.
 
-The index is MinHash LSH as datasketch has it, but its buckets are rows of a private SQLite file in the folder for
-temporary files, so that memory stays the same for any number of statements. Once open the file has no name, so a kill
-leaves nothing of it.
+The index is datasketch's MinHash LSH with its buckets in a private SQLite file in the folder for temporary files, so
+that memory does not grow with the number of statements. The open file has no name, so a kill leaves nothing behind.
 """
 
 import errno
@@ -72,10 +71,7 @@ class Sketch:
 
 
 class StatementIndex:
-    """Statements by the bands of their MinHash sketch, and by their problem's id. Use it as a context.
-
-    Raises `OSError` where the folder for temporary files is full.
-    """
+    """Statements by the bands of their MinHash sketch, and by their problem's id: a context around a temporary file."""
 
     def __init__(self, similarity: float, permutations: int, shingle_words: int) -> None:
         from datasketch import MinHash, MinHashLSH

@@ -1,7 +1,7 @@
-"""The working tables of synthesis, one record per thing done, and how they are read side by side.
+"""The working tables of synthesis, one record for each thing done, and how they are read side by side.
 
-A task's id starts with the rank of its split, so that table order is the order of precedence: evaluation splits come
-first, then the others in the order of the recipe.
+A task's id starts with the rank of its split, so that table order is the order of precedence: evaluation splits first,
+then the others in the order of the recipe.
 """
 
 from collections.abc import Iterable, Iterator
@@ -102,11 +102,10 @@ class Quarantined:
 class Verdict:
     """The outcome of dual verification of one task; `reason` is None where the task is kept.
 
-    `tests` are the inputs (by place) that got a label, with label, agreement and weight of each. `golden` is the index
-    of the elected candidate. `labels_right` and `golden_right` compare with the truth that the teacher knows; they
-    are measured after the fact and decide nothing; they are None where the truth is not known. `agreement` is the
-    share of all candidates that gave the leading label, averaged over all inputs. `limit_seconds` is the calibrated
-    time limit, None where the task keeps the one that its programs were run with.
+    `tests` are the places of the inputs that got a label, each with label, agreement and weight; `golden` is the index
+    of the elected candidate. `labels_right` and `golden_right` compare with the teacher's truth, None where it is not
+    known; they decide nothing. `agreement` is the share of all candidates that gave the leading label, averaged over
+    all inputs. `limit_seconds` is the calibrated time limit, None where the task keeps its first one.
     """
 
     task_id: str

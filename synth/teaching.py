@@ -1,6 +1,6 @@
-"""What a teacher is, and the stages that ask it: for tasks, their test inputs, their candidate solutions.
+"""What a teacher is, and the stages that ask it for tasks, their test inputs and their candidate solutions.
 
-Each record is asked for once and kept at once; a stage that is run again goes on after the last one.
+Each record is asked for once and stored at once; a stage that runs again goes on after the last one.
 """
 
 import random
@@ -30,16 +30,13 @@ class TaskOrder:
 
 
 class Teacher(Protocol):
-    """Answers in any order, one or more at a time; what is asked again gives the same answer, or the kept one.
+    """Answers in any order, one or more at a time; the same question gets the same answer.
 
-    A `Quarantined` is an answer that was set aside: its reason says what was asked and why nothing came of it.
+    A `Quarantined` is an answer that was set aside: its reason names the question and the fault.
     """
 
     def tasks(self, orders: Iterable[TaskOrder], limits: Limits, taken: set[str]) -> Iterator[Task | Quarantined]:
-        """A task for each order, or why there is none. `taken` are problem ids that the run has already.
-
-        A teacher that can draw a task anew avoids them; what a model writes twice is removed by cleaning.
-        """
+        """A task for each order, or why there is none, if possible without the problem ids in `taken`."""
 
     def inputs(self, tasks: Iterable[Task], count: int) -> Iterator[TaskInputs | Quarantined]:
         """At most `count` different test inputs of each task, after what was set aside on the way to them."""

@@ -71,8 +71,7 @@ def _verdicts(settings: SynthSettings, tables: WorkTables, seed: int) -> Iterato
 def calibrated_limit(cpu_seconds: Sequence[float], settings: TimeLimitSettings) -> float | None:
     """The least limit of the grid that is `factor` times the slowest of the golden solution's runs, in CPU seconds.
 
-    None where even the greatest limit is less: such a task has no fair limit on this grid and is to be dropped.
-    Raises `ValueError` without runs.
+    None where no limit of the grid is enough, so that the task is dropped. Raises `ValueError` without runs.
     """
     if not cpu_seconds:
         raise ValueError("a time limit needs the CPU seconds of at least one run of the golden solution")

@@ -77,15 +77,14 @@ def verify(
 ) -> Election:
     """Decide one task.
 
-    `votes` has a row per candidate that holds a program and a column per input (None where its run was not OK).
-    `asked` counts all candidates, those without a program too. `sizes` are the input sizes. `brute_force` holds the
-    outputs of a slow and simple solution, None on inputs that are too large for it: it votes as one more candidate
-    there and cannot be golden, but what it contradicts cannot be golden either.
+    `votes` has a row for each candidate with a program. `asked` counts all candidates, `sizes` are the input sizes.
+    `brute_force` is the row of a slow and simple solution, None on inputs that are too large for it: there it votes
+    like another candidate. It cannot be golden, and neither can a candidate that it contradicts.
 
     Reasons, in the order in which they are tested: "too few tests", "too little agreement", "golden does not hold" (no
     leader of the first part is among the best of the held-out part), "brute force disagrees", "nobody solves all",
-    "solved by only one". Ties: an input on which two answers lead together gets no label; among golden solutions that
-    qualify, the first candidate is taken.
+    "solved by only one". An input with two leading answers gets no label; of equal golden solutions, the first is
+    taken.
     """
     polls = _count_votes(votes, asked, brute_force)
     labels, credits = _elect_labels(votes, polls, sizes, settings, brute_force)

@@ -1,6 +1,4 @@
-"""What a language model answered about features, kept as tables: a record for each question, with the features in the
-answer or the reason why there are none.
-"""
+"""Answers of a language model about features, kept as tables: each has features, or the reason why there are none."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,10 +14,7 @@ Paths = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class FeatureAnswer:
-    """The answer to one question: paths of features, or (`reason` is not None) why there are none.
-
-    `answer` is the whole text of an answer that could not be used, and empty otherwise.
-    """
+    """The answer to one question: paths of features, or the reason why there are none and the answer's whole text."""
 
     key: str
     features: Paths
@@ -36,8 +31,8 @@ def hold_dialogues(
 ) -> Iterator[FeatureAnswer]:
     """Ask what the table at `path` does not hold yet, seal it, and yield its records in the order of their keys.
 
-    A `FeatureAnswer` among the dialogues is kept as it is. Raises `InfrastructureError` where more than 1 % of all
-    questions stay unanswered; fewer are kept with that reason.
+    A `FeatureAnswer` among the dialogues is stored unchanged. Raises `InfrastructureError` where more than 1 % of all
+    questions stay unanswered; fewer are stored with that reason.
     """
     store = RecordStore(path, FeatureAnswer, ("key",))
     if not store.is_sealed:

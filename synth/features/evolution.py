@@ -1,7 +1,7 @@
 """Feature evolution: a language model grows the tree in breadth (siblings) and depth (finer features below leaves).
 
-X-Coder, section 3, after EpiCoder: there, random samples of the tree are rewritten; here, a round goes through every
-branch, so that each is asked about once and the same tree gives the same questions.
+After X-Coder, section 3, and EpiCoder. They rewrite random samples of the tree; here a round asks about every branch
+once, so the same tree always gives the same questions.
 """
 
 import random

@@ -26,10 +26,7 @@ class Snippet:
 
 
 def extract_features(settings: Snippets, interview: Interview, path: Path) -> FeatureTree:
-    """The merged features of all snippets; each is counted by the snippets that have it.
-
-    The answers are kept in the table at `path`, those that could not be used and bad rows with their reason.
-    """
+    """The merged features of all snippets, each counted by snippets. The table at `path` keeps the answers."""
     total = sum(1 for _ in read_snippets(settings))
 
     def dialogues() -> Iterator[tuple[str, Dialogue[Paths] | FeatureAnswer]]:

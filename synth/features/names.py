@@ -1,7 +1,7 @@
 """When two names mean one feature: the normal form of a feature's name.
 
-Names differ in case, plural, hyphens, possessives, filler words and abbreviations ("Dijkstra's Algorithm", "dijkstra";
-"BFS", "breadth-first search"); the normal form does not. It serves for comparing only and is never shown.
+Case, plural, hyphens, possessives, filler words and abbreviations make no difference to it ("Dijkstra's Algorithm",
+"dijkstra"; "BFS", "breadth-first search"). It is compared and never shown. `names.toml` has the words.
 """
 
 import re

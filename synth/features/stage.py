@@ -1,8 +1,7 @@
 """The stages of features: the tree from its source, evolved, and the subtrees that tasks are made from.
 
-What is made stands in one folder: `extracted.parquet` and `round-<n>.parquet` (what the model answered to each
-question), `tree.json`, and `features.json` (counts for the report). Of X-Coder's rows, `bad_rows.parquet` holds those
-that were set aside.
+The folder of features holds `extracted.parquet` and `round-<n>.parquet` (the model's answers), `tree.json`,
+`features.json` (counts for the report), and for X-Coder's rows `bad_rows.parquet` (what was set aside).
 """
 
 from collections.abc import Iterator
@@ -30,10 +29,7 @@ def needs_model(settings: FeatureSettings) -> bool:
 
 
 def make_features(settings: FeatureSettings, interview: Interview | None, folder: Path, seed: int) -> None:
-    """Make the feature tree in the folder. `interview` may be None where `needs_model` is false.
-
-    Run again after a kill, it asks only what was not answered yet, and comes to the same files.
-    """
+    """Make the feature tree in the folder; a killed run goes on. `interview` may be None unless `needs_model`."""
     if (folder / "features.json").exists():
         return
     if isinstance(settings.source, XcoderRows):

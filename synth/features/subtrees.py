@@ -1,8 +1,8 @@
-"""Subtrees of the feature tree, one for each task, drawn by shape (X-Coder, section 3): how many branches are kept at
-the root, at inner nodes and among leaves.
+"""Subtrees of the feature tree, one for each task, drawn by a shape that says how many branches and leaves to keep
+(X-Coder, section 3).
 
-Subtree `i` depends on the tree, the settings, the seed and the subtrees before it, and not on how many are asked for:
-a longer run begins with the subtrees of a shorter one. No two of a run have the same leaves.
+Subtree `i` depends on the tree, the settings, the seed and the subtrees before it, but not on how many are drawn, so a
+longer run begins with the subtrees of a shorter one. No two subtrees of a run have the same leaves.
 """
 
 import hashlib
@@ -41,10 +41,7 @@ class _Branch:
 
 
 def draw_subtrees(tree: FeatureTree, shape: ShapeSettings, count: int, seed: int) -> Iterator[Subtree]:
-    """Yield `count` different subtrees, in order of their index.
-
-    Memory beyond the tree is one hash of 64 bits per subtree. Raises `InputError` where the tree holds too few.
-    """
+    """Yield `count` different subtrees, in order of their index. Raises `InputError` where the tree holds too few."""
     root = _branch(tree.root, "")
     most = _most_leaves(root, shape, shape.root[1])
     if most < shape.minimum_leaves:
@@ -122,8 +119,5 @@ def _most_leaves(branch: _Branch, shape: ShapeSettings, width: int) -> int:
 
 
 def digest(leaves: Sequence[str]) -> int:
-    """64 bits that stand for a set of leaves, given sorted.
-
-    Two different ones of 200,000 share their bits with odds of one to 10^9; then another is drawn in its place.
-    """
+    """64 bits for a sorted set of leaves. Of 200,000 sets, two share their bits with odds of one to 10^9."""
     return int.from_bytes(hashlib.blake2b("\n".join(leaves).encode(), digest_size=8).digest(), "big")

@@ -1,6 +1,6 @@
-"""The feature tree: categories at the root, ever finer features below, and how often each was met.
+"""The feature tree: categories at the root, ever finer features below, and how often each was found.
 
-Names that mean one feature (see `names.py`) are one node, shown under the name that was met first.
+Names that mean one feature (see `names.py`) are one node, shown under the first of them.
 """
 
 import json
@@ -97,8 +97,8 @@ class FeatureTree:
 def tree_from_nested(value: object) -> FeatureTree:
     """The tree of nested objects, lists and strings, each node counted once.
 
-    A key is a feature and its value holds the finer ones; a list holds names, or objects of them. Null and empty values
-    are no children. Raises `TreeError` for anything else, for a name without content and for too many levels.
+    A key is a feature and its value holds the finer ones; a list holds names, or objects of them; null and empty values
+    hold nothing. Raises `TreeError` for anything else, for a name without content and for too many levels.
     """
     tree = FeatureTree()
     if not isinstance(value, dict):

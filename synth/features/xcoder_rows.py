@@ -21,8 +21,7 @@ LANGUAGE_CATEGORY = "programming language"
 def read_xcoder_rows(path: Path) -> Iterator[Subtree | BadRow]:
     """The subtree of each row in the order of the file, under the row's own `idx`, and what was set aside.
 
-    Empty branches are no features. `leaf_count` is not used: leaves that differ in spelling alone are one here. A row
-    is set aside when it is malformed, has no features, or repeats the `idx` or the features of an earlier row.
+    A row is set aside where it is malformed, has no features, or repeats the `idx` or the features of an earlier row.
     """
     indices: set[int] = set()
     seen: set[int] = set()

@@ -1,10 +1,8 @@
-"""Dialogues with a language model: each asks one question after another, and thousands go on side by side.
+"""Dialogues with a language model: each asks one question after another, and thousands run at the same time.
 
-A dialogue is a generator function: it yields a `Question`, is sent what was read from the answer, and returns its
-result. An answer that cannot be read is asked for once more with the error shown. If the second cannot be read either,
-`Unusable` is raised where the question was asked. Nothing takes the place of an answer.
-
-Every answer is kept before it is used, so a dialogue that is held again goes on after its last answer.
+A dialogue is a generator function: it yields a `Question`, receives what was read from the answer, and returns its
+result. An unreadable answer is asked for once more with the error shown. If the second is unreadable too, the dialogue
+gets the exception `Unusable`. Each answer is stored before it is used, so a dialogue goes on after its last answer.
 """
 
 from collections import deque
@@ -91,10 +89,8 @@ class Interview:
     def hold_nearly_all(
         self, dialogues: Iterable[tuple[str, Dialogue[Result]]], total: int | None = None
     ) -> Iterator[Ended[Result]]:
-        """As `hold`, but unanswered dialogues come last.
-
-        Raises `InfrastructureError` where more than 1 % of `total` are unanswered; it counts these dialogues alone
-        where it is left out.
+        """As `hold`, but unanswered dialogues come last. Raises `InfrastructureError` where they are more than 1 % of
+        `total`, which is the number of these dialogues where it is left out.
         """
         held = 0
         unanswered: list[Ended[Result]] = []

@@ -1,7 +1,7 @@
-"""From what a language model wrote to the test inputs of a task: generators and validators run in the judge's sandbox.
+"""The test inputs of a task: generators and validators of a language model run in the judge's sandbox.
 
-A generator reads one line "SEED CATEGORY" and prints one input; it is run twice on its first line and set aside where
-the outputs differ, since its inputs could then never be made again. A validator reads one input and prints `valid`.
+A generator reads one line "SEED CATEGORY" and prints one input. It runs twice on its first line, and is set aside where
+the outputs differ, since its inputs could not be made again. A validator reads one input and prints `valid`.
 """
 
 import json
@@ -80,10 +80,10 @@ def collect_inputs(
     seed: int,
     most_failures: float,
 ) -> Iterator[TaskInputs | Quarantined]:
-    """What was set aside, and the inputs of each task after generators have made theirs and validators refused some.
+    """Yield what was set aside, and the inputs of each task that generators printed and validators accepted.
 
-    A task on whose programs the judge itself fails is set aside for that reason and has no inputs. Raises
-    `InfrastructureError` once there are more of them than `most_failures`; what was yielded before stands.
+    A task on whose programs the judge fails has no inputs. Raises `InfrastructureError` where more than `most_failures`
+    tasks fail that way; what was yielded before stays valid.
     """
     failures = 0
     pending = iter(written)

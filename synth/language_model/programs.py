@@ -1,6 +1,6 @@
-"""What a language model writes for the inputs of a task: inputs, a generator, a validator, a brute-force solution.
+"""What a language model writes for a task: inputs, a generator, a validator, a brute-force solution, and solutions.
 
-Each is asked on its own; one that cannot be read is set aside, and the task goes on with the others.
+Each is a question of its own: where one answer cannot be read, the task goes on without it.
 """
 
 import json

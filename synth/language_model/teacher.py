@@ -1,7 +1,4 @@
-"""A language model as the teacher: dialogues for tasks, inputs and solutions, with every answer kept as it comes.
-
-What it took is counted from the kept answers.
-"""
+"""A language model as the teacher: dialogues for tasks, inputs and solutions, and what the stored answers took."""
 
 import math
 from collections.abc import Iterable, Iterator

@@ -11,10 +11,9 @@ ALPHABET = "abcde"
 
 @dataclass(frozen=True)
 class InputForm:
-    """One way to hand over the values, and `k` where `has_k`.
+    """One way to hand over the values, and `k` where `has_k`. `readers` are codes that fill `{v}`.
 
-    `phrasings` describe the input in a statement. `readers` are codes that fill `{v}`. A function form has
-    `parameters` (name and type) instead of standard input, and its readers copy the first of them.
+    A function form has `parameters` (name and type), and its readers copy the first of them.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Candidate programs: those that compute a pipeline, those with a plausible mistake, and answers without a program.
+"""Candidate programs: right ones, ones with a plausible mistake, and answers without a usable program.
 
 A program has one of three code styles, of three variable names, and of up to two ways to read the input.
 """

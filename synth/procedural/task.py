@@ -1,8 +1,8 @@
 """A task of the procedural teacher: its statement and problem as a model sees them, its inputs, and the true outputs.
 
-Statements are kept short and free of stories and worked examples, so that a very small model can read them. The
-Codeforces and LeetCode forms name their parts in the order in which a program meets them, one sentence each: a model
-that reads on sentence by sentence can follow more operations than it was ever shown.
+Statements are short and without stories and examples, so that a very small model can read them. Codeforces and
+LeetCode statements have one sentence for each step, in the order in which a program meets them: a model that reads
+sentence by sentence can follow more operations than it was trained on.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""The procedural teacher as synthesis asks it: a task, its inputs, one response at a time, and the truth.
-
-Every answer is a function of the run's seed and of what is asked, so asking again gives the same answer.
-"""
+"""The procedural teacher: a task, its inputs, and its responses, which depend on the seed and the question alone."""
 
 import random
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,4 @@
-"""From rows to problems: the working records, and how all rows that state the same problem become one.
-
-Solutions or tests of such rows are pooled.
-"""
+"""From rows to problems: the working records, and how rows that state the same problem become one."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -98,8 +95,8 @@ class PooledProblem:
 def pool(rows: Iterable[ReadRow], splits: list[str]) -> tuple[PooledProblem | None, list[FaultyRow]]:
     """The problem of rows with one `statement_key`, in order of rank and number, and the rows that it leaves out.
 
-    Where solutions differ in the signature that they are for, most solutions decide, and the earliest of as many.
-    Inputs with outputs that the judge tells apart are left out, and the problem with them where no other test is left.
+    Where solutions are for different signatures, the most frequent signature wins, or the earliest of equals. Inputs
+    whose outputs the judge tells apart are left out, and the problem too where no other test or solution is left.
     """
     rows = list(rows)
     first = rows[0]

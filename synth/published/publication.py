@@ -69,10 +69,7 @@ class ImportFunnel:
 def publish(
     maker: RowMaker, tables: WorkTables, layout: SynthLayout, work: ImportWork, rows: tuple[int, ...]
 ) -> tuple[dict[str, ImportFunnel], dict[str, int]]:
-    """Write what later stages read, and return the funnel of each split and how many rows each dataset has.
-
-    `rows` are the rows of each set.
-    """
+    """Write what later stages read, from `rows` of each set; return the funnels and the number of dataset rows."""
     settings = maker.settings
     funnels = {item.split: ImportFunnel(count) for item, count in zip(settings.imports, rows, strict=True)}
     _write_quarantine(funnels, tables, work)

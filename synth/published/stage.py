@@ -1,11 +1,10 @@
 """An import from beginning to end: rows, problems, cleaning, and the tables and datasets that later stages read.
 
-Rows are sorted on disk, twice: by what they state, to bring the rows of a problem together, and by the problem's id,
-as the tables are. So memory does not grow with the number of rows, save for what cleaning holds of each statement. The
-tests of an RL row go into the tests table and nowhere else.
+Rows are sorted on disk twice: by their statement, to collect the rows of a problem, and by the problem's id, as the
+tables are. So memory does not grow with the number of rows, except for what cleaning keeps of each statement.
 
-Reading goes on where a killed run stopped, at the last sorted run that is whole; what follows is made from those runs
-in one pass, and made again after a kill. The result depends on the settings and the files alone.
+A killed run reads on after its last whole sorted run; what is made from the sorted runs is made again. The settings
+and the files alone decide the result.
 """
 
 import hashlib

@@ -1,7 +1,4 @@
-"""The working files of an import: records that are sorted on disk and merged, and how far reading has come.
-
-A sorted run is whole or not there, so what makes them can go on after the last one.
-"""
+"""The working files of an import: records that are sorted on disk and merged, and how far reading has come."""
 
 import heapq
 import json
