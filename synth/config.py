@@ -238,16 +238,8 @@ LANGUAGE_MODEL_SECTIONS = ("features", "tasks", "inputs", "solutions")
 """Sections that mean nothing to the procedural teacher."""
 
 
-NOT_FOR_IMPORTS = (
-    "splits",
-    "teacher",
-    "styles",
-    "inputs_per_task",
-    "candidates_per_task",
-    *LANGUAGE_MODEL_SECTIONS,
-    "executor",
-    "verification",
-)
+_OF_MAKING = ("splits", "teacher", "styles", "inputs_per_task", "candidates_per_task", "executor", "verification")
+NOT_FOR_IMPORTS = (*_OF_MAKING, *LANGUAGE_MODEL_SECTIONS)
 """Settings that mean nothing to an import."""
 
 

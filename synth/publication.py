@@ -90,7 +90,9 @@ def publish_datasets(
     maker = RowMaker(settings, prompt_style, seed)
     written = {}
     if "sft" in uses:
-        written["sft"] = _count(layout.dataset("sft"), SftRow, _sft_rows(layout, maker), ("problem_id", "rank"))
+        problems = _of_use(layout, "sft", settings.candidates_per_task)
+        sft_rows = (row for problem in problems for row in maker.sft_rows(*problem))
+        written["sft"] = _count(layout.dataset("sft"), SftRow, sft_rows, ("problem_id", "rank"))
     if "rl" in uses:
         written["rl"] = _count(layout.dataset("rl"), RlRow, _rl_rows(layout, maker), ("problem_id",))
     return written
@@ -163,10 +165,6 @@ class KeptProblem:
     def accepted(self) -> list[Solution]:
         """The solutions that pass every labelled test."""
         return [solution for solution in self.solutions if solution.passed == self.tests]
-
-    def pass_rate(self, asked: int) -> float:
-        """The share of the candidates asked for that pass every labelled test."""
-        return len(self.accepted) / asked
 
 
 def kept_problems(layout: SynthLayout) -> Iterator[KeptProblem]:
@@ -247,31 +245,24 @@ def _solutions(kept: _Verified) -> Iterator[Solution]:
         )
 
 
-def _sft_rows(layout: SynthLayout, maker: RowMaker) -> Iterator[SftRow]:
+def _of_use(layout: SynthLayout, use: str, asked: int) -> Iterator[tuple[Problem, int, list[Solution], float]]:
+    """Each problem with its depth, the solutions that pass every test, and their share of the candidates asked for."""
     for kept in kept_problems(layout):
-        if kept.membership.use == "sft":
-            pass_rate = kept.pass_rate(maker.settings.candidates_per_task)
-            yield from maker.sft_rows(kept.problem, kept.membership.depth, kept.accepted, pass_rate)
+        if kept.membership.use == use:
+            yield kept.problem, kept.membership.depth, kept.accepted, len(kept.accepted) / asked
 
 
 def _rl_rows(layout: SynthLayout, maker: RowMaker) -> Iterator[RlRow]:
-    left_out = _too_easy(layout, maker)
-    for kept in kept_problems(layout):
-        if kept.membership.use == "rl" and kept.problem.problem_id not in left_out:
-            pass_rate = kept.pass_rate(maker.settings.candidates_per_task)
-            yield maker.rl_row(kept.problem, kept.membership.depth, pass_rate, bool(kept.accepted))
-
-
-def _too_easy(layout: SynthLayout, maker: RowMaker) -> set[str]:
-    """The problems that the RL dataset leaves out, by id."""
     settings = maker.settings
-    if settings.difficulty.easy_tail == 1:
-        return set()
-    easiest = next(iter(settings.difficulty.bins))
-    rl = (kept for kept in kept_problems(layout) if kept.membership.use == "rl")
-    bins = {kept.problem.problem_id: maker.difficulty(kept.pass_rate(settings.candidates_per_task)) for kept in rl}
-    easy = [identity for identity, bin_name in bins.items() if bin_name == easiest]
-    return beyond_the_tail(easy, len(bins) - len(easy), settings.difficulty, maker.seed)
+    left_out: set[str] = set()
+    if settings.difficulty.easy_tail < 1:
+        problems = _of_use(layout, "rl", settings.candidates_per_task)
+        bins = {problem.problem_id: maker.difficulty(pass_rate) for problem, _, _, pass_rate in problems}
+        easy = [identity for identity, name in bins.items() if name == next(iter(settings.difficulty.bins))]
+        left_out = beyond_the_tail(easy, len(bins) - len(easy), settings.difficulty, maker.seed)
+    for problem, depth, accepted, pass_rate in _of_use(layout, "rl", settings.candidates_per_task):
+        if problem.problem_id not in left_out:
+            yield maker.rl_row(problem, depth, pass_rate, bool(accepted))
 
 
 def _count(dataset: Path, record_type: type[Row], rows: Iterable[Row], key: tuple[str, ...]) -> int:

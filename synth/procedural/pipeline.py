@@ -77,6 +77,10 @@ class Pipeline:
             values = step.operation.right.apply(values, instance.k if step.parameter == READ_K else step.parameter)
         return self.output.right.apply(values)
 
+    def differs(self, instances: list[Instance], answers: list[Answer]) -> bool:
+        """True where it answers one of these inputs otherwise."""
+        return any(self.answer(instance) != answer for instance, answer in zip(instances, answers, strict=True))
+
     def without(self, place: int) -> "Pipeline":
         """The pipeline that leaves out the step at a place."""
         return replace(self, steps=self.steps[:place] + self.steps[place + 1 :])
@@ -84,20 +88,11 @@ class Pipeline:
 
 def operations_below(branches: Sequence[str]) -> tuple[Operation, ...]:
     """The operations whose path in the feature tree starts with one of `branches`; all of them without branches."""
-    return tuple(
-        operation for path, operation in OPERATIONS.items() if not branches or path.startswith(tuple(branches))
-    )
-
-
-ALL_OPERATIONS = operations_below(())
+    return tuple(operation for path, operation in OPERATIONS.items() if path.startswith(tuple(branches) or ""))
 
 
 def draw_pipeline(
-    rng: random.Random,
-    depth: int,
-    is_function: bool,
-    reserved: bool,
-    operations: Sequence[Operation] = ALL_OPERATIONS,
+    rng: random.Random, depth: int, is_function: bool, reserved: bool, operations: Sequence[Operation] = LIST_OPERATIONS
 ) -> tuple[Pipeline, int]:
     """A meaningful pipeline of `depth` of these operations, and how many draws it took.
 
@@ -118,11 +113,7 @@ def is_meaningful(pipeline: Pipeline, rng: random.Random) -> bool:
     if Counter(map(repr, answers)).most_common(1)[0][1] > PROBES // 3:
         return False
     return all(
-        step.operation.takes != step.operation.gives
-        or any(
-            pipeline.without(place).answer(instance) != answer
-            for instance, answer in zip(instances, answers, strict=True)
-        )
+        step.operation.takes != step.operation.gives or pipeline.without(place).differs(instances, answers)
         for place, step in enumerate(pipeline.steps)
     )
 

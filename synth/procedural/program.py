@@ -80,11 +80,7 @@ def mistakes(pipeline: Pipeline, rng: random.Random) -> list[Pipeline]:
     """
     instances = [draw_instance(pipeline.form, rng) for _ in range(PROBES)]
     answers = [pipeline.answer(instance) for instance in instances]
-    wrong = [
-        mistaken
-        for mistaken in _variants(pipeline)
-        if any(mistaken.answer(instance) != answer for instance, answer in zip(instances, answers, strict=True))
-    ]
+    wrong = [mistaken for mistaken in _variants(pipeline) if mistaken.differs(instances, answers)]
     rng.shuffle(wrong)
     return wrong
 

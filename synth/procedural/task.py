@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from synth.config import Style
 from synth.procedural.input_forms import draw_instance, read_instance, write_instance
+from synth.procedural.list_operations import LIST_OPERATIONS
 from synth.procedural.operation import Operation
-from synth.procedural.pipeline import ALL_OPERATIONS, Pipeline, draw_pipeline
+from synth.procedural.pipeline import Pipeline, draw_pipeline
 from xcoder_core.problem import IoKind, Limits, Problem, problem_id
 
 FUNCTION_NAME = "solve"
@@ -38,7 +39,7 @@ def draw_task(
     style: Style,
     reserved: bool = False,
     limits: Limits = DEFAULT_LIMITS,
-    operations: Sequence[Operation] = ALL_OPERATIONS,
+    operations: Sequence[Operation] = LIST_OPERATIONS,
 ) -> ProceduralTask:
     """The task of a seed: `depth` operations in a statement of `style`, from the reserved signatures or the others."""
     rng = random.Random(seed)
