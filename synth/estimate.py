@@ -8,14 +8,12 @@ never made.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks
-from synth.features.config import FeatureSettings, TreeFile, XcoderTree
+from synth.features.stage import given_tree
 from synth.features.subtrees import draw_subtrees
-from synth.features.tree import read_tree, seed_tree
-from synth.features.xcoder_rows import read_published_tree
+from synth.features.tree import seed_tree
 from synth.language_model.config import ExpectedSettings, OpenAITeacherSettings
 from synth.language_model.inputs import SPARE
 from synth.language_model.programs import generated_count
@@ -170,25 +168,16 @@ def _expected_answers(settings: SynthSettings, seed: int) -> dict[str, Answered]
 def _prompts(name: str, settings: SynthSettings, seed: int) -> Iterator[list[Message]]:
     """The prompts of a question, statement and selection left empty: one of each style, or of some subtrees."""
     if name == "select_features":
-        for leaves in _drawn_leaves(settings.features, seed):
-            yield render(name, features=leaves, mandatory=())
+        # What is yet to be extracted, and rows, are about as long as the tree of the package.
+        tree = given_tree(settings.features.source) or seed_tree()
+        for subtree in draw_subtrees(tree, settings.features.shape, SUBTREES, seed):
+            yield render(name, features=subtree.leaves, mandatory=())
     elif name == "write_task":
         for style in settings.styles:
             yield render(name, style=style, features=[], strategy="" if settings.tasks.stages == 1 else " ")
     else:
         count = settings.inputs_per_task - generated_count(settings.inputs_per_task, settings.inputs)
         yield render(name, statement="", starter_code=None, count=count, error=None)
-
-
-def _drawn_leaves(features: FeatureSettings, seed: int) -> list[tuple[str, ...]]:
-    source = features.source
-    if isinstance(source, TreeFile):
-        tree = read_tree(source.path)
-    elif isinstance(source, XcoderTree):
-        tree = read_published_tree(source.path)
-    else:  # a tree that is yet to be extracted, or rows: those of the package are about as long
-        tree = seed_tree()
-    return [subtree.leaves for subtree in islice(draw_subtrees(tree, features.shape, SUBTREES, seed), SUBTREES)]
 
 
 def _tokens(messages: list[Message], expected: ExpectedSettings) -> float:

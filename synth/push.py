@@ -4,7 +4,6 @@ Held-out tasks are never sent. The token is read from the environment and is onl
 """
 
 import os
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -82,11 +81,7 @@ def _gather(layout: SynthLayout, use: str, folder: Path) -> None:
         (folder / path.name).symlink_to(path.resolve())
     if use == "rl":
         ours = {row.problem_id for row in read_records(layout.memberships, Membership) if row.use == use}
-
-        def of_this_use(records: Iterator[Problem] | Iterator[TestCase]) -> Iterator[Problem | TestCase]:
-            return (record for record in records if record.problem_id in ours)
-
-        problems = of_this_use(read_records(layout.problems, Problem))
+        problems = (row for row in read_records(layout.problems, Problem) if row.problem_id in ours)
         write_records(folder / "problems.parquet", Problem, problems, ("problem_id",))
-        tests = of_this_use(read_records(layout.tests, TestCase))
+        tests = (row for row in read_records(layout.tests, TestCase) if row.problem_id in ours)
         write_records(folder / "tests.parquet", TestCase, tests, ("problem_id", "index"))

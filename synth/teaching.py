@@ -127,14 +127,11 @@ def _task_orders(settings: SynthSettings, seed: int) -> Iterator[TaskOrder]:
         for index in range(split.tasks):
             identity = task_id(rank, name, index)
             depth = split.depth[index % len(split.depth)]
-            style = _draw_style(split.styles or settings.styles, derive_seed(seed, "style", identity))
-            yield TaskOrder(number, identity, name, split.use, depth, style)
+            weights = split.styles or settings.styles
+            drawn = random.Random(derive_seed(seed, "style", identity)).choices(list(weights), list(weights.values()))
+            yield TaskOrder(number, identity, name, split.use, depth, drawn[0])
             number += 1
 
 
 def _set_aside(tables: WorkTables, stage: str) -> RecordStore[Quarantined]:
     return RecordStore(tables.set_aside(stage), Quarantined, ("task_id", "index", "reason"))
-
-
-def _draw_style(weights: dict[Style, float], seed: int) -> Style:
-    return random.Random(seed).choices(list(weights), list(weights.values()))[0]

@@ -10,7 +10,15 @@ from itertools import islice
 from pathlib import Path
 
 from synth.features.answering import FeatureAnswer
-from synth.features.config import BuiltinTree, FeatureSettings, Snippets, TreeFile, XcoderRows, XcoderTree
+from synth.features.config import (
+    BuiltinTree,
+    FeatureSettings,
+    FeatureSource,
+    Snippets,
+    TreeFile,
+    XcoderRows,
+    XcoderTree,
+)
 from synth.features.evolution import evolve_features
 from synth.features.extraction import extract_features
 from synth.features.subtrees import Subtree, draw_subtrees
@@ -21,6 +29,15 @@ from xcoder_core.errors import InputError
 from xcoder_core.files import write_json
 from xcoder_core.records import read_records, write_records
 from xcoder_core.rows import BadRow
+
+
+def given_tree(source: FeatureSource) -> FeatureTree | None:
+    """A copy of the tree that the source names; None where it is extracted, or the source has rows."""
+    if isinstance(source, TreeFile):
+        return read_tree(source.path)
+    if isinstance(source, XcoderTree):
+        return read_published_tree(source.path)
+    return seed_tree() if isinstance(source, BuiltinTree) else None
 
 
 def needs_model(settings: FeatureSettings) -> bool:
@@ -37,7 +54,10 @@ def make_features(settings: FeatureSettings, interview: Interview | None, folder
         return
     if interview is None and needs_model(settings):
         raise InputError("features that are extracted or evolved need a language model as the teacher")
-    tree = _source_tree(settings, interview, folder)
+    tree = given_tree(settings.source)
+    if tree is None:
+        assert isinstance(settings.source, Snippets) and interview is not None
+        tree = extract_features(settings.source, interview, folder / "extracted.parquet")
     before = tree.counts()
     if interview is not None:
         evolve_features(tree, settings.evolution, interview, folder, seed)
@@ -77,18 +97,6 @@ def _check_rows(path: Path, folder: Path) -> dict[str, int]:
 
     write_records(folder / "bad_rows.parquet", BadRow, bad_rows(), ("place",))
     return counts
-
-
-def _source_tree(settings: FeatureSettings, interview: Interview | None, folder: Path) -> FeatureTree:
-    source = settings.source
-    if isinstance(source, BuiltinTree):
-        return seed_tree()
-    if isinstance(source, TreeFile):
-        return read_tree(source.path)
-    if isinstance(source, XcoderTree):
-        return read_published_tree(source.path)
-    assert isinstance(source, Snippets) and interview is not None
-    return extract_features(source, interview, folder / "extracted.parquet")
 
 
 def _summary(before: dict[str, int], tree: FeatureTree, folder: Path) -> dict[str, object]:
