@@ -9,7 +9,6 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from synth.features.answering import FeatureAnswer
 from synth.features.config import (
     BuiltinTree,
     FeatureSettings,
@@ -19,8 +18,7 @@ from synth.features.config import (
     XcoderRows,
     XcoderTree,
 )
-from synth.features.evolution import evolve_features
-from synth.features.extraction import extract_features
+from synth.features.questions import FeatureAnswer, evolve_features, extract_features
 from synth.features.subtrees import Subtree, draw_subtrees
 from synth.features.tree import FeatureTree, read_tree, seed_tree, write_tree
 from synth.features.xcoder_rows import read_published_tree, read_xcoder_rows

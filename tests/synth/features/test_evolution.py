@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 from openai_server import OpenAIServer
 
-from synth.features.answering import FeatureAnswer
 from synth.features.config import EvolutionSettings
-from synth.features.evolution import SHOWN, BranchQuestion, branch_questions, evolve_features, read_finer, read_siblings
+from synth.features.questions import (
+    SHOWN,
+    BranchQuestion,
+    FeatureAnswer,
+    branch_questions,
+    evolve_features,
+    read_finer,
+    read_siblings,
+)
 from synth.features.tree import FeatureTree, seed_tree, tree_from_nested
 from synth.prompts import AnswerError
 from xcoder_core.records import read_records
