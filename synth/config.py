@@ -293,7 +293,7 @@ class SynthSettings(Settings):
     time_limits: TimeLimitSettings | None = None
     """Give each kept task the time limit that its golden solution's measured run times call for, instead of
     `limit_seconds`; left out, no measured time has a part in the datasets. Two runs may then differ in a limit, by one
-    place of the grid, where a time lies on the border; a run that is killed and goes on keeps its times."""
+    step of the grid, where a time is close to the border; a killed run that goes on keeps its times."""
 
     difficulty: DifficultySettings = DifficultySettings()
     """How difficulty is named in the datasets, and how many easy problems the RL dataset holds."""

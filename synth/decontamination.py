@@ -45,7 +45,7 @@ class EvaluationProblem:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """One file. By the hash of its bytes it is known again wherever it lies and whatever it is called."""
+    """One file; the hash of its bytes identifies it, whatever its path."""
 
     name: str
     sha256: str

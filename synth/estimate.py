@@ -186,14 +186,14 @@ def _tokens(messages: list[Message], expected: ExpectedSettings) -> float:
 
 def _finished(given: Path) -> Path:
     """The synthesis in a folder, or the newest of a run's. Raises `InputError`."""
-    whole = [path.parent for path in (given / RESULT_FILE, *given.glob(f"synth/*/{RESULT_FILE}")) if path.is_file()]
-    whole = [folder for folder in whole if WorkTables(folder).answers("solutions").exists()]
-    if not whole:
+    finished = [path.parent for path in (given / RESULT_FILE, *given.glob(f"synth/*/{RESULT_FILE}")) if path.is_file()]
+    finished = [folder for folder in finished if WorkTables(folder).answers("solutions").exists()]
+    if not finished:
         raise InputError(
             f"synth.expected.measured_in: {given} holds no finished synthesis by a language model; expected the folder "
             "of a run, or of its synthesis"
         )
-    return max(whole, key=lambda folder: (folder / RESULT_FILE).stat().st_mtime_ns)
+    return max(finished, key=lambda folder: (folder / RESULT_FILE).stat().st_mtime_ns)
 
 
 def _measured(folder: Path) -> tuple[dict[str, Answered], float, float, float | None]:

@@ -106,7 +106,7 @@ def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
         table.add_column(name, justify="right", overflow="fold")
 
     def row(name: str, *cells: str) -> None:
-        label = name.lstrip()  # what does not fit goes on in the next line, as far in as it began
+        label = name.lstrip()  # a cell that is broken keeps its indent
         # A reason may repeat what a model wrote.
         table.add_row(Padding(cell(label), (0, 0, 0, len(name) - len(label))), *cells)
 
@@ -147,10 +147,12 @@ def refuse_nothing_kept(funnels: Collection[Counted], folder: Path) -> None:
     """Raise `InputError` with the reasons where no split has anything for a later stage."""
     if not any(funnel.kept for funnel in funnels):
         reasons = sum((funnel.set_aside + funnel.dropped for funnel in funnels), Counter[str]())
-        told = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3)) or "no task was made"
+        most_frequent = (
+            "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3)) or "no task was made"
+        )
         raise InputError(
-            f"synthesis kept no task at all. The most frequent reasons: {told}. What was asked and run is kept in "
-            f"{folder}; change the settings that these reasons name, or the teacher"
+            f"synthesis kept no task at all. The most frequent reasons: {most_frequent}. What was asked and run is "
+            f"kept in {folder}; change the settings that these reasons name, or the teacher"
         )
 
 
@@ -158,9 +160,9 @@ def _add(count: int | None, more: int | None) -> int | None:
     return None if count is None or more is None else count + more
 
 
-def _share(part: float | None, whole: int) -> float | None:
-    return round(part / whole, 4) if part is not None and whole else None
+def _share(part: float | None, total: int) -> float | None:
+    return round(part / total, 4) if part is not None and total else None
 
 
-def _percent(part: int | None, whole: int) -> str:
-    return f"{100 * part / whole:.2f} %" if part is not None and whole else "–"
+def _percent(part: int | None, total: int) -> str:
+    return f"{100 * part / total:.2f} %" if part is not None and total else "–"

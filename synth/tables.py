@@ -89,7 +89,7 @@ class ExecutionTimes:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """What was set aside and why: a candidate, or (index -1) a whole task or an answer that was to serve it."""
+    """What was set aside and why: a candidate, or (index -1) a task or an answer about it."""
 
     task_id: str
     index: int
@@ -152,7 +152,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class WorkTables:
-    """Where the working tables stand, below the stage's folder."""
+    """The paths of the working tables in the stage's folder."""
 
     folder: Path
 

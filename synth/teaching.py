@@ -73,7 +73,7 @@ def make_tasks(settings: SynthSettings, teacher: Teacher, tables: WorkTables, se
         first = next(aside.pending())
         raise InputError(
             f"the teacher gave no usable answer for any of the {count_tasks(settings)} tasks, the first time because "
-            f"of {first.reason}. What it answered stands below {tables.folder}/work. Try a stronger model, or more "
+            f"of {first.reason}. Its answers are in {tables.folder}/work. Try a stronger model, or more "
             "max_new_tokens if its answers were cut off."
         )
     aside.seal()

@@ -79,7 +79,7 @@ def subtrees(settings: FeatureSettings, folder: Path, count: int, seed: int) -> 
     if usable < count:
         raise InputError(
             f"{settings.source.path} has {usable:,} usable rows, and {count:,} tasks were asked for. Ask for fewer "
-            f"tasks or add rows; rows that were set aside stand with their reason in {folder / 'bad_rows.parquet'}."
+            f"tasks or add rows; {folder / 'bad_rows.parquet'} has the rows that were set aside, and why."
         )
 
 

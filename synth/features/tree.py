@@ -59,7 +59,7 @@ class FeatureTree:
         above, _, name = path.rpartition("/")
         node = self.find(above)
         if node is None:
-            raise ValueError(f"there is no feature {above!r} for {name!r} to stand below")
+            raise ValueError(f"there is no feature {above!r} above {name!r}")
         _child(node, name).count += 1
 
     def merge(self, other: "FeatureTree") -> None:
@@ -128,12 +128,12 @@ def seed_tree() -> FeatureTree:
 
 
 def write_tree(path: Path, tree: FeatureTree) -> None:
-    """Write the tree as JSON, whole or not at all."""
+    """Write the tree as JSON, in one step."""
     write_text(path, json.dumps(_to_json(tree.root), ensure_ascii=False, indent=1) + "\n")
 
 
 def read_tree(path: Path) -> FeatureTree:
-    """The inverse of `write_tree`; raises `InputError` for a file that is not one of its."""
+    """The inverse of `write_tree`; raises `InputError` for any other file."""
     tree = FeatureTree()
     try:
         _read_children(tree.root, json.loads(path.read_text(encoding="utf-8-sig")))

@@ -93,7 +93,7 @@ def draw_instance(form: InputForm, rng: random.Random) -> Instance:
 
 
 def write_instance(form: InputForm, instance: Instance) -> str:
-    """The test input's text: what stands on standard input, or one JSON argument per line."""
+    """The test input's text: standard input, or one JSON argument per line."""
     if form.parameters:
         arguments = [instance.values, instance.k][: len(form.parameters)]
         return "\n".join(json.dumps(argument) for argument in arguments)

@@ -1,7 +1,7 @@
 """What an operation is: one step of a task, with its truth, its wordings and its code in three styles.
 
 Codes are templates: `{v}` is the variable that holds the values and is overwritten, `{c}` the parameter.
-The three code styles are, in order: comprehension, loop, functional. Wordings stand in `wordings.toml`.
+The three code styles are, in order: comprehension, loop, functional. `wordings.toml` has the wordings.
 """
 
 import tomllib

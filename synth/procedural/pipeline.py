@@ -27,7 +27,7 @@ READ_K = "k"
 """The parameter of a step that is read from the input."""
 
 PROBES = 12
-"""Random inputs on which a drawn pipeline has to show that each of its operations matters."""
+"""Random inputs on which each operation of a drawn pipeline must change some answer."""
 
 MAXIMUM_DRAWS = 20_000
 """Reserved pipelines of depth 6 take some 270 draws on average."""
@@ -61,7 +61,7 @@ class Pipeline:
 
     @property
     def signature(self) -> str:
-        """The combination of features, parameters left out; what evaluation holds back from training."""
+        """The combination of features without parameters, which evaluation may reserve."""
         return " > ".join(self.features)
 
     @property

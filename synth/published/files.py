@@ -39,7 +39,7 @@ def local_files(settings: ImportSettings) -> list[Path] | None:
 
 
 def fetch_files(settings: ImportSettings) -> list[Path]:
-    """The set's files, fetched from the hub where they are not on this machine. A fetch that was cut off goes on.
+    """The set's files, fetched from the hub where they are not on this machine. An interrupted fetch continues.
 
     Raises `EnvironmentLacks` where the hub refuses or cannot be reached.
     """

@@ -20,7 +20,7 @@ CONFLICT = "all tests are in conflict: one input, several outputs"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRow(Reading):
-    """What a row states, and where it stands: `rank` is its import's place in the recipe, `number` its own in the set.
+    """What a row states, and where: `rank` is the place of its import in the recipe, `number` its own in the set.
 
     `statement_key` is the same for rows that state the same problem, however they give its signature.
     """

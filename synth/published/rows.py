@@ -22,7 +22,7 @@ UNSTATED = "unstated"
 NO_SIGNATURE = "a function problem whose statement shows no signature of the function that is called"
 
 Row = Mapping[str, object]
-"""A row by its columns, or an object that stands in one of them."""
+"""The values of a row by column, or of an object in one of them by name."""
 
 
 class RowFault(ValueError):
@@ -51,7 +51,7 @@ class Reading:
 
 
 def read_sft_row(row: Row) -> Reading:
-    """A statement with a whole answer, byte for byte as published. Raises `RowFault`."""
+    """A statement with the complete answer, byte for byte as published. Raises `RowFault`."""
     statement, response = _text(row, "query"), _text(row, "response")
     code = extract_code(response)
     if code is None:

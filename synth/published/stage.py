@@ -3,7 +3,7 @@
 Rows are sorted on disk twice: by their statement, to collect the rows of a problem, and by the problem's id, as the
 tables are. So memory does not grow with the number of rows, except for what cleaning keeps of each statement.
 
-A killed run reads on after its last whole sorted run; what is made from the sorted runs is made again. The settings
+A killed run reads on after its last finished sorted run; what is made from the sorted runs is made again. The settings
 and the files alone decide the result.
 """
 

@@ -34,7 +34,7 @@ class SortedRuns(Generic[Record]):
 
     @property
     def runs(self) -> list[Path]:
-        """The runs that are whole, in the order in which they were written."""
+        """The finished runs, in the order in which they were written."""
         return sorted(self.folder.glob("run-*.parquet"))
 
     def append(self, record: Record) -> bool:
@@ -73,7 +73,7 @@ class SortedRuns(Generic[Record]):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The next row to read, and how many sorted runs hold the rows before it. `rows` are the counts of whole sets."""
+    """The next row to read, the number of sorted runs before it, and the `rows` of each finished set."""
 
     rank: int = 0
     number: int = 0
