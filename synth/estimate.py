@@ -16,7 +16,7 @@ from synth.features.subtrees import draw_subtrees
 from synth.features.tree import seed_tree
 from synth.language_model.config import ExpectedSettings, OpenAITeacherSettings
 from synth.language_model.inputs import SPARE
-from synth.language_model.programs import generated_count
+from synth.language_model.questions import generated_count
 from synth.prompts import render, retry_messages
 from synth.tables import ExecutionTimes, WorkTables
 from synth.verification import NO_INPUTS

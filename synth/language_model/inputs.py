@@ -14,8 +14,7 @@ from reward.submission import Submission
 from reward.verdict import Execution, Run
 from synth.config import InputSettings
 from synth.execution import FAILED_SHARE, INFRASTRUCTURE_FAILURE
-from synth.language_model.programs import CATEGORIES, Written, generated_count
-from synth.language_model.tasks import read_signature
+from synth.language_model.questions import CATEGORIES, Written, generated_count, read_signature
 from synth.tables import Quarantined, TaskInputs
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.problem import Limits, Origin

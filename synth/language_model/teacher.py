@@ -15,8 +15,7 @@ from synth.features.stage import make_features, needs_model, subtrees
 from synth.language_model.config import LocalTeacherSettings, OpenAITeacherSettings
 from synth.language_model.dialogue import Dialogue, Interview, Unusable
 from synth.language_model.inputs import collect_inputs
-from synth.language_model.programs import Written, ask_programs, ask_solution
-from synth.language_model.tasks import ask_task
+from synth.language_model.questions import Written, ask_programs, ask_solution, ask_task
 from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, split_of
 from synth.teaching import TaskOrder
 from xcoder_core.models.answered import Answers
