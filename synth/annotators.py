@@ -48,12 +48,11 @@ def estimate_truth(votes: Sequence[Sequence[str | None]]) -> Estimate:
     width = max((len(column) for column in answers), default=0)
     if width == 0:
         return Estimate(tuple({} for _ in range(inputs)), tuple(0.5 for _ in votes))
-    gave = np.array(
-        [
-            [[answer == row[place] for answer in _padded(answers[place], width)] for place in range(inputs)]
-            for row in votes
-        ]
-    )
+    gave = np.zeros((len(votes), inputs, width), dtype=bool)
+    for candidate, row in enumerate(votes):
+        for place, vote in enumerate(row):
+            if vote is not None:
+                gave[candidate, place, answers[place].index(vote)] = True
     ran = gave.any(axis=2)
     given = gave.any(axis=0)
     prior = PRIOR_RIGHT + PRIOR_WRONG
@@ -78,9 +77,3 @@ def estimate_truth(votes: Sequence[Sequence[str | None]]) -> Estimate:
         tuple(dict(zip(column, map(float, row), strict=False)) for column, row in zip(answers, posterior, strict=True)),
         tuple(map(float, accuracy)),
     )
-
-
-def _padded(answers: list[str], width: int) -> list[object]:
-    """Columns of equal length; what fills them up equals no vote."""
-    filler: list[object] = [object()] * (width - len(answers))
-    return [*answers, *filler]

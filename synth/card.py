@@ -1,7 +1,6 @@
 """The card of a dataset: a README that the dataset's folder carries, with the metadata block that dataset hubs read."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from synth.config import LANGUAGE_MODEL_SECTIONS, SynthSettings
@@ -82,11 +81,6 @@ def write_import_card(
         item.pop("path")  # of the one who made the data
     shown["cleaning"].pop("decontaminate")
     return "\n\n".join([*sections, *_recipe(seed, shown)]) + "\n"
-
-
-def card_path(dataset: Path) -> Path:
-    """Where the card of a dataset folder stands."""
-    return dataset / "README.md"
 
 
 def _steps(funnel: SplitFunnel) -> list[tuple[str, int]]:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from reward.config import JudgeSettings
-from synth.card import card_path, write_card
+from synth.card import write_card
 from synth.cleaning import clean
 from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks, uses_of
 from synth.execution import execute_brute_force, execute_candidates
@@ -52,7 +52,12 @@ def synthesise(
     timings: Timings = {}
     _remove_half_written(context.folder)
 
-    with closing(_teacher(settings, judge_settings, tables, context.seed)) as teacher:
+    teacher: Teacher
+    if isinstance(settings.teacher, ProceduralTeacherSettings):
+        teacher = ProceduralTeacher(settings.teacher, context.seed)
+    else:
+        teacher = LanguageModelTeacher(settings, settings.teacher, judge_settings, tables, context.seed)
+    with closing(teacher):
         with _timed("tasks", timings):
             make_tasks(settings, teacher, tables, context.seed)
         with _timed("inputs", timings):
@@ -72,7 +77,7 @@ def synthesise(
         rows = publish_datasets(settings, layout, prompt_style, context.seed)
         funnels = count_funnel(settings, tables)
         for use, count in rows.items():
-            write_text(card_path(layout.dataset(use)), write_card(use, count, settings, context.seed, funnels))
+            write_text(layout.dataset(use) / "README.md", write_card(use, count, settings, context.seed, funnels))
 
     funnel = {name: split.as_json() for name, split in funnels.items()}
     write_json(layout.funnel, funnel)
@@ -85,12 +90,6 @@ def synthesise(
         usage = count_usage(settings.teacher, tables)
         print_usage(usage)
         context.finish(funnel=funnel, dataset_rows=rows, usage={stage: asdict(used) for stage, used in usage.items()})
-
-
-def _teacher(settings: SynthSettings, judge_settings: JudgeSettings, tables: WorkTables, seed: int) -> Teacher:
-    if isinstance(settings.teacher, ProceduralTeacherSettings):
-        return ProceduralTeacher(settings.teacher, seed)
-    return LanguageModelTeacher(settings, settings.teacher, judge_settings, tables, seed)
 
 
 def _verified(tables: WorkTables) -> Iterator[StatedTask]:

@@ -11,7 +11,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from synth.config import SplitSettings
 from xcoder_core.layout import Below
 from xcoder_core.problem import Origin, Problem
 from xcoder_core.records import read_records
@@ -202,11 +201,6 @@ _RECORDS_OF_TASKS: dict[str, type[Any]] = {
     "brute_force": Execution,
     "verdicts": Verdict,
 }
-
-
-def ranked_splits(splits: dict[str, SplitSettings]) -> list[str]:
-    """Split names in order of precedence: evaluation first, otherwise as the recipe has them."""
-    return sorted(splits, key=lambda name: splits[name].use != "evaluation")
 
 
 def task_id(rank: int, split: str, index: int) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from synth.config import Style, SynthSettings, count_tasks
-from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, ranked_splits, task_id
+from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, task_id
 from xcoder_core.errors import InputError
 from xcoder_core.problem import Limits
 from xcoder_core.progress import Progress
@@ -122,8 +122,8 @@ def make_candidates(settings: SynthSettings, teacher: Teacher, tables: WorkTable
 
 def _task_orders(settings: SynthSettings, seed: int) -> Iterator[TaskOrder]:
     number = 0
-    for rank, name in enumerate(ranked_splits(settings.splits)):
-        split = settings.splits[name]
+    in_order = sorted(settings.splits.items(), key=lambda item: item[1].use != "evaluation")
+    for rank, (name, split) in enumerate(in_order):
         for index in range(split.tasks):
             identity = task_id(rank, name, index)
             depth = split.depth[index % len(split.depth)]

@@ -29,21 +29,16 @@ def verify_tasks(settings: SynthSettings, tables: WorkTables, seed: int) -> None
     if tables.verdicts.exists():
         return
     with Progress("verification", count_tasks(settings), "tasks") as progress:
-
-        def verdicts() -> Iterator[Verdict]:
-            for verdict in _verdicts(settings, tables, seed):
-                yield verdict
-                progress.advance(1)
-
-        write_records(tables.verdicts, Verdict, verdicts(), ("task_id",))
+        write_records(tables.verdicts, Verdict, _verdicts(settings, tables, seed, progress), ("task_id",))
 
 
-def _verdicts(settings: SynthSettings, tables: WorkTables, seed: int) -> Iterator[Verdict]:
+def _verdicts(settings: SynthSettings, tables: WorkTables, seed: int, progress: Progress) -> Iterator[Verdict]:
     failed = {failure.task_id for failure in read_records(tables.failures, Quarantined)}
     names = ["inputs", "candidates", "executions", "brute_force"]
     if settings.time_limits is not None:
         names.append("execution_times")
     for task, (given,), candidates, executions, slow, *times in tables.by_task(*names):
+        progress.advance()
         if task.task_id in failed or not given.inputs:
             reason = INFRASTRUCTURE_FAILURE if task.task_id in failed else NO_INPUTS
             yield _verdict(task, given, {}, {}, Election(reason, (), (), (), None))

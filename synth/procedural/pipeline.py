@@ -16,9 +16,8 @@ from synth.procedural.input_forms import (
     Instance,
     draw_instance,
 )
-from synth.procedural.list_operations import LIST_OPERATIONS
 from synth.procedural.operation import Answer, Operation, OutputOperation, Parameter
-from synth.procedural.output_operations import NUMBER_OUTPUTS, WORD_OUTPUTS
+from synth.procedural.operations import LIST_OPERATIONS, NUMBER_OUTPUTS, WORD_OUTPUTS
 
 RESERVED_SHARE = 0.1
 """Share of all signatures that only evaluation splits use."""
@@ -152,13 +151,8 @@ def _draw_parameter(parameter: Parameter | None, form: InputForm, rng: random.Ra
 
 def write_pipeline(pipeline: Pipeline) -> str:
     """The pipeline as JSON, for a table."""
-    return json.dumps(
-        {
-            "form": pipeline.form.name,
-            "steps": [[step.operation.feature, step.parameter] for step in pipeline.steps],
-            "output": pipeline.output.name,
-        }
-    )
+    steps = [[step.operation.feature, step.parameter] for step in pipeline.steps]
+    return json.dumps({"form": pipeline.form.name, "steps": steps, "output": pipeline.output.name})
 
 
 def read_pipeline(text: str) -> Pipeline:

@@ -115,12 +115,9 @@ def pool(rows: Iterable[ReadRow], splits: list[str]) -> tuple[PooledProblem | No
         used.append(row)
         for given, expected in zip(row.inputs, row.expected, strict=True):
             found = outputs.setdefault(given.rstrip("\r\n"), [])
-            if (
-                not found
-                or len(found) == 1
-                and expected != found[0].expected
-                and not match(expected, found[0].expected)
-            ):
+            if found and (expected == found[0].expected or match(expected, found[0].expected)):
+                continue
+            if len(found) < 2:
                 found.append(PooledTest(given, expected))
         if row.response is not None and row.code is not None:
             if row.response in solutions:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from operator import attrgetter
 
-from synth.card import card_path, write_import_card
+from synth.card import write_import_card
 from synth.cleaning import clean
 from synth.config import SynthSettings, uses_of
 from synth.funnel import plain_counts, refuse_nothing_kept
@@ -232,7 +232,7 @@ def publish(
     written: dict[str, int] = {use: table.rows for use, table in datasets.items()}
     for use, count in written.items():
         steps = {item.split: funnels[item.split].steps() for item in settings.imports if item.use == use}
-        write_text(card_path(layout.dataset(use)), write_import_card(use, count, settings, maker.seed, steps))
+        write_text(layout.dataset(use) / "README.md", write_import_card(use, count, settings, maker.seed, steps))
     return funnels, written
 
 
