@@ -169,7 +169,7 @@ def _prompts(name: str, settings: SynthSettings, seed: int) -> Iterator[list[Mes
     """The prompts of a question, statement and selection left empty: one of each style, or of some subtrees."""
     if name == "select_features":
         # What is yet to be extracted, and rows, are about as long as the tree of the package.
-        tree = given_tree(settings.features.source) or seed_tree()
+        tree = given_tree(settings.features) or seed_tree()
         for subtree in draw_subtrees(tree, settings.features.shape, SUBTREES, seed):
             yield render(name, features=subtree.leaves, mandatory=())
     elif name == "write_task":

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
-from pathlib import Path
 
 from reward.config import JudgeSettings
 from synth.card import write_card
@@ -30,8 +29,6 @@ from xcoder_core.models.prompt import PromptStyle
 from xcoder_core.records import read_records
 from xcoder_core.stage import StageContext
 
-Timings = dict[str, dict[str, float]]
-
 
 def synthesise(
     settings: SynthSettings, judge_settings: JudgeSettings, prompt_style: PromptStyle, context: StageContext
@@ -41,16 +38,15 @@ def synthesise(
     Raises `InfrastructureError` when the judge fails on more than 1 % of the tasks, or a model leaves more than 1 % of
     its questions unanswered.
     """
+    for half_written in context.folder.rglob(".*.tmp"):  # what a killed process left is of no use
+        half_written.unlink()
     if settings.imports:
-        _remove_half_written(context.folder)
         import_published(settings, prompt_style, context)
         return
     executor = settings.executor or judge_settings.executor
     judge_settings = judge_settings.model_copy(update={"executor": executor})
     tables, layout = WorkTables(context.folder), SynthLayout(context.folder)
-    total = count_tasks(settings)
-    timings: Timings = {}
-    _remove_half_written(context.folder)
+    timings: dict[str, dict[str, float]] = {}
 
     teacher: Teacher
     if isinstance(settings.teacher, ProceduralTeacherSettings):
@@ -65,7 +61,7 @@ def synthesise(
         with _timed("candidates", timings):
             make_candidates(settings, teacher, tables)
     with _timed("executions", timings):
-        execute_candidates(judge_settings, tables, total)
+        execute_candidates(judge_settings, tables, count_tasks(settings))
     with _timed("brute force", timings):
         execute_brute_force(judge_settings, tables)
     with _timed("verification", timings):
@@ -98,14 +94,8 @@ def _verified(tables: WorkTables) -> Iterator[StatedTask]:
             yield StatedTask(verdict.task_id, verdict.problem_id, verdict.split, verdict.statement)
 
 
-def _remove_half_written(folder: Path) -> None:
-    """A killed process leaves its temporary files; no later one would take their names."""
-    for leftover in folder.rglob(".*.tmp"):
-        leftover.unlink()
-
-
 @contextmanager
-def _timed(stage: str, timings: Timings) -> Iterator[None]:
+def _timed(stage: str, timings: dict[str, dict[str, float]]) -> Iterator[None]:
     wall, own, children = time.monotonic(), time.process_time(), _children_seconds()
     yield
     timings[stage] = {

@@ -107,9 +107,6 @@ class Snippets(Settings):
     """Snippets that are longer in all are set aside: they would be cut off in a model's context."""
 
 
-FeatureSource = BuiltinTree | TreeFile | XcoderTree | XcoderRows | Snippets
-
-
 class EvolutionSettings(Settings):
     """A language model grows the tree: siblings for what a feature has below it, and finer features below leaves."""
 
@@ -129,7 +126,9 @@ class EvolutionSettings(Settings):
 class FeatureSettings(Settings):
     """What tasks can be about, for a language model as the teacher."""
 
-    source: Annotated[FeatureSource, Field(discriminator="kind")] = BuiltinTree()
+    source: Annotated[BuiltinTree | TreeFile | XcoderTree | XcoderRows | Snippets, Field(discriminator="kind")] = (
+        BuiltinTree()
+    )
     """Where features come from."""
 
     evolution: EvolutionSettings = EvolutionSettings()

@@ -9,15 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from synth.features.config import (
-    BuiltinTree,
-    FeatureSettings,
-    FeatureSource,
-    Snippets,
-    TreeFile,
-    XcoderRows,
-    XcoderTree,
-)
+from synth.features.config import BuiltinTree, FeatureSettings, Snippets, TreeFile, XcoderRows, XcoderTree
 from synth.features.questions import FeatureAnswer, evolve_features, extract_features
 from synth.features.subtrees import Subtree, draw_subtrees
 from synth.features.tree import FeatureTree, read_tree, seed_tree, write_tree
@@ -29,8 +21,9 @@ from xcoder_core.records import read_records, write_records
 from xcoder_core.rows import BadRow
 
 
-def given_tree(source: FeatureSource) -> FeatureTree | None:
+def given_tree(settings: FeatureSettings) -> FeatureTree | None:
     """A copy of the tree that the source names; None where it is extracted, or the source has rows."""
+    source = settings.source
     if isinstance(source, TreeFile):
         return read_tree(source.path)
     if isinstance(source, XcoderTree):
@@ -52,7 +45,7 @@ def make_features(settings: FeatureSettings, interview: Interview | None, folder
         return
     if interview is None and needs_model(settings):
         raise InputError("features that are extracted or evolved need a language model as the teacher")
-    tree = given_tree(settings.source)
+    tree = given_tree(settings)
     if tree is None:
         assert isinstance(settings.source, Snippets) and interview is not None
         tree = extract_features(settings.source, interview, folder / "extracted.parquet")
