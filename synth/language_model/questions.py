@@ -27,7 +27,6 @@ from xcoder_core.problem import IoKind, Limits, Problem, problem_id
 TYPES = {"int", "float", "str", "bool", "list", "None", "Optional", "List"}
 """What the types of a function's parameters and result are made of: values that JSON has."""
 
-
 OPENING = re.compile(r"^[ \t]*`{4,}[ \t]*statement[ \t]*$", re.MULTILINE)
 """With three backticks, the first example in the statement would end it."""
 
