@@ -110,7 +110,7 @@ class RowMaker:
         self, problem: Problem, depth: int, solutions: Iterable[Solution], pass_rate: float | None = None
     ) -> Iterator[SftRow]:
         """A row for each distinct program: golden first, then in an order by seed, so fewer are a part of more."""
-        identity = problem.problem_id
+        identity, prompt = problem.problem_id, self._prompt(problem)
         ordered = sorted(solutions, key=lambda s: (not s.is_golden, derive_seed(self.seed, "rank", identity, s.index)))
         distinct: dict[str, Solution] = {}
         for solution in ordered:
@@ -125,7 +125,7 @@ class RowMaker:
                 is_golden=solution.is_golden,
                 pass_rate=pass_rate,
                 difficulty=self.difficulty(pass_rate),
-                prompt=self._prompt(problem),
+                prompt=prompt,
                 completion=(ChatMessage("assistant", solution.response),),
             )
 
