@@ -58,7 +58,6 @@ def measure_stages(tasks: int, reasoning: int) -> dict[str, Any]:
         patch("synth.language_model.teacher.open_teacher", lambda *_: StandInModel(reasoning)),
         patch("synth.language_model.teacher.open_judge", StandInJudge),
         patch("synth.execution.open_judge", StandInJudge),
-        patch("synth.brute_force.open_judge", StandInJudge),
     ):
         before = _memory("VmRSS")
         context = StageContext("benchmark", "synth", "key", Path(folder), 1, {})

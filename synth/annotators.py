@@ -17,8 +17,6 @@ alike looks like a certain truth, so its posteriors rank labels well and are far
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 COLLISION = 0.3
 """Chance that two wrong outputs on one input are the same, as mistakes that are common make it."""
 
@@ -42,18 +40,19 @@ class Estimate:
 
 def estimate_truth(votes: Sequence[Sequence[str | None]]) -> Estimate:
     """EM on the votes of one task: a row per candidate, a column per input, None where a candidate has no output."""
+    import numpy as np  # which `xcoder plan` need not wait for
+
     inputs = len(votes[0]) if votes else 0
     columns = [[row[place] for row in votes] for place in range(inputs)]
     answers = [list(dict.fromkeys(vote for vote in column if vote is not None)) for column in columns]
     width = max((len(column) for column in answers), default=0)
     if width == 0:
         return Estimate(tuple({} for _ in range(inputs)), tuple(0.5 for _ in votes))
-    gave = np.array(
-        [
-            [[answer == row[place] for answer in _padded(answers[place], width)] for place in range(inputs)]
-            for row in votes
-        ]
-    )
+    gave = np.zeros((len(votes), inputs, width), dtype=bool)
+    for candidate, row in enumerate(votes):
+        for place, vote in enumerate(row):
+            if vote is not None:
+                gave[candidate, place, answers[place].index(vote)] = True
     ran = gave.any(axis=2)
     given = gave.any(axis=0)
     prior = PRIOR_RIGHT + PRIOR_WRONG
@@ -78,9 +77,3 @@ def estimate_truth(votes: Sequence[Sequence[str | None]]) -> Estimate:
         tuple(dict(zip(column, map(float, row), strict=False)) for column, row in zip(answers, posterior, strict=True)),
         tuple(map(float, accuracy)),
     )
-
-
-def _padded(answers: list[str], width: int) -> list[object]:
-    """Columns of equal length; what fills them up equals no vote."""
-    filler: list[object] = [object()] * (width - len(answers))
-    return [*answers, *filler]

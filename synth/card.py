@@ -1,11 +1,11 @@
-"""The dataset card of a published dataset: a README that the dataset's folder carries."""
+"""The card of a dataset: a README that the dataset's folder carries, with the metadata block that dataset hubs read."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from synth.config import LANGUAGE_MODEL_SECTIONS, SynthSettings
 from synth.funnel import SplitFunnel
+from synth.published.config import HUB_IDS
 from xcoder_core.terminal import harmless
 
 _WHAT = {
@@ -20,18 +20,25 @@ _WHAT = {
         "passed every test, `difficulty` its bin; `solvable` says whether any candidate passed them all."
     ),
 }
+_WHAT_IS_IMPORTED = {
+    "sft": (
+        "Conversations for supervised fine-tuning, one row per distinct program of a problem. Answers are as "
+        "published, reasoning included; they were not judged here, so no row is marked as golden."
+    ),
+    "rl": (
+        "Prompts for reinforcement learning with a judge. A row carries `problem_id` and no tests; those stand in "
+        "`tests.parquet` of the same run."
+    ),
+}
 
-
-_PRIVATE: dict[str, Any] = {"teacher": {"server": {"base_url", "api_key_env"}}, "features": {"source": {"path"}}}
-"""Settings that name places of the one who made the data."""
+_FILES = "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: train.parquet\n---"
 
 
 def write_card(use: str, rows: int, settings: SynthSettings, seed: int, funnels: dict[str, SplitFunnel]) -> str:
-    """The card of the dataset of `use`, as Markdown with the metadata block that dataset hubs read."""
+    """The card of the dataset of `use`, as Markdown."""
     ours = {name: funnel for name, funnel in funnels.items() if settings.splits[name].use == use}
     sections = [
-        "---\nlicense: apache-2.0\nlanguage: en\ntags:\n- code\n- synthetic\nconfigs:\n- config_name: default\n"
-        "  data_files:\n  - split: train\n    path: train.parquet\n---",
+        f"---\nlicense: apache-2.0\nlanguage: en\ntags:\n- code\n- synthetic\n{_FILES}",
         f"# Synthetic programming tasks: {use}",
         _WHAT[use] + f" {rows:,} rows.",
         "Tasks, inputs and candidate solutions come from a teacher; labels are elected by the candidates and never "
@@ -39,57 +46,76 @@ def write_card(use: str, rows: int, settings: SynthSettings, seed: int, funnels:
         "combinations that occur in no training split, and near-duplicates of evaluation tasks were removed.",
     ]
     for name, funnel in ours.items():
-        sections += [f"## Split `{name}`", _funnel_table(funnel), _confidence(funnel)]
-    without: dict[str, Any] = (
-        dict.fromkeys(LANGUAGE_MODEL_SECTIONS, True) if settings.teacher.kind == "procedural" else dict(_PRIVATE)
-    )
-    # The data are the same with any of these.
-    without |= dict.fromkeys(("executor", "imports", "expected", "push_to"), True)
-    without["cleaning"] = {"decontaminate"}  # places of the one who made the data
-    recipe = json.dumps({"seed": seed, "synth": settings.model_dump(mode="json", exclude=without)}, indent=2)
-    sections += ["## Recipe", f"```json\n{recipe}\n```", "## Licence", _licence(settings)]
+        sections += [f"## Split `{name}`", _table(_steps(funnel)), _confidence(funnel)]
+    is_procedural = settings.teacher.kind == "procedural"
+    # The data are the same with any of the first four; the rest names places of the one who made the data, or says
+    # nothing of this teacher.
+    without: dict[str, Any] = dict.fromkeys(("executor", "imports", "expected", "push_to"), True)
+    without["cleaning"] = {"decontaminate"}
+    if is_procedural:
+        without |= dict.fromkeys(LANGUAGE_MODEL_SECTIONS, True)
+    else:
+        without |= {"teacher": {"server": {"base_url", "api_key_env"}}, "features": {"source": {"path"}}}
+    shown = settings.model_dump(mode="json", exclude=without)
+    terms = "." if is_procedural else "; the terms of the model that wrote them may add to this."
+    sections += [*_recipe(seed, shown), "## Licence", f"Apache-2.0. The data are wholly synthetic{terms}"]
     return "\n\n".join(sections) + "\n"
 
 
-def _licence(settings: SynthSettings) -> str:
-    if settings.teacher.kind == "procedural":
-        return "Apache-2.0. The data are wholly synthetic."
-    return "Apache-2.0. The data are wholly synthetic; the terms of the model that wrote them may add to this."
+def write_import_card(
+    use: str, rows: int, settings: SynthSettings, seed: int, steps: dict[str, list[tuple[str, int]]]
+) -> str:
+    """The card of the imported dataset of `use`; `steps` say for each of its splits what became of the rows."""
+    ours = [item for item in settings.imports if item.use == use]
+    sources = ", ".join(f"{HUB_IDS[item.source]} (`{item.part}`)" for item in ours)
+    sections = [
+        f"---\nlanguage: en\ntags:\n- code\n{_FILES}",
+        f"# Imported programming tasks: {use}",
+        f"{_WHAT_IS_IMPORTED[use]} {rows:,} rows, imported from {sources}. Their licence is that of the set they come "
+        "from.",
+    ]
+    for split, counts in steps.items():
+        sections += [f"## Split `{split}`", _table(counts)]
+    shown = settings.model_dump(mode="json", include={"imports", "cleaning", "solutions_per_task", "limit_seconds"})
+    for item in shown["import"]:
+        item.pop("path")  # of the one who made the data
+    shown["cleaning"].pop("decontaminate")
+    return "\n\n".join([*sections, *_recipe(seed, shown)]) + "\n"
 
 
-def card_path(dataset: Path) -> Path:
-    """Where the card of a dataset folder stands."""
-    return dataset / "README.md"
-
-
-def _funnel_table(funnel: SplitFunnel) -> str:
+def _steps(funnel: SplitFunnel) -> list[tuple[str, int]]:
     rows = [(f"set aside: {reason}", count) for reason, count in sorted(funnel.set_aside.items())]
     rows += [("tasks made", funnel.made)]
     rows += [(f"inputs refused: {reason}", count) for reason, count in sorted(funnel.refused_inputs.items())]
     rows += [(f"dropped: {reason}", count) for reason, count in sorted(funnel.dropped.items())]
     rows += [("tasks kept", funnel.kept), ("candidates asked", funnel.candidates)]
     rows += [(f"quarantined: {reason}", count) for reason, count in sorted(funnel.quarantined.items())]
-    rows += [("accepted solutions", funnel.accepted), ("labelled tests", funnel.labels)]
+    rows += [("accepted solutions", funnel.accepted_solutions), ("labelled tests", funnel.tests)]
     rows += [(f"kept in style {style}", count) for style, count in sorted(funnel.styles.items())]
     rows += [(f"kept of depth {depth}", count) for depth, count in sorted(funnel.depths.items())]
-    return "\n".join(["| step | count |", "|---|---:|", *(f"| {_cell(name)} | {count:,} |" for name, count in rows)])
+    return rows
 
 
-def _cell(reason: str) -> str:
+def _table(steps: list[tuple[str, int]]) -> str:
     """A reason may repeat what a model wrote, which would otherwise end the cell or steer a terminal."""
-    return harmless(reason).replace("|", "\\|")
+    cells = [(harmless(name).replace("|", "\\|"), count) for name, count in steps]
+    return "\n".join(["| step | count |", "|---|---:|", *(f"| {name} | {count:,} |" for name, count in cells)])
+
+
+def _recipe(seed: int, shown: dict[str, object]) -> list[str]:
+    return ["## Recipe", f"```json\n{json.dumps({'seed': seed, 'synth': shown}, indent=2)}\n```"]
 
 
 def _confidence(funnel: SplitFunnel) -> str:
     if not funnel.kept:
         return "No task was kept."
     agreement = (
-        f"Label confidence: the winning answer has {funnel.agreement / funnel.labels:.1%} of the candidates' votes."
+        f"Label confidence: the winning answer has {funnel.agreement / funnel.tests:.1%} of the candidates' votes."
     )
     if funnel.labels_right is None or funnel.golden_right is None:
         return f"{agreement} The truth is not known for tasks that a language model wrote."
     return (
         f"{agreement} Measured against the known truth, labels are right on "
-        f"{funnel.labels_right / funnel.labels:.2%} of the tests and golden solutions on all inputs of "
+        f"{funnel.labels_right / funnel.tests:.2%} of the tests and golden solutions on all inputs of "
         f"{funnel.golden_right / funnel.kept:.2%} of the tasks."
     )

@@ -1,17 +1,16 @@
 """The stage that removes tasks: contaminated ones, then duplicates, within and across splits.
 
-Duplicates are found by MinHash LSH over word shingles of the statement and decided by their exact Jaccard similarity.
-Tasks are taken in table order, so a training task loses against an evaluation task, and a later against an earlier.
-What is removed removes nothing itself.
+MinHash LSH over word shingles proposes pairs of statements, and their exact Jaccard similarity decides. Tasks come in
+table order: a training task loses against an evaluation task, and a later one against an earlier one. A task that is
+removed does not cause another removal.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
 
 from synth.config import CleaningSettings
-from synth.decontamination import Decontamination, open_decontamination
-from synth.shingles import statement_shingles
-from synth.tables import Removal, WorkTables
+from synth.decontamination import Decontamination, read_evaluation_set
+from synth.statement_index import StatementIndex
+from synth.tables import Removal, StatedTask, WorkTables
 from xcoder_core.files import write_json
 from xcoder_core.layout import SynthLayout
 from xcoder_core.progress import Progress
@@ -26,34 +25,21 @@ LSH_MARGIN = 0.85
 exactly."""
 
 
-class Stated(Protocol):
-    """What cleaning looks at: a verified task, or an imported one."""
-
-    @property
-    def task_id(self) -> str: ...
-    @property
-    def problem_id(self) -> str: ...
-    @property
-    def split(self) -> str: ...
-    @property
-    def statement(self) -> str: ...
-
-
 def clean(
     settings: CleaningSettings,
     tables: WorkTables,
     layout: SynthLayout,
-    tasks: Callable[[], Iterator[Stated]],
+    tasks: Callable[[], Iterator[StatedTask]],
     uses: Mapping[str, str],
 ) -> None:
     """Write what is removed and why, and what the tasks were compared with. `uses` has the use of each split."""
     if tables.removals.exists() and layout.decontamination.exists():
         return
     checked = sum(uses[task.split] != "evaluation" for task in tasks())
-    decontamination = open_decontamination(settings)
+    decontamination = Decontamination(map(read_evaluation_set, settings.decontaminate), settings)
     with Progress("cleaning", sum(1 for _ in tasks()), "tasks") as progress:
 
-        def counted() -> Iterator[Stated]:
+        def counted() -> Iterator[StatedTask]:
             for task in tasks():
                 yield task
                 progress.advance()
@@ -65,52 +51,39 @@ def clean(
 
 
 def find_removals(
-    tasks: Iterator[Stated], settings: CleaningSettings, decontamination: Decontamination, uses: Mapping[str, str]
+    tasks: Iterator[StatedTask], settings: CleaningSettings, decontamination: Decontamination, uses: Mapping[str, str]
 ) -> Iterator[Removal]:
     """A removal for each training task that an evaluation set holds, and for each duplicate among the others."""
     contaminated: list[Removal] = []
 
-    def clean_ones() -> Iterator[Stated]:
+    def clean_ones() -> Iterator[StatedTask]:
         for task in tasks:
             match = None if uses[task.split] == "evaluation" else decontamination.find(task.statement)
             if match is None:
                 yield task
             else:
-                where = (match.problem.set_name, match.problem.problem)
-                contaminated.append(_removal(task, CONTAMINATED, where, match.share))
+                problem, share = match
+                contaminated.append(_removal(task, CONTAMINATED, (problem.set_name, problem.problem), share))
 
     yield from find_duplicates(clean_ones(), settings)
     yield from contaminated
 
 
-def find_duplicates(tasks: Iterator[Stated], settings: CleaningSettings) -> Iterator[Removal]:
+def find_duplicates(tasks: Iterator[StatedTask], settings: CleaningSettings) -> Iterator[Removal]:
     """A removal for each task that duplicates an earlier one that stays; the most similar one is its partner."""
-    import numpy
-
-    from synth.statement_index import StatementIndex
-
-    with StatementIndex(LSH_MARGIN * settings.similarity, settings.permutations) as index:
+    with StatementIndex(LSH_MARGIN * settings.similarity, settings.permutations, settings.shingle_words) as index:
         for task in tasks:
             same = index.first_of(task.problem_id)
             if same is not None:
                 yield _removal(task, EXACT, (same, task.problem_id), 1.0)
                 continue
-            found = statement_shingles(task.statement, settings.shingle_words)
-            ours = numpy.fromiter(found, numpy.uint32, len(found))
-            bands = index.bands(found)
-            similar = max(((_jaccard(ours, theirs), other) for other, theirs in index.like(bands)), default=None)
+            sketch = index.sketch(task.statement)
+            similar = index.most_similar(sketch)
             if similar is not None and similar[0] >= settings.similarity:
                 yield _removal(task, NEAR, similar[1], similar[0])
-                continue
-            index.add((task.task_id, task.problem_id), bands, ours)
+            else:
+                index.add(task.task_id, task.problem_id, sketch)
 
 
-def _jaccard(ours: Any, theirs: Any) -> float:
-    import numpy
-
-    common = numpy.intersect1d(ours, theirs, assume_unique=True).size
-    return common / (ours.size + theirs.size - common)
-
-
-def _removal(task: Stated, reason: str, partner: tuple[str, str], similarity: float) -> Removal:
+def _removal(task: StatedTask, reason: str, partner: tuple[str, str], similarity: float) -> Removal:
     return Removal(task.task_id, task.problem_id, task.split, reason, *partner, similarity)

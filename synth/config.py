@@ -3,23 +3,22 @@
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from synth.difficulty import DifficultySettings
-from synth.expected import ExpectedSettings
 from synth.features.config import FeatureSettings
 from synth.language_model.config import (
+    ExpectedSettings,
     InputSettings,
     LocalTeacherSettings,
     OpenAITeacherSettings,
     SolutionSettings,
     TaskSettings,
 )
+from synth.procedural.pipeline import OPERATIONS
 from synth.published.config import ImportSettings
 from synth.push import PushSettings
-from synth.time_limits import TimeLimitSettings
 from xcoder_core.settings import Settings
 
 Style = Literal["codeforces", "atcoder", "leetcode"]
@@ -64,8 +63,6 @@ class ProceduralTeacherSettings(Settings):
     @field_validator("features")
     @classmethod
     def _branches_exist(cls, branches: tuple[str, ...]) -> tuple[str, ...]:
-        from synth.procedural.pipeline import OPERATIONS
-
         for branch in branches:
             if not any(path.startswith(branch) for path in OPERATIONS):
                 known = sorted({"/".join(path.split("/")[:2]) for path in OPERATIONS})
@@ -73,7 +70,7 @@ class ProceduralTeacherSettings(Settings):
         return branches
 
 
-def _teacher_kind(value: Any) -> Any:
+def _teacher_kind(value: object) -> object:
     """A teacher without `kind` is the procedural one."""
     return value.get("kind", "procedural") if isinstance(value, dict) else getattr(value, "kind", None)
 
@@ -191,20 +188,58 @@ class CleaningSettings(Settings):
         return self
 
 
+class DifficultySettings(Settings):
+    """How the share of candidates that pass every test is named, and how many easy problems the RL dataset holds.
+
+    X-Coder's tasks have no easy tail (its Table 10), and reinforcement learning learns little from problems that every
+    rollout solves; so the share of easy problems is a setting.
+    """
+
+    bins: dict[str, float] = {"easy": 0.9, "medium": 0.5, "hard": 0.0}
+    """Name of each bin, easiest first, with the least pass rate that belongs to it; the last one is 0."""
+
+    easy_tail: float = Field(default=1.0, ge=0, le=1)
+    """Greatest share of problems of the easiest bin among the rows of the RL dataset. What is above it is left out of
+    that dataset, drawn by seed, and stays in the tables."""
+
+    @field_validator("bins")
+    @classmethod
+    def _bins_fall(cls, bins: dict[str, float]) -> dict[str, float]:
+        least = list(bins.values())
+        if not least or least[-1] != 0 or least[0] > 1 or any(a <= b for a, b in zip(least, least[1:], strict=False)):
+            raise ValueError(
+                "bins need falling pass rates of at most 1 that end with 0, such as {easy: 0.9, medium: 0.5, hard: 0}"
+            )
+        return bins
+
+
+class TimeLimitSettings(Settings):
+    """How the limit of a task follows from the run times of its golden solution: as tight as they allow, on a grid.
+
+    A limit that is the same for all tasks lets a quadratic solution pass where a linear one needs a millisecond.
+    Measured times differ from run to run and records must not, so a limit takes one of a few values.
+    """
+
+    factor: float = Field(default=5.0, ge=1)
+    """The limit is at least this many times the slowest run of the golden solution, as judges usually grant."""
+
+    grid: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
+    """The CPU seconds that a limit may be, rising."""
+
+    @field_validator("grid")
+    @classmethod
+    def _grid_rises(cls, grid: tuple[float, ...]) -> tuple[float, ...]:
+        if not grid or grid[0] <= 0 or list(grid) != sorted(set(grid)):
+            raise ValueError("a grid needs one or more rising numbers of seconds above 0, such as [1, 2, 4, 8, 16]")
+        return grid
+
+
 LANGUAGE_MODEL_SECTIONS = ("features", "tasks", "inputs", "solutions")
 """Sections that mean nothing to the procedural teacher."""
 
 
-NOT_FOR_IMPORTS = (
-    "splits",
-    "teacher",
-    "styles",
-    "inputs_per_task",
-    "candidates_per_task",
-    *LANGUAGE_MODEL_SECTIONS,
-    "executor",
-    "verification",
-)
+_OF_MAKING = ("splits", "teacher", "styles", "inputs_per_task", "candidates_per_task", "executor", "verification")
+NOT_FOR_IMPORTS = (*_OF_MAKING, *LANGUAGE_MODEL_SECTIONS)
 """Settings that mean nothing to an import."""
 
 
@@ -258,16 +293,16 @@ class SynthSettings(Settings):
     time_limits: TimeLimitSettings | None = None
     """Give each kept task the time limit that its golden solution's measured run times call for, instead of
     `limit_seconds`; left out, no measured time has a part in the datasets. Two runs may then differ in a limit, by one
-    place of the grid, where a time lies on the border; a run that is killed and goes on keeps its times."""
+    step of the grid, where a time is close to the border; a killed run that goes on keeps its times."""
 
     difficulty: DifficultySettings = DifficultySettings()
     """How difficulty is named in the datasets, and how many easy problems the RL dataset holds."""
 
     expected: ExpectedSettings = ExpectedSettings()
-    """What `xcoder plan` reckons with; shapes nothing."""
+    """What `xcoder plan` assumes; does not affect the result."""
 
     push_to: PushSettings | None = None
-    """Where `xcoder push-data` publishes the datasets; shapes nothing."""
+    """Where `xcoder push-data` publishes the datasets; does not affect the result."""
 
     executor: Literal["local", "ray"] | None = None
     """Where candidates are executed; as `judge.executor` says when left out. The datasets are the same bytes."""
@@ -325,12 +360,3 @@ def uses_of(settings: SynthSettings) -> dict[str, str]:
 def count_tasks(settings: SynthSettings) -> int:
     """Tasks of all splits together."""
     return sum(split.tasks for split in settings.splits.values())
-
-
-def questions_per_task(settings: SynthSettings) -> int:
-    """What a language model is asked for one task, second tries left out; 0 for the procedural teacher."""
-    if isinstance(settings.teacher, ProceduralTeacherSettings):
-        return 0
-    inputs = settings.inputs
-    written = (inputs.generated_share < 1) + (inputs.generated_share > 0) + inputs.validator + inputs.brute_force
-    return settings.tasks.stages + written + settings.candidates_per_task

@@ -1,18 +1,17 @@
 """Decontamination: which training tasks repeat a problem of an evaluation set.
 
-Statements are compared by their word n-grams, whatever their case and punctuation. The field removes a training sample
-that has any one n-gram in common with an evaluation sample: n = 13 (GPT-3, arXiv 2005.14165, App. C), n = 10
+Statements are compared by their word n-grams, whatever their case and punctuation. It is common to remove a training
+sample that shares any one n-gram with an evaluation sample: n = 13 (GPT-3, arXiv 2005.14165, App. C), n = 10
 (Qwen2.5-Coder, arXiv 2409.12186, sec. 5), n = 8 (s1, arXiv 2501.19393; open-r1's `scripts/decontaminate.py`). X-Coder
 (arXiv 2601.06953) describes no decontamination.
 
-Statements of programming tasks share whole sentences that say nothing of the task ("The first line of the input
-contains two integers"), so that rule takes out nearly everything. Here n-grams that several evaluation problems share
-are not compared, n is smaller, and a share of common n-grams is asked for, as Cosmopedia asks that half of the
-evaluation sample be matched (huggingface/cosmopedia, `decontamination/`). The field's rule is `ngram_share: 0,
-boilerplate: null`.
+Programming tasks share whole sentences that do not tell them apart ("The first line of the input contains two
+integers"), so that rule removes nearly everything. Here n is smaller, n-grams that several evaluation problems share
+are ignored, and a task must share a part of its n-grams, as Cosmopedia asks that half of the evaluation sample be
+matched (huggingface/cosmopedia, `decontamination/`). The common rule is `ngram_share: 0, boilerplate: null`.
 
-It finds copies, also inside a longer text, edits, and sentences in another order. A problem that is told in wholly
-other words is not found; `benchmarks/cleaning.py` measures what is.
+It finds copies, also inside a longer text, edits, and reordered sentences, but no problem in wholly other words;
+`benchmarks/cleaning.py` measures that.
 """
 
 import hashlib
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.config import CleaningSettings
-from synth.shingles import statement_ngrams
+from synth.statement_index import statement_ngrams
 from xcoder_core.errors import InputError
 from xcoder_core.rows import RowPlace, sound_rows
 
@@ -46,7 +45,7 @@ class EvaluationProblem:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """One file. By the hash of its bytes it is known again wherever it lies and whatever it is called."""
+    """One file; the hash of its bytes identifies it, whatever its path."""
 
     name: str
     sha256: str
@@ -56,8 +55,8 @@ class EvaluationSet:
 def read_evaluation_set(path: Path) -> EvaluationSet:
     """Read LiveCodeBench's format, or any JSON lines or Parquet file with a column of statements.
 
-    An id that an earlier row has gets the row's number, so that reports name one problem by it.
-    Raises `InputError` for a file without statements, and for a row that has none.
+    A repeated id gets the row's number, so that an id names one problem. Raises `InputError` for a file or row without
+    a statement.
     """
     problems = []
     names: set[str] = set()
@@ -74,7 +73,7 @@ def read_evaluation_set(path: Path) -> EvaluationSet:
     return EvaluationSet(path.stem, digest, tuple(problems))
 
 
-def _problem(place: RowPlace, row: dict[str, Any]) -> EvaluationProblem:
+def _problem(place: RowPlace, row: dict[str, object]) -> EvaluationProblem:
     column = next((name for name in STATEMENTS if name in row), None)
     if column is None:
         raise InputError(f"{place}: none of the columns {', '.join(STATEMENTS)}; found {', '.join(row)}")
@@ -97,14 +96,6 @@ def _day(place: RowPlace, row: dict[str, Any]) -> date | None:
         raise InputError(f"{place}: {value!r:.40} is not a date in ISO format") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """The evaluation problem that a statement repeats, and the share of n-grams by which it was found (0 to 1)."""
-
-    problem: EvaluationProblem
-    share: float
-
-
 class Decontamination:
     """The n-grams of the evaluation sets. Memory is that of the sets; statements are compared one by one."""
 
@@ -124,11 +115,10 @@ class Decontamination:
             for ngram in own:
                 self._holders.setdefault(ngram, array("I")).append(number)
 
-    def find(self, statement: str) -> Match | None:
-        """The evaluation problem with the largest share of common n-grams, where that share is large enough.
+    def find(self, statement: str) -> tuple[EvaluationProblem, float] | None:
+        """The evaluation problem with the largest share of common n-grams, and the share (0 to 1), where it is enough.
 
-        The share is of the shorter of the two statements, so that neither a problem told within a longer text nor a
-        part of it goes unseen.
+        The share is of the shorter statement, so that a part of a problem, or a longer text around one, is found too.
         """
         found = statement_ngrams(statement, self._settings.ngram_words)
         ngrams = found - self._common or found
@@ -137,13 +127,10 @@ class Decontamination:
         share, negative = max(shares, default=(0.0, 0))
         if not common or share < self._settings.ngram_share:
             return None
-        return Match(self._compared[-negative], share)
+        return self._compared[-negative], share
 
-    def report(self, checked: int, matched: Iterable[str]) -> dict[str, Any]:
-        """What `decontamination.json` holds: the check, and of each set its hash, problems, dates and removals.
-
-        `checked` is how many training tasks were compared, `matched` the name of the set for each removed one.
-        """
+    def report(self, checked: int, matched: Iterable[str]) -> dict[str, object]:
+        """What `decontamination.json` holds, from the number of compared tasks and the set of each removed one."""
         removed = Counter(matched)
         return {
             "check": {
@@ -172,11 +159,6 @@ class Decontamination:
         first, last = self._settings.window
         day = problem.day
         return day is None or ((first is None or day >= first) and (last is None or day <= last))
-
-
-def open_decontamination(settings: CleaningSettings) -> Decontamination:
-    """Read the evaluation sets that the settings name. Raises `InputError` for a file that is none."""
-    return Decontamination((read_evaluation_set(path) for path in settings.decontaminate), settings)
 
 
 def _dates(item: EvaluationSet) -> list[str] | None:

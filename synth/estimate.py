@@ -1,26 +1,22 @@
 """What a synthesis will take, before it is begun: questions, tokens and cost by stage, executions and judge hours.
 
-The figures of one answer come from `synth.expected`, or are the averages of a finished small run. The rest is
-arithmetic. A question is asked at most twice; a task whose selection or statement cannot be read is never made, and a
-share r of second tries means that r² of the answers are lost.
+The figures of one answer come from `synth.expected` or from a finished small run. A question is asked at most twice,
+so where a share r is asked again, r² of the answers are lost. A task whose selection or statement cannot be read is
+never made.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks
-from synth.expected import ExpectedSettings
-from synth.features.config import FeatureSettings, TreeFile, XcoderTree
+from synth.features.stage import given_tree
 from synth.features.subtrees import draw_subtrees
-from synth.features.tree import read_tree, seed_tree
-from synth.features.xcoder_rows import read_published_tree
-from synth.language_model.config import OpenAITeacherSettings
+from synth.features.tree import seed_tree
+from synth.language_model.config import ExpectedSettings, OpenAITeacherSettings
 from synth.language_model.inputs import SPARE
-from synth.language_model.programs import generated_count
+from synth.language_model.questions import generated_count
 from synth.prompts import render, retry_messages
 from synth.tables import ExecutionTimes, WorkTables
 from synth.verification import NO_INPUTS
@@ -58,10 +54,7 @@ class StageEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will take. `executions` are those of candidates, `helper_runs` of what the teacher wrote for inputs.
-
-    `based_on` says where the figures of one answer come from.
-    """
+    """What a run will take: `executions` of candidates, `helper_runs` of programs that make and check inputs."""
 
     based_on: str
     stages: dict[str, StageEstimate]
@@ -76,10 +69,10 @@ class Estimate:
 
 
 def estimate(settings: SynthSettings, seed: int) -> Estimate:
-    """The estimate for the tasks of all splits; no stage for the procedural teacher, which takes nothing.
+    """The estimate for the tasks of all splits, without extraction and evolution of features.
 
-    What extraction and evolution of features ask is not in it. Raises `InputError` where `expected.measured_in` holds
-    no finished synthesis by a language model.
+    The procedural teacher takes no stage. Raises `InputError` where `expected.measured_in` holds no finished synthesis
+    by a language model.
     """
     expected = settings.expected
     tasks = count_tasks(settings)
@@ -92,7 +85,7 @@ def estimate(settings: SynthSettings, seed: int) -> Estimate:
         based_on = f"the averages of {folder}"
         answered, with_inputs, runs_per_task, seconds = _measured(folder)
         cpu_seconds = cpu_seconds if seconds is None else seconds
-    elif not isinstance(settings.teacher, ProceduralTeacherSettings):
+    else:
         answered = _expected_answers(settings, seed)
     if isinstance(settings.teacher, ProceduralTeacherSettings):
         executions = round(tasks * runs_per_task)
@@ -112,7 +105,9 @@ def estimate(settings: SynthSettings, seed: int) -> Estimate:
 
 
 def questions_of(settings: SynthSettings) -> dict[str, int]:
-    """How often each question is asked for one task, second tries left out."""
+    """How often a language model is asked each question for one task, second tries left out."""
+    if isinstance(settings.teacher, ProceduralTeacherSettings):
+        return {}
     inputs, generated = settings.inputs, generated_count(settings.inputs_per_task, settings.inputs)
     wanted = {
         "select_features": int(settings.tasks.stages == 2),
@@ -156,10 +151,7 @@ def _helper_runs(settings: SynthSettings) -> int:
 def _expected_answers(settings: SynthSettings, seed: int) -> dict[str, Answered]:
     """From the settings: the prompts are rendered without what is not known yet, whose tokens are added."""
     expected = settings.expected
-    shown = {
-        "select_features": 0.0,
-        "write_task": expected.selection_tokens,
-    }
+    shown = {"select_features": 0.0, "write_task": expected.selection_tokens}
     answered = {}
     for name in questions_of(settings):
         messages = list(_prompts(name, settings, seed))
@@ -176,8 +168,10 @@ def _expected_answers(settings: SynthSettings, seed: int) -> dict[str, Answered]
 def _prompts(name: str, settings: SynthSettings, seed: int) -> Iterator[list[Message]]:
     """The prompts of a question, statement and selection left empty: one of each style, or of some subtrees."""
     if name == "select_features":
-        for leaves in _drawn_leaves(settings.features, seed):
-            yield render(name, features=leaves, mandatory=())
+        # What is yet to be extracted, and rows, are about as long as the tree of the package.
+        tree = given_tree(settings.features) or seed_tree()
+        for subtree in draw_subtrees(tree, settings.features.shape, SUBTREES, seed):
+            yield render(name, features=subtree.leaves, mandatory=())
     elif name == "write_task":
         for style in settings.styles:
             yield render(name, style=style, features=[], strategy="" if settings.tasks.stages == 1 else " ")
@@ -186,31 +180,20 @@ def _prompts(name: str, settings: SynthSettings, seed: int) -> Iterator[list[Mes
         yield render(name, statement="", starter_code=None, count=count, error=None)
 
 
-def _drawn_leaves(features: FeatureSettings, seed: int) -> list[tuple[str, ...]]:
-    source = features.source
-    if isinstance(source, TreeFile):
-        tree = read_tree(source.path)
-    elif isinstance(source, XcoderTree):
-        tree = read_published_tree(source.path)
-    else:  # a tree that is yet to be extracted, or rows: those of the package are about as long
-        tree = seed_tree()
-    return [subtree.leaves for subtree in islice(draw_subtrees(tree, features.shape, SUBTREES, seed), SUBTREES)]
-
-
 def _tokens(messages: list[Message], expected: ExpectedSettings) -> float:
     return sum(len(message["content"]) for message in messages) / expected.characters_per_token
 
 
 def _finished(given: Path) -> Path:
     """The synthesis in a folder, or the newest of a run's. Raises `InputError`."""
-    whole = [path.parent for path in (given / RESULT_FILE, *given.glob(f"synth/*/{RESULT_FILE}")) if path.is_file()]
-    whole = [folder for folder in whole if WorkTables(folder).answers("solutions").exists()]
-    if not whole:
+    finished = [path.parent for path in (given / RESULT_FILE, *given.glob(f"synth/*/{RESULT_FILE}")) if path.is_file()]
+    finished = [folder for folder in finished if WorkTables(folder).answers("solutions").exists()]
+    if not finished:
         raise InputError(
             f"synth.expected.measured_in: {given} holds no finished synthesis by a language model; expected the folder "
             "of a run, or of its synthesis"
         )
-    return max(whole, key=lambda folder: (folder / RESULT_FILE).stat().st_mtime_ns)
+    return max(finished, key=lambda folder: (folder / RESULT_FILE).stat().st_mtime_ns)
 
 
 def _measured(folder: Path) -> tuple[dict[str, Answered], float, float, float | None]:
@@ -241,12 +224,11 @@ def _answered(path: Path) -> dict[str, Answered]:
     sums = table.group_by("question").aggregate(
         [("prompt_tokens", "mean"), ("completion_tokens", "mean"), ("again", "sum"), ("again", "count")]
     )
-    rows: list[dict[str, Any]] = sums.to_pylist()
     return {
         row["question"]: Answered(
             row["prompt_tokens_mean"],
             row["completion_tokens_mean"],
             row["again_sum"] / (row["again_count"] - row["again_sum"]),
         )
-        for row in rows
+        for row in sums.to_pylist()
     }

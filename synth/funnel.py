@@ -1,12 +1,13 @@
 """What became of everything that was made: counted from the tables, so that a resumed run counts the same."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from synth.config import SynthSettings
-from synth.tables import Candidate, Execution, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
+from synth.tables import Quarantined, Removal, WorkTables
 from xcoder_core.errors import InputError
 from xcoder_core.records import read_records
 from xcoder_core.terminal import cell, table_console
@@ -14,66 +15,54 @@ from xcoder_core.terminal import cell, table_console
 
 @dataclass
 class SplitFunnel:
-    """Counts of one split. `made` = `kept` + the sum of `dropped`; `labels` and `right` are those of kept tasks.
+    """Counts of one split; `made` = `kept` + the sum of `dropped`. Tests, labels and golden solutions are kept ones.
 
-    `set_aside` counts answers of a language model that could not be used, by what was asked and why; those that were
-    to be tasks were never made. `right` counts are None where the truth is not known.
+    `set_aside` counts unusable answers of a language model, by question and reason; their tasks were never made. The
+    `right` counts are None where the truth is not known.
     """
 
     set_aside: Counter[str] = field(default_factory=Counter)
-    refused_inputs: Counter[str] = field(default_factory=Counter)
     made: int = 0
     draws: int = 0
+    refused_inputs: Counter[str] = field(default_factory=Counter)
     candidates: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
     programs: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
+    runs: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     kept: int = 0
-    inputs_of_kept: int = 0
-    labels: int = 0
+    accepted_solutions: int = 0
+    tests: int = 0
+    inputs_without_label: int = 0
+    agreement: float = 0.0
     labels_right: int | None = 0
     golden_right: int | None = 0
-    agreement: float = 0.0
     styles: Counter[str] = field(default_factory=Counter)
     depths: Counter[int] = field(default_factory=Counter)
-    accepted: int = 0
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The funnel as JSON values; shares are rounded to four places, None where there is nothing to share."""
-        return {
-            "set_aside": _sorted(self.set_aside),
-            "made": self.made,
-            "draws": self.draws,
-            "refused_inputs": _sorted(self.refused_inputs),
-            "candidates": self.candidates,
-            "quarantined": _sorted(self.quarantined),
-            "programs": self.programs,
-            "runs": _sorted(self.statuses),
-            "dropped": _sorted(self.dropped),
-            "kept": self.kept,
-            "accepted_solutions": self.accepted,
-            "tests": self.labels,
-            "inputs_without_label": self.inputs_of_kept - self.labels,
-            "mean_agreement": _share(self.agreement, self.labels),
-            "labels_right": _share(self.labels_right, self.labels),
-            "golden_right": _share(self.golden_right, self.kept),
-            "styles": _sorted(self.styles),
-            "depths": {str(depth): count for depth, count in sorted(self.depths.items())},
+        shares = {
+            "agreement": ("mean_agreement", _share(self.agreement, self.tests)),
+            "labels_right": ("labels_right", _share(self.labels_right, self.tests)),
+            "golden_right": ("golden_right", _share(self.golden_right, self.kept)),
         }
+        return dict(shares.get(name, (name, count)) for name, count in plain_counts(self).items())
+
+
+def plain_counts(funnel: object) -> dict[str, object]:
+    """The fields of a funnel as JSON values, counts by reason in the order of the reasons."""
+    return {
+        name: {str(reason): count[reason] for reason in sorted(count)} if isinstance(count, Counter) else count
+        for name, count in vars(funnel).items()
+    }
 
 
 def count_funnel(settings: SynthSettings, tables: WorkTables) -> dict[str, SplitFunnel]:
     """The funnel of every split, in the order of the recipe."""
     funnels = {name: SplitFunnel() for name in settings.splits}
     removed = {removal.task_id: removal.reason for removal in read_records(tables.removals, Removal)}
-    rows = beside(
-        read_records(tables.tasks, Task),
-        read_records(tables.inputs, TaskInputs),
-        read_records(tables.candidates, Candidate),
-        read_records(tables.executions, Execution),
-        read_records(tables.verdicts, Verdict),
-    )
+    rows = tables.by_task("inputs", "candidates", "executions", "verdicts")
     for task, (given,), candidates, executions, (verdict,) in rows:
         funnel = funnels[task.split]
         funnel.made += 1
@@ -82,17 +71,17 @@ def count_funnel(settings: SynthSettings, tables: WorkTables) -> dict[str, Split
         funnel.candidates += len(candidates)
         funnel.programs += len(executions)
         for execution in executions:
-            funnel.statuses.update(execution.statuses)
+            funnel.runs.update(execution.statuses)
         reason = verdict.reason or removed.get(task.task_id)
         if reason is not None:
             funnel.dropped[reason] += 1
             continue
         funnel.kept += 1
-        funnel.inputs_of_kept += len(given.inputs)
-        funnel.labels += len(verdict.labels)
+        funnel.tests += len(verdict.labels)
+        funnel.inputs_without_label += len(given.inputs) - len(verdict.labels)
         funnel.labels_right = _add(funnel.labels_right, verdict.labels_right)
         funnel.golden_right = _add(funnel.golden_right, verdict.golden_right)
-        funnel.accepted += sum(passed == len(verdict.labels) for passed in verdict.passed)
+        funnel.accepted_solutions += sum(passed == len(verdict.labels) for passed in verdict.passed)
         funnel.agreement += sum(verdict.agreements)
         funnel.styles[task.problem.style] += 1
         funnel.depths[task.depth] += 1
@@ -117,55 +106,63 @@ def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
         table.add_column(name, justify="right", overflow="fold")
 
     def row(name: str, *cells: str) -> None:
-        label = name.lstrip()  # what does not fit goes on in the next line, as far in as it began
+        label = name.lstrip()  # a cell that is broken keeps its indent
         # A reason may repeat what a model wrote.
         table.add_row(Padding(cell(label), (0, 0, 0, len(name) - len(label))), *cells)
 
-    def counts(name: str, values: list[int]) -> None:
-        row(name, *(f"{value:,}" for value in values))
-
     splits = list(funnels.values())
-    for reason in sorted(set().union(*(split.set_aside for split in splits))):
-        counts(f"  set aside: {reason}", [split.set_aside[reason] for split in splits])
-    counts("tasks made", [split.made for split in splits])
-    for reason in sorted(set().union(*(split.refused_inputs for split in splits))):
-        counts(f"  inputs refused: {reason}", [split.refused_inputs[reason] for split in splits])
-    counts("candidates asked", [split.candidates for split in splits])
-    for reason in sorted(set().union(*(split.quarantined for split in splits))):
-        counts(f"  quarantined: {reason}", [split.quarantined[reason] for split in splits])
-    counts("distinct programs run", [split.programs for split in splits])
-    for reason in sorted(set().union(*(split.dropped for split in splits))):
-        counts(f"  tasks dropped: {reason}", [split.dropped[reason] for split in splits])
-    counts("tasks kept", [split.kept for split in splits])
-    counts("solutions accepted", [split.accepted for split in splits])
-    counts("tests labelled", [split.labels for split in splits])
-    row("labels right", *(_percent(split.labels_right, split.labels) for split in splits))
+
+    def counts(name: str, field: str) -> None:
+        row(name, *(f"{getattr(split, field):,}" for split in splits))
+
+    def reasons(name: str, field: str) -> None:
+        counters: list[Counter[str]] = [getattr(split, field) for split in splits]
+        for reason in sorted(set().union(*counters)):
+            row(f"  {name}: {reason}", *(f"{counter[reason]:,}" for counter in counters))
+
+    reasons("set aside", "set_aside")
+    counts("tasks made", "made")
+    reasons("inputs refused", "refused_inputs")
+    counts("candidates asked", "candidates")
+    reasons("quarantined", "quarantined")
+    counts("distinct programs run", "programs")
+    reasons("tasks dropped", "dropped")
+    counts("tasks kept", "kept")
+    counts("solutions accepted", "accepted_solutions")
+    counts("tests labelled", "tests")
+    row("labels right", *(_percent(split.labels_right, split.tests) for split in splits))
     row("golden right", *(_percent(split.golden_right, split.kept) for split in splits))
     table_console(stderr=True).print(table)
 
 
-def refuse_nothing_kept(funnel: dict[str, dict[str, Any]], folder: Path) -> None:
+class Counted(Protocol):
+    """The counts that every funnel has."""
+
+    kept: int
+    set_aside: Counter[str]
+    dropped: Counter[str]
+
+
+def refuse_nothing_kept(funnels: Collection[Counted], folder: Path) -> None:
     """Raise `InputError` with the reasons where no split has anything for a later stage."""
-    if not any(split["kept"] for split in funnel.values()):
-        reasons = sum((Counter(split["set_aside"]) + Counter(split["dropped"]) for split in funnel.values()), Counter())
-        told = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3)) or "no task was made"
-        raise InputError(
-            f"synthesis kept no task at all. The most frequent reasons: {told}. What was asked and run is kept in "
-            f"{folder}; change the settings that these reasons name, or the teacher"
+    if not any(funnel.kept for funnel in funnels):
+        reasons = sum((funnel.set_aside + funnel.dropped for funnel in funnels), Counter[str]())
+        most_frequent = (
+            "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3)) or "no task was made"
         )
-
-
-def _sorted(counter: Counter[str]) -> dict[str, int]:
-    return dict(sorted(counter.items()))
+        raise InputError(
+            f"synthesis kept no task at all. The most frequent reasons: {most_frequent}. What was asked and run is "
+            f"kept in {folder}; change the settings that these reasons name, or the teacher"
+        )
 
 
 def _add(count: int | None, more: int | None) -> int | None:
     return None if count is None or more is None else count + more
 
 
-def _share(part: float | None, whole: int) -> float | None:
-    return round(part / whole, 4) if part is not None and whole else None
+def _share(part: float | None, total: int) -> float | None:
+    return round(part / total, 4) if part is not None and total else None
 
 
-def _percent(part: int | None, whole: int) -> str:
-    return f"{100 * part / whole:.2f} %" if part is not None and whole else "–"
+def _percent(part: int | None, total: int) -> str:
+    return f"{100 * part / total:.2f} %" if part is not None and total else "–"

@@ -1,8 +1,7 @@
 """Synthesis from beginning to end: tasks, inputs, candidates, executions, verification, cleaning, datasets.
 
-Every stage keeps what it has done record by record and skips what is there, so that a killed run goes on where it was
-and leaves the same bytes. The tables and datasets depend on the settings and the seed alone; what was measured of this
-process (seconds) stands in `timings.json`.
+Every stage stores each record when it is made and skips those that are stored, so that a killed run goes on and
+leaves the same bytes. The settings and the seed alone decide the tables; measured seconds are in `timings.json`.
 """
 
 import resource
@@ -10,23 +9,19 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
-from pathlib import Path
 
 from reward.config import JudgeSettings
-from synth.brute_force import execute_brute_force
-from synth.card import card_path, write_card
+from synth.card import write_card
 from synth.cleaning import clean
 from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks, uses_of
-from synth.execution import execute_candidates
+from synth.execution import execute_brute_force, execute_candidates
 from synth.funnel import count_funnel, print_funnel, refuse_nothing_kept
-from synth.language_model.teacher import LanguageModelTeacher
-from synth.language_model.usage import count_usage, print_usage
+from synth.language_model.teacher import LanguageModelTeacher, count_usage, print_usage
 from synth.procedural.teacher import ProceduralTeacher
 from synth.publication import publish_datasets, publish_tables
 from synth.published.stage import import_published
-from synth.tables import Verdict, WorkTables
-from synth.teacher import Teacher
-from synth.teaching import make_candidates, make_inputs, make_tasks
+from synth.tables import StatedTask, Verdict, WorkTables
+from synth.teaching import Teacher, make_candidates, make_inputs, make_tasks
 from synth.verification import verify_tasks
 from xcoder_core.files import write_json, write_text
 from xcoder_core.layout import SynthLayout
@@ -34,31 +29,31 @@ from xcoder_core.models.prompt import PromptStyle
 from xcoder_core.records import read_records
 from xcoder_core.stage import StageContext
 
-Timings = dict[str, dict[str, float]]
-
 
 def synthesise(
     settings: SynthSettings, judge_settings: JudgeSettings, prompt_style: PromptStyle, context: StageContext
 ) -> None:
-    """Make the tables of `SynthLayout` and the datasets in `context.folder`; go on where a killed run stopped.
-
-    Published sets are imported (`synth/published/stage.py`); everything below is for tasks that a teacher makes.
+    """Make the tables of `SynthLayout` and the datasets in `context.folder`; a killed run goes on where it stopped.
 
     Raises `InfrastructureError` when the judge fails on more than 1 % of the tasks, or a model leaves more than 1 % of
-    what it is asked unanswered.
+    its questions unanswered.
     """
+    for half_written in context.folder.rglob(".*.tmp"):  # what a killed process left is of no use
+        half_written.unlink()
     if settings.imports:
-        _remove_half_written(context.folder)
         import_published(settings, prompt_style, context)
         return
     executor = settings.executor or judge_settings.executor
     judge_settings = judge_settings.model_copy(update={"executor": executor})
     tables, layout = WorkTables(context.folder), SynthLayout(context.folder)
-    total = count_tasks(settings)
-    timings: Timings = {}
-    _remove_half_written(context.folder)
+    timings: dict[str, dict[str, float]] = {}
 
-    with closing(_teacher(settings, judge_settings, tables, context.seed)) as teacher:
+    teacher: Teacher
+    if isinstance(settings.teacher, ProceduralTeacherSettings):
+        teacher = ProceduralTeacher(settings.teacher, context.seed)
+    else:
+        teacher = LanguageModelTeacher(settings, settings.teacher, judge_settings, tables, context.seed)
+    with closing(teacher):
         with _timed("tasks", timings):
             make_tasks(settings, teacher, tables, context.seed)
         with _timed("inputs", timings):
@@ -66,7 +61,7 @@ def synthesise(
         with _timed("candidates", timings):
             make_candidates(settings, teacher, tables)
     with _timed("executions", timings):
-        execute_candidates(judge_settings, tables, total)
+        execute_candidates(judge_settings, tables, count_tasks(settings))
     with _timed("brute force", timings):
         execute_brute_force(judge_settings, tables)
     with _timed("verification", timings):
@@ -74,17 +69,17 @@ def synthesise(
     with _timed("cleaning", timings):
         clean(settings.cleaning, tables, layout, lambda: _verified(tables), uses_of(settings))
     with _timed("datasets", timings):
-        publish_tables(tables, layout, total)
+        publish_tables(tables, layout)
         rows = publish_datasets(settings, layout, prompt_style, context.seed)
         funnels = count_funnel(settings, tables)
         for use, count in rows.items():
-            write_text(card_path(layout.dataset(use)), write_card(use, count, settings, context.seed, funnels))
+            write_text(layout.dataset(use) / "README.md", write_card(use, count, settings, context.seed, funnels))
 
     funnel = {name: split.as_json() for name, split in funnels.items()}
     write_json(layout.funnel, funnel)
     write_json(context.folder / "timings.json", timings)
     print_funnel(funnels)
-    refuse_nothing_kept(funnel, context.folder)
+    refuse_nothing_kept(funnels.values(), context.folder)
     if isinstance(settings.teacher, ProceduralTeacherSettings):
         context.finish(funnel=funnel, dataset_rows=rows)
     else:
@@ -93,24 +88,14 @@ def synthesise(
         context.finish(funnel=funnel, dataset_rows=rows, usage={stage: asdict(used) for stage, used in usage.items()})
 
 
-def _teacher(settings: SynthSettings, judge_settings: JudgeSettings, tables: WorkTables, seed: int) -> Teacher:
-    if isinstance(settings.teacher, ProceduralTeacherSettings):
-        return ProceduralTeacher(settings.teacher, seed)
-    return LanguageModelTeacher(settings, settings.teacher, judge_settings, tables, seed)
-
-
-def _verified(tables: WorkTables) -> Iterator[Verdict]:
-    return (verdict for verdict in read_records(tables.verdicts, Verdict) if verdict.reason is None)
-
-
-def _remove_half_written(folder: Path) -> None:
-    """A killed process leaves its temporary files; no later one would take their names."""
-    for leftover in folder.rglob(".*.tmp"):
-        leftover.unlink()
+def _verified(tables: WorkTables) -> Iterator[StatedTask]:
+    for verdict in read_records(tables.verdicts, Verdict):
+        if verdict.reason is None:
+            yield StatedTask(verdict.task_id, verdict.problem_id, verdict.split, verdict.statement)
 
 
 @contextmanager
-def _timed(stage: str, timings: Timings) -> Iterator[None]:
+def _timed(stage: str, timings: dict[str, dict[str, float]]) -> Iterator[None]:
     wall, own, children = time.monotonic(), time.process_time(), _children_seconds()
     yield
     timings[stage] = {

@@ -1,18 +1,22 @@
 """The stage that writes what later stages read: problems, tests, solutions, memberships, and the datasets."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import Path
+from typing import TypeVar
 
-from synth.config import SynthSettings
-from synth.difficulty import beyond_the_tail, difficulty_of
-from synth.tables import Candidate, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
+from synth.config import DifficultySettings, SynthSettings
+from synth.tables import Candidate, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables
 from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.prompt import PromptStyle, render_prompt
 from xcoder_core.problem import Problem, Solution, TestCase
 from xcoder_core.progress import Progress
-from xcoder_core.records import RecordStore, read_records, write_records
+from xcoder_core.records import read_records, write_records
 from xcoder_core.seeds import derive_seed
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,8 @@ class SftRow:
 class RlRow:
     """One problem to be solved by rollouts; its tests stay in the tests table.
 
-    `pass_rate` is the share of all candidates that passed every test, and `difficulty` the bin that it falls into; a
-    problem is `solvable` where some candidate passed every test; others are kept only with `drop_unsolved: false`. All
-    three are None where the problem was imported, which says nothing of candidates.
+    `pass_rate` and `difficulty` are those of `SftRow`. A problem is `solvable` where some candidate passed every test;
+    others are kept only with `drop_unsolved: false`. All three are None where the problem was imported.
     """
 
     problem_id: str
@@ -62,59 +65,91 @@ class RlRow:
     solvable: bool | None
 
 
-def publish_tables(tables: WorkTables, layout: SynthLayout, total_tasks: int) -> None:
-    """Write the tables of kept problems. Derived in one pass, so what a kill left unsealed is derived again."""
+def publish_tables(tables: WorkTables, layout: SynthLayout) -> None:
+    """Write the tables of kept problems that are not there yet, each in one pass over what was verified."""
     _write_quarantine(tables)
-    paths = (layout.problems, layout.tests, layout.solutions, layout.memberships)
-    for path in paths:
-        path.with_suffix(".journal").unlink(missing_ok=True)
-    if all(path.exists() for path in paths):
-        return
-    problems = RecordStore(layout.problems, Problem, ("problem_id",))
-    tests = RecordStore(layout.tests, TestCase, ("problem_id", "index"))
-    solutions = RecordStore(layout.solutions, Solution, ("problem_id", "index"))
-    memberships = RecordStore(layout.memberships, Membership, ("problem_id",))
-    removed = {removal.task_id for removal in read_records(tables.removals, Removal)}
-    rows = beside(
-        read_records(tables.tasks, Task),
-        read_records(tables.inputs, TaskInputs),
-        read_records(tables.candidates, Candidate),
-        read_records(tables.verdicts, Verdict),
-    )
-    with Progress("datasets", total_tasks, "tasks") as progress:
-        for task, (given,), candidates, (verdict,) in rows:
-            if verdict.reason is None and verdict.task_id not in removed:
-                identity = verdict.problem_id
-                if not problems.is_sealed:
-                    problems.append(_problem(task, verdict))
-                if not tests.is_sealed:
-                    tests.extend(_tests(verdict, given))
-                if not solutions.is_sealed:
-                    solutions.extend(_solutions(verdict, candidates))
-                if not memberships.is_sealed:
-                    memberships.append(Membership(identity, task.split, task.use, task.depth))
-            progress.advance(1)
-    for store in (problems, tests, solutions, memberships):
-        store.seal()
+    with Progress("datasets", 4, "tables") as progress:
+        for path, record_type, key, records_of in (
+            (layout.problems, Problem, ("problem_id",), _problems),
+            (layout.tests, TestCase, ("problem_id", "index"), _tests),
+            (layout.solutions, Solution, ("problem_id", "index"), _solutions),
+            (layout.memberships, Membership, ("problem_id",), _memberships),
+        ):
+            if not path.exists():
+                records = (record for verified in _kept_tasks(tables) for record in records_of(verified))
+                write_records(path, record_type, records, key)
+            path.with_suffix(".journal").unlink(missing_ok=True)  # of a version that wrote one, and was killed
+            progress.advance()
 
 
 def publish_datasets(
     settings: SynthSettings, layout: SynthLayout, prompt_style: PromptStyle, seed: int
 ) -> dict[str, int]:
     """Write `datasets/sft` and `datasets/rl`, each where a split has that use, and return how many rows each has."""
-    import pyarrow.parquet
-
     uses = {split.use for split in settings.splits.values()}
+    maker = RowMaker(settings, prompt_style, seed)
     written = {}
     if "sft" in uses:
-        sft_rows = _sft_rows(layout, settings, prompt_style, seed)
-        written["sft"] = write_records(
-            layout.dataset("sft") / "train.parquet", SftRow, sft_rows, ("problem_id", "rank")
-        )
+        problems = _of_use(layout, "sft", settings.candidates_per_task)
+        sft_rows = (row for problem in problems for row in maker.sft_rows(*problem))
+        written["sft"] = _count(layout.dataset("sft"), SftRow, sft_rows, ("problem_id", "rank"))
     if "rl" in uses:
-        rl_rows = _rl_rows(layout, settings, prompt_style, seed)
-        written["rl"] = write_records(layout.dataset("rl") / "train.parquet", RlRow, rl_rows, ("problem_id",))
-    return {use: pyarrow.parquet.read_metadata(path).num_rows for use, path in written.items()}
+        written["rl"] = _count(layout.dataset("rl"), RlRow, _rl_rows(layout, maker), ("problem_id",))
+    return written
+
+
+@dataclass(frozen=True)
+class RowMaker:
+    """From problems to the rows of the datasets."""
+
+    settings: SynthSettings
+    prompt_style: PromptStyle
+    seed: int
+
+    def sft_rows(
+        self, problem: Problem, depth: int, solutions: Iterable[Solution], pass_rate: float | None = None
+    ) -> Iterator[SftRow]:
+        """A row for each distinct program: golden first, then in an order by seed, so fewer are a part of more."""
+        identity, prompt = problem.problem_id, self._prompt(problem)
+        ordered = sorted(solutions, key=lambda s: (not s.is_golden, derive_seed(self.seed, "rank", identity, s.index)))
+        distinct: dict[str, Solution] = {}
+        for solution in ordered:
+            distinct.setdefault(solution.code, solution)
+        for rank, solution in enumerate(list(distinct.values())[: self.settings.solutions_per_task]):
+            yield SftRow(
+                problem_id=identity,
+                solution_index=solution.index,
+                rank=rank,
+                style=problem.style,
+                depth=depth,
+                is_golden=solution.is_golden,
+                pass_rate=pass_rate,
+                difficulty=self.difficulty(pass_rate),
+                prompt=prompt,
+                completion=(ChatMessage("assistant", solution.response),),
+            )
+
+    def rl_row(
+        self, problem: Problem, depth: int, pass_rate: float | None = None, solvable: bool | None = None
+    ) -> RlRow:
+        """The row of a problem."""
+        return RlRow(
+            problem_id=problem.problem_id,
+            style=problem.style,
+            depth=depth,
+            prompt=self._prompt(problem),
+            pass_rate=pass_rate,
+            difficulty=self.difficulty(pass_rate),
+            solvable=solvable,
+        )
+
+    def difficulty(self, pass_rate: float | None) -> str | None:
+        """The bin of a problem; None where the pass rate is not known."""
+        return None if pass_rate is None else difficulty_of(pass_rate, self.settings.difficulty)
+
+    def _prompt(self, problem: Problem) -> tuple[ChatMessage, ...]:
+        messages = render_prompt(problem, self.prompt_style)
+        return tuple(ChatMessage(message["role"], message["content"]) for message in messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +165,6 @@ class KeptProblem:
     def accepted(self) -> list[Solution]:
         """The solutions that pass every labelled test."""
         return [solution for solution in self.solutions if solution.passed == self.tests]
-
-    def pass_rate(self, asked: int) -> float:
-        """The share of the candidates asked for that pass every labelled test."""
-        return len(self.accepted) / asked
 
 
 def kept_problems(layout: SynthLayout) -> Iterator[KeptProblem]:
@@ -155,7 +186,7 @@ def _write_quarantine(tables: WorkTables) -> None:
     def quarantined() -> Iterator[Quarantined]:
         for path in (tables.set_aside("tasks"), tables.set_aside("inputs"), tables.failures):
             yield from read_records(path, Quarantined)
-        for task, candidates in beside(read_records(tables.tasks, Task), read_records(tables.candidates, Candidate)):
+        for task, candidates in tables.by_task("candidates"):
             for candidate in candidates:
                 if candidate.fault is not None:
                     yield Quarantined(task.task_id, candidate.index, task.split, candidate.fault, candidate.response)
@@ -163,22 +194,43 @@ def _write_quarantine(tables: WorkTables) -> None:
     write_records(tables.quarantine, Quarantined, quarantined(), ("task_id", "index"))
 
 
-def _problem(task: Task, verdict: Verdict) -> Problem:
-    if verdict.limit_seconds is None:
-        return task.problem
-    return replace(task.problem, limits=replace(task.problem.limits, seconds=verdict.limit_seconds))
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A task that verification and cleaning kept, and what was made for it."""
+
+    task: Task
+    given: TaskInputs
+    candidates: list[Candidate]
+    verdict: Verdict
 
 
-def _tests(verdict: Verdict, given: TaskInputs) -> Iterator[TestCase]:
+def _kept_tasks(tables: WorkTables) -> Iterator[_Verified]:
+    removed = {removal.task_id for removal in read_records(tables.removals, Removal)}
+    for task, (given,), candidates, (verdict,) in tables.by_task("inputs", "candidates", "verdicts"):
+        if verdict.reason is None and verdict.task_id not in removed:
+            yield _Verified(task, given, candidates, verdict)
+
+
+def _problems(kept: _Verified) -> Iterator[Problem]:
+    problem, seconds = kept.task.problem, kept.verdict.limit_seconds
+    yield problem if seconds is None else replace(problem, limits=replace(problem.limits, seconds=seconds))
+
+
+def _memberships(kept: _Verified) -> Iterator[Membership]:
+    yield Membership(kept.verdict.problem_id, kept.task.split, kept.task.use, kept.task.depth)
+
+
+def _tests(kept: _Verified) -> Iterator[TestCase]:
+    verdict, given = kept.verdict, kept.given
     labelled = zip(verdict.tests, verdict.labels, verdict.weights, verdict.agreements, strict=True)
     for index, (place, label, weight, agreement) in enumerate(labelled):
-        text = given.inputs[place]
         origin = given.origins[place] if given.origins else "generator"
-        yield TestCase(verdict.problem_id, index, text, label, origin, weight, agreement)
+        yield TestCase(verdict.problem_id, index, given.inputs[place], label, origin, weight, agreement)
 
 
-def _solutions(verdict: Verdict, candidates: list[Candidate]) -> Iterator[Solution]:
-    by_index = {candidate.index: candidate for candidate in candidates}
+def _solutions(kept: _Verified) -> Iterator[Solution]:
+    verdict = kept.verdict
+    by_index = {candidate.index: candidate for candidate in kept.candidates}
     for index, passed, score in zip(verdict.candidates, verdict.passed, verdict.scores, strict=True):
         candidate = by_index[index]
         yield Solution(
@@ -193,65 +245,43 @@ def _solutions(verdict: Verdict, candidates: list[Candidate]) -> Iterator[Soluti
         )
 
 
-def _sft_rows(layout: SynthLayout, settings: SynthSettings, prompt_style: PromptStyle, seed: int) -> Iterator[SftRow]:
+def _of_use(layout: SynthLayout, use: str, asked: int) -> Iterator[tuple[Problem, int, list[Solution], float]]:
+    """Each problem with its depth, the solutions that pass every test, and their share of the candidates asked for."""
     for kept in kept_problems(layout):
-        if kept.membership.use != "sft":
-            continue
-        identity = kept.problem.problem_id
-        ordered = sorted(kept.accepted, key=lambda s: (not s.is_golden, derive_seed(seed, "rank", identity, s.index)))
-        distinct: dict[str, Solution] = {}
-        for solution in ordered:
-            distinct.setdefault(solution.code, solution)
-        prompt = chat_messages(render_prompt(kept.problem, prompt_style))
-        pass_rate = kept.pass_rate(settings.candidates_per_task)
-        for rank, solution in enumerate(list(distinct.values())[: settings.solutions_per_task]):
-            completion = (ChatMessage("assistant", solution.response),)
-            yield SftRow(
-                problem_id=identity,
-                solution_index=solution.index,
-                rank=rank,
-                style=kept.problem.style,
-                depth=kept.membership.depth,
-                is_golden=solution.is_golden,
-                pass_rate=pass_rate,
-                difficulty=difficulty_of(pass_rate, settings.difficulty),
-                prompt=prompt,
-                completion=completion,
-            )
+        if kept.membership.use == use:
+            yield kept.problem, kept.membership.depth, kept.accepted, len(kept.accepted) / asked
 
 
-def _rl_rows(layout: SynthLayout, settings: SynthSettings, prompt_style: PromptStyle, seed: int) -> Iterator[RlRow]:
-    left_out = _too_easy(layout, settings, seed)
-    for kept in kept_problems(layout):
-        if kept.membership.use == "rl" and kept.problem.problem_id not in left_out:
-            pass_rate = kept.pass_rate(settings.candidates_per_task)
-            yield RlRow(
-                problem_id=kept.problem.problem_id,
-                style=kept.problem.style,
-                depth=kept.membership.depth,
-                prompt=chat_messages(render_prompt(kept.problem, prompt_style)),
-                pass_rate=pass_rate,
-                difficulty=difficulty_of(pass_rate, settings.difficulty),
-                solvable=bool(kept.accepted),
-            )
+def _rl_rows(layout: SynthLayout, maker: RowMaker) -> Iterator[RlRow]:
+    settings = maker.settings
+    left_out: set[str] = set()
+    if settings.difficulty.easy_tail < 1:
+        problems = _of_use(layout, "rl", settings.candidates_per_task)
+        bins = {problem.problem_id: maker.difficulty(pass_rate) for problem, _, _, pass_rate in problems}
+        easy = [identity for identity, name in bins.items() if name == next(iter(settings.difficulty.bins))]
+        left_out = beyond_the_tail(easy, len(bins) - len(easy), settings.difficulty, maker.seed)
+    for problem, depth, accepted, pass_rate in _of_use(layout, "rl", settings.candidates_per_task):
+        if problem.problem_id not in left_out:
+            yield maker.rl_row(problem, depth, pass_rate, bool(accepted))
 
 
-def _too_easy(layout: SynthLayout, settings: SynthSettings, seed: int) -> set[str]:
-    """The problems that the RL dataset leaves out, by id."""
-    difficulty = settings.difficulty
-    if difficulty.easy_tail == 1:
+def _count(dataset: Path, record_type: type[Row], rows: Iterable[Row], key: tuple[str, ...]) -> int:
+    """Write the rows of a dataset, and return how many they are."""
+    import pyarrow.parquet
+
+    path = write_records(dataset / "train.parquet", record_type, rows, key)
+    return pyarrow.parquet.read_metadata(path).num_rows
+
+
+def difficulty_of(pass_rate: float, settings: DifficultySettings) -> str:
+    """The bin of a problem."""
+    return next(name for name, least in settings.bins.items() if pass_rate >= least)
+
+
+def beyond_the_tail(easy: Sequence[str], others: int, settings: DifficultySettings, seed: int) -> set[str]:
+    """Which of the easy problems (by id) are more than the tail may hold beside so many others, drawn by seed."""
+    if settings.easy_tail == 1:
         return set()
-    easy: list[str] = []
-    others = 0
-    for kept in kept_problems(layout):
-        if kept.membership.use == "rl":
-            if difficulty_of(kept.pass_rate(settings.candidates_per_task), difficulty) == next(iter(difficulty.bins)):
-                easy.append(kept.problem.problem_id)
-            else:
-                others += 1
-    return beyond_the_tail(easy, others, difficulty, seed)
-
-
-def chat_messages(messages: list[dict[str, str]]) -> tuple[ChatMessage, ...]:
-    """Messages as the datasets hold them."""
-    return tuple(ChatMessage(message["role"], message["content"]) for message in messages)
+    room = math.floor(settings.easy_tail * others / (1 - settings.easy_tail) + 1e-9)
+    order = sorted(easy, key=lambda problem_id: derive_seed(seed, "easy tail", problem_id))
+    return set(order[room:])

@@ -1,10 +1,9 @@
-"""Publishing the datasets on a dataset hub: each with its card, the RL dataset with the problems and tests it needs.
+"""Publishing the datasets on a dataset hub: each with its card, the RL dataset with its problems and tests.
 
-Held-out tasks are never sent. The token is read from the environment and goes nowhere but into the requests.
+Held-out tasks are never sent. The token is read from the environment and is only part of the requests.
 """
 
 import os
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -45,10 +44,10 @@ class PushSettings(Settings):
 
 
 def push_datasets(settings: PushSettings, layout: SynthLayout) -> dict[str, str]:
-    """Send `datasets/sft` and `datasets/rl`, where they are, in one commit each; the URL of each commit, by use.
+    """Send `datasets/sft` and `datasets/rl`, where they exist, in one commit each; return each commit's URL, by use.
 
-    A dataset that is there already with the same content makes no new commit. Raises `EnvironmentLacks` without a
-    token or where the hub refuses or is away, and `InputError` where there is nothing to send.
+    A dataset that has not changed makes no new commit. Raises `EnvironmentLacks` without a token or where the hub
+    refuses or cannot be reached, and `InputError` where there is nothing to send.
     """
     token = os.environ.get(settings.token_env)
     if not token:
@@ -82,11 +81,7 @@ def _gather(layout: SynthLayout, use: str, folder: Path) -> None:
         (folder / path.name).symlink_to(path.resolve())
     if use == "rl":
         ours = {row.problem_id for row in read_records(layout.memberships, Membership) if row.use == use}
-
-        def of_this_use(records: Iterator[Problem] | Iterator[TestCase]) -> Iterator[Problem | TestCase]:
-            return (record for record in records if record.problem_id in ours)
-
-        problems = of_this_use(read_records(layout.problems, Problem))
+        problems = (row for row in read_records(layout.problems, Problem) if row.problem_id in ours)
         write_records(folder / "problems.parquet", Problem, problems, ("problem_id",))
-        tests = of_this_use(read_records(layout.tests, TestCase))
+        tests = (row for row in read_records(layout.tests, TestCase) if row.problem_id in ours)
         write_records(folder / "tests.parquet", TestCase, tests, ("problem_id", "index"))

@@ -1,7 +1,7 @@
-"""The working tables of synthesis, one record per thing done, and how they are read side by side.
+"""The working tables of synthesis, one record for each thing done, and how they are read side by side.
 
-A task's id starts with the rank of its split, so that table order is the order of precedence: evaluation splits come
-first, then the others in the order of the recipe.
+A task's id starts with the rank of its split, so that table order is the order of precedence: evaluation splits first,
+then the others in the order of the recipe.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,9 +11,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from synth.config import SplitSettings
 from xcoder_core.layout import Below
 from xcoder_core.problem import Origin, Problem
+from xcoder_core.records import read_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class ExecutionTimes:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """What was set aside and why: a candidate, or (index -1) a whole task or an answer that was to serve it."""
+    """What was set aside and why: a candidate, or (index -1) a task or an answer about it."""
 
     task_id: str
     index: int
@@ -101,11 +101,10 @@ class Quarantined:
 class Verdict:
     """The outcome of dual verification of one task; `reason` is None where the task is kept.
 
-    `tests` are the inputs (by place) that got a label, with label, agreement and weight of each. `golden` is the index
-    of the elected candidate. `labels_right` and `golden_right` compare with the truth that the teacher knows; they
-    are measured after the fact and decide nothing; they are None where the truth is not known. `agreement` is the
-    share of all candidates that gave the leading label, averaged over all inputs. `limit_seconds` is the calibrated
-    time limit, None where the task keeps the one that its programs were run with.
+    `tests` are the places of the inputs that got a label, each with label, agreement and weight; `golden` is the index
+    of the elected candidate. `labels_right` and `golden_right` compare with the teacher's truth, None where it is not
+    known; they decide nothing. `agreement` is the share of all candidates that gave the leading label, averaged over
+    all inputs. `limit_seconds` is the calibrated time limit, None where the task keeps its first one.
     """
 
     task_id: str
@@ -128,6 +127,16 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class StatedTask:
+    """What cleaning looks at: a verified task, or an imported problem."""
+
+    task_id: str
+    problem_id: str
+    split: str
+    statement: str
+
+
+@dataclass(frozen=True, slots=True)
 class Removal:
     """A verified task that cleaning took out, and the earlier task that it duplicates."""
 
@@ -142,7 +151,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class WorkTables:
-    """Where the working tables stand, below the stage's folder."""
+    """The paths of the working tables in the stage's folder."""
 
     folder: Path
 
@@ -178,10 +187,20 @@ class WorkTables:
     removals = Below("removals.parquet")
     """`Removal` records."""
 
+    def by_task(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Each task with a list of its records from each of these tables, such as "inputs" and "candidates"."""
+        tables = (read_records(getattr(self, name), _RECORDS_OF_TASKS[name]) for name in names)
+        return beside(read_records(self.tasks, Task), *tables)
 
-def ranked_splits(splits: dict[str, SplitSettings]) -> list[str]:
-    """Split names in order of precedence: evaluation first, otherwise as the recipe has them."""
-    return sorted(splits, key=lambda name: splits[name].use != "evaluation")
+
+_RECORDS_OF_TASKS: dict[str, type[Any]] = {
+    "inputs": TaskInputs,
+    "candidates": Candidate,
+    "executions": Execution,
+    "execution_times": ExecutionTimes,
+    "brute_force": Execution,
+    "verdicts": Verdict,
+}
 
 
 def task_id(rank: int, split: str, index: int) -> str:

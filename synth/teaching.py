@@ -1,19 +1,51 @@
-"""The stages that ask the teacher: tasks, their test inputs, their candidate solutions.
+"""What a teacher is, and the stages that ask it for tasks, their test inputs and their candidate solutions.
 
-Each record is asked for once and kept at once; a stage that is run again goes on after the last one.
+Each record is asked for once and stored at once; a stage that runs again goes on after the last one.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
 
 from synth.config import Style, SynthSettings, count_tasks
-from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, beside, ranked_splits, task_id
-from synth.teacher import TaskOrder, Teacher
+from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, task_id
 from xcoder_core.errors import InputError
 from xcoder_core.problem import Limits
 from xcoder_core.progress import Progress
 from xcoder_core.records import RecordStore, read_records
 from xcoder_core.seeds import derive_seed
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOrder:
+    """A task to be made, the `number`th of the run. `depth` is how many operations the procedural teacher composes."""
+
+    number: int
+    task_id: str
+    split: str
+    use: str
+    depth: int
+    style: Style
+
+
+class Teacher(Protocol):
+    """Answers in any order, one or more at a time; the same question gets the same answer.
+
+    A `Quarantined` is an answer that was set aside: its reason names the question and the fault.
+    """
+
+    def tasks(self, orders: Iterable[TaskOrder], limits: Limits, taken: set[str]) -> Iterator[Task | Quarantined]:
+        """A task for each order, or why there is none, if possible without the problem ids in `taken`."""
+
+    def inputs(self, tasks: Iterable[Task], count: int) -> Iterator[TaskInputs | Quarantined]:
+        """At most `count` different test inputs of each task, after what was set aside on the way to them."""
+
+    def candidates(self, missing: Iterable[tuple[Task, list[int]]]) -> Iterator[list[Candidate]]:
+        """A candidate solution for each task and place, some at a time."""
+
+    def close(self) -> None:
+        """Let go of what the teacher holds."""
 
 
 def make_tasks(settings: SynthSettings, teacher: Teacher, tables: WorkTables, seed: int) -> None:
@@ -41,7 +73,7 @@ def make_tasks(settings: SynthSettings, teacher: Teacher, tables: WorkTables, se
         first = next(aside.pending())
         raise InputError(
             f"the teacher gave no usable answer for any of the {count_tasks(settings)} tasks, the first time because "
-            f"of {first.reason}. What it answered stands below {tables.folder}/work. Try a stronger model, or more "
+            f"of {first.reason}. Its answers are in {tables.folder}/work. Try a stronger model, or more "
             "max_new_tokens if its answers were cut off."
         )
     aside.seal()
@@ -73,7 +105,7 @@ def make_candidates(settings: SynthSettings, teacher: Teacher, tables: WorkTable
         return
 
     def missing() -> Iterator[tuple[Task, list[int]]]:
-        for task, (given,) in beside(read_records(tables.tasks, Task), read_records(tables.inputs, TaskInputs)):
+        for task, (given,) in tables.by_task("inputs"):
             if not given.inputs:
                 continue
             indices = [i for i in range(settings.candidates_per_task) if (task.task_id, i) not in store.keys]
@@ -90,19 +122,16 @@ def make_candidates(settings: SynthSettings, teacher: Teacher, tables: WorkTable
 
 def _task_orders(settings: SynthSettings, seed: int) -> Iterator[TaskOrder]:
     number = 0
-    for rank, name in enumerate(ranked_splits(settings.splits)):
-        split = settings.splits[name]
+    in_order = sorted(settings.splits.items(), key=lambda item: item[1].use != "evaluation")
+    for rank, (name, split) in enumerate(in_order):
         for index in range(split.tasks):
             identity = task_id(rank, name, index)
             depth = split.depth[index % len(split.depth)]
-            style = _draw_style(split.styles or settings.styles, derive_seed(seed, "style", identity))
-            yield TaskOrder(number, identity, name, split.use, depth, style)
+            weights = split.styles or settings.styles
+            drawn = random.Random(derive_seed(seed, "style", identity)).choices(list(weights), list(weights.values()))
+            yield TaskOrder(number, identity, name, split.use, depth, drawn[0])
             number += 1
 
 
 def _set_aside(tables: WorkTables, stage: str) -> RecordStore[Quarantined]:
     return RecordStore(tables.set_aside(stage), Quarantined, ("task_id", "index", "reason"))
-
-
-def _draw_style(weights: dict[Style, float], seed: int) -> Style:
-    return random.Random(seed).choices(list(weights), list(weights.values()))[0]

@@ -1,26 +1,14 @@
 """The stage that applies dual verification to every task, and measures it against the truth that the teacher knows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
-from synth.brute_force import PROGRAM as BRUTE_FORCE
-from synth.config import SynthSettings, count_tasks
-from synth.execution import INFRASTRUCTURE_FAILURE, distinct_programs
+from synth.config import SynthSettings, TimeLimitSettings, count_tasks
+from synth.execution import BRUTE_FORCE, INFRASTRUCTURE_FAILURE, distinct_programs
 from synth.procedural.pipeline import read_pipeline
 from synth.procedural.task import true_output
-from synth.tables import (
-    Candidate,
-    Execution,
-    ExecutionTimes,
-    Quarantined,
-    Task,
-    TaskInputs,
-    Verdict,
-    WorkTables,
-    beside,
-)
-from synth.time_limits import TimeLimitSettings, calibrated_limit
+from synth.tables import Execution, ExecutionTimes, Quarantined, Task, TaskInputs, Verdict, WorkTables
 from synth.voting import Election, verify, vote_of
 from xcoder_core.progress import Progress
 from xcoder_core.records import read_records, write_records
@@ -41,31 +29,19 @@ def verify_tasks(settings: SynthSettings, tables: WorkTables, seed: int) -> None
     if tables.verdicts.exists():
         return
     with Progress("verification", count_tasks(settings), "tasks") as progress:
-
-        def verdicts() -> Iterator[Verdict]:
-            for verdict in _verdicts(settings, tables, seed):
-                yield verdict
-                progress.advance(1)
-
-        write_records(tables.verdicts, Verdict, verdicts(), ("task_id",))
+        write_records(tables.verdicts, Verdict, _verdicts(settings, tables, seed, progress), ("task_id",))
 
 
-def _verdicts(settings: SynthSettings, tables: WorkTables, seed: int) -> Iterator[Verdict]:
+def _verdicts(settings: SynthSettings, tables: WorkTables, seed: int, progress: Progress) -> Iterator[Verdict]:
     failed = {failure.task_id for failure in read_records(tables.failures, Quarantined)}
-    rows = beside(
-        read_records(tables.tasks, Task),
-        read_records(tables.inputs, TaskInputs),
-        read_records(tables.candidates, Candidate),
-        read_records(tables.executions, Execution),
-        read_records(tables.brute_force, Execution),
-        read_records(tables.execution_times, ExecutionTimes) if settings.time_limits is not None else (),
-    )
-    for task, (given,), candidates, executions, slow, times in rows:
-        if task.task_id in failed:
-            yield _verdict(task, given, {}, {}, Election(INFRASTRUCTURE_FAILURE, (), (), (), None))
-            continue
-        if not given.inputs:
-            yield _verdict(task, given, {}, {}, Election(NO_INPUTS, (), (), (), None))
+    names = ["inputs", "candidates", "executions", "brute_force"]
+    if settings.time_limits is not None:
+        names.append("execution_times")
+    for task, (given,), candidates, executions, slow, *times in tables.by_task(*names):
+        progress.advance()
+        if task.task_id in failed or not given.inputs:
+            reason = INFRASTRUCTURE_FAILURE if task.task_id in failed else NO_INPUTS
+            yield _verdict(task, given, {}, {}, Election(reason, (), (), (), None))
             continue
         by_program = {execution.program: execution for execution in executions}
         programs = distinct_programs(candidates)
@@ -81,15 +57,21 @@ def _verdicts(settings: SynthSettings, tables: WorkTables, seed: int) -> Iterato
         )
         verdict = _verdict(task, given, runs, votes, election)
         if settings.time_limits is not None and verdict.reason is None and verdict.golden is not None:
-            program = runs[verdict.golden].program
-            verdict = _with_limit(verdict, next(one for one in times if one.program == program), settings.time_limits)
+            golden: ExecutionTimes = next(one for one in times[0] if one.program == runs[verdict.golden].program)
+            limit = calibrated_limit([golden.cpu_seconds[place] for place in verdict.tests], settings.time_limits)
+            verdict = replace(verdict, limit_seconds=limit, reason=None if limit is not None else NO_FAIR_LIMIT)
         yield verdict
 
 
-def _with_limit(verdict: Verdict, golden: ExecutionTimes, settings: TimeLimitSettings) -> Verdict:
-    """The verdict with a limit that suits the golden solution's runs on the labelled tests, or dropped without one."""
-    limit = calibrated_limit([golden.cpu_seconds[place] for place in verdict.tests], settings)
-    return replace(verdict, limit_seconds=limit, reason=None if limit is not None else NO_FAIR_LIMIT)
+def calibrated_limit(cpu_seconds: Sequence[float], settings: TimeLimitSettings) -> float | None:
+    """The least limit of the grid that is `factor` times the slowest of the golden solution's runs, in CPU seconds.
+
+    None where no limit of the grid is enough, so that the task is dropped. Raises `ValueError` without runs.
+    """
+    if not cpu_seconds:
+        raise ValueError("a time limit needs the CPU seconds of at least one run of the golden solution")
+    wanted = settings.factor * max(cpu_seconds)
+    return next((limit for limit in settings.grid if limit >= wanted), None)
 
 
 def _votes(task: Task, executions: list[Execution]) -> Votes:

@@ -11,11 +11,17 @@ import math
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reward.compare import canonical_output, parse_plain_json
+from synth.annotators import estimate_truth
 from synth.config import VerificationSettings
 from xcoder_core.problem import IoKind
+
+Row = Sequence[str | None]
+"""The outputs of one program, one for each input; None where its run was not OK."""
+
+Rows = Sequence[Row]
 
 WEIGHTS = 4
 """Test weights are 1 to 4, by quartile of input size."""
@@ -62,53 +68,54 @@ def vote_of(output: str, io: IoKind) -> str | None:
 
 
 def verify(
-    votes: Sequence[Sequence[str | None]],
+    votes: Rows,
     asked: int,
     sizes: Sequence[int],
     settings: VerificationSettings,
     seed: int,
-    brute_force: Sequence[str | None] | None = None,
+    brute_force: Row | None = None,
 ) -> Election:
     """Decide one task.
 
-    `votes` has a row per candidate that holds a program and a column per input (None where its run was not OK).
-    `asked` counts all candidates, those without a program too. `sizes` are the input sizes. `brute_force` holds the
-    outputs of a slow and simple solution, None on inputs that are too large for it: it votes as one more candidate
-    there and cannot be golden, but what it contradicts cannot be golden either.
+    `votes` has a row for each candidate with a program. `asked` counts all candidates, `sizes` are the input sizes.
+    `brute_force` is the row of a slow and simple solution, None on inputs that are too large for it: there it votes
+    like another candidate. It cannot be golden, and neither can a candidate that it contradicts.
 
     Reasons, in the order in which they are tested: "too few tests", "too little agreement", "golden does not hold" (no
     leader of the first part is among the best of the held-out part), "brute force disagrees", "nobody solves all",
-    "solved by only one". Ties: an input on which two answers lead together gets no label; among golden solutions that
-    qualify, the first candidate is taken.
+    "solved by only one". An input with two leading answers gets no label; of equal golden solutions, the first is
+    taken.
     """
     polls = _count_votes(votes, asked, brute_force)
     labels, credits = _elect_labels(votes, polls, sizes, settings, brute_force)
     verdicts = [[row[label.input] == label.vote for label in labels] for row in votes]
-    passed = tuple(sum(row) for row in verdicts)
-    total = sum(label.weight for label in labels)
-    scores = tuple(
-        sum(label.weight for label, right in zip(labels, row, strict=True) if right) / max(total, 1) for row in verdicts
+    total = max(sum(label.weight for label in labels), 1)
+    election = Election(
+        reason=None,
+        labels=labels,
+        passed=tuple(sum(row) for row in verdicts),
+        scores=tuple(
+            sum(label.weight for label, right in zip(labels, row, strict=True) if right) / total for row in verdicts
+        ),
+        golden=None,
+        agreement=sum(poll.share for poll in polls) / max(len(polls), 1),
     )
-    agreement = sum(poll.share for poll in polls) / max(len(polls), 1)
-
-    def decided(reason: str | None, golden: int | None) -> Election:
-        return Election(reason, labels, passed, scores, golden, agreement)
-
     if len(labels) < max(settings.minimum_tests, 2):
-        return decided("too few tests", None)
-    if agreement < settings.minimum_task_agreement:
-        return decided("too little agreement", None)
+        return replace(election, reason="too few tests")
+    if election.agreement < settings.minimum_task_agreement:
+        return replace(election, reason="too little agreement")
     golden = _elect_golden(credits, verdicts, settings, seed)
     if golden is None:
-        return decided("golden does not hold", None)
+        return replace(election, reason="golden does not hold")
+    reason = None
+    solved_by = sum(count == len(labels) for count in election.passed)
     if brute_force is not None and _contradicts(brute_force, votes[golden]):
-        return decided("brute force disagrees", golden)
-    solved_by = sum(count == len(labels) for count in passed)
-    if solved_by == 0 and settings.drop_unsolved:
-        return decided("nobody solves all", golden)
-    if solved_by == 1 and settings.drop_solved_by_one:
-        return decided("solved by only one", golden)
-    return decided(None, golden)
+        reason = "brute force disagrees"
+    elif solved_by == 0 and settings.drop_unsolved:
+        reason = "nobody solves all"
+    elif solved_by == 1 and settings.drop_solved_by_one:
+        reason = "solved by only one"
+    return replace(election, reason=reason, golden=golden)
 
 
 def split_tests(count: int, hold_out: float, seed: int) -> tuple[list[int], list[int]]:
@@ -137,39 +144,27 @@ class _Poll:
     voters: int
 
 
-def _count_votes(
-    votes: Sequence[Sequence[str | None]], asked: int, brute_force: Sequence[str | None] | None
-) -> list[_Poll]:
+def _count_votes(votes: Rows, asked: int, brute_force: Row | None) -> list[_Poll]:
     polls = []
     for place in range(len(votes[0]) if votes else 0):
-        column = [row[place] for row in votes]
-        voters = asked
-        if brute_force is not None and brute_force[place] is not None:
-            column.append(brute_force[place])
-            voters += 1
-        counts = Counter(vote for vote in column if vote is not None)
+        counts = Counter(vote for row in _all_rows(votes, brute_force) if (vote := row[place]) is not None)
+        voters = asked + (brute_force is not None and brute_force[place] is not None)
         leaders = counts.most_common(2)
         share = leaders[0][1] / voters if leaders else 0.0
-        is_tied = len(leaders) == 2 and leaders[0][1] == leaders[1][1]
-        polls.append(_Poll(None if is_tied or not leaders else leaders[0][0], share, counts, voters))
+        has_leader = len(leaders) == 1 or (len(leaders) == 2 and leaders[0][1] > leaders[1][1])
+        polls.append(_Poll(leaders[0][0] if has_leader else None, share, counts, voters))
     return polls
 
 
 def _elect_labels(
-    votes: Sequence[Sequence[str | None]],
-    polls: Sequence[_Poll],
-    sizes: Sequence[int],
-    settings: VerificationSettings,
-    brute_force: Sequence[str | None] | None,
+    votes: Rows, polls: Sequence[_Poll], sizes: Sequence[int], settings: VerificationSettings, brute_force: Row | None
 ) -> tuple[tuple[Label, ...], list[list[float]]]:
     """The labels, and what each candidate is credited with on each of them when the golden solution is chosen."""
     weights = quartile_weights(sizes) if settings.vote == "weighted" else [1] * len(sizes)
-    winners: list[str | None] = [poll.leader for poll in polls]
+    winners = [poll.leader for poll in polls]
     posteriors: tuple[dict[str, float], ...] = ()
     if settings.vote == "em":
-        from synth.annotators import estimate_truth  # it needs numpy, which `xcoder plan` need not wait for
-
-        posteriors = estimate_truth(votes if brute_force is None else [*votes, brute_force]).posteriors
+        posteriors = estimate_truth(_all_rows(votes, brute_force)).posteriors
         winners = [_most_likely(posterior) for posterior in posteriors]
     labels = []
     for place, (winner, poll) in enumerate(zip(winners, polls, strict=True)):
@@ -179,14 +174,17 @@ def _elect_labels(
         agreement = poll.counts[winner] / poll.voters
         if agreement >= settings.minimum_agreement:
             labels.append(Label(place, winner, column.index(winner), agreement, weights[place]))
-    credits = []
-    for row in votes:
+
+    def credit(label: Label, vote: str | None) -> float:
         if settings.vote == "em":
-            given = ((posteriors[label.input], row[label.input]) for label in labels)
-            credits.append([0.0 if vote is None else posterior[vote] for posterior, vote in given])
-        else:
-            credits.append([float(label.weight * (row[label.input] == label.vote)) for label in labels])
-    return tuple(labels), credits
+            return 0.0 if vote is None else posteriors[label.input][vote]
+        return float(label.weight * (vote == label.vote))
+
+    return tuple(labels), [[credit(label, row[label.input]) for label in labels] for row in votes]
+
+
+def _all_rows(votes: Rows, brute_force: Row | None) -> Rows:
+    return votes if brute_force is None else [*votes, brute_force]
 
 
 def _most_likely(posterior: dict[str, float]) -> str | None:
@@ -213,7 +211,7 @@ def _elect_golden(
     return None
 
 
-def _contradicts(brute_force: Sequence[str | None], golden: Sequence[str | None]) -> bool:
+def _contradicts(brute_force: Row, golden: Row) -> bool:
     return any(slow is not None and slow != fast for slow, fast in zip(brute_force, golden, strict=True))
 
 

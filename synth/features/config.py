@@ -150,5 +150,5 @@ class FeatureSettings(Settings):
 
 
 def feature_file(settings: FeatureSettings) -> Path | None:
-    """The file that features come from, whose content shapes the result as the settings do."""
+    """The file that features come from; its content affects the result as the settings do."""
     return None if isinstance(settings.source, BuiltinTree) else settings.source.path

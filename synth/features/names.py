@@ -1,78 +1,16 @@
 """When two names mean one feature: the normal form of a feature's name.
 
-Names differ in case, plural, hyphens, possessives, filler words and abbreviations ("Dijkstra's Algorithm", "dijkstra";
-"BFS", "breadth-first search"); the normal form does not. It serves for comparing only and is never shown.
+Case, plural, hyphens, possessives, filler words and abbreviations make no difference to it ("Dijkstra's Algorithm",
+"dijkstra"; "BFS", "breadth-first search"). It is compared and never shown. `names.toml` has the words.
 """
 
 import re
+import tomllib
 import unicodedata
 from functools import lru_cache
+from pathlib import Path
 
-# What a name says beside what it is about; removed at its end while something is left.
-_FILLERS = {"algorithm", "technique", "approach", "method"}
-
-_ABBREVIATIONS = {
-    "bfs": "breadth first search",
-    "dfs": "depth first search",
-    "dp": "dynamic programming",
-    "dsu": "disjoint set union",
-    "lca": "lowest common ancestor",
-    "lcs": "longest common subsequence",
-    "lis": "longest increasing subsequence",
-    "mst": "minimum spanning tree",
-    "scc": "strongly connected component",
-    "hld": "heavy light decomposition",
-    "gcd": "greatest common divisor",
-    "lcm": "least common multiple",
-    "crt": "chinese remainder theorem",
-    "kmp": "knuth morris pratt",
-    "fft": "fast fourier transform",
-    "ntt": "number theoretic transform",
-    "mex": "minimum excluded value",
-    "rmq": "range minimum query",
-    "dag": "directed acyclic graph",
-    "bst": "binary search tree",
-    "cht": "convex hull trick",
-    "maths": "mathematics",
-    "math": "mathematics",
-    "optimisation": "optimization",
-    "neighbour": "neighbor",
-    "colouring": "coloring",
-    "2d": "two dimensional",
-    "1d": "one dimensional",
-}
-
-# Whole names, in normal form, that mean what another means.
-_SYNONYMS = {
-    "union find": "disjoint set union",
-    "disjoint set": "disjoint set union",
-    "binary indexed tree": "fenwick tree",
-    "binary search on answer": "binary search on the answer",
-    "binary search over the answer": "binary search on the answer",
-    "binary search over answer": "binary search on the answer",
-    "bitmask dynamic programming": "dynamic programming over bitmask",
-    "dynamic programming with bitmask": "dynamic programming over bitmask",
-    "dynamic programming on tree": "tree dynamic programming",
-    "quick select": "quickselect",
-    "mergesort": "merge sort",
-    "quicksort": "quick sort",
-    "heapsort": "heap sort",
-    "hashmap": "hash map",
-    "hashtable": "hash table",
-    "hashset": "hash set",
-    "topological sorting": "topological sort",
-    "topological ordering": "topological sort",
-}
-
-_NOT_PLURAL = {"series", "always"}
-_PLURALS = {
-    "indices": "index",
-    "vertices": "vertex",
-    "matrices": "matrix",
-    "maxima": "maximum",
-    "minima": "minimum",
-    "caches": "cache",
-}
+_MEANINGS = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
 
 _SPACING = re.compile(r"[\s\-_‐-―]+")
 _POSSESSIVE = re.compile(r"['’]s\b|(?<=s)['’](?=\s|$)")
@@ -90,11 +28,11 @@ def normal_form(name: str) -> str:
     text = _FORMULA.sub(" \0 ", text)
     text = _PUNCTUATION.sub(" ", _POSSESSIVE.sub("", text).replace("∕", "/"))
     words = [_singular(word) for word in _SPACING.sub(" ", text).split()]
-    words = " ".join(_ABBREVIATIONS.get(word, word) for word in words).split()
-    while len(words) > 1 and words[-1] in _FILLERS:
+    words = " ".join(_MEANINGS["abbreviations"].get(word, word) for word in words).split()
+    while len(words) > 1 and words[-1] in _MEANINGS["fillers"]:
         words.pop()
     plain = " ".join(words)
-    plain = _SYNONYMS.get(plain, plain)
+    plain = _MEANINGS["synonyms"].get(plain, plain)
     for formula in formulas:
         plain = plain.replace("\0", formula, 1)
     return plain
@@ -106,9 +44,9 @@ def clean_name(name: str) -> str:
 
 
 def _singular(word: str) -> str:
-    if word in _PLURALS:
-        return _PLURALS[word]
-    if len(word) <= 3 or word in _NOT_PLURAL or not word.isalpha():
+    if word in _MEANINGS["singulars"]:
+        return _MEANINGS["singulars"][word]
+    if len(word) <= 3 or word in _MEANINGS["not_plural"] or not word.isalpha():
         return word
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"

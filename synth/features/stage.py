@@ -1,21 +1,16 @@
 """The stages of features: the tree from its source, evolved, and the subtrees that tasks are made from.
 
-What is made stands in one folder: `extracted.parquet` and `round-<n>.parquet` (what the model answered to each
-question), `tree.json`, and `features.json` (counts for the report). Of X-Coder's rows, `bad_rows.parquet` holds those
-that were set aside.
+The folder of features holds `extracted.parquet` and `round-<n>.parquet` (the model's answers), `tree.json`,
+`features.json` (counts for the report), and for X-Coder's rows `bad_rows.parquet` (what was set aside).
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from synth.features.answering import FeatureAnswer
 from synth.features.config import BuiltinTree, FeatureSettings, Snippets, TreeFile, XcoderRows, XcoderTree
-from synth.features.evolution import evolve_features
-from synth.features.extraction import extract_features
+from synth.features.questions import FeatureAnswer, evolve_features, extract_features
 from synth.features.subtrees import Subtree, draw_subtrees
 from synth.features.tree import FeatureTree, read_tree, seed_tree, write_tree
 from synth.features.xcoder_rows import read_published_tree, read_xcoder_rows
@@ -26,24 +21,34 @@ from xcoder_core.records import read_records, write_records
 from xcoder_core.rows import BadRow
 
 
+def given_tree(settings: FeatureSettings) -> FeatureTree | None:
+    """A copy of the tree that the source names; None where it is extracted, or the source has rows."""
+    source = settings.source
+    if isinstance(source, TreeFile):
+        return read_tree(source.path)
+    if isinstance(source, XcoderTree):
+        return read_published_tree(source.path)
+    return seed_tree() if isinstance(source, BuiltinTree) else None
+
+
 def needs_model(settings: FeatureSettings) -> bool:
     """True where features are extracted or evolved, which only a language model can do."""
     return isinstance(settings.source, Snippets) or settings.evolution.rounds > 0
 
 
 def make_features(settings: FeatureSettings, interview: Interview | None, folder: Path, seed: int) -> None:
-    """Make the feature tree in the folder. `interview` may be None where `needs_model` is false.
-
-    Run again after a kill, it asks only what was not answered yet, and comes to the same files.
-    """
+    """Make the feature tree in the folder; a killed run goes on. `interview` may be None unless `needs_model`."""
     if (folder / "features.json").exists():
         return
     if isinstance(settings.source, XcoderRows):
-        write_json(folder / "features.json", _check_rows(settings.source.path, folder))
+        write_json(folder / "features.json", {"rows": _check_rows(settings.source.path, folder)})
         return
     if interview is None and needs_model(settings):
         raise InputError("features that are extracted or evolved need a language model as the teacher")
-    tree = _source_tree(settings, interview, folder)
+    tree = given_tree(settings)
+    if tree is None:
+        assert isinstance(settings.source, Snippets) and interview is not None
+        tree = extract_features(settings.source, interview, folder / "extracted.parquet")
     before = tree.counts()
     if interview is not None:
         evolve_features(tree, settings.evolution, interview, folder, seed)
@@ -67,37 +72,25 @@ def subtrees(settings: FeatureSettings, folder: Path, count: int, seed: int) -> 
     if usable < count:
         raise InputError(
             f"{settings.source.path} has {usable:,} usable rows, and {count:,} tasks were asked for. Ask for fewer "
-            f"tasks or add rows; rows that were set aside stand with their reason in {folder / 'bad_rows.parquet'}."
+            f"tasks or add rows; {folder / 'bad_rows.parquet'} has the rows that were set aside, and why."
         )
 
 
-def _check_rows(path: Path, folder: Path) -> dict[str, Any]:
+def _check_rows(path: Path, folder: Path) -> dict[str, int]:
     """Read all rows once; keep the bad ones with their reason and count the others."""
-    outcomes: Counter[str] = Counter()
+    counts = {"used": 0, "quarantined": 0}
 
     def bad_rows() -> Iterator[BadRow]:
         for row in read_xcoder_rows(path):
-            outcomes["quarantined" if isinstance(row, BadRow) else "used"] += 1
+            counts["quarantined" if isinstance(row, BadRow) else "used"] += 1
             if isinstance(row, BadRow):
                 yield row
 
     write_records(folder / "bad_rows.parquet", BadRow, bad_rows(), ("place",))
-    return {"rows": {"used": outcomes["used"], "quarantined": outcomes["quarantined"]}}
+    return counts
 
 
-def _source_tree(settings: FeatureSettings, interview: Interview | None, folder: Path) -> FeatureTree:
-    source = settings.source
-    if isinstance(source, BuiltinTree):
-        return seed_tree()
-    if isinstance(source, TreeFile):
-        return read_tree(source.path)
-    if isinstance(source, XcoderTree):
-        return read_published_tree(source.path)
-    assert isinstance(source, Snippets) and interview is not None
-    return extract_features(source, interview, folder / "extracted.parquet")
-
-
-def _summary(before: dict[str, int], tree: FeatureTree, folder: Path) -> dict[str, Any]:
+def _summary(before: dict[str, int], tree: FeatureTree, folder: Path) -> dict[str, object]:
     after = tree.counts()
     answered = [*folder.glob("extracted.parquet"), *sorted(folder.glob("round-*.parquet"))]
     tables = {path.stem: _outcomes(path) for path in answered}

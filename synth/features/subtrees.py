@@ -1,8 +1,8 @@
-"""Subtrees of the feature tree, one for each task, drawn by shape (X-Coder, section 3): how many branches are kept at
-the root, at inner nodes and among leaves.
+"""Subtrees of the feature tree, one for each task, drawn by a shape that says how many branches and leaves to keep
+(X-Coder, section 3).
 
-Subtree `i` depends on the tree, the settings, the seed and the subtrees before it, and not on how many are asked for:
-a longer run begins with the subtrees of a shorter one. No two of a run have the same leaves.
+Subtree `i` depends on the tree, the settings, the seed and the subtrees before it, but not on how many are drawn, so a
+longer run begins with the subtrees of a shorter one. No two subtrees of a run have the same leaves.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from synth.features.config import ShapeSettings
+from synth.features.config import Range, ShapeSettings
 from synth.features.tree import Feature, FeatureTree
 from xcoder_core.errors import InputError
 from xcoder_core.seeds import derive_seed
@@ -34,19 +34,14 @@ class Subtree:
 
 @dataclass(slots=True)
 class _Branch:
-    """A node made ready for drawing: its children with and without children of their own."""
+    """A node made ready for drawing: its children with and without children of their own, each with its weight."""
 
-    inner: "list[_Branch]" = field(default_factory=list)
-    leaves: list[str] = field(default_factory=list)
-    inner_weights: list[int] = field(default_factory=list)
-    leaf_weights: list[int] = field(default_factory=list)
+    inner: "list[tuple[_Branch, int]]" = field(default_factory=list)
+    leaves: list[tuple[str, int]] = field(default_factory=list)
 
 
 def draw_subtrees(tree: FeatureTree, shape: ShapeSettings, count: int, seed: int) -> Iterator[Subtree]:
-    """Yield `count` different subtrees, in order of their index.
-
-    Memory beyond the tree is one hash of 64 bits per subtree. Raises `InputError` where the tree holds too few.
-    """
+    """Yield `count` different subtrees, in order of their index. Raises `InputError` where the tree holds too few."""
     root = _branch(tree.root, "")
     most = _most_leaves(root, shape, shape.root[1])
     if most < shape.minimum_leaves:
@@ -85,27 +80,25 @@ def _draw_new(root: _Branch, shape: ShapeSettings, index: int, count: int, seed:
     )
 
 
-def _draw(branch: _Branch, shape: ShapeSettings, width: tuple[int, int], rng: random.Random, into: list[str]) -> None:
+def _draw(branch: _Branch, shape: ShapeSettings, width: Range, rng: random.Random, into: list[str]) -> None:
     """Draw below one node. A node whose children are of both kinds gives branches and leaves, each in its number."""
     if branch.inner:
-        chosen = min(rng.randint(*width), len(branch.inner))
-        for child in _sample(branch.inner, branch.inner_weights, chosen, shape.by_count, rng):
+        for child in _sample(branch.inner, width, shape.by_count, rng):
             _draw(child, shape, shape.inner, rng, into)
     if branch.leaves:
-        chosen = min(rng.randint(*shape.leaves), len(branch.leaves))
-        into += _sample(branch.leaves, branch.leaf_weights, chosen, shape.by_count, rng)
+        into += _sample(branch.leaves, shape.leaves, shape.by_count, rng)
 
 
-def _sample(
-    items: Sequence[Item], weights: Sequence[int], chosen: int, weighted: bool, rng: random.Random
-) -> list[Item]:
-    """Different items; with weights, each next one by its share of what is left (Efraimidis and Spirakis 2006)."""
-    if chosen == len(items):
-        return list(items)
-    if not weighted:
-        return rng.sample(items, chosen)
-    keys = [rng.random() ** (1 / weight) for weight in weights]
-    return [items[place] for place in heapq.nlargest(chosen, range(len(items)), key=keys.__getitem__)]
+def _sample(weighted: Sequence[tuple[Item, int]], width: Range, by_count: bool, rng: random.Random) -> list[Item]:
+    """Different items; by count, each next one by its share of what is left (Efraimidis and Spirakis 2006)."""
+    items = [item for item, _ in weighted]
+    wanted = min(rng.randint(*width), len(items))
+    if wanted == len(items):
+        return items
+    if not by_count:
+        return rng.sample(items, wanted)
+    keys = [rng.random() ** (1 / weight) for _, weight in weighted]
+    return [items[place] for place in heapq.nlargest(wanted, range(len(items)), key=keys.__getitem__)]
 
 
 def _branch(node: Feature, path: str) -> _Branch:
@@ -114,22 +107,17 @@ def _branch(node: Feature, path: str) -> _Branch:
         below = f"{path}/{child.name}" if path else child.name
         weight = max(child.count, 1)
         if child.children:
-            branch.inner.append(_branch(child, below))
-            branch.inner_weights.append(weight)
+            branch.inner.append((_branch(child, below), weight))
         else:
-            branch.leaves.append(below)
-            branch.leaf_weights.append(weight)
+            branch.leaves.append((below, weight))
     return branch
 
 
 def _most_leaves(branch: _Branch, shape: ShapeSettings, width: int) -> int:
-    below = sorted((_most_leaves(child, shape, shape.inner[1]) for child in branch.inner), reverse=True)
+    below = sorted((_most_leaves(child, shape, shape.inner[1]) for child, _ in branch.inner), reverse=True)
     return sum(below[:width]) + min(shape.leaves[1], len(branch.leaves))
 
 
 def digest(leaves: Sequence[str]) -> int:
-    """64 bits that stand for a set of leaves, given sorted.
-
-    Two different ones of 200,000 share their bits with odds of one to 10^9; then another is drawn in its place.
-    """
+    """64 bits for a sorted set of leaves. Of 200,000 sets, two share their bits with odds of one to 10^9."""
     return int.from_bytes(hashlib.blake2b("\n".join(leaves).encode(), digest_size=8).digest(), "big")

@@ -1,6 +1,6 @@
-"""The feature tree: categories at the root, ever finer features below, and how often each was met.
+"""The feature tree: categories at the root, ever finer features below, and how often each was found.
 
-Names that mean one feature (see `names.py`) are one node, shown under the name that was met first.
+Names that mean one feature (see `names.py`) are one node, shown under the first of them.
 """
 
 import json
@@ -59,7 +59,7 @@ class FeatureTree:
         above, _, name = path.rpartition("/")
         node = self.find(above)
         if node is None:
-            raise ValueError(f"there is no feature {above!r} for {name!r} to stand below")
+            raise ValueError(f"there is no feature {above!r} above {name!r}")
         _child(node, name).count += 1
 
     def merge(self, other: "FeatureTree") -> None:
@@ -93,21 +93,12 @@ class FeatureTree:
             counts[category] += bool(below)
         return counts
 
-    def nested(self) -> dict[str, Any]:
-        """Plain nested values without counts, the form of prompts and of X-Coder: leaves stand in lists."""
-        nested = _nested(self.root)
-        return nested if isinstance(nested, dict) else {name: [] for name in nested}
 
-    def to_json(self) -> list[dict[str, Any]]:
-        """All of it, counts included, in a stable order; `read_tree` reads it back."""
-        return [_to_json(child) for child in self.root.sorted_children()]
-
-
-def tree_from_nested(value: Any) -> FeatureTree:
+def tree_from_nested(value: object) -> FeatureTree:
     """The tree of nested objects, lists and strings, each node counted once.
 
-    A key is a feature and its value holds the finer ones; a list holds names, or objects of them. Null and empty values
-    are no children. Raises `TreeError` for anything else, for a name without content and for too many levels.
+    A key is a feature and its value holds the finer ones; a list holds names, or objects of them; null and empty values
+    hold nothing. Raises `TreeError` for anything else, for a name without content and for too many levels.
     """
     tree = FeatureTree()
     if not isinstance(value, dict):
@@ -137,12 +128,12 @@ def seed_tree() -> FeatureTree:
 
 
 def write_tree(path: Path, tree: FeatureTree) -> None:
-    """Write the tree as JSON, whole or not at all."""
-    write_text(path, json.dumps(tree.to_json(), ensure_ascii=False, indent=1) + "\n")
+    """Write the tree as JSON, in one step."""
+    write_text(path, json.dumps(_to_json(tree.root), ensure_ascii=False, indent=1) + "\n")
 
 
 def read_tree(path: Path) -> FeatureTree:
-    """The inverse of `write_tree`; raises `InputError` for a file that is not one of its."""
+    """The inverse of `write_tree`; raises `InputError` for any other file."""
     tree = FeatureTree()
     try:
         _read_children(tree.root, json.loads(path.read_text(encoding="utf-8-sig")))
@@ -168,59 +159,49 @@ def _merge(into: Feature, other: Feature) -> None:
         _merge(into.children[form], child)
 
 
-def _add_nested(node: Feature, value: Any, path: tuple[str, ...]) -> None:
+def _add_nested(node: Feature, value: object, path: tuple[str, ...]) -> None:
     if len(path) > MAXIMUM_LEVELS:
         raise TreeError(f"more than {MAXIMUM_LEVELS} levels at `{'/'.join(path[:3])}/…`")
     if value is None or value == "":
         return
-    if isinstance(value, str):
-        value = [value]
     if isinstance(value, dict):
         for name, below in value.items():
-            _check_name(name, path)
-            child = _child(node, name)
-            child.count = 1
-            _add_nested(child, below, (*path, name))
-    elif isinstance(value, list):
-        for item in value:
+            _add_nested(_add_once(node, name, path), below, (*path, name))
+    elif isinstance(value, str):
+        _add_once(node, value, path)
+    else:
+        for item in value if isinstance(value, list) else [value]:
             if isinstance(item, str):
-                _check_name(item, path)
-                _child(node, item).count = 1
+                _add_once(node, item, path)
             elif isinstance(item, dict):
                 _add_nested(node, item, path)
             else:
-                raise TreeError(
-                    f"expected names of features {_place(path)}, found {json.dumps(item, default=repr)[:60]}"
-                )
-    else:
-        raise TreeError(f"expected names of features {_place(path)}, found {json.dumps(value, default=repr)[:60]}")
+                found = json.dumps(item, default=repr)[:60]
+                raise TreeError(f"expected names of features {_place(path)}, found {found}")
 
 
-def _check_name(name: str, path: tuple[str, ...]) -> None:
+def _add_once(node: Feature, name: str, path: tuple[str, ...]) -> Feature:
     if len(name) > MAXIMUM_NAME:
         raise TreeError(f"a name of {len(name)} characters {_place(path)}; at most {MAXIMUM_NAME} are a name")
     if not clean_name(name).isprintable():
         raise TreeError(f"{name!r} {_place(path)} holds characters that cannot be shown")
     if not normal_form(name):
         raise TreeError(f"{name!r} {_place(path)} names no feature")
+    child = _child(node, name)
+    child.count = 1
+    return child
 
 
 def _place(path: tuple[str, ...]) -> str:
     return f"below `{'/'.join(path)}`" if path else "at the root"
 
 
-def _nested(node: Feature) -> dict[str, Any] | list[str]:
-    children = node.sorted_children()
-    if any(child.children for child in children):
-        return {child.name: _nested(child) for child in children}
-    return [child.name for child in children]
-
-
-def _to_json(node: Feature) -> dict[str, Any]:
-    value: dict[str, Any] = {"name": node.name, "count": node.count}
-    if node.children:
-        value["children"] = [_to_json(child) for child in node.sorted_children()]
-    return value
+def _to_json(node: Feature) -> list[dict[str, object]]:
+    values: list[dict[str, object]] = []
+    for child in node.sorted_children():
+        below = {"children": _to_json(child)} if child.children else {}
+        values.append({"name": child.name, "count": child.count, **below})
+    return values
 
 
 def _read_children(node: Feature, children: Any) -> None:

@@ -21,8 +21,7 @@ LANGUAGE_CATEGORY = "programming language"
 def read_xcoder_rows(path: Path) -> Iterator[Subtree | BadRow]:
     """The subtree of each row in the order of the file, under the row's own `idx`, and what was set aside.
 
-    Empty branches are no features. `leaf_count` is not used: leaves that differ in spelling alone are one here. A row
-    is set aside when it is malformed, has no features, or repeats the `idx` or the features of an earlier row.
+    A row is set aside where it is malformed, has no features, or repeats the `idx` or the features of an earlier row.
     """
     indices: set[int] = set()
     seen: set[int] = set()
@@ -49,10 +48,7 @@ def read_xcoder_rows(path: Path) -> Iterator[Subtree | BadRow]:
 def read_published_tree(path: Path) -> FeatureTree:
     """The tree of X-Coder's `feature_evoled.json`, nested JSON. Raises `InputError` for a file that holds none."""
     try:
-        value = read_json(path.read_text(encoding="utf-8-sig"))
-        if not isinstance(value, dict):
-            raise TreeError("expected an object whose keys are categories")
-        return _tree(value)
+        return _tree(read_json(path.read_text(encoding="utf-8-sig")))
     except (OSError, UnicodeDecodeError, TreeError, JsonError) as error:
         raise InputError(f"{path} is not a feature tree: {error}") from error
 
@@ -75,27 +71,28 @@ def _subtree(row: dict[str, Any]) -> Subtree:
     return Subtree(index, leaves, _mandatory(row.get("mandatory_features"), leaves))
 
 
-def _tree(features: dict[str, Any]) -> FeatureTree:
+def _tree(features: object) -> FeatureTree:
+    if not isinstance(features, dict):
+        raise TreeError("expected an object whose keys are categories")
     kept = {name: value for name, value in features.items() if normal_form(name) != LANGUAGE_CATEGORY}
     return tree_from_nested(_without_empty(kept))
 
 
-def _mandatory(names: Any, leaves: tuple[str, ...]) -> tuple[str, ...]:
+def _mandatory(names: object, leaves: tuple[str, ...]) -> tuple[str, ...]:
     """The paths of the mandatory features, which are given by name or path."""
     if names is None:
         return ()
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise TreeError("`mandatory_features` must be a list of names")
-    by_name = {normal_form(leaf.rpartition("/")[2]): leaf for leaf in leaves} | {
-        normal_form(leaf): leaf for leaf in leaves
-    }
+    by_name = {normal_form(leaf.rpartition("/")[2]): leaf for leaf in leaves}
+    by_name |= {normal_form(leaf): leaf for leaf in leaves}
     for name in names:
         if normal_form(name) not in by_name:
             raise TreeError(f"the mandatory feature {name[:60]!r} is not among the features")
     return tuple(sorted({by_name[normal_form(name)] for name in names}))
 
 
-def _without_empty(value: Any) -> Any:
+def _without_empty(value: object) -> object:
     """The value without empty objects, empty lists and nulls, on every level."""
     if isinstance(value, dict):
         pruned = {name: _without_empty(below) for name, below in value.items()}

@@ -1,10 +1,8 @@
-"""Dialogues with a language model: each asks one question after another, and thousands go on side by side.
+"""Dialogues with a language model: each asks one question after another, and thousands run at the same time.
 
-A dialogue is a generator function: it yields a `Question`, is sent what was read from the answer, and returns its
-result. An answer that cannot be read is asked for once more with the error shown; when that one cannot be read either,
-`Unusable` is raised where the question was asked. Nothing is put in its place.
-
-Every answer is kept before it is used, so a dialogue that is held again goes on after its last answer.
+A dialogue is a generator function: it yields a `Question`, receives what was read from the answer, and returns its
+result. An unreadable answer is asked for once more with the error shown. If the second is unreadable too, the dialogue
+gets the exception `Unusable`. Each answer is stored before it is used, so a dialogue goes on after its last answer.
 """
 
 from collections import deque
@@ -12,10 +10,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from synth.answers import AnswerError
-from synth.prompts import retry_messages
+from synth.execution import FAILED_SHARE
+from synth.prompts import AnswerError, retry_messages
+from xcoder_core.errors import InfrastructureError
 from xcoder_core.models.answered import Answers
 from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.prompt import Message
@@ -41,12 +40,12 @@ class Question:
 
     name: str
     messages: list[Message]
-    read: Callable[[Completion], Any]
+    read: Callable[[Completion], object]
     again: Again = retry_messages
 
 
 class Unusable(Exception):
-    """Both answers to a question could not be read; `reason` is that of the second."""
+    """Neither answer to a question could be read; `reason` is that of the second."""
 
     def __init__(self, question: str, reason: str, answer: str) -> None:
         super().__init__(f"{question}: {reason}")
@@ -57,16 +56,16 @@ Dialogue = Generator[Question, Any, Result]
 
 
 @dataclass(frozen=True)
-class Ended:
+class Ended(Generic[Result]):
     """A dialogue that has come to its end: with its result, with an answer that nobody could read, or unanswered."""
 
     key: str
-    outcome: Any
+    outcome: Result | Unusable | Unanswered
 
 
 @dataclass
-class _Open:
-    dialogue: Dialogue[Any]
+class _Open(Generic[Result]):
+    dialogue: Dialogue[Result]
     question: Question
     attempt: int
 
@@ -81,22 +80,47 @@ class Interview:
     purpose: str
     seed: int
 
-    def hold(self, dialogues: Iterable[tuple[str, Dialogue[Any]]]) -> Iterator[Ended]:
+    def hold(self, dialogues: Iterable[tuple[str, Dialogue[Result]]]) -> Iterator[Ended[Result]]:
         """Yield each dialogue's end in the order in which they end. Keys must differ."""
         pending = iter(dialogues)
         while window := list(islice(pending, DIALOGUES_AT_ONCE)):
             yield from _Round(self, iter(window)).hold()
 
+    def hold_nearly_all(
+        self, dialogues: Iterable[tuple[str, Dialogue[Result]]], total: int | None = None
+    ) -> Iterator[Ended[Result]]:
+        """As `hold`, but unanswered dialogues come last. Raises `InfrastructureError` where they are more than 1 % of
+        `total`, which is the number of these dialogues where it is left out.
+        """
+        held = 0
+        unanswered: list[Ended[Result]] = []
+        reason = ""
+        for ended in self.hold(dialogues):
+            held += 1
+            if isinstance(ended.outcome, Unanswered):
+                reason = reason or ended.outcome.reason
+                unanswered.append(ended)
+            else:
+                yield ended
+        total = held if total is None else total
+        if len(unanswered) > FAILED_SHARE * total:
+            raise InfrastructureError(
+                f"{len(unanswered)} of {total} questions of the stage `{self.purpose}` stayed without an answer, the "
+                f"first with: {reason}. At most {FAILED_SHARE:.0%} may be lost. Look at the model's server, then run "
+                "the same command again: only what is unanswered is asked again."
+            )
+        yield from unanswered
 
-class _Round:
-    def __init__(self, interview: Interview, pending: Iterator[tuple[str, Dialogue[Any]]]) -> None:
+
+class _Round(Generic[Result]):
+    def __init__(self, interview: Interview, pending: Iterator[tuple[str, Dialogue[Result]]]) -> None:
         self.interview = interview
         self.pending = pending
-        self.open: dict[str, _Open] = {}
+        self.open: dict[str, _Open[Result]] = {}
         self.requests: deque[Request] = deque()
-        self.ended: deque[Ended] = deque()
+        self.ended: deque[Ended[Result]] = deque()
 
-    def hold(self) -> Iterator[Ended]:
+    def hold(self) -> Iterator[Ended[Result]]:
         """Ask until every dialogue has ended: what follows from an answer is asked as soon as the model is free."""
         interview = self.interview
         while True:
@@ -107,7 +131,7 @@ class _Round:
             if not self.requests:
                 return
 
-    def _drain(self) -> Iterator[Ended]:
+    def _drain(self) -> Iterator[Ended[Result]]:
         while self.ended:
             yield self.ended.popleft()
 
@@ -145,7 +169,7 @@ class _Round:
             return
         self._go_on(key, at.dialogue, partial(at.dialogue.send, value))
 
-    def _go_on(self, key: str, dialogue: Dialogue[Any], step: Callable[[], Question]) -> None:
+    def _go_on(self, key: str, dialogue: Dialogue[Result], step: Callable[[], Question]) -> None:
         try:
             question = step()
         except StopIteration as end:
@@ -155,7 +179,7 @@ class _Round:
         else:
             self._ask(key, _Open(dialogue, question, 0), question.messages)
 
-    def _ask(self, key: str, opened: _Open, messages: list[Message]) -> None:
+    def _ask(self, key: str, opened: _Open[Result], messages: list[Message]) -> None:
         self.open[key] = opened
         name, attempt = opened.question.name, opened.attempt
         seed = derive_seed(self.interview.seed, "teacher", key, name, attempt)

@@ -1,7 +1,7 @@
-"""From what a language model wrote to the test inputs of a task: generators and validators run in the judge's sandbox.
+"""The test inputs of a task: generators and validators of a language model run in the judge's sandbox.
 
-A generator reads one line "SEED CATEGORY" and prints one input; it is run twice on its first line and set aside where
-the outputs differ, since its inputs could then never be made again. A validator reads one input and prints `valid`.
+A generator reads one line "SEED CATEGORY" and prints one input. It runs twice on its first line, and is set aside where
+the outputs differ, since its inputs could not be made again. A validator reads one input and prints `valid`.
 """
 
 import json
@@ -14,12 +14,12 @@ from reward.submission import Submission
 from reward.verdict import Execution, Run
 from synth.config import InputSettings
 from synth.execution import FAILED_SHARE, INFRASTRUCTURE_FAILURE
-from synth.language_model.programs import CATEGORIES, Written, generated_count
-from synth.language_model.tasks import read_signature
+from synth.language_model.questions import CATEGORIES, Written, generated_count, read_signature
 from synth.tables import Quarantined, TaskInputs
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.problem import Limits, Origin
 from xcoder_core.seeds import derive_seed
+from xcoder_core.settings import require
 
 TASKS_AT_ONCE = 128
 """Tasks whose programs are run together; their inputs are in memory at the same time."""
@@ -79,10 +79,10 @@ def collect_inputs(
     seed: int,
     most_failures: float,
 ) -> Iterator[TaskInputs | Quarantined]:
-    """What was set aside, and the inputs of each task after generators have made theirs and validators refused some.
+    """Yield what was set aside, and the inputs of each task that generators printed and validators accepted.
 
-    A task on whose programs the judge itself fails is set aside for that reason and has no inputs. Raises
-    `InfrastructureError` once there are more of them than `most_failures`; what was yielded before stands.
+    A task on whose programs the judge fails has no inputs. Raises `InfrastructureError` where more than `most_failures`
+    tasks fail that way; what was yielded before stays valid.
     """
     failures = 0
     pending = iter(written)
@@ -107,23 +107,30 @@ def collect_inputs(
 
 
 def _generate(drafts: list[_Draft], judge: Executor, count: int, settings: InputSettings, seed: int) -> None:
-    asked = [draft for draft in drafts if draft.written.generator is not None]
-    orders = [_generator_lines(draft, count, seed) for draft in asked]
+    """Run the generators: one line a run, the categories in turn, and the first line once more."""
+    asked = [(draft, program) for draft in drafts if (program := draft.written.generator) is not None]
+    orders = [
+        [
+            f"{derive_seed(seed, 'generator', draft.id, place) % 10**9} {CATEGORIES[place % len(CATEGORIES)]}\n"
+            for place in range(SPARE * count)
+        ]
+        for draft, _ in asked
+    ]
     submissions = (
-        _submission(draft, draft.written.generator, (*lines, lines[0]), settings)
-        for draft, lines in zip(asked, orders, strict=True)
+        _submission(draft, program, (*lines, lines[0]), settings)
+        for (draft, program), lines in zip(asked, orders, strict=True)
     )
-    for draft, lines, execution in zip(asked, orders, judge.execute(submissions), strict=True):
+    for (draft, program), lines, execution in zip(asked, orders, judge.execute(submissions), strict=True):
         *runs, again = execution.runs
         outputs = [run.output if run.status == "OK" else None for run in runs]
         if draft.has_failed(execution):
             continue
         if outputs[0] != again.output:
-            draft.put_aside("write_generator: its outputs differ for one seed", draft.written.generator or "")
+            draft.put_aside("write_generator: its outputs differ for one seed", program)
         elif not any(outputs):
             draft.put_aside(f"write_generator: prints nothing ({runs[0].status})", runs[0].error)
         else:
-            draft.generator = draft.written.generator
+            draft.generator = program
             for line, run, output in zip(lines, runs, outputs, strict=True):
                 if output is None:
                     draft.refused.append(f"generator failed: {run.status}")
@@ -131,18 +138,10 @@ def _generate(drafts: list[_Draft], judge: Executor, count: int, settings: Input
                     draft.inputs.append(_Input("generator", line.split()[1], _normal(draft, output)))
 
 
-def _generator_lines(draft: _Draft, count: int, seed: int) -> list[str]:
-    """What a generator reads: one line a run, the categories in turn."""
-    return [
-        f"{derive_seed(seed, 'generator', draft.id, place) % 10**9} {CATEGORIES[place % len(CATEGORIES)]}\n"
-        for place in range(SPARE * count)
-    ]
-
-
 def _validate(drafts: list[_Draft], judge: Executor, settings: InputSettings) -> None:
     asked = [draft for draft in drafts if draft.written.validator is not None and draft.inputs]
     submissions = (
-        _submission(draft, draft.written.validator, tuple(one.text for one in draft.inputs), settings)
+        _submission(draft, require(draft.written.validator), tuple(one.text for one in draft.inputs), settings)
         for draft in asked
     )
     for draft, execution in zip(asked, judge.execute(submissions), strict=True):
@@ -214,6 +213,6 @@ def _task_inputs(draft: _Draft, prompted: int, generated: int) -> TaskInputs:
     )
 
 
-def _submission(draft: _Draft, code: str | None, inputs: tuple[str, ...], settings: InputSettings) -> Submission:
+def _submission(draft: _Draft, code: str, inputs: tuple[str, ...], settings: InputSettings) -> Submission:
     limits = Limits(settings.limit_seconds, MEMORY_MIB)
-    return Submission(id=draft.id, code=code or "", inputs=inputs, expected=(None,) * len(inputs), limits=limits)
+    return Submission(id=draft.id, code=code, inputs=inputs, expected=(None,) * len(inputs), limits=limits)

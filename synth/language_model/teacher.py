@@ -1,10 +1,11 @@
-"""A language model as the teacher: dialogues for tasks, inputs and solutions, with every answer kept as it comes."""
+"""A language model as the teacher: dialogues for tasks, inputs and solutions, and what the stored answers took."""
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 from reward.config import JudgeSettings
 from reward.open_judge import open_judge
@@ -14,15 +15,20 @@ from synth.features.stage import make_features, needs_model, subtrees
 from synth.language_model.config import LocalTeacherSettings, OpenAITeacherSettings
 from synth.language_model.dialogue import Dialogue, Interview, Unusable
 from synth.language_model.inputs import collect_inputs
-from synth.language_model.programs import Written, ask_programs, ask_solution
-from synth.language_model.tasks import ask_task
+from synth.language_model.questions import Written, ask_programs, ask_solution, ask_task
 from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, split_of
-from synth.teacher import TaskOrder
-from xcoder_core.errors import InfrastructureError
+from synth.teaching import TaskOrder
 from xcoder_core.models.answered import Answers
 from xcoder_core.models.generation import GenerationSettings, SamplingSettings
 from xcoder_core.models.request import Generator, Unanswered
+from xcoder_core.models.usage import Usage
 from xcoder_core.problem import Limits
+from xcoder_core.records import read_table
+from xcoder_core.terminal import table_console
+
+Result = TypeVar("Result")
+
+STAGES = ("features", "tasks", "inputs", "solutions")
 
 
 @dataclass(frozen=True)
@@ -95,11 +101,8 @@ class LanguageModelTeacher:
 
     def _make_features(self) -> None:
         features = self.settings.features
-        if needs_model(features):
-            with self._interview("features", features.sampling) as interview:
-                make_features(features, interview, self.tables.features, self.seed)
-        else:
-            make_features(features, None, self.tables.features, self.seed)
+        with self._interview("features", features.sampling) if needs_model(features) else nullcontext() as interview:
+            make_features(features, interview, self.tables.features, self.seed)
 
     @contextmanager
     def _interview(self, stage: str, sampling: SamplingSettings) -> Iterator[Interview]:
@@ -107,34 +110,22 @@ class LanguageModelTeacher:
             yield Interview(self.model, answers, sampling, stage, self.seed)
             answers.seal()
 
-    def _hold(self, interview: Interview, dialogues: Iterable[tuple[str, Dialogue]]) -> Iterator:
-        """The results, and a `Quarantined` for each dialogue without one. Unanswered ones come last, if they are few.
-
-        Raises `InfrastructureError` where more than 1 % are unanswered.
-        """
-        held = 0
-        unanswered: list[tuple[str, str]] = []
-        for ended in interview.hold(dialogues):
-            held += 1
+    def _hold(
+        self, interview: Interview, dialogues: Iterable[tuple[str, Dialogue[Result]]]
+    ) -> Iterator[Result | Quarantined]:
+        """The results, and a `Quarantined` for each dialogue without one, as `hold_nearly_all` yields them."""
+        for ended in interview.hold_nearly_all(dialogues):
             if isinstance(ended.outcome, Unanswered):
-                unanswered.append((ended.key, ended.outcome.reason))
+                yield _quarantined(ended.key, f"unanswered: {ended.outcome.reason}", "")
             elif isinstance(ended.outcome, Unusable):
                 yield _quarantined(ended.key, str(ended.outcome), ended.outcome.answer)
             else:
                 yield ended.outcome
-        if len(unanswered) > FAILED_SHARE * held:
-            raise InfrastructureError(
-                f"{len(unanswered)} of {held} dialogues of the stage `{interview.purpose}` stayed unanswered, the "
-                f"first with: {unanswered[0][1]}. At most {FAILED_SHARE:.0%} may be lost. Look at the model's "
-                "server, then run the same command again: only what is unanswered is asked again."
-            )
-        for key, reason in unanswered:
-            yield _quarantined(key, f"unanswered: {reason}", "")
 
 
 def open_teacher(teacher: OpenAITeacherSettings | LocalTeacherSettings, seed: int) -> Generator:
     """What samples the teacher's answers. Raises `EnvironmentLacks` where a package, a key or the hub is missing."""
-    from xcoder_core.models.loading import open_generator
+    from xcoder_core.models.loading import open_generator  # it needs torch, which a server's client does not
 
     if isinstance(teacher, OpenAITeacherSettings):
         settings = GenerationSettings(backend="openai", openai=teacher.server)
@@ -152,3 +143,35 @@ def _quarantined(key: str, reason: str, answer: str) -> Quarantined:
     """A key is a task's id, with the place of a candidate after a slash where it is about one."""
     task_id, _, index = key.partition("/")
     return Quarantined(task_id, int(index or -1), split_of(task_id), reason, answer)
+
+
+def count_usage(teacher: OpenAITeacherSettings | LocalTeacherSettings, tables: WorkTables) -> dict[str, Usage]:
+    """Usage by stage; a second try is a request of its own. A resumed run counts the same as one that never stopped."""
+    import pyarrow.compute
+
+    usage = {}
+    for stage in STAGES:
+        if not tables.answers(stage).exists():  # features that were not asked for
+            continue
+        answers = read_table(tables.answers(stage), ["prompt_tokens", "completion_tokens"])
+        prompt, completion = (pyarrow.compute.sum(column, min_count=0).as_py() for column in answers.columns)
+        cost = 0.0
+        if isinstance(teacher, OpenAITeacherSettings):
+            cost = teacher.server.cost(prompt, completion)
+        usage[stage] = Usage(len(answers), prompt_tokens=prompt, completion_tokens=completion, cost=cost)
+    return usage
+
+
+def print_usage(usage: dict[str, Usage]) -> None:
+    """One table on standard error: a row per stage, and their sum."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    columns = ("stage", "answers", "prompt tokens", "completion tokens", "cost")
+    table = Table(*columns, title="Teacher", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for stage, used in {**usage, "all": sum(usage.values(), Usage())}.items():
+        counts = (used.requests, used.prompt_tokens, used.completion_tokens)
+        table.add_row(stage, *(f"{count:,}" for count in counts), f"{used.cost:,.2f}")
+    table_console(stderr=True).print(table)

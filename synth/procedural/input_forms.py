@@ -3,23 +3,21 @@
 import json
 import random
 from dataclasses import dataclass
-from typing import Any
 
-from synth.procedural.operation import Values
+from synth.procedural.operation import WORDINGS, Kind, Values
 
 ALPHABET = "abcde"
 
 
 @dataclass(frozen=True)
 class InputForm:
-    """One way to hand over the values, and `k` where `has_k`.
+    """One way to hand over the values, and `k` where `has_k`. `readers` are codes that fill `{v}`.
 
-    `phrasings` describe the input in a statement. `readers` are codes that fill `{v}`. A function form has
-    `parameters` (name and type) instead of standard input, and its readers copy the first of them.
+    A function form has `parameters` (name and type), and its readers copy the first of them.
     """
 
     name: str
-    values: Values
+    values: Kind
     has_k: bool
     phrasings: tuple[str, ...]
     readers: tuple[str, ...]
@@ -32,83 +30,40 @@ class InputForm:
         return f"input/{'function' if self.parameters else 'stdin'}/{self.name}"
 
 
-_NUMBER_VARIABLES = ("a", "nums", "arr")
-_WORD_VARIABLES = ("a", "words", "arr")
+def _form(name: str, values: Kind, *readers: str, parameters: tuple[tuple[str, str], ...] = ()) -> InputForm:
+    has_k = name.endswith(" k")
+    variables = ("a", "nums" if values == "numbers" else "words", "arr")
+    return InputForm(name, values, has_k, tuple(WORDINGS["input"][name]), readers, variables, parameters)
+
+
+_ALL_DATA = "import sys\ndata = sys.stdin.read().split()\n"
 
 STDIN_FORMS = (
-    InputForm(
+    _form(
         "line of integers",
         "numbers",
-        False,
-        ("a line of integers", "integers on one line", "one line with integers"),
-        ("{v} = list(map(int, input().split()))", "{v} = [int(t) for t in input().split()]"),
-        _NUMBER_VARIABLES,
+        "{v} = list(map(int, input().split()))",
+        "{v} = [int(t) for t in input().split()]",
     ),
-    InputForm(
+    _form(
         "counted integers",
         "numbers",
-        False,
-        ("n, then a line of n integers", "the number n and on the next line n integers", "first n, then n integers"),
-        (
-            "n = int(input())\n{v} = list(map(int, input().split()))",
-            "import sys\ndata = sys.stdin.read().split()\nn = int(data[0])\n{v} = [int(t) for t in data[1:n + 1]]",
-        ),
-        _NUMBER_VARIABLES,
+        "n = int(input())\n{v} = list(map(int, input().split()))",
+        _ALL_DATA + "n = int(data[0])\n{v} = [int(t) for t in data[1:n + 1]]",
     ),
-    InputForm(
+    _form(
         "counted integers with k",
         "numbers",
-        True,
-        (
-            "n and k, then a line of n integers",
-            "the numbers n and k and on the next line n integers",
-            "first n and k, then n integers",
-        ),
-        (
-            "n, k = map(int, input().split())\n{v} = list(map(int, input().split()))",
-            "import sys\ndata = sys.stdin.read().split()\nn, k = int(data[0]), int(data[1])\n"
-            "{v} = [int(t) for t in data[2:n + 2]]",
-        ),
-        _NUMBER_VARIABLES,
+        "n, k = map(int, input().split())\n{v} = list(map(int, input().split()))",
+        _ALL_DATA + "n, k = int(data[0]), int(data[1])\n{v} = [int(t) for t in data[2:n + 2]]",
     ),
-    InputForm(
-        "line of words",
-        "words",
-        False,
-        ("a line of words", "words on one line", "one line with words"),
-        ("{v} = input().split()", "import sys\n{v} = sys.stdin.readline().split()"),
-        _WORD_VARIABLES,
-    ),
+    _form("line of words", "words", "{v} = input().split()", "import sys\n{v} = sys.stdin.readline().split()"),
 )
 
 FUNCTION_FORMS = (
-    InputForm(
-        "integer list",
-        "numbers",
-        False,
-        ("a list nums of integers", "integers nums", "the integer list nums"),
-        ("{v} = nums",),
-        _NUMBER_VARIABLES,
-        (("nums", "list[int]"),),
-    ),
-    InputForm(
-        "integer list and k",
-        "numbers",
-        True,
-        ("a list nums of integers and an integer k", "integers nums and k", "the integer list nums and the number k"),
-        ("{v} = nums",),
-        _NUMBER_VARIABLES,
-        (("nums", "list[int]"), ("k", "int")),
-    ),
-    InputForm(
-        "word list",
-        "words",
-        False,
-        ("a list words of strings", "strings words", "the string list words"),
-        ("{v} = words",),
-        _WORD_VARIABLES,
-        (("words", "list[str]"),),
-    ),
+    _form("integer list", "numbers", "{v} = nums", parameters=(("nums", "list[int]"),)),
+    _form("integer list and k", "numbers", "{v} = nums", parameters=(("nums", "list[int]"), ("k", "int"))),
+    _form("word list", "words", "{v} = words", parameters=(("words", "list[str]"),)),
 )
 
 FORMS = {form.name: form for form in STDIN_FORMS + FUNCTION_FORMS}
@@ -118,7 +73,7 @@ FORMS = {form.name: form for form in STDIN_FORMS + FUNCTION_FORMS}
 class Instance:
     """The values of one test input; `k` is 0 where the form has none."""
 
-    values: list[Any]
+    values: Values
     k: int
 
 
@@ -138,7 +93,7 @@ def draw_instance(form: InputForm, rng: random.Random) -> Instance:
 
 
 def write_instance(form: InputForm, instance: Instance) -> str:
-    """The test input's text: what stands on standard input, or one JSON argument per line."""
+    """The test input's text: standard input, or one JSON argument per line."""
     if form.parameters:
         arguments = [instance.values, instance.k][: len(form.parameters)]
         return "\n".join(json.dumps(argument) for argument in arguments)

@@ -5,10 +5,8 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-from synth.procedural.elementwise_operations import ELEMENTWISE_OPERATIONS
 from synth.procedural.input_forms import (
     ALPHABET,
     FORMS,
@@ -18,10 +16,8 @@ from synth.procedural.input_forms import (
     Instance,
     draw_instance,
 )
-from synth.procedural.operation import Operation, OutputOperation, Parameter
-from synth.procedural.output_operations import NUMBER_OUTPUTS, WORD_OUTPUTS
-from synth.procedural.whole_list_operations import WHOLE_LIST_OPERATIONS
-from synth.procedural.word_operations import WORD_MEASURES, WORD_OPERATIONS
+from synth.procedural.operation import Answer, Operation, OutputOperation, Parameter
+from synth.procedural.operations import LIST_OPERATIONS, NUMBER_OUTPUTS, WORD_OUTPUTS
 
 RESERVED_SHARE = 0.1
 """Share of all signatures that only evaluation splits use."""
@@ -30,13 +26,12 @@ READ_K = "k"
 """The parameter of a step that is read from the input."""
 
 PROBES = 12
-"""Random inputs on which a drawn pipeline has to show that each of its operations matters."""
+"""Random inputs on which each operation of a drawn pipeline must change some answer."""
 
 MAXIMUM_DRAWS = 20_000
 """Reserved pipelines of depth 6 take some 270 draws on average."""
 
-_ALL = ELEMENTWISE_OPERATIONS + WHOLE_LIST_OPERATIONS + WORD_OPERATIONS + WORD_MEASURES
-OPERATIONS = {operation.feature: operation for operation in _ALL}
+OPERATIONS = {operation.feature: operation for operation in LIST_OPERATIONS}
 OUTPUTS = {output.name: output for output in NUMBER_OUTPUTS + WORD_OUTPUTS}
 
 _ENDING = {"numbers": NUMBER_OUTPUTS, "words": WORD_OUTPUTS}
@@ -65,7 +60,7 @@ class Pipeline:
 
     @property
     def signature(self) -> str:
-        """The combination of features, parameters left out; what evaluation holds back from training."""
+        """The combination of features without parameters, which evaluation may reserve."""
         return " > ".join(self.features)
 
     @property
@@ -74,34 +69,29 @@ class Pipeline:
         digest = hashlib.sha256(self.signature.encode()).digest()
         return int.from_bytes(digest[:8], "big") < RESERVED_SHARE * 2**64
 
-    def answer(self, instance: Instance) -> Any:
+    def answer(self, instance: Instance) -> Answer:
         """The true answer, by the reference functions of the operations."""
-        return _answer(self.steps, self.output, instance)
+        values = instance.values
+        for step in self.steps:
+            values = step.operation.right.apply(values, instance.k if step.parameter == READ_K else step.parameter)
+        return self.output.right.apply(values)
 
+    def differs(self, instances: list[Instance], answers: list[Answer]) -> bool:
+        """True where it answers one of these inputs otherwise."""
+        return any(self.answer(instance) != answer for instance, answer in zip(instances, answers, strict=True))
 
-def _answer(steps: Sequence[Step], output: OutputOperation, instance: Instance) -> Any:
-    values = instance.values
-    for step in steps:
-        values = step.operation.apply(values, instance.k if step.parameter == READ_K else step.parameter)
-    return output.apply(values)
+    def without(self, place: int) -> "Pipeline":
+        """The pipeline that leaves out the step at a place."""
+        return replace(self, steps=self.steps[:place] + self.steps[place + 1 :])
 
 
 def operations_below(branches: Sequence[str]) -> tuple[Operation, ...]:
     """The operations whose path in the feature tree starts with one of `branches`; all of them without branches."""
-    return tuple(
-        operation for path, operation in OPERATIONS.items() if not branches or path.startswith(tuple(branches))
-    )
-
-
-ALL_OPERATIONS = operations_below(())
+    return tuple(operation for path, operation in OPERATIONS.items() if path.startswith(tuple(branches) or ""))
 
 
 def draw_pipeline(
-    rng: random.Random,
-    depth: int,
-    is_function: bool,
-    reserved: bool,
-    operations: Sequence[Operation] = ALL_OPERATIONS,
+    rng: random.Random, depth: int, is_function: bool, reserved: bool, operations: Sequence[Operation] = LIST_OPERATIONS
 ) -> tuple[Pipeline, int]:
     """A meaningful pipeline of `depth` of these operations, and how many draws it took.
 
@@ -119,15 +109,10 @@ def is_meaningful(pipeline: Pipeline, rng: random.Random) -> bool:
     """True when answers vary and every operation changes some answer, on random probe inputs."""
     instances = [draw_instance(pipeline.form, rng) for _ in range(PROBES)]
     answers = [pipeline.answer(instance) for instance in instances]
-    most_common = Counter(map(repr, answers)).most_common(1)[0][1]
-    if most_common > PROBES // 3:
+    if Counter(map(repr, answers)).most_common(1)[0][1] > PROBES // 3:
         return False
     return all(
-        step.operation.takes != step.operation.gives
-        or any(
-            _answer(pipeline.steps[:place] + pipeline.steps[place + 1 :], pipeline.output, instance) != answer
-            for instance, answer in zip(instances, answers, strict=True)
-        )
+        step.operation.takes != step.operation.gives or pipeline.without(place).differs(instances, answers)
         for place, step in enumerate(pipeline.steps)
     )
 
@@ -166,13 +151,8 @@ def _draw_parameter(parameter: Parameter | None, form: InputForm, rng: random.Ra
 
 def write_pipeline(pipeline: Pipeline) -> str:
     """The pipeline as JSON, for a table."""
-    return json.dumps(
-        {
-            "form": pipeline.form.name,
-            "steps": [[step.operation.feature, step.parameter] for step in pipeline.steps],
-            "output": pipeline.output.name,
-        }
-    )
+    steps = [[step.operation.feature, step.parameter] for step in pipeline.steps]
+    return json.dumps({"form": pipeline.form.name, "steps": steps, "output": pipeline.output.name})
 
 
 def read_pipeline(text: str) -> Pipeline:

@@ -1,4 +1,9 @@
-"""A task of the procedural teacher: its problem as a model sees it, its inputs, and the true outputs."""
+"""A task of the procedural teacher: its statement and problem as a model sees them, its inputs, and the true outputs.
+
+Statements are short and without stories and examples, so that a very small model can read them. Codeforces and
+LeetCode statements have one sentence for each step, in the order in which a program meets them: a model that reads
+sentence by sentence can follow more operations than it was trained on.
+"""
 
 import json
 import random
@@ -8,12 +13,15 @@ from dataclasses import dataclass
 from synth.config import Style
 from synth.procedural.input_forms import draw_instance, read_instance, write_instance
 from synth.procedural.operation import Operation
-from synth.procedural.pipeline import ALL_OPERATIONS, Pipeline, draw_pipeline
-from synth.procedural.statement import write_starter, write_statement
+from synth.procedural.operations import LIST_OPERATIONS
+from synth.procedural.pipeline import Pipeline, draw_pipeline
 from xcoder_core.problem import IoKind, Limits, Problem, problem_id
 
 FUNCTION_NAME = "solve"
 DEFAULT_LIMITS = Limits()
+
+_NUMBER_BOUNDS = ("4 to 12 integers, absolute values up to 50", "at most 12 integers between -50 and 50")
+_WORD_BOUNDS = ("3 to 10 words of 1 to 6 letters a to e", "at most 10 words, letters a to e")
 
 
 @dataclass(frozen=True)
@@ -31,13 +39,13 @@ def draw_task(
     style: Style,
     reserved: bool = False,
     limits: Limits = DEFAULT_LIMITS,
-    operations: Sequence[Operation] = ALL_OPERATIONS,
+    operations: Sequence[Operation] = LIST_OPERATIONS,
 ) -> ProceduralTask:
     """The task of a seed: `depth` operations in a statement of `style`, from the reserved signatures or the others."""
     rng = random.Random(seed)
     is_function = style == "leetcode"
     pipeline, draws = draw_pipeline(rng, depth, is_function, reserved, operations)
-    statement = write_statement(pipeline, style, rng)
+    statement = _write_statement(pipeline, style, rng)
     name = FUNCTION_NAME if is_function else None
     starter = write_starter(pipeline) if is_function else None
     io: IoKind = "function" if is_function else "stdin"
@@ -56,6 +64,12 @@ def draw_task(
     return ProceduralTask(problem, pipeline, draws)
 
 
+def write_starter(pipeline: Pipeline) -> str:
+    """The class and signature that a LeetCode task starts from."""
+    parameters = ", ".join(f"{name}: {kind}" for name, kind in pipeline.form.parameters)
+    return f"class Solution:\n    def {FUNCTION_NAME}(self, {parameters}) -> {pipeline.output.returns}:"
+
+
 def draw_inputs(pipeline: Pipeline, count: int, seed: int) -> tuple[str, ...]:
     """`count` different inputs for a pipeline."""
     rng = random.Random(seed)
@@ -71,3 +85,16 @@ def true_output(pipeline: Pipeline, text: str) -> str:
     if pipeline.form.parameters:
         return json.dumps(answer)
     return " ".join(map(str, answer)) if isinstance(answer, list) else str(answer)
+
+
+def _write_statement(pipeline: Pipeline, style: Style, rng: random.Random) -> str:
+    """The statement, with a wording drawn for each of its parts."""
+    steps = " ".join(rng.choice(step.operation.phrasings).format(c=step.parameter) for step in pipeline.steps)
+    given = rng.choice(pipeline.form.phrasings)
+    answer = rng.choice(pipeline.output.phrasings)
+    if style == "codeforces":
+        return f"You are given {given}. {steps} Print {answer}."
+    if style == "atcoder":
+        bounds = rng.choice(_NUMBER_BOUNDS if pipeline.form.values == "numbers" else _WORD_BOUNDS)
+        return f"{steps} Print {answer}.\nConstraints: {bounds}.\nInput: {given}.\nOutput: the answer."
+    return f"Given {given}. {steps} Return {answer}."

@@ -1,20 +1,16 @@
-"""The procedural teacher as synthesis asks it: a task, its inputs, one response at a time, and the truth.
-
-Every answer is a function of the run's seed and of what is asked, so asking again gives the same answer.
-"""
+"""The procedural teacher: a task, its inputs, and its responses, which depend on the seed and the question alone."""
 
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from reward.extract import extract_code, parses
-from synth.config import ProceduralTeacherSettings, Style
-from synth.procedural.mistakes import break_program, draw_breakage, mistakes
+from synth.config import ProceduralTeacherSettings
 from synth.procedural.pipeline import Pipeline, operations_below, read_pipeline, write_pipeline
-from synth.procedural.program import Writing, write_program, writings
-from synth.procedural.task import ProceduralTask, draw_inputs, draw_task
+from synth.procedural.program import Writing, break_program, draw_breakage, mistakes, write_program, writings
+from synth.procedural.task import draw_inputs, draw_task
 from synth.tables import Candidate, Task, TaskInputs
-from synth.teacher import TaskOrder
+from synth.teaching import TaskOrder
 from xcoder_core.models.prompt import code_response
 from xcoder_core.problem import Limits
 from xcoder_core.seeds import derive_seed
@@ -32,19 +28,14 @@ class ProceduralTeacher:
     settings: ProceduralTeacherSettings
     seed: int
 
-    def task(
-        self, task_id: str, attempt: int, depth: int, style: Style, reserved: bool, limits: Limits
-    ) -> ProceduralTask:
-        """The task of this name; another `attempt` is another task."""
-        seed = derive_seed(self.seed, "task", task_id, attempt)
-        return draw_task(seed, depth, style, reserved, limits, operations_below(self.settings.features))
-
     def tasks(self, orders: Iterable[TaskOrder], limits: Limits, taken: set[str]) -> Iterator[Task]:
         """The task of each order, in order, none with a statement that an earlier one has."""
+        operations = operations_below(self.settings.features)
         for order in orders:
             draws = 0
             for attempt in range(MAXIMUM_ATTEMPTS):
-                drawn = self.task(order.task_id, attempt, order.depth, order.style, order.use == "evaluation", limits)
+                seed = derive_seed(self.seed, "task", order.task_id, attempt)
+                drawn = draw_task(seed, order.depth, order.style, order.use == "evaluation", limits, operations)
                 draws += drawn.draws
                 if drawn.problem.problem_id not in taken:
                     break
@@ -61,11 +52,8 @@ class ProceduralTeacher:
     def candidates(self, missing: Iterable[tuple[Task, list[int]]]) -> Iterator[list[Candidate]]:
         """The candidates of each task at these places, in order."""
         for task, indices in missing:
-            responses = self.responses(task.task_id, _pipeline(task), indices)
-            yield [
-                parse_response(task.task_id, index, response)
-                for index, response in zip(indices, responses, strict=True)
-            ]
+            responses = zip(indices, self.responses(task.task_id, _pipeline(task), indices), strict=True)
+            yield [parse_response(task.task_id, index, response) for index, response in responses]
 
     def close(self) -> None:
         """Nothing is held."""

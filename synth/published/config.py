@@ -18,10 +18,7 @@ USES: dict[str, Literal["sft", "rl"]] = {"x-coder-sft-376k": "sft", "x-coder-rl-
 
 PARTS: dict[str, dict[str, str]] = {
     "x-coder-sft-376k": {
-        "hybrid_376k": "hybrid_376k",
-        "unique_prompt_202k": "unique_prompt_202k",
-        "multiple_solution_218k": "multiple_solution_218k",
-        "verified_90k": "verified_90k",
+        name: name for name in ("hybrid_376k", "unique_prompt_202k", "multiple_solution_218k", "verified_90k")
     },
     "x-coder-rl-40k": {"synthetic": "syn_rl_data", "real": "real_rl_data"},
 }

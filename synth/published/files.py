@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from synth.published.config import HUB_ID, PARTS, ImportSettings
+from synth.published.rows import Row
 from xcoder_core.errors import InputError
 from xcoder_core.files import open_text_bytes
 from xcoder_core.hub import asking_hub
@@ -39,7 +39,7 @@ def local_files(settings: ImportSettings) -> list[Path] | None:
 
 
 def fetch_files(settings: ImportSettings) -> list[Path]:
-    """The set's files, fetched from the hub where they are not on this machine. A fetch that was cut off goes on.
+    """The set's files, fetched from the hub where they are not on this machine. An interrupted fetch continues.
 
     Raises `EnvironmentLacks` where the hub refuses or cannot be reached.
     """
@@ -80,7 +80,7 @@ def count_rows(files: list[Path], limit: int | None) -> int:
     return rows if limit is None else min(rows, limit)
 
 
-def read_set(files: list[Path], settings: ImportSettings, first: int) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+def read_set(files: list[Path], settings: ImportSettings, first: int) -> Iterator[tuple[int, Row | BadRow]]:
     """Each row with its number over all files (from 0), from number `first` on, as far as `limit` goes.
 
     Raises `InputError` for a file that is not of this set: unreadable, or without the columns that are needed.
@@ -99,7 +99,7 @@ def read_set(files: list[Path], settings: ImportSettings, first: int) -> Iterato
             number = start + count_rows([file], None)
 
 
-def _rows(file: Path, use: str, skipped: int) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+def _rows(file: Path, use: str, skipped: int) -> Iterator[tuple[int, Row | BadRow]]:
     """Each row with its index in the file. Of a Parquet file, `skipped` rows are left out."""
     if file.suffix == ".parquet":
         yield from parquet_rows(file, _columns(file, use), skipped)

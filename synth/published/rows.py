@@ -9,10 +9,9 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
-from typing import Any
 
 from reward.extract import extract_code, fenced_blocks, parses
 from xcoder_core.problem import IoKind
@@ -20,6 +19,10 @@ from xcoder_core.problem import IoKind
 # What a bracket may hold is bounded, or a text of nothing but beginnings would be read to its end from each of them.
 STARTER = re.compile(r"class Solution(?:\([^)]{0,100}\))?:[ \t]*\n\s+def\s+(\w+)\s*\(\s*self\b[^)]{0,2000}\)[^\n:]*:")
 UNSTATED = "unstated"
+NO_SIGNATURE = "a function problem whose statement shows no signature of the function that is called"
+
+Row = Mapping[str, object]
+"""The values of a row by column, or of an object in one of them by name."""
 
 
 class RowFault(ValueError):
@@ -47,26 +50,26 @@ class Reading:
     tests_without_text: int = 0
 
 
-def read_sft_row(row: dict[str, Any]) -> Reading:
-    """A statement with a whole answer, byte for byte as published. Raises `RowFault`."""
+def read_sft_row(row: Row) -> Reading:
+    """A statement with the complete answer, byte for byte as published. Raises `RowFault`."""
     statement, response = _text(row, "query"), _text(row, "response")
     code = extract_code(response)
     if code is None:
         raise RowFault(_lack_of_code(response))
     if not parses(code):
         raise RowFault("the program does not parse as Python")
-    signature = _signature_in(statement) or _signature_of(code)
-    return _reading(row, statement, signature, response=response, code=code, model=_text_or_none(row, "model"))
+    reading = _reading(row, statement, _signature_in(statement) or _signature_of(code))
+    return _encodable(replace(reading, response=response, code=code, model=_text_or_none(row, "model")))
 
 
-def read_rl_row(row: dict[str, Any]) -> Reading:
+def read_rl_row(row: Row) -> Reading:
     """A statement with its tests, in the form that the judge takes. Raises `RowFault`."""
     statement = _rl_statement(row)
     signature = _signature_in(statement) or _signature_in(_text_or_none(row, "starter_code") or "")
     kind = row.get("prompter_type")
     if kind == "leetcode":
-        inputs, expected = _assertions(_decoded(row, "input_output"), signature)
-        return _reading(row, statement, signature, inputs=inputs, expected=expected)
+        pairs = _assertions(_decoded(row, "input_output"), signature)
+        return _with_tests(_reading(row, statement, signature), pairs)
     if kind == "livecodebench":
         held = _decoded(row, "selected_uts")
         tests = _decoded(held, "input_output") if "input_output" in held else held
@@ -76,42 +79,54 @@ def read_rl_row(row: dict[str, Any]) -> Reading:
     if name is None:
         if kind != "livecodebench" and row.get("type") not in (None, "stdin_stdout"):
             raise RowFault(f"tests of an unknown type: {row['type']!r:.40}")
-        return _reading(row, statement, None, **_texts(tests))
+        return _with_texts(_reading(row, statement, None), tests)
     if signature is None or signature[0] != str(name).rpartition(".")[2]:
-        raise RowFault("a function problem whose statement shows no signature of the function that is called")
-    inputs, expected = zip(*((_arguments(given), _json(out)) for given, out in _pairs(tests)), strict=True)
-    return _reading(row, statement, signature, inputs=inputs, expected=expected)
+        raise RowFault(NO_SIGNATURE)
+    pairs = [(_arguments(given), _json(answer)) for given, answer in _pairs(tests)]
+    return _with_tests(_reading(row, statement, signature), pairs)
 
 
-def _reading(row: dict[str, Any], statement: str, signature: tuple[str, str] | None, **held: Any) -> Reading:
+def _reading(row: Row, statement: str, signature: tuple[str, str] | None) -> Reading:
     name, starter = signature or (None, None)
     style = _text_or_none(row, "style") or (UNSTATED if signature is None else "leetcode")
-    reading = Reading(statement, style, "stdin" if signature is None else "function", name, starter, **held)
+    return Reading(statement, style, "stdin" if signature is None else "function", name, starter)
+
+
+def _with_tests(reading: Reading, pairs: list[tuple[str, str]], left_out: int = 0) -> Reading:
+    inputs, expected = zip(*pairs, strict=True)
+    return _encodable(replace(reading, inputs=inputs, expected=expected, tests_without_text=left_out))
+
+
+def _with_texts(reading: Reading, tests: Row) -> Reading:
+    """With tests on standard input, some of which may be left out. Raises the first one's `RowFault` where all are."""
+    texts: list[tuple[str, str]] = []
+    faults: list[RowFault] = []
+    for given, answer in _pairs(tests):
+        try:
+            texts.append((_lines(given), _lines(answer)))
+        except RowFault as fault:
+            faults.append(fault)
+    if not texts:
+        raise faults[0]
+    return _with_tests(reading, texts, len(faults))
+
+
+def _encodable(reading: Reading) -> Reading:
     try:
-        for text in (
-            statement,
-            style,
-            name,
-            starter,
-            reading.response,
-            reading.model,
-            *reading.inputs,
-            *reading.expected,
-        ):
-            (text or "").encode()
+        json.dumps(asdict(reading), ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise RowFault("half of a surrogate pair is no text") from error
     return reading
 
 
-def _text(row: dict[str, Any], column: str) -> str:
+def _text(row: Row, column: str) -> str:
     value = row.get(column)
     if not isinstance(value, str) or not value.strip():
         raise RowFault(f"`{column}` holds no text")
     return value
 
 
-def _text_or_none(row: dict[str, Any], column: str) -> str | None:
+def _text_or_none(row: Row, column: str) -> str | None:
     value = row.get(column)
     if value is not None and not isinstance(value, str):
         raise RowFault(f"`{column}` holds no text")
@@ -162,7 +177,7 @@ def _is_stdin(node: ast.AST) -> bool:
     return isinstance(node, ast.alias) and node.name in ("stdin", "fileinput")
 
 
-def _rl_statement(row: dict[str, Any]) -> str:
+def _rl_statement(row: Row) -> str:
     problem = row.get("problem")
     if isinstance(problem, str) and problem.strip():
         return problem
@@ -174,7 +189,7 @@ def _rl_statement(row: dict[str, Any]) -> str:
     return _text({"problem": prompt}, "problem")
 
 
-def _decoded(row: dict[str, Any], column: str) -> dict[str, Any]:
+def _decoded(row: Row, column: str) -> Row:
     """An object that may be JSON text, even JSON text of JSON text."""
     value = row.get(column)
     try:
@@ -187,7 +202,7 @@ def _decoded(row: dict[str, Any], column: str) -> dict[str, Any]:
     return value
 
 
-def _pairs(tests: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+def _pairs(tests: Row) -> Iterator[tuple[object, object]]:
     inputs, outputs = tests.get("inputs"), tests.get("outputs")
     if not isinstance(inputs, list) or not isinstance(outputs, list) or not inputs:
         raise RowFault("there are no tests")
@@ -196,27 +211,12 @@ def _pairs(tests: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     yield from zip(inputs, outputs, strict=True)
 
 
-def _texts(tests: dict[str, Any]) -> dict[str, Any]:
-    """The tests on standard input, and how many are left out. Raises the first one's `RowFault` where all are."""
-    texts: list[tuple[str, str]] = []
-    faults: list[RowFault] = []
-    for given, answer in _pairs(tests):
-        try:
-            texts.append((_lines(given), _lines(answer)))
-        except RowFault as fault:
-            faults.append(fault)
-    if not texts:
-        raise faults[0]
-    inputs, expected = zip(*texts, strict=True)
-    return {"inputs": inputs, "expected": expected, "tests_without_text": len(faults)}
-
-
-def _lines(value: Any) -> str:
+def _lines(value: object) -> str:
     """Text of a stdin test; some sets hold lists of lines, and numbers for lines of one number."""
     return "\n".join(map(_line, value)) if isinstance(value, list) else _line(value)
 
 
-def _line(value: Any) -> str:
+def _line(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or value - value != 0:
@@ -225,23 +225,23 @@ def _line(value: Any) -> str:
     return format(Decimal(repr(value)), "f")  # without an exponent, which `int` does not read
 
 
-def _arguments(value: Any) -> str:
+def _arguments(value: object) -> str:
     if not isinstance(value, list):
         raise RowFault("the arguments of a function are not a list")
     return "\n".join(map(_json, value))
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     try:
         return json.dumps(value, allow_nan=False)
     except ValueError as error:
         raise RowFault("a number beyond any double is no JSON") from error
 
 
-def _assertions(tests: dict[str, Any], signature: tuple[str, str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _assertions(tests: Row, signature: tuple[str, str] | None) -> list[tuple[str, str]]:
     """Inputs and outputs of assertions such as `assert candidate(nums = [1, 2], k = 1) == 3`."""
     if signature is None:
-        raise RowFault("a function problem whose statement shows no signature of the function that is called")
+        raise RowFault(NO_SIGNATURE)
     cases = tests.get("test_cases")
     if not isinstance(cases, list) or not cases:
         raise RowFault("there are no tests")
@@ -250,8 +250,7 @@ def _assertions(tests: dict[str, Any], signature: tuple[str, str] | None) -> tup
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise RowFault("the signature in the statement is no Python") from error
     names = [argument.arg for argument in definition.args.args[1:]]
-    found = [_assertion(str(case), names) for case in cases]
-    return tuple(given for given, _ in found), tuple(expected for _, expected in found)
+    return [_assertion(str(case), names) for case in cases]
 
 
 def _assertion(case: str, names: list[str]) -> tuple[str, str]:

@@ -1,16 +1,13 @@
-"""The working files of an import: records that are sorted on disk and merged, and how far reading has come.
-
-A sorted run is whole or not there, so what makes them can go on after the last one.
-"""
+"""The working files of an import: records that are sorted on disk and merged, and how far reading has come."""
 
 import heapq
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from synth.published.tables import FaultyRow, PooledProblem, ReadRow
+from synth.published.pooling import FaultyRow, PooledProblem, ReadRow
 from xcoder_core.files import write_json
 from xcoder_core.ordered_table import ordered_table, size_of
 from xcoder_core.records import read_records, to_row
@@ -37,7 +34,7 @@ class SortedRuns(Generic[Record]):
 
     @property
     def runs(self) -> list[Path]:
-        """The runs that are whole, in the order in which they were written."""
+        """The finished runs, in the order in which they were written."""
         return sorted(self.folder.glob("run-*.parquet"))
 
     def append(self, record: Record) -> bool:
@@ -70,13 +67,13 @@ class SortedRuns(Generic[Record]):
         for run in self.runs[count:]:
             run.unlink()
 
-    def _key_of(self, record: Record) -> tuple[Any, ...]:
+    def _key_of(self, record: Record) -> tuple[str | int, ...]:
         return tuple(getattr(record, name) for name in self.key)
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The next row to read, and how many sorted runs hold the rows before it. `rows` are the counts of whole sets."""
+    """The next row to read, the number of sorted runs before it, and the `rows` of each finished set."""
 
     rank: int = 0
     number: int = 0

@@ -13,9 +13,8 @@ from typing import Any
 
 from synth.config import ProceduralTeacherSettings
 from synth.features.tree import FeatureTree, tree_from_leaves
-from synth.procedural.mistakes import mistakes
 from synth.procedural.pipeline import OPERATIONS, Pipeline
-from synth.procedural.program import Writing, write_program
+from synth.procedural.program import Writing, mistakes, write_program
 from synth.procedural.task import draw_inputs, draw_task
 from synth.procedural.teacher import ProceduralTeacher
 from xcoder_core.models.prompt import code_response

@@ -2,7 +2,7 @@
 
 import pytest
 
-from synth.answers import AnswerError, read_answer, read_object
+from synth.prompts import AnswerError, read_answer, read_object
 
 
 def fenced(body: str, tag: str = "json") -> str:

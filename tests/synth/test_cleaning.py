@@ -16,7 +16,7 @@ from synth.cleaning import find_duplicates, find_removals
 from synth.config import CleaningSettings, SynthSettings
 from synth.decontamination import Decontamination, EvaluationSet, read_evaluation_set
 from synth.procedural.teacher import ProceduralTeacher
-from synth.shingles import statement_ngrams, statement_shingles
+from synth.statement_index import statement_ngrams, statement_shingles
 from synth.tables import Removal, Task, Verdict, WorkTables, task_id
 from synth.teaching import make_tasks
 from xcoder_core.errors import InputError

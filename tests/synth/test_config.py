@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from synth.config import SynthSettings, questions_per_task
+from synth.config import SynthSettings
+from synth.estimate import questions_of
 
 
 def settings(train: dict[str, Any] | None = None, **others: Any) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def test_settings_of_a_language_model_that_cannot_mean_anything_are_refused(
 
 def test_questions_per_task_are_those_that_the_settings_ask() -> None:
     teacher = {"kind": "openai", "server": SERVER}
-    assert questions_per_task(SynthSettings.model_validate(settings(teacher=teacher))) == 2 + 4 + 8
+    assert sum(questions_of(SynthSettings.model_validate(settings(teacher=teacher))).values()) == 2 + 4 + 8
     few = settings(teacher=teacher, tasks={"stages": 1}, inputs={"generated_share": 0, "validator": False})
-    assert questions_per_task(SynthSettings.model_validate(few)) == 1 + 2 + 8
-    assert questions_per_task(SynthSettings.model_validate(settings())) == 0
+    assert sum(questions_of(SynthSettings.model_validate(few)).values()) == 1 + 2 + 8
+    assert sum(questions_of(SynthSettings.model_validate(settings())).values()) == 0

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from synth.difficulty import DifficultySettings, beyond_the_tail, difficulty_of
+from synth.config import DifficultySettings
+from synth.publication import beyond_the_tail, difficulty_of
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from reward.config import JudgeSettings
-from synth.answers import AnswerError, read_answer
 from synth.card import write_card
 from synth.config import SynthSettings
 from synth.funnel import SplitFunnel, print_funnel
 from synth.pipeline import synthesise
+from synth.prompts import AnswerError, read_answer
 from xcoder_core.errors import InputError
 from xcoder_core.layout import SynthLayout
 from xcoder_core.stage import RESULT_FILE, StageContext

@@ -14,7 +14,6 @@ from reward.judge import Judge
 from reward.submission import Submission
 from synth.config import MAXIMUM_DEPTH, ProceduralTeacherSettings
 from synth.procedural.input_forms import FORMS, Instance, draw_instance, read_instance, write_instance
-from synth.procedural.mistakes import Breakage, break_program, mistakes
 from synth.procedural.pipeline import (
     OPERATIONS,
     OUTPUTS,
@@ -25,7 +24,7 @@ from synth.procedural.pipeline import (
     read_pipeline,
     write_pipeline,
 )
-from synth.procedural.program import Writing, write_program, writings
+from synth.procedural.program import Breakage, Writing, break_program, mistakes, write_program, writings
 from synth.procedural.task import ProceduralTask, draw_inputs, draw_task, true_output
 from synth.procedural.teacher import ProceduralTeacher
 from tests.synth.right_programs import right_programs

@@ -19,10 +19,9 @@ from reward.config import JudgeSettings
 from reward.test_table import TestTable
 from synth.config import SynthSettings
 from synth.pipeline import synthesise
-from synth.published.pooling import pool
+from synth.published.pooling import ReadRow, pool
 from synth.published.rows import RowFault, read_rl_row, read_sft_row
 from synth.published.stage import import_published
-from synth.published.tables import ReadRow
 from synth.tables import Quarantined, Removal, WorkTables
 from tests.synth.published_rows import (
     ADD,
@@ -393,7 +392,7 @@ import resource, sys
 from pathlib import Path
 from synth.config import SynthSettings
 from synth.published.stage import import_published
-from synth.published.tables import ReadRow
+from synth.published.pooling import ReadRow
 from xcoder_core.stage import StageContext
 from xcoder_core.rows import read_rows
 

@@ -151,5 +151,5 @@ def test_publication_that_was_cut_off_is_made_again_from_the_start(
             store = RecordStore(path, record_type, key)
             store.extend(some)
             store.close()
-    publish_tables(WorkTables(run), layout, 40)
+    publish_tables(WorkTables(run), layout)
     assert digests(run) == digests(finished_run)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from synth.config import TimeLimitSettings
 from synth.tables import Execution, ExecutionTimes, Task, Verdict, WorkTables
-from synth.time_limits import TimeLimitSettings, calibrated_limit
+from synth.verification import calibrated_limit
 from xcoder_core.layout import SynthLayout
 from xcoder_core.problem import Problem
 from xcoder_core.records import read_records, write_records

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from synth.config import SynthSettings, questions_per_task
-from synth.estimate import estimate
-from synth.expected import ExpectedSettings
+from synth.config import SynthSettings
+from synth.estimate import estimate, questions_of
 from synth.features.stage import needs_model
+from synth.language_model.config import ExpectedSettings
 from xcoder_core.errors import InputError
 from xcoder_core.layout import SynthLayout
 from xcoder_core.models.shape import ModelShape, model_shape
@@ -128,7 +128,7 @@ def _synth(settings: SynthSettings, seed: int) -> dict[str, Any]:
     estimated = estimate(settings, seed)
     return {
         "tasks": tasks,
-        "questions": sum(tasks.values()) * questions_per_task(settings),
+        "questions": sum(tasks.values()) * sum(questions_of(settings).values()),
         "programs": programs,
         "executions": programs * settings.inputs_per_task,
         "estimate": {**asdict(estimated), "cost": estimated.cost},

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from openai_server import Fault, OpenAIServer
 
-from synth.answers import AnswerError
-from synth.features.answering import FeatureAnswer
 from synth.features.config import Snippets
-from synth.features.extraction import extract_features, read_extraction
+from synth.features.questions import FeatureAnswer, extract_features, read_extraction
+from synth.prompts import AnswerError
 from xcoder_core.errors import InfrastructureError, InputError
 from xcoder_core.records import read_records
 

@@ -57,9 +57,8 @@ def test_a_longer_run_begins_with_the_shorter_one_and_another_seed_is_another_ru
 
 def test_the_order_in_which_a_tree_was_merged_changes_no_subtree() -> None:
     reversed_tree = FeatureTree()
-    nested = SEED.nested()
-    for category in reversed(nested):
-        reversed_tree.merge(tree_from_nested({category: nested[category]}))
+    for leaf in reversed(list(SEED.leaves())):
+        reversed_tree.merge(tree_from_leaves([leaf]))
     shape = ShapeSettings()
     assert list(draw_subtrees(reversed_tree, shape, 20, 1)) == list(draw_subtrees(SEED, shape, 20, 1))
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from openai_server import Fault, OpenAIServer
 
-from synth.answers import AnswerError
 from synth.language_model.dialogue import Dialogue, Ended, Interview, Question, Unusable
+from synth.prompts import AnswerError
 from xcoder_core.models.answered import Answers
 from xcoder_core.models.generation import SamplingSettings, ServerSettings
 from xcoder_core.models.openai_backend import OpenAIGenerator

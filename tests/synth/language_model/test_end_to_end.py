@@ -17,7 +17,7 @@ from synthesis_run import digests, result_folder, start, write_recipe
 
 from evaluation.report.synthesis import difficulty_figures, difficulty_tables, funnel_tables, length_figure
 from synth.estimate import estimate, questions_of
-from synth.expected import ExpectedSettings
+from synth.language_model.config import ExpectedSettings
 from synth.procedural.task import true_output
 from synth.publication import kept_problems
 from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, Verdict, WorkTables

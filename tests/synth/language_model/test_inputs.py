@@ -7,10 +7,10 @@ import pytest
 
 from reward.config import JudgeSettings
 from reward.judge import Judge
-from synth.brute_force import smaller_half
 from synth.config import InputSettings
+from synth.execution import smaller_half
 from synth.language_model.inputs import collect_inputs
-from synth.language_model.programs import Written
+from synth.language_model.questions import Written
 from synth.tables import Quarantined, Task, TaskInputs
 from xcoder_core.problem import Problem
 

@@ -5,13 +5,23 @@ from typing import Any
 
 import pytest
 
-from synth.answers import AnswerError
 from synth.config import InputSettings, SolutionSettings
 from synth.features.subtrees import Subtree
-from synth.language_model.programs import ask_programs, read_inputs, read_program, read_solution
-from synth.language_model.tasks import Selection, Statement, ask_task, read_selection, read_signature, read_statement
+from synth.language_model.questions import (
+    Selection,
+    Statement,
+    ask_programs,
+    ask_task,
+    read_inputs,
+    read_program,
+    read_selection,
+    read_signature,
+    read_solution,
+    read_statement,
+)
+from synth.prompts import AnswerError
 from synth.tables import Task
-from synth.teacher import TaskOrder
+from synth.teaching import TaskOrder
 from xcoder_core.models.request import Completion
 from xcoder_core.problem import Limits, Problem
 
