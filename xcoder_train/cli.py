@@ -181,15 +181,14 @@ def plan(
 ) -> None:
     """Check everything and show what a run would do. Needs no GPU and downloads nothing."""
     from xcoder_train.plan.make import make_plan
-    from xcoder_train.plan.text import show_plan
 
     made = make_plan(recipe, overrides or [])
     if as_json:
         import json
 
-        print(json.dumps(made, indent=2))
+        print(json.dumps(made.figures, indent=2))
     else:
-        print(harmless_lines(show_plan(made)))
+        print(harmless_lines(made.text))
 
 
 @app.command()

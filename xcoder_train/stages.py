@@ -33,6 +33,9 @@ class Stage:
     """The other sections that a training stage is called with."""
     trains: str | None = None
     """The label of the model that it trains, in `evaluation.models`."""
+    plan: str | None = None
+    """`module:function` of its part of `xcoder plan`, which gets the recipe, the model's shape, and whether there are
+    GPUs."""
     judges: bool = False
     """Whether it runs programs, which a Ray cluster can do for it."""
     module: str | None = None
@@ -51,6 +54,7 @@ STAGES: dict[StageName, Stage] = {
             "synth",
             "Synthesis",
             work="xcoder_train.runs.synthesis:work",
+            plan="xcoder_train.plan.synth:plan",
             version=2,
             judges=True,
             does_not_affect_result=(
@@ -64,6 +68,7 @@ STAGES: dict[StageName, Stage] = {
             "sft",
             "SFT",
             work="xcoder_train.sft.train:train",
+            plan="xcoder_train.plan.sft:plan",
             version=2,
             does_not_affect_result=("launch", "resume", "evaluation"),
             trains="sft",
@@ -73,6 +78,7 @@ STAGES: dict[StageName, Stage] = {
             "grpo",
             "GRPO",
             work="xcoder_train.grpo.train:train",
+            plan="xcoder_train.plan.grpo:plan",
             version=2,
             does_not_affect_result=("launch", "resume", "alarms"),
             starts_from=("sft",),
@@ -85,6 +91,7 @@ STAGES: dict[StageName, Stage] = {
             "evaluation",
             "Evaluation",
             work="xcoder_train.runs.evaluation:work",
+            plan="xcoder_train.plan.evaluation:plan",
             version=3,
             judges=True,
             does_not_affect_result=(
