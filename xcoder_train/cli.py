@@ -162,7 +162,7 @@ def evaluate(
         return
     if not benchmark or (recipe is not None and "=" not in recipe):
         raise typer.BadParameter("--model takes the place of a RECIPE and needs a --benchmark file:PATH")
-    from xcoder_train.recipe.evaluation import evaluation_recipe
+    from xcoder_train.recipe.reading import evaluation_recipe
 
     _run(evaluation_recipe(model, benchmark, server), given, "evaluation", break_lock)
 

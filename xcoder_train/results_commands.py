@@ -13,8 +13,7 @@ from evaluation.tables import print_results
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_text
 from xcoder_core.settings import require
-from xcoder_train.recipe.evaluation import evaluation_recipe
-from xcoder_train.recipe.reading import load_recipe
+from xcoder_train.recipe.reading import evaluation_recipe, load_recipe
 
 NOWHERE = "http://127.0.0.1:9/v1"
 

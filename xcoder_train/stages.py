@@ -53,7 +53,7 @@ STAGES: dict[StageName, Stage] = {
         Stage(
             "synth",
             "Synthesis",
-            work="xcoder_train.runs.synthesis:work",
+            work="xcoder_train.runs.work:make_synthesis",
             plan="xcoder_train.plan.synth:plan",
             version=2,
             judges=True,
@@ -105,7 +105,7 @@ STAGES: dict[StageName, Stage] = {
                 *(f"generation.openai.{name}" for name in _HOW_A_SERVER_IS_ASKED),
             ),
         ),
-        Stage("report", "Report", work="xcoder_train.runs.report:work", version=1),
+        Stage("report", "Report", work="xcoder_train.runs.work:make_report", version=1),
     )
 }
 

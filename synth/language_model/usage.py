@@ -2,7 +2,7 @@
 
 from synth.language_model.config import LocalTeacherSettings, OpenAITeacherSettings
 from synth.tables import WorkTables
-from xcoder_core.models.usage import Usage
+from xcoder_core.models.request import Usage
 from xcoder_core.records import read_table
 from xcoder_core.terminal import table_console
 

@@ -157,7 +157,7 @@ def _check_values(command: str, given: dict[str, Any], page: str) -> None:
     """What only the command itself would find wrong: recipes, overrides, and values that typer takes for plain text."""
     from reward.config import JudgeSettings
     from xcoder_train.judge_commands import _validated
-    from xcoder_train.recipe.evaluation import evaluation_recipe
+    from xcoder_train.recipe.reading import evaluation_recipe
     from xcoder_train.results_commands import NOWHERE
 
     if command in ("file", "serve"):

@@ -13,17 +13,15 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from typing import Any, Self
+from typing import Self
 
 import openai
 from aiolimiter import AsyncLimiter
 
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError, XcoderError
 from xcoder_core.models.generation import SamplingSettings, ServerSettings
-from xcoder_core.models.request import Completion, Request, Unanswered, with_reasoning
-from xcoder_core.models.server_answer import ServerAnswer, read_answer
-from xcoder_core.models.server_failure import Passing, Refused, meaning_of
-from xcoder_core.models.usage import Usage
+from xcoder_core.models.request import Completion, Request, Unanswered, Usage, with_reasoning
+from xcoder_core.models.server import Passing, Refused, ServerAnswer, meaning_of, read_answer
 
 # Requests handed over at a time, as a multiple of those the server works on: a caller that is busy for a while does
 # not let the server run dry. Answers that it has not taken yet count, so that a kill loses few.
@@ -128,37 +126,33 @@ class OpenAIGenerator:
         if fault is not None:
             raise fault
 
-    def sampling_sent(self, sampling: SamplingSettings) -> dict[str, Any]:
+    def sampling_sent(self, sampling: SamplingSettings) -> dict[str, object]:
         """The parameters that go with every request, for the record; `not_sent` are left to the server.
 
         `max_tokens` is left out where the server refuses it because its context holds less.
         """
-        sent = self._parameters(sampling)
-        extra = sent.pop("extra_body")
         missing = [] if self.settings.kind != "openai" else ["top_k", "repetition_penalty"]
-        return {**sent, **extra, "seed": f"of each request, modulo {SEEDS}", "not_sent": missing}
+        sent = {**self._parameters(sampling), **self._extra_body(sampling)}
+        return {**sent, "seed": f"of each request, modulo {SEEDS}", "not_sent": missing}
 
-    def _parameters(self, sampling: SamplingSettings) -> dict[str, Any]:
-        extra: dict[str, Any] = {}
-        if self.settings.kind != "openai":
-            # Servers take what is not sent from the model's own generation_config.json.
-            extra = {
-                "top_k": sampling.top_k or -1,
-                "repetition_penalty": sampling.repetition_penalty,
-                "min_p": 0.0,
-            }
+    def _parameters(self, sampling: SamplingSettings) -> dict[str, object]:
         return {
             "model": self.model,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_new_tokens,
             "n": 1,
-            "extra_body": {**extra, **self.settings.extra_body},
         }
+
+    def _extra_body(self, sampling: SamplingSettings) -> dict[str, object]:
+        """What OpenAI's own protocol lacks. Servers take what is not sent from the model's generation_config.json."""
+        penalty = sampling.repetition_penalty
+        known = {"top_k": sampling.top_k or -1, "repetition_penalty": penalty, "min_p": 0.0}
+        return {**(known if self.settings.kind != "openai" else {}), **self.settings.extra_body}
 
     async def _answer(self, request: Request, sampling: SamplingSettings) -> Completion | Unanswered:
         attempts = failures = 0
-        parameters = self._parameters(sampling)
+        parameters = {**self._parameters(sampling), "extra_body": self._extra_body(sampling)}
         async with self._slots:
             while True:
                 started = time.monotonic()
@@ -187,7 +181,9 @@ class OpenAIGenerator:
                 await asyncio.sleep(max(told, self._backoff(failures)))
         return self._completion(request, answer)
 
-    async def _attempt(self, request: Request, sampling: SamplingSettings, parameters: dict[str, Any]) -> ServerAnswer:
+    async def _attempt(
+        self, request: Request, sampling: SamplingSettings, parameters: dict[str, object]
+    ) -> ServerAnswer:
         if self._request_limit is not None:
             await self._request_limit.acquire()
         if self._token_limit is not None:

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import reduce
 from pathlib import Path
-from typing import Any
 
 from evaluation.benchmarks import benchmark_files
 from evaluation.few_shot import FEW_SHOT
@@ -19,7 +17,7 @@ from xcoder_core.models.prompt import NO_TEMPLATE
 from xcoder_core.models.shape import model_shape
 from xcoder_core.records import check_tables, read_records
 from xcoder_core.stage import key_of_result
-from xcoder_train.recipe.fitted import has_base, model_context, teacher_room
+from xcoder_train.recipe.fitted import has_base, model_context, teacher_room, value_at
 from xcoder_train.recipe.grpo_checks import grpo_conflicts
 from xcoder_train.recipe.schema import Conflict, Recipe, conflict
 from xcoder_train.recipe.training_checks import refused_by_trl, training_conflicts
@@ -222,7 +220,7 @@ def _context(recipe: Recipe) -> Iterator[Conflict]:
 
 
 def _new_tokens(recipe: Recipe, path: str, room: int, *others: str) -> Iterator[Conflict]:
-    new: Any = reduce(getattr, path.split("."), recipe)
+    new = value_at(recipe, path)
     if new >= room:
         yield conflict(
             f"{new} new tokens leave no room for a prompt in a context of {room}: set {path} to less, or leave it out, "

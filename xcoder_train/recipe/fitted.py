@@ -24,7 +24,7 @@ _Section = TypeVar("_Section", bound=BaseModel)
 def fitted(recipe: Recipe) -> Recipe:
     """The recipe with every default that would not fit replaced by one that does."""
     context = model_context(recipe)
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, object] = {}
     sft, grpo, evaluation = recipe.sft, recipe.grpo, recipe.evaluation
     if sft is not None and context is not None:
         chosen["sft.max_length"] = min(sft.max_length, context)
@@ -40,9 +40,9 @@ def fitted(recipe: Recipe) -> Recipe:
         chosen["evaluation.k"] = tuple(k for k in evaluation.k if k <= evaluation.samples)
         chosen["evaluation.models"] = tuple(m for m in evaluation.models if has_model(recipe, m)) or evaluation.models
     for path, room in teacher_room(recipe).items():
-        chosen[path] = min(_at(recipe, path), room - 1)
+        chosen[path] = min(value_at(recipe, path), room - 1)
     for path, value in chosen.items():
-        if value != _at(recipe, path) and not _is_written(recipe, path):
+        if value != value_at(recipe, path) and not _is_written(recipe, path):
             recipe = _with(recipe, path, value)
     return recipe
 
@@ -52,13 +52,13 @@ def model_context(recipe: Recipe) -> int | None:
     if recipe.model.init is not None:
         return recipe.model.init.context
     if recipe.model.path is not None:
-        return context_at(recipe.model.path)
+        return contextvalue_at(recipe.model.path)
     with suppress(InputError, OSError):  # another check tells what is wrong with it
-        return None if recipe.inputs.sft is None else context_at(recipe.input_folder("sft") / "model")
+        return None if recipe.inputs.sft is None else contextvalue_at(recipe.input_folder("sft") / "model")
     return None
 
 
-def context_at(path: Path | str) -> int | None:
+def contextvalue_at(path: Path | str) -> int | None:
     """The positions that the model in a folder was made for; None where its config.json does not tell."""
     if str(path) in KNOWN:
         return KNOWN[str(path)].context
@@ -75,7 +75,9 @@ def teacher_room(recipe: Recipe) -> Mapping[str, int]:
     teacher = None if recipe.synth is None else recipe.synth.teacher
     if not isinstance(teacher, LocalTeacherSettings):
         return {}
-    lengths = [length for length in (context_at(teacher.model), teacher.generation.max_model_len) if length is not None]
+    lengths = [
+        length for length in (contextvalue_at(teacher.model), teacher.generation.max_model_len) if length is not None
+    ]
     sampled = [f"teacher.sampling.{purpose}" for purpose in TeacherSampling.model_fields]
     return {f"synth.{path}.max_new_tokens": min(lengths) for path in (*sampled, "features.sampling") if lengths}
 
@@ -106,7 +108,8 @@ def _rollout_lengths(recipe: Recipe, context: int) -> dict[str, int]:
     }
 
 
-def _at(section: BaseModel, path: str) -> Any:
+def value_at(section: BaseModel, path: str) -> Any:
+    """The setting at a dotted path."""
     for name in path.split("."):
         section = getattr(section, name)
     return section
@@ -121,6 +124,6 @@ def _is_written(section: BaseModel, path: str) -> bool:
     return True
 
 
-def _with(section: _Section, path: str, value: Any) -> _Section:
+def _with(section: _Section, path: str, value: object) -> _Section:
     name, _, below = path.partition(".")
     return section.model_copy(update={name: _with(getattr(section, name), below, value) if below else value})

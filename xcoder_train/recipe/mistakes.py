@@ -4,7 +4,7 @@ import json
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Union, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -148,9 +148,9 @@ def _unknown_key(path: tuple[Part, ...], model: type[Settings]) -> str:
 
 def _settings_at(model: type[Settings], path: tuple[Part, ...]) -> list[type[Settings]]:
     """The settings classes that may stand at `path`."""
-    annotations: list[Any] = [model]
+    annotations: list[object] = [model]
     for part in path:
-        following: list[Any] = []
+        following: list[object] = []
         for settings in _classes(annotations):
             if isinstance(settings, type) and issubclass(settings, Settings):
                 if part in _fields(settings):
@@ -161,14 +161,14 @@ def _settings_at(model: type[Settings], path: tuple[Part, ...]) -> list[type[Set
     return [found for found in _classes(annotations) if isinstance(found, type) and issubclass(found, Settings)]
 
 
-def _fields(settings: type[Settings]) -> dict[str, Any]:
+def _fields(settings: type[Settings]) -> dict[str, object]:
     """The annotations by the names that recipes use."""
     return {field.alias or name: field.annotation for name, field in settings.model_fields.items()}
 
 
-def _classes(annotations: list[Any]) -> list[Any]:
+def _classes(annotations: list[object]) -> list[object]:
     """Annotations with unions taken apart, and without what is annotated to them."""
-    found: list[Any] = []
+    found: list[object] = []
     for annotation in annotations:
         if get_origin(annotation) in (Union, UnionType):
             found += _classes(list(get_args(annotation)))

@@ -10,14 +10,14 @@ from pydantic import Field, ValidationError
 from reward.config import JudgeSettings
 from synth.config import SynthSettings
 from xcoder_core.errors import InputError
+from xcoder_core.files import JsonObject
 from xcoder_core.models.settings import ModelSettings
 from xcoder_core.settings import Settings
 from xcoder_core.stage import find_result
 from xcoder_core.yaml_source import Part
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.recipe.ablation_settings import AblationSettings
-from xcoder_train.recipe.settings import EvaluationStageSettings, InputSettings, ReportSettings
-from xcoder_train.recipe.slurm_settings import SlurmSettings
+from xcoder_train.recipe.settings import EvaluationStageSettings, InputSettings, ReportSettings, SlurmSettings
 from xcoder_train.sft.settings import SftSettings
 from xcoder_train.stages import STAGES, StageName
 from xcoder_train.training.settings import TrackingSettings
@@ -90,7 +90,7 @@ def conflict(message: str, dotted: str) -> Conflict:
     return Conflict(tuple(dotted.split(".")), message)
 
 
-def stored_recipe(values: dict[str, Any], source: Path) -> Recipe:
+def stored_recipe(values: JsonObject, source: Path) -> Recipe:
     """A recipe as a run has stored it. Settings that this version no longer has are left out."""
     values = json.loads(json.dumps(values))
     while True:

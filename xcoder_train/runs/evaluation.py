@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 
@@ -89,9 +88,9 @@ def measure(recipe: Recipe, target: EvaluationTarget, benchmarks: list[Benchmark
             {benchmark.name: decontamination_status(data, benchmark) for benchmark in benchmarks},
             share,
         )
-        described = {"weights": sampled_weights(target, settings.generation)}
-        described |= describe_generation(settings, generator, result)
-        write_json(target.folder / GENERATION_FILE, described)
+        weights = sampled_weights(target, settings.generation)
+        described = describe_generation(settings, generator, result)
+        write_json(target.folder / GENERATION_FILE, {"weights": weights, **described})
     write_json(target.folder / RESULT_FILE, {"stage": "evaluation", "key": target.key, "label": result.label})
 
 
@@ -113,8 +112,7 @@ def target_generator(recipe: Recipe, target: EvaluationTarget) -> Iterator[Gener
         settings,
         path,
         recipe.seed,
-        trust_remote_code=recipe.model.trust_remote_code,
-        chat_template=recipe.model.chat_template,
+        recipe.model,
         needs_template=evaluation.prompt != FEW_SHOT,
         load=partial(load_trained, path, recipe.model),
         start_and_adapter=start_and_adapter,
@@ -139,13 +137,13 @@ def sampled_weights(target: EvaluationTarget, settings: GenerationSettings) -> s
     return str(needed_adapter(target.model_path, getattr(torch, settings.dtype)) or target.model_path)
 
 
-def describe_generation(settings: EvaluationSettings, generator: Generator, result: ModelResult) -> dict[str, Any]:
+def describe_generation(settings: EvaluationSettings, generator: Generator, result: ModelResult) -> dict[str, object]:
     """What the completions were sampled with and what they took; tokens are counted over all starts of the run."""
     prompt_tokens = completion_tokens = 0
     for sample in result.samples():
         prompt_tokens += sample.prompt_tokens
         completion_tokens += sample.completion_tokens
-    described: dict[str, Any] = {
+    described: dict[str, object] = {
         "backend": settings.generation.backend,
         "dtype": settings.sampled_in,
         "sampling_sent": settings.sampling.model_dump(mode="json"),
