@@ -3,6 +3,7 @@
 Each stage's part is `plan` in a file of its own, which the table of stages names.
 """
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from pkgutil import resolve_name
@@ -13,7 +14,7 @@ from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.folder import RunFolder, stage_stands
 from xcoder_train.runs.keys import stage_folder, stage_key
-from xcoder_train.runs.launch import has_gpu, launch_settings, shown_command, stage_command
+from xcoder_train.runs.launch import has_gpu, launch_settings, stage_command
 from xcoder_train.stages import STAGES, StageName
 from xcoder_train.training.launch_settings import HardwareSettings, LaunchSettings
 
@@ -68,9 +69,9 @@ def _stage(recipe: Recipe, stage: StageName, arguments: list[str], shape: ModelS
     launch = launch_settings(recipe, stage)
     on_gpu = has_gpu(launch) or _is_meant_for_gpus(recipe, stage, launch)
     if launch.nodes > 1:
-        command = f"{shown_command(['xcoder', 'slurm', *arguments])} | bash"
+        command = f"{shlex.join(['xcoder', 'slurm', *arguments])} | bash"
     else:
-        command = shown_command(["python", *stage_command(launch, stage, arguments, on_gpu)[1:]])
+        command = shlex.join(["python", *stage_command(launch, stage, arguments, on_gpu)[1:]])
     key, is_whole = stage_key(recipe, stage), stage_stands(recipe, stage)
     planner = STAGES[stage].plan
     part = Part({}, []) if planner is None else resolve_name(planner)(recipe, shape, on_gpu)

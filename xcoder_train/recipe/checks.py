@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from evaluation.benchmarks import benchmark_files
@@ -19,9 +20,9 @@ from xcoder_core.records import check_tables, read_records
 from xcoder_core.stage import key_of_result
 from xcoder_train.recipe.fitted import has_base, model_context, teacher_room, value_at
 from xcoder_train.recipe.grpo_checks import grpo_conflicts
-from xcoder_train.recipe.schema import Conflict, Recipe, conflict
+from xcoder_train.recipe.schema import Conflict, Recipe, conflict, refusals
 from xcoder_train.recipe.training_checks import refused_by_trl, training_conflicts
-from xcoder_train.stages import KEYED, STAGES, TRAINING
+from xcoder_train.stages import KEYED, STAGES, TRAINING, StageName
 
 
 def find_conflicts(recipe: Recipe) -> list[Conflict]:
@@ -31,7 +32,6 @@ def find_conflicts(recipe: Recipe) -> list[Conflict]:
         *_starting_points(recipe),
         *_splits(recipe),
         *_held_out_tasks(recipe),
-        *_features(recipe),
         *_read_files(recipe),
         *_evaluation(recipe),
         *_context(recipe),
@@ -50,9 +50,8 @@ def _stages(recipe: Recipe) -> Iterator[Conflict]:
         yield conflict(f"the recipe has no stage; give one of {sections}", "name")
     has_data = recipe.has_result("synth")
     has_model = recipe.model.path is not None or recipe.model.init is not None
-    for training in TRAINING.values():
-        if recipe.has(training.name) and not has_data:
-            yield conflict("needs tasks: give a `synth:` section or `inputs.synth`", training.name)
+    for stage in recipe.trained if not has_data else ():
+        yield conflict("needs tasks: give a `synth:` section or `inputs.synth`", stage)
     if recipe.sft is not None and not has_model:
         yield conflict("needs a model to start from: set model.path or model.init", "sft")
     if recipe.grpo is not None and not recipe.has_result("sft") and recipe.model.path is None:
@@ -62,29 +61,28 @@ def _stages(recipe: Recipe) -> Iterator[Conflict]:
 def _starting_points(recipe: Recipe) -> Iterator[Conflict]:
     """The folders that the run starts from hold what they should."""
     if recipe.model.path is not None and looks_local(recipe.model.path) and not _is_only_served(recipe):
-        try:
-            check_model_folder(Path(recipe.model.path))
-            is_given = recipe.model.chat_template is not None or has_chat_template(Path(recipe.model.path))
-            if not is_given and _renders_messages(recipe):
-                raise InputError(f"the tokenizer of {recipe.model.path} {NO_TEMPLATE}")
-        except InputError as error:
-            yield conflict(str(error), "model.path")
+        yield from refusals("model.path", by=partial(_check_start, recipe, Path(recipe.model.path)))
     if recipe.model.chat_template is not None:
-        try:
-            check_chat_template(recipe.model.chat_template)
-        except InputError as error:
-            yield conflict(str(error), "model.chat_template")
+        yield from refusals("model.chat_template", by=partial(check_chat_template, recipe.model.chat_template))
     for stage in KEYED:
-        if getattr(recipe.inputs, stage) is None:
-            continue
-        try:
-            key_of_result(recipe.input_folder(stage))
-            if stage == "synth":
-                check_tables(recipe.input_folder(stage))
-            else:
-                check_model_folder(recipe.input_folder(stage) / "model")
-        except (InputError, OSError) as error:
-            yield conflict(str(error), f"inputs.{stage}")
+        if getattr(recipe.inputs, stage) is not None:
+            yield from refusals(f"inputs.{stage}", by=partial(_check_input, recipe, stage))
+
+
+def _check_start(recipe: Recipe, folder: Path) -> None:
+    check_model_folder(folder)
+    has_template = recipe.model.chat_template is not None or has_chat_template(folder)
+    if not has_template and _renders_messages(recipe):
+        raise InputError(f"the tokenizer of {recipe.model.path} {NO_TEMPLATE}")
+
+
+def _check_input(recipe: Recipe, stage: StageName) -> None:
+    folder = recipe.input_folder(stage)
+    key_of_result(folder)
+    if stage == "synth":
+        check_tables(folder)
+    else:
+        check_model_folder(folder / "model")
 
 
 def _splits(recipe: Recipe) -> Iterator[Conflict]:
@@ -125,20 +123,14 @@ def _read_files(recipe: Recipe) -> Iterator[Conflict]:
     """The files that synthesis reads are there."""
     if recipe.synth is None:
         return
+    source = feature_file(recipe.synth.features)
+    if source is not None and not source.is_file():
+        yield conflict("there is no such file", "synth.features.source.path")
     for path in recipe.synth.cleaning.decontaminate:
         if not path.is_file():
             yield conflict(f"there is no file {path}", "synth.cleaning.decontaminate")
     for place, item in enumerate(recipe.synth.imports):
-        try:
-            local_files(item)
-        except InputError as error:
-            yield Conflict(("synth", "import", place), str(error))
-
-
-def _features(recipe: Recipe) -> Iterator[Conflict]:
-    source = None if recipe.synth is None else feature_file(recipe.synth.features)
-    if source is not None and not source.is_file():
-        yield conflict("there is no such file", "synth.features.source.path")
+        yield from refusals("synth.import", place, by=partial(local_files, item))
 
 
 def _evaluation(recipe: Recipe) -> Iterator[Conflict]:
@@ -177,10 +169,8 @@ def _evaluation(recipe: Recipe) -> Iterator[Conflict]:
             "evaluation.models",
         )
     for index, benchmark in enumerate(settings.benchmarks):
-        try:
-            benchmark_files(benchmark, settings.livecodebench_folder)
-        except InputError as error:
-            yield Conflict(("evaluation", "benchmarks", index), str(error))
+        files_of = partial(benchmark_files, benchmark, settings.livecodebench_folder)
+        yield from refusals("evaluation.benchmarks", index, by=files_of)
     files = (name.partition(":")[::2] for name in settings.benchmarks)
     names = [unpacked_stem(Path(path)) if kind in ("file", "evalplus") else f"{kind}:{path}" for kind, path in files]
     names = [name.rstrip(":") for name in names]
@@ -231,13 +221,10 @@ def _new_tokens(recipe: Recipe, path: str, room: int, *others: str) -> Iterator[
 
 def _renders_messages(recipe: Recipe) -> bool:
     """False where all that a model is asked is a text to continue."""
-    return _trains(recipe) or (recipe.evaluation is not None and recipe.evaluation.prompt != FEW_SHOT)
+    return bool(recipe.trained) or (recipe.evaluation is not None and recipe.evaluation.prompt != FEW_SHOT)
 
 
 def _is_only_served(recipe: Recipe) -> bool:
     """True where the model is nothing but a name that a server knows."""
-    return not _trains(recipe) and recipe.evaluation is not None and recipe.evaluation.generation.backend == "openai"
-
-
-def _trains(recipe: Recipe) -> bool:
-    return any(recipe.has(training.name) for training in TRAINING.values())
+    evaluation = recipe.evaluation
+    return not recipe.trained and evaluation is not None and evaluation.generation.backend == "openai"

@@ -1,6 +1,7 @@
 """A recipe: one YAML file that says what to synthesise, train and measure, composed of every part's settings."""
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ from xcoder_train.recipe.settings import EvaluationStageSettings, InputSettings,
 from xcoder_train.sft.settings import SftSettings
 from xcoder_train.stages import STAGES, StageName
 from xcoder_train.training.settings import TrackingSettings
+from xcoder_train.training.trl_arguments import Trainer
 
 
 class Recipe(Settings):
@@ -60,6 +62,12 @@ class Recipe(Settings):
         """The stages that this recipe runs, in order."""
         return tuple(stage for stage in STAGES if self.has(stage))
 
+    @property
+    def trained(self) -> dict[Trainer, SftSettings | GrpoSettings]:
+        """The sections of the training stages that this recipe runs."""
+        sections: dict[Trainer, SftSettings | GrpoSettings | None] = {"sft": self.sft, "grpo": self.grpo}
+        return {name: section for name, section in sections.items() if section is not None}
+
     def has(self, stage: StageName) -> bool:
         """True when this recipe runs the stage."""
         return getattr(self, "evaluation" if stage == "report" else stage) is not None
@@ -85,9 +93,17 @@ class Conflict:
     message: str
 
 
-def conflict(message: str, dotted: str) -> Conflict:
-    """A conflict at a dotted path with settings that the message names."""
-    return Conflict(tuple(dotted.split(".")), message)
+def conflict(message: str, dotted: str, *below: Part) -> Conflict:
+    """A conflict at a dotted path, or `below` it, with settings that the message names."""
+    return Conflict((*dotted.split("."), *below), message)
+
+
+def refusals(dotted: str, *below: Part, by: Callable[[], object]) -> Iterator[Conflict]:
+    """The error of a check as a conflict at a dotted path; nothing where the check passes."""
+    try:
+        by()
+    except (InputError, OSError) as error:
+        yield conflict(str(error), dotted, *below)
 
 
 def stored_recipe(values: JsonObject, source: Path) -> Recipe:

@@ -1,7 +1,6 @@
 """How a stage becomes processes of its own: the command line, the environment, and waiting for it."""
 
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -126,8 +125,3 @@ def run_process(
     except KeyboardInterrupt:
         interrupt_stage(child, through_launcher=through_launcher)
         raise
-
-
-def shown_command(command: Sequence[str]) -> str:
-    """The command as one could type it."""
-    return shlex.join(command)
