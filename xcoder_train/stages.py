@@ -6,27 +6,27 @@ A new training stage is a folder with settings and work, a section in `recipe/sc
 from dataclasses import dataclass
 from typing import Literal
 
-from xcoder_core.models.generation import SHAPING_SERVER_SETTINGS, ServerSettings
+from xcoder_core.models.generation import SERVER_SETTINGS_IN_KEYS, ServerSettings
 
 StageName = Literal["synth", "sft", "grpo", "evaluation", "report"]
 
-_HOW_A_SERVER_IS_ASKED = tuple(sorted(set(ServerSettings.model_fields) - SHAPING_SERVER_SETTINGS))
+_HOW_A_SERVER_IS_ASKED = tuple(sorted(set(ServerSettings.model_fields) - SERVER_SETTINGS_IN_KEYS))
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage. Whatever else is to be said of it follows from these fields."""
+    """One stage of a run."""
 
     name: StageName
     title: str
-    """How the report and tables call it."""
+    """Its name in the report and in tables."""
     work: str
     """`module:function` of what it does in its own process. That of a training stage knows no recipe: it is called with
     its section, the `sections` and a `StageContext`, and returns its figures. Any other gets recipe and context."""
     version: int
     """Raised when its code changes so that equal settings give another result, and when a default changes."""
     does_not_affect_result: tuple[str, ...] = ()
-    """Settings of its section that say how it is started, told, asked or published, by dotted path."""
+    """Settings of its section that do not change what it makes, such as how it is started, by dotted path."""
     starts_from: tuple[StageName, ...] = ()
     """Training stages whose model it goes on with; the last one that the recipe has counts."""
     sections: tuple[str, ...] = ("model",)

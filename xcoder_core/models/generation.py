@@ -29,8 +29,8 @@ class SamplingSettings(Settings):
     counted as such. When left out, no more than the context has."""
 
 
-# What of a server's settings its answers depend on; the others say how fast and how patiently it is asked.
-SHAPING_SERVER_SETTINGS = frozenset({"model", "kind", "extra_body", "opens_reasoning"})
+# A server's answers depend on these settings; the others say how fast and how patiently it is asked.
+SERVER_SETTINGS_IN_KEYS = frozenset({"model", "kind", "extra_body", "opens_reasoning"})
 
 
 class ServerSettings(Settings):

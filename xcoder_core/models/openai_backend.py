@@ -50,7 +50,7 @@ class OpenAIGenerator:
         self._token_limit = AsyncLimiter(tokens, 60) if tokens is not None else None
         self._last_contact = 0.0
         self._away_since: float | None = None
-        self._told_away, self._told_at = False, -SECONDS_BETWEEN_LINES
+        self._reported_away, self._reported_at = False, -SECONDS_BETWEEN_LINES
         self._client = openai.AsyncOpenAI(
             base_url=settings.base_url,
             api_key=self._key or "none",  # given, so that a key meant for another server is never read and sent
@@ -177,8 +177,8 @@ class OpenAIGenerator:
                     return self._unanswered(request, f"{meaning.reason} (attempt {attempts} of {attempts})")
                 failures += 1
                 self._count(request, retries=1)
-                told = min(meaning.wait, self.settings.give_up_after)
-                await asyncio.sleep(max(told, self._backoff(failures)))
+                asked_for = min(meaning.wait, self.settings.give_up_after)
+                await asyncio.sleep(max(asked_for, self._backoff(failures)))
         return self._completion(request, answer)
 
     async def _attempt(
@@ -239,9 +239,9 @@ class OpenAIGenerator:
 
     def _heard_from(self) -> None:
         """Note that the server is there."""
-        if self._told_away and self._away_since is not None:
+        if self._reported_away and self._away_since is not None:
             print(f"the server {self.settings.base_url} is back", file=sys.stderr, flush=True)
-            self._told_away = False
+            self._reported_away = False
         self._last_contact, self._away_since = time.monotonic(), None
 
     def _give_up_if_away(self, failure: Passing) -> None:
@@ -255,8 +255,8 @@ class OpenAIGenerator:
                 f"than openai.give_up_after = {self.settings.give_up_after:g}: {self._without_key(failure.reason)}. "
                 "What was answered is kept; the same command goes on from there once the server is back."
             )
-        if now - self._told_at >= SECONDS_BETWEEN_LINES:
-            self._told_away, self._told_at = True, now
+        if now - self._reported_at >= SECONDS_BETWEEN_LINES:
+            self._reported_away, self._reported_at = True, now
             away, reason = f"away for {now - self._away_since:.0f} s", self._without_key(failure.reason)
             limit = f"the run ends after openai.give_up_after = {self.settings.give_up_after:g} s"
             print(f"waiting for the server, {away}: {reason}; {limit}", file=sys.stderr, flush=True)

@@ -95,7 +95,7 @@ class VllmGenerator:
                     if output.finished:
                         yield self._completion(running.pop(output.request_id), output)
         finally:
-            with suppress(Exception):  # of an engine that is dead, which is told already
+            with suppress(Exception):  # a dead engine has raised its own error already
                 self.engine.abort_request(list(running))
 
     def _parameters(self, request: Request, sampling: SamplingSettings) -> "SamplingParams":

@@ -1,4 +1,4 @@
-"""Conflicts between settings that are each fine on their own. Nothing here touches a device or the network."""
+"""Conflicts between settings that are each valid alone. Nothing here uses a device or the network."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,7 +26,7 @@ from xcoder_train.stages import KEYED, STAGES, TRAINING, StageName
 
 
 def find_conflicts(recipe: Recipe) -> list[Conflict]:
-    """Every conflict in the recipe; where there is none, what TRL says against its own arguments."""
+    """Every conflict in the recipe; where there is none, the arguments that TRL itself refuses."""
     found = [
         *_stages(recipe),
         *_starting_points(recipe),
@@ -110,7 +110,7 @@ def _held_out_tasks(recipe: Recipe) -> Iterator[Conflict]:
     if recipe.synth is not None:
         uses, where = set(uses_of(recipe.synth).values()), "synth.splits"
     elif recipe.inputs.synth is not None and any(readers.values()):
-        with suppress(InputError, OSError):  # a synthesis that cannot be read is told of already
+        with suppress(InputError, OSError):  # `_starting_points` reports one that cannot be read
             members = read_records(SynthLayout(recipe.input_folder("synth")).memberships, Membership)
             uses = {member.use for member in members}
     for path, reads in readers.items() if "evaluation" not in uses else ():
@@ -187,11 +187,10 @@ def _context(recipe: Recipe) -> Iterator[Conflict]:
         yield conflict(str(error), "model.path")
         return
     for path, room in teacher_room(recipe).items():
-        yield from _new_tokens(recipe, path, room, "synth.teacher.model", "synth.teacher.generation.max_model_len")
+        yield from _new_tokens(recipe, path, room)
     context = model_context(recipe) if shape is None else shape.context
     if context is None:
         return
-    where = "model.init.context" if recipe.model.init is not None else "model.path"
     if recipe.sft is not None and recipe.sft.max_length > context:
         yield conflict(
             f"rows of {recipe.sft.max_length} tokens do not fit the model's context of {context}", "sft.max_length"
@@ -205,11 +204,10 @@ def _context(recipe: Recipe) -> Iterator[Conflict]:
         )
     if recipe.evaluation is not None:
         longest = min(recipe.evaluation.generation.max_model_len or context, context)
-        asked = "evaluation.sampling.max_new_tokens"
-        yield from _new_tokens(recipe, asked, longest, "evaluation.generation.max_model_len", where)
+        yield from _new_tokens(recipe, "evaluation.sampling.max_new_tokens", longest)
 
 
-def _new_tokens(recipe: Recipe, path: str, room: int, *others: str) -> Iterator[Conflict]:
+def _new_tokens(recipe: Recipe, path: str, room: int) -> Iterator[Conflict]:
     new = value_at(recipe, path)
     if new >= room:
         yield conflict(

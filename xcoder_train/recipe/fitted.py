@@ -1,7 +1,7 @@
-"""Defaults that follow from the model's context and from what the recipe holds: filled in once, when it is read.
+"""Fit the defaults of a recipe to its model's context and to its other settings, once, when it is read.
 
-Only what the recipe leaves out is chosen, and the usual default stands wherever it can. What is written stays, and is
-refused where it cannot work.
+Only settings that the recipe leaves out are changed, and only where the usual default would not work. A value that the
+recipe gives stays, and is refused where it cannot work.
 """
 
 import json
@@ -53,7 +53,7 @@ def model_context(recipe: Recipe) -> int | None:
         return recipe.model.init.context
     if recipe.model.path is not None:
         return contextvalue_at(recipe.model.path)
-    with suppress(InputError, OSError):  # another check tells what is wrong with it
+    with suppress(InputError, OSError):  # `checks.py` reports what is wrong with it
         return None if recipe.inputs.sft is None else contextvalue_at(recipe.input_folder("sft") / "model")
     return None
 
@@ -116,7 +116,7 @@ def value_at(section: BaseModel, path: str) -> Any:
 
 
 def _is_written(section: BaseModel, path: str) -> bool:
-    """Whether the recipe says this value itself."""
+    """Whether the recipe gives this value itself."""
     for name in path.split("."):
         if name not in section.model_fields_set:
             return False

@@ -1,4 +1,4 @@
-"""How a mistake in a recipe is found in its source and told to its author."""
+"""Find a mistake in the source of a recipe, and say what is wrong, what was expected and what was probably meant."""
 
 import json
 from difflib import get_close_matches
@@ -25,7 +25,7 @@ _KEEP_OUT = (
 
 
 def mistake_at(root: Located, path: tuple[Part, ...], message: str) -> Flaw:
-    """One thing that is wrong at `path`, with the place and the value that `root` has there."""
+    """A mistake at `path`, with the place and the value that `root` has there."""
     found, dotted = root.nearest(path), ".".join(map(str, path))
     return Flaw(found.place, f"{dotted}{_written(root, path)}: {message}" if dotted else message)
 

@@ -26,7 +26,7 @@ from xcoder_train.training.trl_arguments import Trainer
 
 
 class Recipe(Settings):
-    """Everything a run is told. A stage runs when its section is there; the report follows an evaluation."""
+    """Every setting of a run. A stage runs when its section is there; the report follows an evaluation."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     """The run's name, and its folder below `runs_dir`: letters, digits, `.`, `_` and `-`. The recipe file's name when
@@ -87,7 +87,7 @@ class Recipe(Settings):
 
 @dataclass(frozen=True)
 class Conflict:
-    """What a setting, at `path`, says against another one, and which of them to change."""
+    """Two settings that do not fit together: the `path` of one, and a message that says which to change."""
 
     path: tuple[Part, ...]
     message: str

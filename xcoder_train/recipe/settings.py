@@ -61,7 +61,7 @@ class ReportSettings(Settings):
 
 
 class SlurmSettings(Settings):
-    """The jobs of `xcoder slurm`. Nothing here shapes a result.
+    """The jobs of `xcoder slurm`. Nothing here affects a result.
 
     Options are sbatch's long ones without their dashes, as `{account: us, gpus-per-node: null, gres: "gpu:h100:8"}`:
     `true` gives one that takes no value, and `null` leaves out one that the script has otherwise.

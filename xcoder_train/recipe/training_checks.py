@@ -53,7 +53,7 @@ def _batches(recipe: Recipe) -> Iterator[Conflict]:
 
 
 def _row_parts(launch: LaunchSettings) -> int:
-    """Processes that share a row; 1 for a configuration that cannot be read, which `_launches` tells."""
+    """Processes that share a row; 1 for a configuration that cannot be read, which `_launches` reports."""
     try:
         return division(launch).row_parts
     except InputError:

@@ -1,8 +1,8 @@
 """Where each stage's result lies, and the key that says what it was made from.
 
-A key is 12 hex digits over the settings that shape the result, where they differ from their defaults, and the keys of
+A key is 12 hex digits over the settings that affect the result, where they differ from their defaults, and the keys of
 the inputs. So a setting that a later version adds moves no key while it is at its default. Executors, workers, launch,
-tracking and report settings shape nothing, so changing them redoes nothing.
+tracking and report settings do not affect a result, so changing them makes nothing again.
 """
 
 import hashlib
@@ -203,24 +203,24 @@ class _Keys:
     def _settings(self, stage: StageName) -> dict[str, object]:
         """What a stage's result depends on, besides its inputs."""
         recipe = self.recipe
-        shaping: dict[str, object] = {"seed": recipe.seed}
+        identity: dict[str, object] = {"seed": recipe.seed}
         if stage == "report":
-            return shaping | {"report": self._section(stage)}
-        shaping |= {"section": self._section(stage), "prompt": recipe.model.prompt}
-        shaping |= self._chat_template() if stage != "synth" else {}
+            return identity | {"report": self._section(stage)}
+        identity |= {"section": self._section(stage), "prompt": recipe.model.prompt}
+        identity |= self._chat_template() if stage != "synth" else {}
         if stage == "synth":
-            return shaping | self._judge() | _files_of_synthesis(require(recipe.synth))
+            return identity | self._judge() | _files_of_synthesis(require(recipe.synth))
         if stage == "sft" or not recipe.has_result("sft"):
-            shaping["model"] = self._model_identity()
+            identity["model"] = self._model_identity()
         if stage == "grpo":
-            shaping |= self._judge()
+            identity |= self._judge()
         if recipe.model.save_dtype is not None or require(getattr(recipe, stage)).lora is not None:
             # Of adapters always: they were once merged in what was stored.
-            shaping["save_dtype"] = recipe.model.save_dtype
-        return shaping
+            identity["save_dtype"] = recipe.model.save_dtype
+        return identity
 
     def _section(self, stage: StageName) -> JsonObject:
-        """Where a stage's section differs from its defaults, without what shapes nothing."""
+        """Where a stage's section differs from its defaults, without what does not affect its result."""
         excluded: JsonObject = {}
         for path in STAGES[stage].does_not_affect_result:
             *above, last = path.split(".")
@@ -235,7 +235,7 @@ class _Keys:
         return differences_from_defaults(section, exclude=excluded)
 
     def _judge(self) -> dict[str, object]:
-        """What of the judge decides verdicts: the policy, and the limit of output where it is not the default.
+        """The settings of the judge that affect verdicts: the policy, and a limit of output other than the default.
 
         The wall-clock cap is a backstop beyond the limit of CPU time, which belongs to the problem.
         """
@@ -295,7 +295,7 @@ def _without(section: JsonObject, excluded: JsonObject) -> dict[str, object]:
 
 
 def _files_of_synthesis(settings: SynthSettings) -> dict[str, object]:
-    """What synthesis reads shapes its result as its settings do. A set on the hub is its id and revision."""
+    """The files that synthesis reads affect its result too. A set on the hub is its id and revision."""
     source = feature_file(settings.features)
     read: dict[str, object] = {"features": None if source is None else _file_identity(source)}
     if settings.cleaning.decontaminate:
