@@ -205,7 +205,11 @@ def arrow_schema(record_type: type) -> "pyarrow.Schema":
     import pyarrow
 
     hints = typing.get_type_hints(record_type)
-    return pyarrow.schema([_arrow_field(f.name, hints[f.name]) for f in dataclasses.fields(record_type)])
+    fields = []
+    for field in dataclasses.fields(record_type):
+        inner, nullable = _without_none(hints[field.name])
+        fields.append(pyarrow.field(field.name, _arrow_type(inner), nullable=nullable))
+    return pyarrow.schema(fields)
 
 
 def to_row(record: object) -> Row:
@@ -266,13 +270,6 @@ def _without_none(hint: object) -> tuple[object, bool]:
         inner = [argument for argument in typing.get_args(hint) if argument is not type(None)]
         return inner[0], True
     return hint, False
-
-
-def _arrow_field(name: str, hint: object) -> "pyarrow.Field":
-    import pyarrow
-
-    inner, nullable = _without_none(hint)
-    return pyarrow.field(name, _arrow_type(inner), nullable=nullable)
 
 
 def _arrow_type(hint: object) -> "pyarrow.DataType":
