@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from xcoder_core.errors import EnvironmentLacks, InputError
+from xcoder_core.errors import EnvironmentLacks, InputError, chain
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
@@ -23,18 +23,17 @@ _NO_SUCH_FILE = "RemoteEntryNotFoundError"  # the hub answered well: what was na
 def hub_words(error: BaseException | None) -> str | None:
     """The hub's own words, or else those of the network on the way to it; None where no hub is to blame."""
     said: dict[int, str] = {}
-    while error is not None:
-        names = [kind.__name__ for kind in type(error).__mro__]
-        package = type(error).__module__.partition(".")[0]
-        is_hubs = package == "huggingface_hub" and isinstance(error, OSError) and _NO_SUCH_FILE not in names
+    for link in chain(error):
+        names = [kind.__name__ for kind in type(link).__mro__]
+        package = type(link).__module__.partition(".")[0]
+        is_hubs = package == "huggingface_hub" and isinstance(link, OSError) and _NO_SUCH_FILE not in names
         if is_hubs or package in _CLIENTS:
-            words = " ".join(str(error).split()).rstrip(".") or "no words"
-            address = getattr(getattr(error, "_request", None), "url", "")
+            words = " ".join(str(link).split()).rstrip(".") or "no words"
+            address = getattr(getattr(link, "_request", None), "url", "")
             of_network = f"{words} ({address})" if address and str(address) not in words else words
             # What huggingface_hub says of a file that is not here gives the reason only as its cause.
             rank = 0 if {"HfHubHTTPError", "OfflineModeIsEnabled"} & set(names) else 1 if package in _CLIENTS else 2
-            said.setdefault(rank, f"{type(error).__name__}: {of_network}")
-        error = error.__cause__ or error.__context__
+            said.setdefault(rank, f"{type(link).__name__}: {of_network}")
     return said[min(said)] if said else None
 
 
