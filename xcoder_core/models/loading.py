@@ -15,14 +15,14 @@ from xcoder_core.models.request import Generator
 from xcoder_core.models.settings import ModelSettings
 from xcoder_core.share import context_parallel_size
 
-_PLAIN = ModelSettings()
+_DEFAULTS = ModelSettings()
 
 
 def open_generator(
     settings: GenerationSettings,
     path: Path | str,
     seed: int,
-    model: ModelSettings = _PLAIN,
+    model: ModelSettings = _DEFAULTS,
     *,
     needs_template: bool = True,
     load: Callable[[torch.dtype], PreTrainedModel] | None = None,

@@ -1,6 +1,6 @@
 """What a chat completions server says: one streamed answer, read so that only a whole one counts, or a failure.
 
-Answers are streamed so that a server that hangs is told from one that writes for an hour, and so that no proxy takes a
+Answers are streamed so that a server that hangs differs from one that writes for an hour, and so that no proxy takes a
 long silence for the end. The lines are read here rather than through the client's typed events, whose validation takes
 about seven times the CPU time per token (`benchmarks/streaming.py`).
 """

@@ -52,13 +52,13 @@ def model_context(recipe: Recipe) -> int | None:
     if recipe.model.init is not None:
         return recipe.model.init.context
     if recipe.model.path is not None:
-        return contextvalue_at(recipe.model.path)
+        return context_at(recipe.model.path)
     with suppress(InputError, OSError):  # `checks.py` reports what is wrong with it
-        return None if recipe.inputs.sft is None else contextvalue_at(recipe.input_folder("sft") / "model")
+        return None if recipe.inputs.sft is None else context_at(recipe.input_folder("sft") / "model")
     return None
 
 
-def contextvalue_at(path: Path | str) -> int | None:
+def context_at(path: Path | str) -> int | None:
     """The positions that the model in a folder was made for; None where its config.json does not tell."""
     if str(path) in KNOWN:
         return KNOWN[str(path)].context
@@ -76,7 +76,7 @@ def teacher_room(recipe: Recipe) -> Mapping[str, int]:
     if not isinstance(teacher, LocalTeacherSettings):
         return {}
     lengths = [
-        length for length in (contextvalue_at(teacher.model), teacher.generation.max_model_len) if length is not None
+        length for length in (context_at(teacher.model), teacher.generation.max_model_len) if length is not None
     ]
     sampled = [f"teacher.sampling.{purpose}" for purpose in TeacherSampling.model_fields]
     return {f"synth.{path}.max_new_tokens": min(lengths) for path in (*sampled, "features.sampling") if lengths}

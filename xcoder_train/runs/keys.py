@@ -210,9 +210,9 @@ class _Keys:
         identity |= self._chat_template() if stage != "synth" else {}
         if stage == "synth":
             return identity | self._judge() | _files_of_synthesis(require(recipe.synth))
-        if stage == "sft" or not recipe.has_result("sft"):
+        if recipe.start_of(stage) is None:
             identity["model"] = self._model_identity()
-        if stage == "grpo":
+        if "judge" in STAGES[stage].sections:
             identity |= self._judge()
         if recipe.model.save_dtype is not None or require(getattr(recipe, stage)).lora is not None:
             # Of adapters always: they were once merged in what was stored.
