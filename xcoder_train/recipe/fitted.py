@@ -75,9 +75,7 @@ def teacher_room(recipe: Recipe) -> Mapping[str, int]:
     teacher = None if recipe.synth is None else recipe.synth.teacher
     if not isinstance(teacher, LocalTeacherSettings):
         return {}
-    lengths = [
-        length for length in (context_at(teacher.model), teacher.generation.max_model_len) if length is not None
-    ]
+    lengths = [length for length in (context_at(teacher.model), teacher.generation.max_model_len) if length is not None]
     sampled = [f"teacher.sampling.{purpose}" for purpose in TeacherSampling.model_fields]
     return {f"synth.{path}.max_new_tokens": min(lengths) for path in (*sampled, "features.sampling") if lengths}
 
