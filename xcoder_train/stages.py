@@ -1,6 +1,7 @@
 """The table of stages: what the project knows of each one beside its settings and its work.
 
-A new training stage is a folder with settings and work, a section in `recipe/schema.py`, and a row here.
+A new training stage is a folder with settings and work, a section in `recipe/schema.py`, a file in `plan/`, and a row
+here.
 """
 
 from dataclasses import dataclass
