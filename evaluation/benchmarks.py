@@ -69,7 +69,7 @@ def benchmark_name(name: str) -> str:
     return unpacked_stem(Path(argument)) if is_file else name
 
 
-def benchmark_identity(name: str, file_identities: Sequence[list[str]]) -> list[object]:
+def benchmark_identity(name: str, file_identities: Sequence[Sequence[object]]) -> list[object]:
     """What of a benchmark with files belongs to keys, given what tells each file from others."""
     kind = name.partition(":")[0]
     form = FORMS[kind]

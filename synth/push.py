@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from xcoder_core.errors import EnvironmentLacks, InputError
-from xcoder_core.hub import upload
+from xcoder_core.hub import Repository, upload
 from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.problem import Problem, TestCase
 from xcoder_core.records import read_records, write_records
@@ -61,16 +61,9 @@ def push_datasets(settings: PushSettings, layout: SynthLayout) -> dict[str, str]
     mend = f"Look at synth.push_to.repository and at what the token in {settings.token_env} may do."
     commits = {}
     for use in uses:
-        commit = upload(
-            f"{settings.repository}-{use}",
-            partial(_gather, layout, use),
-            "Datasets of one synthesis",
-            mend,
-            private=settings.private,
-            kind="dataset",
-            endpoint=settings.endpoint,
-            token=token,
-        )
+        name = f"{settings.repository}-{use}"
+        repository = Repository(name, settings.private, "dataset", settings.endpoint, token)
+        commit = upload(repository, partial(_gather, layout, use), "Datasets of one synthesis", mend)
         commits[use] = str(commit.commit_url)
     return commits
 

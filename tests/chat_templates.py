@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from xcoder_core.errors import InputError
-from xcoder_core.models.chat import example_token_ids, prompt_token_ids
+from xcoder_core.models.chat import examples_token_ids, prompt_token_ids
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 PROGRAM = "print(1)\n"
@@ -90,7 +90,7 @@ def cases() -> Iterator[Case]:
 
 def example(case: Case, answer: str) -> tuple[list[int], list[int]]:
     """Token ids of SFT's prompt and of what it supervises."""
-    return example_token_ids(case.tokenizer, PROMPT, [{"role": "assistant", "content": answer}])
+    return next(examples_token_ids(case.tokenizer, [PROMPT], [[{"role": "assistant", "content": answer}]]))
 
 
 def page() -> str:

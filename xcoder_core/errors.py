@@ -5,6 +5,7 @@ A message says what is wrong, where, what was expected, and how to mend it.
 """
 
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 _CLONE = Path(__file__).resolve().parents[1]
@@ -36,6 +37,13 @@ class InfrastructureError(XcoderError, RuntimeError):
     """What a run stands on failed (a sandbox died, a server is away). Never a verdict on a program."""
 
     exit_code = 3
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, the one behind it, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def install_command(extra: str) -> str:

@@ -16,6 +16,9 @@ from typing import Any, BinaryIO, cast
 from xcoder_core.errors import InputError
 from xcoder_core.parent_death import is_alive
 
+JsonObject = dict[str, Any]
+"""A JSON object as this project writes it. Whoever reads a value knows what it holds."""
+
 GZIP_MARK = b"\x1f\x8b"
 
 
@@ -95,12 +98,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Replace `path` by `value` as indented JSON, keys in the order given."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> JsonObject:
     """The JSON object that a file holds; {} where there is no file. One that is damaged is an InputError."""
     if not path.exists():
         return {}

@@ -6,11 +6,15 @@ of its HTTP client, of which it changed the package), so it is looked for in the
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 
-from xcoder_core.errors import EnvironmentLacks, InputError
+from xcoder_core.errors import EnvironmentLacks, InputError, chain
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
 
 _CLIENTS = ("httpx", "httpx2", "requests", "wandb")  # what they raise was said by a server, or on the way to it
 _NO_SUCH_FILE = "RemoteEntryNotFoundError"  # the hub answered well: what was named there is something else
@@ -19,18 +23,17 @@ _NO_SUCH_FILE = "RemoteEntryNotFoundError"  # the hub answered well: what was na
 def hub_words(error: BaseException | None) -> str | None:
     """The hub's own words, or else those of the network on the way to it; None where no hub is to blame."""
     said: dict[int, str] = {}
-    while error is not None:
-        names = [kind.__name__ for kind in type(error).__mro__]
-        package = type(error).__module__.partition(".")[0]
-        is_hubs = package == "huggingface_hub" and isinstance(error, OSError) and _NO_SUCH_FILE not in names
+    for link in chain(error):
+        names = [kind.__name__ for kind in type(link).__mro__]
+        package = type(link).__module__.partition(".")[0]
+        is_hubs = package == "huggingface_hub" and isinstance(link, OSError) and _NO_SUCH_FILE not in names
         if is_hubs or package in _CLIENTS:
-            words = " ".join(str(error).split()).rstrip(".") or "no words"
-            address = getattr(getattr(error, "_request", None), "url", "")
+            words = " ".join(str(link).split()).rstrip(".") or "no words"
+            address = getattr(getattr(link, "_request", None), "url", "")
             of_network = f"{words} ({address})" if address and str(address) not in words else words
             # What huggingface_hub says of a file that is not here gives the reason only as its cause.
             rank = 0 if {"HfHubHTTPError", "OfflineModeIsEnabled"} & set(names) else 1 if package in _CLIENTS else 2
-            said.setdefault(rank, f"{type(error).__name__}: {of_network}")
-        error = error.__cause__ or error.__context__
+            said.setdefault(rank, f"{type(link).__name__}: {of_network}")
     return said[min(said)] if said else None
 
 
@@ -46,28 +49,27 @@ def asking_hub(failed: str, mend: str) -> Iterator[None]:
         raise EnvironmentLacks(f"{failed}: {words}. {mend}") from error
 
 
-def upload(
-    repository: str,
-    gather: Callable[[Path], None],
-    message: str,
-    mend: str,
-    *,
-    private: bool,
-    kind: str | None = None,
-    endpoint: str | None = None,
-    token: str | None = None,
-) -> Any:
-    """Send what `gather` lays into a folder to a repository, new or not, in one commit; returns that commit.
+@dataclass(frozen=True)
+class Repository:
+    """A repository of a hub, there or yet to be made. `kind` is "dataset", or None for a model."""
 
-    `kind` is "dataset", or None for a model. Raises as `asking_hub`.
-    """
+    name: str
+    private: bool
+    kind: str | None = None
+    endpoint: str | None = None
+    token: str | None = None
+
+
+def upload(repository: Repository, gather: Callable[[Path], None], message: str, mend: str) -> "CommitInfo":
+    """Send what `gather` lays into a folder in one commit, and return that. Raises as `asking_hub`."""
     from huggingface_hub import HfApi
 
-    hub = HfApi(endpoint=endpoint, token=token)
-    with asking_hub(f"cannot push to {repository}", mend), TemporaryDirectory(prefix="push-") as folder:
-        hub.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
+    name, kind = repository.name, repository.kind
+    hub = HfApi(endpoint=repository.endpoint, token=repository.token)
+    with asking_hub(f"cannot push to {name}", mend), TemporaryDirectory(prefix="push-") as folder:
+        hub.create_repo(name, repo_type=kind, private=repository.private, exist_ok=True)
         gather(Path(folder))
-        return hub.upload_folder(repo_id=repository, repo_type=kind, folder_path=folder, commit_message=message)
+        return hub.upload_folder(repo_id=name, repo_type=kind, folder_path=folder, commit_message=message)
 
 
 @contextmanager

@@ -93,12 +93,8 @@ def _children(process: int) -> list[int]:
 
 def _runs(process: int) -> bool:
     """False for a process that has ended and waits to be collected, too."""
-    return _status(process).get("State", "Z")[0] not in "ZX"
-
-
-def _status(process: int) -> dict[str, str]:
     try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return {}
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        return False
+    return state not in "ZX"

@@ -56,7 +56,10 @@ class RunLock:
                     f"{folder} is marked as held by {left_by}. That machine cannot be asked from here. If the process "
                     f"is dead, the lock is stale: run the same command with --break-lock, or delete {self.path}."
                 )
-            self._record(json.dumps(asdict(_this_process())))
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            command = " ".join(sys.argv)[:500]
+            owner = Owner(os.getpid(), socket.gethostname(), started, command, os.environ.get(_JOB))
+            self._record(json.dumps(asdict(owner)))
         except BaseException:
             os.close(self.descriptor)
             raise
@@ -117,8 +120,3 @@ def _patience(owner: Owner) -> float:
     if owner.host == socket.gethostname():
         return 0.0 if is_alive(owner.pid) else _SECONDS_FOR_A_DEAD_OWNERS_CHILDREN
     return _SECONDS_FOR_A_DEAD_MACHINE if _has_ended(owner) else 0.0
-
-
-def _this_process() -> Owner:
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    return Owner(os.getpid(), socket.gethostname(), started, " ".join(sys.argv)[:500], os.environ.get(_JOB))

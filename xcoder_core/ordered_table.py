@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic
 
 from xcoder_core.files import atomic_path
-from xcoder_core.records import arrow_schema, to_row
+from xcoder_core.records import Key, Record, Row, arrow_schema, to_row
 
-Record = TypeVar("Record")
+if TYPE_CHECKING:
+    import pyarrow.parquet
 
 ROWS_PER_GROUP = 8192
 GROUP_BYTES = 4 << 20
@@ -32,12 +33,14 @@ def ordered_table(
 class OrderedTable(Generic[Record]):
     """Takes records that come in the order of `key`, no key twice."""
 
-    def __init__(self, path: Path, key: tuple[str, ...], group_bytes: int, writer: Any) -> None:
+    def __init__(
+        self, path: Path, key: tuple[str, ...], group_bytes: int, writer: "pyarrow.parquet.ParquetWriter"
+    ) -> None:
         self.path, self.key = path, key
         self._group_bytes, self._writer = group_bytes, writer
         self.rows = 0
-        self._last: tuple[Any, ...] | None = None
-        self._group: list[dict[str, Any]] = []
+        self._last: Key | None = None
+        self._group: list[Row] = []
         self._bytes = 0
 
     def append(self, record: Record) -> None:
@@ -62,7 +65,7 @@ class OrderedTable(Generic[Record]):
             self._group, self._bytes = [], 0
 
 
-def size_of(value: Any) -> int:
+def size_of(value: object) -> int:
     """About how many bytes a row's values take: characters of text, eight for a number."""
     if isinstance(value, str):
         return len(value)

@@ -18,13 +18,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from xcoder_core.errors import InputError
 from xcoder_core.files import atomic_path, whole_characters
 from xcoder_core.keys import Keys
 
+if TYPE_CHECKING:
+    import pyarrow
+    import pyarrow.parquet
+
 Record = TypeVar("Record")
+Row = dict[str, Any]
+"""A record as the plain values that Arrow and JSON take, by column."""
+Key = tuple[str | int, ...]
 
 ROWS_AT_ONCE = 1024
 BYTES_PER_GROUP = 8 << 20
@@ -159,7 +166,7 @@ def read_matching(
                     yield from_row(record_type, group.slice(place, 1).to_pylist()[0])
 
 
-def _columns(path: Path, table: Any, record_type: type) -> list[str]:
+def _columns(path: Path, table: "pyarrow.parquet.ParquetFile", record_type: type) -> list[str]:
     """The record's columns that a table has. One that is younger than the table may be missing if it has a default."""
     present = set(table.schema_arrow.names)
     fields = dataclasses.fields(record_type)
@@ -169,7 +176,7 @@ def _columns(path: Path, table: Any, record_type: type) -> list[str]:
     return [field.name for field in fields if field.name in present]
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> Any:
+def read_table(path: Path, columns: Sequence[str] | None = None) -> "pyarrow.Table":
     """The whole of a Parquet file as an Arrow table; a damaged one is an InputError."""
     import pyarrow.parquet
 
@@ -193,20 +200,24 @@ def write_records(path: Path, record_type: type[Record], records: Iterable[Recor
     return path
 
 
-def arrow_schema(record_type: type) -> Any:
+def arrow_schema(record_type: type) -> "pyarrow.Schema":
     """The Arrow schema of a record type, from its annotations (`X | None` is nullable, a nested dataclass a struct)."""
     import pyarrow
 
     hints = typing.get_type_hints(record_type)
-    return pyarrow.schema([_arrow_field(f.name, hints[f.name]) for f in dataclasses.fields(record_type)])
+    fields = []
+    for field in dataclasses.fields(record_type):
+        inner, nullable = _without_none(hints[field.name])
+        fields.append(pyarrow.field(field.name, _arrow_type(inner), nullable=nullable))
+    return pyarrow.schema(fields)
 
 
-def to_row(record: Any) -> dict[str, Any]:
+def to_row(record: object) -> Row:
     """A record as the plain values that Arrow and JSON take."""
     return {name: _plain(getattr(record, name)) for name in _field_names(type(record))}  # type: ignore[arg-type]  # classes are hashable
 
 
-def from_row(record_type: type[Record], row: dict[str, Any]) -> Record:
+def from_row(record_type: type[Record], row: Row) -> Record:
     """The record of a row; lists become tuples, structs their dataclasses. What the row lacks is at its default."""
     makers = _makers(record_type)  # type: ignore[arg-type]  # as above
     return record_type(**{name: make(row[name]) for name, make in makers.items() if name in row})
@@ -229,12 +240,12 @@ def _field_names(record_type: type) -> tuple[str, ...]:
 
 
 @cache
-def _makers(record_type: type) -> dict[str, Callable[[Any], Any]]:
+def _makers(record_type: type) -> dict[str, Callable[[object], object]]:
     hints = typing.get_type_hints(record_type)
     return {name: _maker(hints[name]) for name in _field_names(record_type)}
 
 
-def _maker(hint: Any) -> Callable[[Any], Any]:
+def _maker(hint: object) -> Callable[[Any], object]:
     inner, _ = _without_none(hint)
     if dataclasses.is_dataclass(inner):
         return lambda value: None if value is None else from_row(typing.cast(type, inner), value)
@@ -244,7 +255,7 @@ def _maker(hint: Any) -> Callable[[Any], Any]:
     return lambda value: value
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, str):
         return whole_characters(value)
     if value is None or isinstance(value, (int, float)):
@@ -254,21 +265,14 @@ def _plain(value: Any) -> Any:
     return to_row(value)
 
 
-def _without_none(hint: Any) -> tuple[Any, bool]:
+def _without_none(hint: object) -> tuple[object, bool]:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         inner = [argument for argument in typing.get_args(hint) if argument is not type(None)]
         return inner[0], True
     return hint, False
 
 
-def _arrow_field(name: str, hint: Any) -> Any:
-    import pyarrow
-
-    inner, nullable = _without_none(hint)
-    return pyarrow.field(name, _arrow_type(inner), nullable=nullable)
-
-
-def _arrow_type(hint: Any) -> Any:
+def _arrow_type(hint: object) -> "pyarrow.DataType":
     import pyarrow
 
     scalars = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_()}
@@ -283,16 +287,16 @@ def _arrow_type(hint: Any) -> Any:
     raise TypeError(f"no Arrow type stands for {hint}")
 
 
-def _key_function(key: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+def _key_function(key: tuple[str, ...]) -> Callable[[Row], Key]:
     return lambda row: tuple(row[column] for column in key)
 
 
-def _journal_line(row: dict[str, Any]) -> bytes:
+def _journal_line(row: Row) -> bytes:
     body = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
-def _read_journal(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+def _read_journal(path: Path) -> Iterator[tuple[Row, int]]:
     """Each whole row with the offset at which it ends. Only the last line may be torn."""
     end = 0
     with open(path, "rb") as journal:
@@ -317,9 +321,7 @@ def _write_all(file: typing.BinaryIO, data: bytes) -> None:
         view = view[file.write(view) :]
 
 
-def _write_sorted(
-    path: Path, record_type: type, rows: Iterator[dict[str, Any]], key_of: Callable[[dict[str, Any]], tuple[Any, ...]]
-) -> None:
+def _write_sorted(path: Path, record_type: type, rows: Iterator[Row], key_of: Callable[[Row], Key]) -> None:
     """External merge sort: memory is bounded by `BYTES_IN_MEMORY`, however long the rows and the table."""
     import pyarrow
     import pyarrow.parquet
@@ -329,17 +331,17 @@ def _write_sorted(
     levels: list[list[Path]] = [[]]
     written = itertools.count()
 
-    def write(target: Path, ordered: Iterable[dict[str, Any]], group_bytes: int) -> None:
+    def write(target: Path, ordered: Iterable[Row], group_bytes: int) -> None:
         with pyarrow.parquet.ParquetWriter(target, schema, compression="zstd") as writer:
             for group in _chunks(ordered, group_bytes):
                 writer.write_table(pyarrow.Table.from_pylist(group, schema))
 
-    def rows_of(run: Path) -> Iterator[dict[str, Any]]:
+    def rows_of(run: Path) -> Iterator[Row]:
         with pyarrow.parquet.ParquetFile(run) as table:
             for number in range(table.num_row_groups):
                 yield from table.read_row_group(number).to_pylist()
 
-    def spill(ordered: Iterable[dict[str, Any]], level: int) -> None:
+    def spill(ordered: Iterable[Row], level: int) -> None:
         """Write a run; as soon as there are many of a level, they become one of the next."""
         if level == len(levels):
             levels.append([])
@@ -355,7 +357,7 @@ def _write_sorted(
                     run.unlink(missing_ok=True)
 
     try:
-        last: list[dict[str, Any]] = []
+        last: list[Row] = []
         for chunk in _chunks(rows, BYTES_IN_MEMORY):
             chunk.sort(key=key_of)
             if last:
@@ -370,9 +372,9 @@ def _write_sorted(
             run.unlink(missing_ok=True)
 
 
-def _chunks(rows: Iterable[dict[str, Any]], most_bytes: int) -> Iterator[list[dict[str, Any]]]:
+def _chunks(rows: Iterable[Row], most_bytes: int) -> Iterator[list[Row]]:
     """Lists of neighbouring rows, each ended by the row that fills it."""
-    chunk: list[dict[str, Any]] = []
+    chunk: list[Row] = []
     size = 0
     for row in rows:
         chunk.append(row)
@@ -384,7 +386,7 @@ def _chunks(rows: Iterable[dict[str, Any]], most_bytes: int) -> Iterator[list[di
         yield chunk
 
 
-def _size(value: Any) -> int:
+def _size(value: object) -> int:
     """About how many bytes a value of a row takes in memory; the same for equal values, as group limits must be."""
     if isinstance(value, str):
         return 56 + len(value)

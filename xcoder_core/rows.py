@@ -13,7 +13,7 @@ from typing import Any
 
 from xcoder_core.errors import InputError
 from xcoder_core.files import open_text_bytes, whole_characters
-from xcoder_core.records import readable
+from xcoder_core.records import Row, readable
 
 _ANY_FORM = "rows as .jsonl, .json (also .gz) or .parquet"
 _LFS_MARK = b"version https://git-lfs"
@@ -51,9 +51,7 @@ class BadRow:
     reason: str
 
 
-def read_rows(
-    path: Path, expected: str = _ANY_FORM, *, strict: bool = True
-) -> Iterator[tuple[RowPlace, dict[str, Any]] | BadRow]:
+def read_rows(path: Path, expected: str = _ANY_FORM, *, strict: bool = True) -> Iterator[tuple[RowPlace, Row] | BadRow]:
     """Each row with its place; blank lines are none. `strict` as in `read_json`.
 
     Raises `InputError` for a file that is missing or of another format than `expected`.
@@ -84,9 +82,7 @@ def read_rows(
         raise InputError(f"{path} cannot be read as UTF-8 text: {error}; expected {expected}") from error
 
 
-def sound_rows(
-    path: Path, expected: str = _ANY_FORM, *, strict: bool = True
-) -> Iterator[tuple[RowPlace, dict[str, Any]]]:
+def sound_rows(path: Path, expected: str = _ANY_FORM, *, strict: bool = True) -> Iterator[tuple[RowPlace, Row]]:
     """As `read_rows`, of a file every row of which must be one: another is an `InputError`."""
     for row in read_rows(path, expected, strict=strict):
         if isinstance(row, BadRow):
@@ -94,10 +90,10 @@ def sound_rows(
         yield row
 
 
-def read_row(place: RowPlace) -> dict[str, Any]:
+def read_row(place: RowPlace) -> Row:
     """The row at a place that `sound_rows` gave. Raises `InputError` where the file was changed since."""
     if place.path.suffix == ".parquet":
-        found: Any = next((row for _, row in parquet_rows(place.path, skipped=place.position)), None)
+        found: Row | None = next((row for _, row in parquet_rows(place.path, skipped=place.position)), None)
     elif place.is_in_array:
         found = next((row for at, row in sound_rows(place.path, strict=False) if at == place), None)
     else:
@@ -107,12 +103,10 @@ def read_row(place: RowPlace) -> dict[str, Any]:
         found = None if isinstance(parsed, BadRow) else parsed[1]
     if found is None:
         raise InputError(f"{place} is no longer there: the file was changed while it was in use")
-    return dict(found)
+    return found
 
 
-def parquet_rows(
-    path: Path, columns: list[str] | None = None, skipped: int = 0
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def parquet_rows(path: Path, columns: list[str] | None = None, skipped: int = 0) -> Iterator[tuple[int, Row]]:
     """Each row with its index, from the index `skipped` on; row groups that are skipped as a whole are not read."""
     import pyarrow.parquet
 
@@ -136,9 +130,8 @@ def read_json(text: str, *, strict: bool = True) -> Any:
 
     Raises `JsonError` with line and column.
     """
-    hooks: dict[str, Any] = {"object_pairs_hook": _object, "parse_constant": _constant} if strict else {}
     try:
-        value = json.loads(text, **hooks)
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant) if strict else json.loads(text)
     except json.JSONDecodeError as error:
         near = text[error.pos : error.pos + _SHOWN_CHARACTERS].split("\n")[0]
         where = f"line {error.lineno}, column {error.colno}" + (f", at `{near}`" if near.strip() else "")
@@ -156,27 +149,27 @@ def read_json(text: str, *, strict: bool = True) -> Any:
     return value
 
 
-def _parsed(place: RowPlace, line: bytes, strict: bool) -> tuple[RowPlace, dict[str, Any]] | BadRow:
+def _parsed(place: RowPlace, line: bytes, strict: bool) -> tuple[RowPlace, Row] | BadRow:
     try:
         return _checked(place, read_json(line.decode(), strict=strict))
     except JsonError as error:
         return BadRow(place.number, str(error))
 
 
-def _checked(place: RowPlace, row: Any) -> tuple[RowPlace, dict[str, Any]] | BadRow:
+def _checked(place: RowPlace, row: object) -> tuple[RowPlace, Row] | BadRow:
     if isinstance(row, dict):
         return place, row
     return BadRow(place.number, f"expected an object, found {json.dumps(row)[:40]}")
 
 
-def _array(path: Path, text: bytes, strict: bool) -> list[Any]:
+def _array(path: Path, text: bytes, strict: bool) -> list[object]:
     try:
         return list(read_json(text.decode(), strict=strict))
     except JsonError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> bool:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -184,7 +177,7 @@ def _is_text(value: Any) -> bool:
     return True
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -193,5 +186,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _constant(name: str) -> Any:
+def _constant(name: str) -> None:
     raise JsonError(f"not valid JSON: {name} is not a number")

@@ -1,4 +1,4 @@
-"""What looks like a secret. A recipe is copied into its run, the report and W&B, so it may hold none; messages, which
+"""Recognise secrets: a recipe, which is copied into its run, the report and W&B, may hold none, and messages, which
 may end up in a log, repeat none.
 
 This is a net for mistakes, not a proof: a secret under a harmless name and in no known form is not recognised.

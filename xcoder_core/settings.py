@@ -2,11 +2,13 @@
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
+from pydantic.main import IncEx
+
+from xcoder_core.files import JsonObject
 
 
 class Settings(BaseModel):
@@ -37,7 +39,7 @@ def require(value: Value | None) -> Value:
     return value
 
 
-def differences_from_defaults(settings: Settings, exclude: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def differences_from_defaults(settings: Settings, exclude: IncEx | None = None) -> JsonObject:
     """What a section says beyond its defaults, as JSON values; a setting that is added later is not in it.
 
     A field without a default is always in it. `exclude` names fields, nested as in pydantic's `model_dump`.

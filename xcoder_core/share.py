@@ -1,4 +1,4 @@
-"""What one of several processes does of a list: one item in so many, into a file of its own."""
+"""How several processes divide a list: each takes every n-th item and writes a file of its own."""
 
 import os
 import time
@@ -27,16 +27,16 @@ class Share:
 
 
 WHOLE = Share()
-"""That of a process which is alone."""
+"""The share of a single-process run: everything."""
 
 
 def share_of_this_process() -> Share:
-    """As torchrun or accelerate divided the job over all of its nodes; everything without them."""
+    """The share that torchrun or accelerate gave to this process, over all nodes; everything without them."""
     return Share(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
 
 
 def context_parallel_size() -> int:
-    """Over how many processes a row is split, as `accelerate launch` tells its processes; they share their examples."""
+    """The number of processes that a row is split over, as `accelerate launch` sets it; they share their examples."""
     return int(os.environ.get("PARALLELISM_CONFIG_CP_SIZE", "1"))
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from xcoder_core.errors import InputError
-from xcoder_core.files import read_object, write_json
+from xcoder_core.files import JsonObject, read_object, write_json
 
 RESULT_FILE = "stage.json"
 
@@ -28,12 +27,12 @@ class StageContext:
     inputs: Mapping[str, Path]
     start_tracking: Callable[["StageContext"], list[str]] = lambda context: []
 
-    def finish(self, **figures: Any) -> None:
+    def finish(self, **figures: object) -> None:
         """Mark the stage as whole. `figures` are what the report and the manifest show of it (JSON values)."""
         write_json(self.folder / RESULT_FILE, {"stage": self.name, "key": self.key, **figures})
 
 
-def read_result(folder: Path) -> dict[str, Any]:
+def read_result(folder: Path) -> JsonObject:
     """What a stage left in its `stage.json`: stage, key and figures. Raises InputError where it is not finished."""
     if not (folder / RESULT_FILE).is_file():
         raise InputError(f"{folder} is no finished stage: there is no {RESULT_FILE} in it")

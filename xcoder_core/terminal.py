@@ -1,10 +1,11 @@
-"""Printing: what others wrote steers no terminal, hides no line and is no markup; tables are as wide as they can be."""
+"""Make untrusted text safe to print: escape control characters and rich's markup; and the console for tables."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 UNWATCHED = 200
 """Columns in a file or a pipe. rich would take 80 there, and cut or break cells that a log has room for."""
@@ -22,7 +23,7 @@ def harmless_lines(text: str) -> str:
     return "\n".join(map(harmless, text.split("\n")))
 
 
-def cell(text: str) -> Any:
+def cell(text: str) -> "Text":
     """A cell of a rich table that shows the text itself: no markup is read in it."""
     from rich.text import Text
 

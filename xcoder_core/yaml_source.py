@@ -8,11 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xcoder_core.errors import InputError
 from xcoder_core.files import whole_characters
 from xcoder_core.secrets import hide_given
+
+if TYPE_CHECKING:
+    from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 Part = str | int
 
@@ -81,7 +84,7 @@ class Located:
         return here
 
 
-def located(value: Any, place: Place) -> Located:
+def located(value: object, place: Place) -> Located:
     """Plain values as a tree whose places are all `place`, but for values that have one already."""
     if isinstance(value, Located):
         return value
@@ -190,8 +193,8 @@ class _Builder:
         self.values = 0
         self.flaws: list[Flaw] = []
 
-    def build(self, node: Any, above: tuple[int, ...], key: Any = None) -> Located:
-        from ruamel.yaml.nodes import MappingNode, SequenceNode
+    def build(self, node: "Node", above: tuple[int, ...], key: "Node | None" = None) -> Located:
+        from ruamel.yaml.nodes import MappingNode, ScalarNode
 
         place = self._place(key or node)
         self.values += 1
@@ -208,14 +211,14 @@ class _Builder:
             self.flaws.append(Flaw(place, f"the tag {shown} has no meaning in a recipe"))
         if isinstance(node, MappingNode):
             return Located(self._mapping(node, above), place)
-        if isinstance(node, SequenceNode):
-            return Located([self.build(item, above) for item in node.value], place)
-        return Located(self._scalar(node, place), place)
+        if isinstance(node, ScalarNode):
+            return Located(self._scalar(node, place), place)
+        return Located([self.build(item, above) for item in node.value], place)
 
-    def _place(self, node: Any) -> Place:
+    def _place(self, node: "Node") -> Place:
         return Place(self.source, node.start_mark.line + 1 if self.lines else None)
 
-    def _mapping(self, node: Any, above: tuple[int, ...]) -> dict[str, Located]:
+    def _mapping(self, node: "MappingNode", above: tuple[int, ...]) -> dict[str, Located]:
         from ruamel.yaml.nodes import ScalarNode
 
         built: dict[str, Located] = {}
@@ -231,7 +234,7 @@ class _Builder:
             built[key.value] = self.build(item, above, key)
         return built
 
-    def _scalar(self, node: Any, place: Place) -> Any:
+    def _scalar(self, node: "ScalarNode", place: Place) -> str | bool | float | None:
         text = node.value
         if whole_characters(text) != text:
             self.flaws.append(Flaw(place, "half of a surrogate pair is no text"))

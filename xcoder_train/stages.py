@@ -1,6 +1,7 @@
 """The table of stages: what the project knows of each one beside its settings and its work.
 
-A new training stage is a folder with settings and work, a section in `recipe/schema.py`, and a row here.
+A new training stage is a folder with settings and work, a section in `recipe/schema.py`, a file in `plan/`, and a row
+here.
 """
 
 from dataclasses import dataclass
@@ -28,11 +29,11 @@ _HOW_A_SERVER_IS_ASKED = (
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage. Whatever else is to be said of it follows from these fields."""
+    """One stage of a run."""
 
     name: StageName
     title: str
-    """How the report and tables call it."""
+    """Its name in the report and in tables."""
     purpose: str
     """What its command does, as `xcoder --help` says it."""
     work: str
@@ -41,13 +42,16 @@ class Stage:
     version: int
     """Raised when its code changes so that equal settings give another result, and when a default changes."""
     does_not_affect_result: tuple[str, ...] = ()
-    """Settings of its section that say how it is started, told, asked or published, by dotted path."""
+    """Settings of its section that do not change what it makes, such as how it is started, by dotted path."""
     starts_from: tuple[StageName, ...] = ()
     """Training stages whose model it goes on with; the last one that the recipe has counts."""
     sections: tuple[str, ...] = ("model",)
     """The other sections that a training stage is called with."""
     trains: str | None = None
     """The label of the model that it trains, in `evaluation.models`."""
+    plan: str | None = None
+    """`module:function` of its part of `xcoder plan`, which gets the recipe, the model's shape, and whether there are
+    GPUs."""
     judges: bool = False
     """Whether it runs programs, which a Ray cluster can do for it."""
     module: str | None = None
@@ -73,7 +77,8 @@ STAGES: dict[StageName, Stage] = {
             "synth",
             "Synthesis",
             "Synthesise verified tasks, solutions and tests.",
-            work="xcoder_train.runs.synthesis:work",
+            work="xcoder_train.runs.work:make_synthesis",
+            plan="xcoder_train.plan.synth:plan",
             version=2,
             judges=True,
             does_not_affect_result=(
@@ -88,6 +93,7 @@ STAGES: dict[StageName, Stage] = {
             "SFT",
             "Fine-tune on the accepted solutions.",
             work="xcoder_train.sft.train:train",
+            plan="xcoder_train.plan.sft:plan",
             version=2,
             does_not_affect_result=("launch", "resume", "evaluation"),
             trains="sft",
@@ -98,6 +104,7 @@ STAGES: dict[StageName, Stage] = {
             "GRPO",
             "Train on judged rollouts.",
             work="xcoder_train.grpo.train:train",
+            plan="xcoder_train.plan.grpo:plan",
             version=2,
             does_not_affect_result=("launch", "resume", "alarms"),
             starts_from=("sft",),
@@ -112,6 +119,7 @@ STAGES: dict[StageName, Stage] = {
             "Measure pass@k of models or submissions, or compare results.",
             work="xcoder_train.runs.evaluation:work",
             typed="eval",
+            plan="xcoder_train.plan.evaluation:plan",
             version=3,
             judges=True,
             does_not_affect_result=(
@@ -125,7 +133,7 @@ STAGES: dict[StageName, Stage] = {
                 *(f"generation.openai.{name}" for name in _HOW_A_SERVER_IS_ASKED),
             ),
         ),
-        Stage("report", "Report", "Write the run's HTML report.", work="xcoder_train.runs.report:work", version=1),
+        Stage("report", "Report", "Write the run's HTML report.", work="xcoder_train.runs.work:make_report", version=1),
     )
 }
 

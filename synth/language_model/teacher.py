@@ -20,8 +20,7 @@ from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, s
 from synth.teaching import TaskOrder
 from xcoder_core.models.answered import Answers
 from xcoder_core.models.generation import GenerationSettings, SamplingSettings
-from xcoder_core.models.request import Generator, Unanswered
-from xcoder_core.models.usage import Usage
+from xcoder_core.models.request import Generator, Unanswered, Usage
 from xcoder_core.problem import Limits
 from xcoder_core.records import read_table
 from xcoder_core.terminal import table_console

@@ -161,7 +161,7 @@ def _check_values(command: str, given: dict[str, Any], page: str) -> None:
     from reward.config import JudgeSettings
     from xcoder_train.commands.evaluation import NOWHERE
     from xcoder_train.commands.judge import settings_from
-    from xcoder_train.recipe.evaluation import evaluation_recipe
+    from xcoder_train.recipe.reading import evaluation_recipe
 
     if command in ("file", "serve"):
         settings_from(JudgeSettings, given)

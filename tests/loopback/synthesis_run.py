@@ -67,7 +67,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 PRELOADED = [
-    "xcoder_train.runs.synthesis",
+    "xcoder_train.runs.work",
     "synth.language_model.teacher",
     "xcoder_core.models.openai_backend",
     "pyarrow.parquet",

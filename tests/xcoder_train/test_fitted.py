@@ -8,10 +8,9 @@ import pytest
 
 from xcoder_core.errors import InputError
 from xcoder_core.models.shape import shape_at
+from xcoder_train.plan.grpo import estimate_grpo
 from xcoder_train.plan.make import make_plan
-from xcoder_train.plan.memory import estimate_grpo
-from xcoder_train.recipe.evaluation import evaluation_recipe
-from xcoder_train.recipe.reading import load_recipe
+from xcoder_train.recipe.reading import evaluation_recipe, load_recipe
 from xcoder_train.recipe.schema import Recipe
 
 CONFIG = {
@@ -131,7 +130,7 @@ def test_what_is_written_and_cannot_work_is_refused(tmp_path: Path, override: st
 
 def test_the_resolved_recipe_says_what_was_chosen(tmp_path: Path) -> None:
     recipe(tmp_path, model(tmp_path / "m", 8192), "sft: {}")
-    resolved = make_plan(tmp_path / "recipe.yaml", [])["resolved"]
+    resolved = make_plan(tmp_path / "recipe.yaml", []).figures["resolved"]
     assert resolved["sft"]["max_length"] == 8192
 
 

@@ -10,9 +10,10 @@ from xcoder_core.errors import EnvironmentLacks, InputError
 from xcoder_core.models.settings import InitSettings, ModelSettings
 from xcoder_core.models.shape import KNOWN, model_shape
 from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.plan.grpo import estimate_grpo
 from xcoder_train.plan.make import make_plan
-from xcoder_train.plan.memory import MemoryEstimate, estimate_grpo, estimate_sft
-from xcoder_train.plan.text import show_plan
+from xcoder_train.plan.memory import MemoryEstimate
+from xcoder_train.plan.sft import estimate_sft
 from xcoder_train.runs.launch import stage_command, stage_environment, take_own_gpus
 from xcoder_train.sft.settings import SftSettings
 from xcoder_train.training.arithmetic import peak_flops
@@ -42,12 +43,12 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_arithmetic_of_every_stage(recipe: Path) -> None:
-    stages = make_plan(recipe, [])["stages"]
+    stages = make_plan(recipe, []).figures["stages"]
     assert stages["synth"]["executions"] == (1000 + 640 + 50) * 8 * 15
     assert stages["sft"]["examples"] == 8000
     assert stages["sft"]["steps"] == 8000 * 8 // 128
     assert stages["sft"]["rows_per_step_at_the_papers_packing"] == 71
-    over_8 = make_plan(recipe, ["sft.launch.processes=8"])["stages"]["sft"]
+    over_8 = make_plan(recipe, ["sft.launch.processes=8"]).figures["stages"]["sft"]
     assert over_8["rows_per_step_at_the_papers_packing"] == 72  # as the stage divides them: 9 on each
     assert stages["grpo"]["completions_per_step"] == 1024
     assert stages["grpo"]["micro_batches_per_process"] == 1024 // (8 * 8)
@@ -57,24 +58,24 @@ def test_the_arithmetic_of_every_stage(recipe: Path) -> None:
 
 
 def test_steps_of_grpo_are_whole_ones_and_a_set_of_rollouts_may_serve_several(recipe: Path) -> None:
-    grpo = make_plan(recipe, ["grpo.prompts_per_step=256"])["stages"]["grpo"]
+    grpo = make_plan(recipe, ["grpo.prompts_per_step=256"]).figures["stages"]["grpo"]
     assert grpo["steps"] == 2 * (640 // 256)  # what does not fill a step is left out of an epoch
-    twice = make_plan(recipe, ["grpo.prompts_per_step=256", "grpo.training.num_iterations=2"])["stages"]["grpo"]
+    twice = make_plan(recipe, ["grpo.prompts_per_step=256", "grpo.training.num_iterations=2"]).figures["stages"]["grpo"]
     assert (twice["steps"], twice["completions"]) == (2 * grpo["steps"], grpo["completions"])
 
 
 def test_a_recipe_that_keeps_every_checkpoint_has_no_bound_on_its_disk(recipe: Path) -> None:
-    stages = make_plan(recipe, ["sft.training.save_total_limit=null"])["stages"]
+    stages = make_plan(recipe, ["sft.training.save_total_limit=null"]).figures["stages"]
     assert stages["sft"]["disk"] == {} and stages["grpo"]["disk"]
 
 
 def test_the_plan_fits_80_columns_and_writes_nothing(recipe: Path) -> None:
     plan = make_plan(Path(recipe.name), [])
-    lines = show_plan(plan).splitlines()
+    lines = plan.text.splitlines()
     assert max(map(len, lines)) <= 80
     assert any(line.startswith("grpo") and "to do" in line for line in lines)
-    assert "7.62 B parameters" in show_plan(plan)
-    assert json.loads(json.dumps(plan)) == plan
+    assert "7.62 B parameters" in plan.text
+    assert json.loads(json.dumps(plan.figures)) == plan.figures
     assert sorted(path.name for path in recipe.parent.iterdir()) == ["recipe.yaml"]
 
 
@@ -98,8 +99,8 @@ def test_a_model_whose_size_is_not_known_is_planned_without_it_and_says_what_wou
         (tmp_path / name / "tokenizer.json").write_text("{}")
         (tmp_path / name / "chat_template.jinja").write_text("{{ messages }}")
     plan = make_plan(recipe, [f"model.path={name if name == 'some/model' else tmp_path / name}"])
-    assert plan["stages"]["sft"]["memory"] is None and plan["stages"]["sft"]["steps"] == 500
-    assert "no memory, disk or hours below; known without a download are" in " ".join(show_plan(plan).split())
+    assert plan.figures["stages"]["sft"]["memory"] is None and plan.figures["stages"]["sft"]["steps"] == 500
+    assert "no memory, disk or hours below; known without a download are" in " ".join(plan.text.split())
 
 
 def test_a_local_folder_is_planned_from_its_config(recipe: Path, tmp_path: Path) -> None:
@@ -114,9 +115,9 @@ def test_a_local_folder_is_planned_from_its_config(recipe: Path, tmp_path: Path)
     (tmp_path / "llama" / "tokenizer.json").write_text("{}")
     (tmp_path / "llama" / "chat_template.jinja").write_text("{{ messages }}")
     planned = make_plan(recipe, [f"model.path={tmp_path / 'llama'}"])
-    assert planned["model"]["parameters"] == model.num_parameters()
-    assert planned["stages"]["sft"]["memory"]["weights"] == 4 * model.num_parameters()
-    assert (planned["model"]["context"], planned["stages"]["grpo"]["context"]) == (65536, 65536)
+    assert planned.figures["model"]["parameters"] == model.num_parameters()
+    assert planned.figures["stages"]["sft"]["memory"]["weights"] == 4 * model.num_parameters()
+    assert (planned.figures["model"]["context"], planned.figures["stages"]["grpo"]["context"]) == (65536, 65536)
 
 
 @pytest.mark.parametrize("tie", [True, False])
@@ -192,11 +193,11 @@ def test_a_kl_term_holds_a_second_model_unless_adapters_can_be_switched_off() ->
 
 
 def test_updates_that_share_rollouts_make_no_more_of_them(recipe: Path) -> None:
-    once = make_plan(recipe, [])["stages"]["grpo"]
-    twice = make_plan(recipe, ["grpo.training.num_iterations=2"])["stages"]["grpo"]
+    once = make_plan(recipe, []).figures["stages"]["grpo"]
+    twice = make_plan(recipe, ["grpo.training.num_iterations=2"]).figures["stages"]["grpo"]
     assert (once["steps"], twice["steps"]) == (10, 20)  # TRL's epoch has each step's rollouts twice
     assert once["completions"] == twice["completions"] == 10 * 1024
-    stopped = make_plan(recipe, ["grpo.training={num_iterations: 2, max_steps: 5}"])["stages"]["grpo"]
+    stopped = make_plan(recipe, ["grpo.training={num_iterations: 2, max_steps: 5}"]).figures["stages"]["grpo"]
     assert (stopped["steps"], stopped["completions"]) == (5, 3 * 1024)
 
 
@@ -220,33 +221,35 @@ def test_memory_is_divided_as_the_accelerate_configuration_says() -> None:
 
 
 def test_hours_and_price_follow_from_a_stated_speed_or_share_of_the_peak(recipe: Path) -> None:
-    assert make_plan(recipe, [])["stages"]["sft"]["hours"] is None
-    stated = make_plan(recipe, ["sft.launch.hardware={tokens_per_second: 5000, price_per_hour: 2.5}"])["stages"]["sft"]
+    assert make_plan(recipe, []).figures["stages"]["sft"]["hours"] is None
+    stated = make_plan(recipe, ["sft.launch.hardware={tokens_per_second: 5000, price_per_hour: 2.5}"]).figures[
+        "stages"
+    ]["sft"]
     assert stated["hours"]["device_hours"] == stated["tokens_at_most"] / 5000 / 3600
     assert stated["hours"]["price"] == 2.5 * stated["hours"]["device_hours"]
-    rollouts = make_plan(recipe, ["grpo.launch.hardware.tokens_per_second=2000"])["stages"]["grpo"]
+    rollouts = make_plan(recipe, ["grpo.launch.hardware.tokens_per_second=2000"]).figures["stages"]["grpo"]
     assert rollouts["hours"]["wall_hours"] == rollouts["new_tokens_at_most"] / 2000 / 3600 / 8
     share = ["sft.launch.hardware={peak_tflops: 989, mfu: 0.4}", "sft.launch.processes=8", "sft.max_length=8192"]
-    hours = make_plan(recipe, share)["stages"]["sft"]["hours"]
+    hours = make_plan(recipe, share).figures["stages"]["sft"]["hours"]
     # 6 x 7.07e9 multiplied parameters, and 12 x 28 layers x 3584 channels x 8192 / 2 positions of attention
     assert hours["tokens_per_second"] == pytest.approx(0.4 * 989e12 / (6 * 7.0706e9 + 4.933e9), rel=1e-3)
     assert hours["wall_hours"] == hours["device_hours"] / 8
-    assert "(40% of 989 TFLOP/s)" in " ".join(show_plan(make_plan(recipe, share)).split())
+    assert "(40% of 989 TFLOP/s)" in " ".join(make_plan(recipe, share).text.split())
 
 
 def test_judge_and_disk_follow_from_executions_and_states(recipe: Path) -> None:
-    stages = make_plan(recipe, ["grpo.launch.hardware.tokens_per_second=2000", "grpo.reward.tests=5"])["stages"]
+    stages = make_plan(recipe, ["grpo.launch.hardware.tokens_per_second=2000", "grpo.reward.tests=5"]).figures["stages"]
     assert stages["synth"]["judge_cores_for_a_day"] == 1  # 202,800 executions of 0.1 s are 5.6 core-hours
     judge = stages["grpo"]["judge"]
     assert judge["executions"] == 10 * 1024 * 5 and judge["core_hours"] == pytest.approx(51200 * 0.1 / 3600)
     assert judge["seconds_per_step"] == pytest.approx(1024 * 30196 / 2000 / 8)
     assert judge["cores"] == 6  # 512 core-seconds in a twentieth of 1,932.5 s
-    assert make_plan(recipe, [])["stages"]["grpo"]["judge"]["tests"] == 15
+    assert make_plan(recipe, []).figures["stages"]["grpo"]["judge"]["tests"] == 15
     parameters = KNOWN["Qwen/Qwen2.5-Coder-7B-Instruct"].parameters
     assert stages["sft"]["disk"] == {
         "token ids": 8000 * 32768 * 8 * 3, "3 checkpoints": 3 * 12 * parameters, "model": 4 * parameters
     }  # fmt: skip
-    adapted = make_plan(recipe, ["grpo.lora={}", "grpo.training.save_strategy=no"])["stages"]["grpo"]["disk"]
+    adapted = make_plan(recipe, ["grpo.lora={}", "grpo.training.save_strategy=no"]).figures["stages"]["grpo"]["disk"]
     assert adapted.keys() == {"rollouts", "model"} and adapted["rollouts"] == 10 * 1024 * 30196 * 4
     assert stages["evaluation"]["disk"] == 50 * 4 * 3 * 30000 * 4
 
@@ -255,7 +258,7 @@ def test_several_machines_are_left_to_the_scheduler(recipe: Path, tmp_path: Path
     config = tmp_path / "two.yaml"
     config.write_text("distributed_type: FSDP\nnum_processes: 16\nnum_machines: 2\n")
     launch = f"sft.launch={{nodes: 2, processes: 16, accelerate: {config}}}"
-    assert make_plan(recipe, [launch])["stages"]["sft"]["command"].endswith("| bash")
+    assert make_plan(recipe, [launch]).figures["stages"]["sft"]["command"].endswith("| bash")
     with pytest.raises(EnvironmentLacks, match="are started by a scheduler"):
         stage_command(LaunchSettings(nodes=2, processes=16, accelerate=config), "sft", [], True)
 
@@ -264,17 +267,17 @@ def test_muon_over_shards_is_warned_of(recipe: Path) -> None:
     sharded = [f"sft.launch={{accelerate: {ACCELERATE / 'fsdp2.yaml'}, processes: 8}}"]
     muon = ["sft.optimizer.name=muon", "sft.training.learning_rate=1e-2"]
     plan = make_plan(recipe, [*muon, *sharded])
-    assert "bfloat16" in plan["stages"]["sft"]["warning"] and "warning" in show_plan(plan)
+    assert "bfloat16" in plan.figures["stages"]["sft"]["warning"] and "warning" in plan.text
     for one in (muon, sharded):
-        assert "warning" not in make_plan(recipe, one)["stages"]["sft"]
+        assert "warning" not in make_plan(recipe, one).figures["stages"]["sft"]
 
 
 def test_a_cut_distribution_is_warned_of_where_vllm_makes_the_rollouts(recipe: Path) -> None:
     cut, vllm = ["grpo.top_k=5", "grpo.top_p=0.8"], ["grpo.generation=vllm_colocate"]
     for one in cut:
-        assert "importance ratio" in make_plan(recipe, [*vllm, one])["stages"]["grpo"]["warning"]
+        assert "importance ratio" in make_plan(recipe, [*vllm, one]).figures["stages"]["grpo"]["warning"]
     for several in (cut, vllm):
-        assert "warning" not in make_plan(recipe, several)["stages"]["grpo"]
+        assert "warning" not in make_plan(recipe, several).figures["stages"]["grpo"]
 
 
 def test_a_model_is_not_sharded_over_a_cpu(tmp_path: Path) -> None:

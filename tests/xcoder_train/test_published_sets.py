@@ -14,7 +14,6 @@ from xcoder_core.models.initial import train_tokenizer
 from xcoder_core.settings import require
 from xcoder_train.commands.trace import trace_found as trace
 from xcoder_train.plan.make import make_plan
-from xcoder_train.plan.text import show_plan
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.runs.keys import stage_folder, stage_key
 from xcoder_train.runs.stage import main
@@ -118,7 +117,7 @@ def test_what_is_imported_and_compared_shapes_the_result(recipe: Path, tmp_path:
 
 
 def test_the_plan_names_what_is_imported(recipe: Path) -> None:
-    shown = show_plan(make_plan(recipe, []))
+    shown = make_plan(recipe, []).text
     assert "x-coder-sft-376k-hybrid_376k: all rows of" in " ".join(shown.split())
 
 

@@ -40,7 +40,7 @@ def worked_out(arithmetic: str) -> float:
 def stages() -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        return make_plan(Path("recipes/xcoder-qwen2.5-7b.yaml"), [])["stages"]
+        return make_plan(Path("recipes/xcoder-qwen2.5-7b.yaml"), []).figures["stages"]
 
 
 def test_every_figure_of_the_page_is_the_plans_and_follows_from_its_arithmetic(stages: dict[str, Any]) -> None:
@@ -61,6 +61,8 @@ def test_every_figure_of_the_page_is_the_plans_and_follows_from_its_arithmetic(s
 def test_what_the_text_says_of_24_million_executions_and_of_a_models_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
-    by_model = make_plan(Path("recipes/synthesis/openai.yaml"), ["synth.splits.train.tasks=200000"])["stages"]["synth"]
+    by_model = make_plan(Path("recipes/synthesis/openai.yaml"), ["synth.splits.train.tasks=200000"]).figures["stages"][
+        "synth"
+    ]
     assert f"{by_model['disk'] / 2**30:.1f} GiB" in page
     assert 200_000 * 8 * 15 == 24_000_000 and f"{24e6 * 0.1 / 3600:.1f} core-hours" in page

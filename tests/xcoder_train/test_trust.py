@@ -21,7 +21,6 @@ from xcoder_core.models.loading import load_model, load_tokenizer
 from xcoder_core.models.settings import ModelSettings
 from xcoder_core.models.trained import save_model
 from xcoder_train.plan.make import make_plan
-from xcoder_train.plan.text import show_plan
 from xcoder_train.recipe.reading import load_recipe
 
 PROJECT = Path(__file__).parents[2]
@@ -78,8 +77,8 @@ def test_code_that_comes_with_a_model_runs_only_where_the_recipe_says_so(own_cod
 def test_a_recipe_that_trusts_a_models_code_says_so_in_its_plan_and_its_record() -> None:
     quickstart, override = PROJECT / "recipes" / "laptop" / "quickstart.yaml", "model.trust_remote_code=true"
     assert load_recipe(quickstart, [override]).model_dump(mode="json")["model"]["trust_remote_code"] is True
-    assert "code that comes with the model will run" in show_plan(make_plan(quickstart, [override]))
-    assert "code that comes with the model" not in show_plan(make_plan(quickstart, []))
+    assert "code that comes with the model will run" in make_plan(quickstart, [override]).text
+    assert "code that comes with the model" not in make_plan(quickstart, []).text
 
 
 @pytest.fixture

@@ -82,7 +82,12 @@ class Answers:
                 )
             fingerprint, purpose = asked.pop(answer.request_id)
             if isinstance(answer, Completion):
-                self._keep(answer, fingerprint, purpose)
+                counts = answer.prompt_tokens, answer.completion_tokens
+                kept_answer = Answer(
+                    answer.request_id, fingerprint, purpose, answer.text, answer.finish_reason, *counts
+                )
+                self._store.append(kept_answer)
+                self._note(answer.request_id, fingerprint)
             yield answer
         if asked:
             raise InfrastructureError(f"the generator left {len(asked)} requests without an answer")
@@ -97,34 +102,14 @@ class Answers:
         """Write the sorted Parquet table; nothing new can be asked after it."""
         return self._store.seal()
 
-    def _keep(self, completion: Completion, fingerprint: str, purpose: str) -> None:
-        self._store.append(
-            Answer(
-                completion.request_id,
-                fingerprint,
-                purpose,
-                completion.text,
-                completion.finish_reason,
-                completion.prompt_tokens,
-                completion.completion_tokens,
-            )
-        )
-        self._note(completion.request_id, fingerprint)
-
     def _note(self, request_id: str, fingerprint: str) -> None:
         self._ids.add((request_id,))
         self._pairs.add((request_id, fingerprint))
 
 
 def _completion(answer: Answer) -> Completion:
-    return Completion(
-        answer.request_id,
-        answer.text,
-        (),
-        answer.finish_reason,
-        answer.prompt_tokens,
-        answer.completion_tokens,
-    )
+    counts = answer.prompt_tokens, answer.completion_tokens
+    return Completion(answer.request_id, answer.text, (), answer.finish_reason, *counts)
 
 
 def _fingerprint(request: Request, sampling: SamplingSettings) -> str:

@@ -43,26 +43,19 @@ def _left_out(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     return frozenset(token for token, held in added if held.special and held.content not in PARTS)
 
 
-def example_token_ids(
-    tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], completion: Sequence[Message]
-) -> tuple[list[int], list[int]]:
-    """Token ids of the prompt as it is sampled from, and of the answer: its text byte for byte, then the turn's end.
-
-    The answer is not rendered by the template: Qwen3's adds or reshapes `<think>`, others strip, and an answer's first
-    newline would merge with the prompt's last. What looks like a special token in it is text. Reasoning that the prompt
-    opens is not opened again; an answer without reasoning closes it first.
-    Raises `InputError` for a template under which the model would be trained on another prompt than it meets later.
-    """
-    (example,) = examples_token_ids(tokenizer, [prompt], [completion])
-    return example
-
-
 def examples_token_ids(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[Message]],
     completions: Sequence[Sequence[Message]],
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """`example_token_ids` of several examples, whose answers are encoded together on all cores."""
+    """Token ids of each prompt as it is sampled from, and of its answer: the text byte for byte, then the turn's end.
+
+    The answer is not rendered by the template: Qwen3's adds or reshapes `<think>`, others strip, and an answer's first
+    newline would merge with the prompt's last. What looks like a special token in it is text. Reasoning that the prompt
+    opens is not opened again; an answer without reasoning closes it first. All answers are encoded together, on all
+    cores. Raises `InputError` for a template under which the model would be trained on another prompt than it meets
+    later.
+    """
     rendered = [_rendered(tokenizer, prompt, add_generation_prompt=True) for prompt in prompts]
     texts = [_continuation(before, said["content"]) for before, (said,) in zip(rendered, completions, strict=True)]
     answers = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
@@ -84,8 +77,9 @@ def _rendered(
             tokenizer.apply_chat_template(list(messages), add_generation_prompt=add_generation_prompt, tokenize=False)
         )
     except TemplateError as error:
+        roles = " and ".join(message["role"] for message in messages)
         raise InputError(
-            f"the chat template cannot render a conversation of {_roles(messages)}: {error}. Expected one for these "
+            f"the chat template cannot render a conversation of {roles}: {error}. Expected one for these "
             "messages, whose content is text; name a file with such a template (model.chat_template), or a wording "
             "without a system message (model.prompt)."
         ) from error
@@ -98,10 +92,6 @@ def _rendered(
                 f"{rendered[:200]!r}. Expected one for messages whose content is text (model.chat_template)."
             )
     return rendered
-
-
-def _roles(messages: Sequence[Message]) -> str:
-    return " and ".join(message["role"] for message in messages)
 
 
 def _continuation(before: str, answer: str) -> str:

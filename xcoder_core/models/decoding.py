@@ -8,7 +8,6 @@ once, finished rows leave the batch, and keys and values are written in place.
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 import torch
@@ -48,7 +47,7 @@ class InPlaceLayer(DynamicLayer):
         self._values_room: torch.Tensor
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append (batch, heads, new tokens, head width) and return all keys and values so far."""
         if not self.is_initialized:

@@ -1,4 +1,4 @@
-"""Whether a folder holds a model, told before anything runs: its files are there, whole and what their names say."""
+"""Checks of a model's folder before anything runs: its files are there, complete, and of the right kind."""
 
 import json
 import re

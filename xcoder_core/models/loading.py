@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -13,23 +12,26 @@ from xcoder_core.hub import loading
 from xcoder_core.models.generation import GenerationSettings
 from xcoder_core.models.prompt import NO_TEMPLATE
 from xcoder_core.models.request import Generator
+from xcoder_core.models.settings import ModelSettings
 from xcoder_core.share import context_parallel_size
+
+_DEFAULTS = ModelSettings()
 
 
 def open_generator(
     settings: GenerationSettings,
     path: Path | str,
     seed: int,
+    model: ModelSettings = _DEFAULTS,
     *,
-    trust_remote_code: bool = False,
-    chat_template: Path | None = None,
     needs_template: bool = True,
     load: Callable[[torch.dtype], PreTrainedModel] | None = None,
     start_and_adapter: tuple[str, Path] | None = None,
 ) -> Generator:
     """What samples completions of the model at `path`; one that has a `close` must be closed.
 
-    `load` makes the model where its weights are not those of the folder, and `start_and_adapter` names those for vLLM.
+    `model` says whether its code is trusted and which chat template it has. `load` makes it where its weights are not
+    those of the folder, and `start_and_adapter` names those for vLLM.
     Raises `EnvironmentLacks` where a package, a key or the hub is missing, `InputError` for what is no model.
     """
     if settings.backend == "openai":
@@ -37,27 +39,26 @@ def open_generator(
 
         assert settings.openai is not None, "the settings ask for the server"
         return OpenAIGenerator(settings.openai, str(path))
-    tokenizer = load_tokenizer(path, trust_remote_code, chat_template, needs_template=needs_template)
+    trusted = model.trust_remote_code
+    tokenizer = load_tokenizer(path, trusted, model.chat_template, needs_template=needs_template)
     if settings.backend == "vllm":
         from xcoder_core.models.vllm_backend import VllmGenerator
 
         weights, adapter = start_and_adapter or (path, None)
-        return VllmGenerator(
-            weights, tokenizer, settings, trust_remote_code=trust_remote_code, seed=seed, adapter=adapter
-        )
+        return VllmGenerator(weights, tokenizer, settings, trust_remote_code=trusted, seed=seed, adapter=adapter)
     from xcoder_core.models.transformers_backend import TransformersGenerator
 
     has_gpu = torch.cuda.is_available()
     dtype = getattr(torch, settings.on(has_gpu=has_gpu).dtype)
-    model = load_model(path, dtype, trust_remote_code) if load is None else load(dtype)
+    loaded = load_model(path, dtype, trusted) if load is None else load(dtype)
     if dtype == torch.float32:  # which flash attention does not know
-        model.set_attn_implementation("sdpa")
-    model.to("cuda" if has_gpu else "cpu")  # type: ignore[arg-type]  # transformers wraps it without its types
-    return TransformersGenerator(model, tokenizer, settings.batch_size)
+        loaded.set_attn_implementation("sdpa")
+    loaded.to("cuda" if has_gpu else "cpu")  # type: ignore[arg-type]  # transformers wraps it without its types
+    return TransformersGenerator(loaded, tokenizer, settings.batch_size)
 
 
 def load_model(
-    path: Path | str, dtype: torch.dtype | str = "auto", trust_remote_code: bool = False, quantization: Any = None
+    path: Path | str, dtype: torch.dtype | str = "auto", trust_remote_code: bool = False, quantization: object = None
 ) -> PreTrainedModel:
     """Load weights from a folder or hub name, in the dtype that they are stored in unless another is named."""
     with loading("model", path):

@@ -13,17 +13,15 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from typing import Any, Self
+from typing import Self
 
 import openai
 from aiolimiter import AsyncLimiter
 
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError, XcoderError
 from xcoder_core.models.generation import SamplingSettings, ServerSettings
-from xcoder_core.models.request import Completion, Request, Unanswered, with_reasoning
-from xcoder_core.models.server_answer import ServerAnswer, read_answer
-from xcoder_core.models.server_failure import Passing, Refused, meaning_of
-from xcoder_core.models.usage import Usage
+from xcoder_core.models.request import Completion, Request, Unanswered, Usage, with_reasoning
+from xcoder_core.models.server import Passing, Refused, ServerAnswer, meaning_of, read_answer
 
 # Requests handed over at a time, as a multiple of those the server works on: a caller that is busy for a while does
 # not let the server run dry. Answers that it has not taken yet count, so that a kill loses few.
@@ -52,7 +50,7 @@ class OpenAIGenerator:
         self._token_limit = AsyncLimiter(tokens, 60) if tokens is not None else None
         self._last_contact = 0.0
         self._away_since: float | None = None
-        self._told_away, self._told_at = False, -SECONDS_BETWEEN_LINES
+        self._reported_away, self._reported_at = False, -SECONDS_BETWEEN_LINES
         self._client = openai.AsyncOpenAI(
             base_url=settings.base_url,
             api_key=self._key or "none",  # given, so that a key meant for another server is never read and sent
@@ -128,37 +126,33 @@ class OpenAIGenerator:
         if fault is not None:
             raise fault
 
-    def sampling_sent(self, sampling: SamplingSettings) -> dict[str, Any]:
+    def sampling_sent(self, sampling: SamplingSettings) -> dict[str, object]:
         """The parameters that go with every request, for the record; `not_sent` are left to the server.
 
         `max_tokens` is left out where the server refuses it because its context holds less.
         """
-        sent = self._parameters(sampling)
-        extra = sent.pop("extra_body")
         missing = [] if self.settings.kind != "openai" else ["top_k", "repetition_penalty"]
-        return {**sent, **extra, "seed": f"of each request, modulo {SEEDS}", "not_sent": missing}
+        sent = {**self._parameters(sampling), **self._extra_body(sampling)}
+        return {**sent, "seed": f"of each request, modulo {SEEDS}", "not_sent": missing}
 
-    def _parameters(self, sampling: SamplingSettings) -> dict[str, Any]:
-        extra: dict[str, Any] = {}
-        if self.settings.kind != "openai":
-            # Servers take what is not sent from the model's own generation_config.json.
-            extra = {
-                "top_k": sampling.top_k or -1,
-                "repetition_penalty": sampling.repetition_penalty,
-                "min_p": 0.0,
-            }
+    def _parameters(self, sampling: SamplingSettings) -> dict[str, object]:
         return {
             "model": self.model,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_new_tokens,
             "n": 1,
-            "extra_body": {**extra, **self.settings.extra_body},
         }
+
+    def _extra_body(self, sampling: SamplingSettings) -> dict[str, object]:
+        """What OpenAI's own protocol lacks. Servers take what is not sent from the model's generation_config.json."""
+        penalty = sampling.repetition_penalty
+        known = {"top_k": sampling.top_k or -1, "repetition_penalty": penalty, "min_p": 0.0}
+        return {**(known if self.settings.kind != "openai" else {}), **self.settings.extra_body}
 
     async def _answer(self, request: Request, sampling: SamplingSettings) -> Completion | Unanswered:
         attempts = failures = 0
-        parameters = self._parameters(sampling)
+        parameters = {**self._parameters(sampling), "extra_body": self._extra_body(sampling)}
         async with self._slots:
             while True:
                 started = time.monotonic()
@@ -183,11 +177,13 @@ class OpenAIGenerator:
                     return self._unanswered(request, f"{meaning.reason} (attempt {attempts} of {attempts})")
                 failures += 1
                 self._count(request, retries=1)
-                told = min(meaning.wait, self.settings.give_up_after)
-                await asyncio.sleep(max(told, self._backoff(failures)))
+                asked_for = min(meaning.wait, self.settings.give_up_after)
+                await asyncio.sleep(max(asked_for, self._backoff(failures)))
         return self._completion(request, answer)
 
-    async def _attempt(self, request: Request, sampling: SamplingSettings, parameters: dict[str, Any]) -> ServerAnswer:
+    async def _attempt(
+        self, request: Request, sampling: SamplingSettings, parameters: dict[str, object]
+    ) -> ServerAnswer:
         if self._request_limit is not None:
             await self._request_limit.acquire()
         if self._token_limit is not None:
@@ -243,9 +239,9 @@ class OpenAIGenerator:
 
     def _heard_from(self) -> None:
         """Note that the server is there."""
-        if self._told_away and self._away_since is not None:
+        if self._reported_away and self._away_since is not None:
             print(f"the server {self.settings.base_url} is back", file=sys.stderr, flush=True)
-            self._told_away = False
+            self._reported_away = False
         self._last_contact, self._away_since = time.monotonic(), None
 
     def _give_up_if_away(self, failure: Passing) -> None:
@@ -259,8 +255,8 @@ class OpenAIGenerator:
                 f"than openai.give_up_after = {self.settings.give_up_after:g}: {self._without_key(failure.reason)}. "
                 "What was answered is kept; the same command goes on from there once the server is back."
             )
-        if now - self._told_at >= SECONDS_BETWEEN_LINES:
-            self._told_away, self._told_at = True, now
+        if now - self._reported_at >= SECONDS_BETWEEN_LINES:
+            self._reported_away, self._reported_at = True, now
             away, reason = f"away for {now - self._away_since:.0f} s", self._without_key(failure.reason)
             limit = f"the run ends after openai.give_up_after = {self.settings.give_up_after:g} s"
             print(f"waiting for the server, {away}: {reason}; {limit}", file=sys.stderr, flush=True)

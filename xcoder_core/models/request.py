@@ -1,7 +1,7 @@
-"""What is asked of a model and what comes back, whatever serves it."""
+"""What is asked of a model, what comes back and what that took, whatever serves it."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from xcoder_core.files import whole_characters
@@ -63,6 +63,25 @@ class Unanswered:
 
     request_id: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """`cost` is in the currency of the prices that the settings give, 0 where they give none.
+
+    `requests` were answered, `unanswered` failed for good, `retries` is how often an attempt was made again. Tokens
+    and cost are those of answered requests: a server reports none for an attempt that failed.
+    """
+
+    requests: int = 0
+    unanswered: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Generator(Protocol):

@@ -66,18 +66,7 @@ def shape_at(path: Path | str) -> ModelShape | None:
 
 
 def _initial(init: InitSettings) -> ModelShape:
-    return ModelShape(
-        architecture=init.architecture,
-        hidden_size=init.hidden_size,
-        intermediate_size=init.intermediate_size,
-        layers=init.layers,
-        heads=init.heads,
-        kv_heads=init.kv_heads,
-        head_size=init.hidden_size // init.heads,
-        context=init.context,
-        vocabulary=init.vocabulary,
-        tie_embeddings=init.tie_embeddings,
-    )
+    return ModelShape(**init.model_dump(), head_size=init.hidden_size // init.heads)
 
 
 def _read(path: Path) -> ModelShape | None:

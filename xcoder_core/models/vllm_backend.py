@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -16,6 +16,9 @@ from xcoder_core.models.chat import opened_reasoning, prompt_token_ids, stop_tok
 from xcoder_core.models.generation import GenerationSettings, SamplingSettings
 from xcoder_core.models.request import Completion, Request, Unanswered
 from xcoder_core.models.vllm_engine import in_vllm_words, prepare_vllm, stdout_kept
+
+if TYPE_CHECKING:
+    from vllm import RequestOutput, SamplingParams
 
 # Requests that the engine holds at a time: enough to keep it full, few enough that the caller's follow them closely.
 REQUESTS_AT_ONCE = 2048
@@ -92,10 +95,10 @@ class VllmGenerator:
                     if output.finished:
                         yield self._completion(running.pop(output.request_id), output)
         finally:
-            with suppress(Exception):  # of an engine that is dead, which is told already
+            with suppress(Exception):  # a dead engine has raised its own error already
                 self.engine.abort_request(list(running))
 
-    def _parameters(self, request: Request, sampling: SamplingSettings) -> Any:
+    def _parameters(self, request: Request, sampling: SamplingSettings) -> "SamplingParams":
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -111,7 +114,7 @@ class VllmGenerator:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    def _completion(self, request: Request, output: Any) -> Completion | Unanswered:
+    def _completion(self, request: Request, output: "RequestOutput") -> Completion | Unanswered:
         answer = output.outputs[0]
         if answer.finish_reason not in ("stop", "length"):
             return Unanswered(request.id, f"vLLM ended the answer with finish_reason {answer.finish_reason}")

@@ -49,7 +49,7 @@ def stdout_kept() -> Iterator[None]:
 
 @contextmanager
 def in_vllm_words() -> Iterator[None]:
-    """Within, an error that comes out of vLLM is told in its own words: refused settings as input, all else as lacking.
+    """Turn errors of vLLM into ours: settings that it refuses into InputError, all others into EnvironmentLacks.
 
     An error that never passed through vLLM's code is left alone.
     """

@@ -19,8 +19,7 @@ from xcoder_core.files import write_text
 from xcoder_core.settings import require
 from xcoder_train.commands.options import BreakLock, command_path
 from xcoder_train.commands.run import run_stages
-from xcoder_train.recipe.evaluation import evaluation_recipe
-from xcoder_train.recipe.reading import load_recipe
+from xcoder_train.recipe.reading import evaluation_recipe, load_recipe
 from xcoder_train.stages import STAGES
 
 app = typer.Typer(rich_markup_mode=None)

@@ -9,7 +9,7 @@ import typer
 from synth.push import push_datasets
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_text
-from xcoder_core.hub import upload
+from xcoder_core.hub import Repository, upload
 from xcoder_core.layout import SynthLayout
 from xcoder_core.stage import read_result
 from xcoder_train.commands.options import Overrides, RecipePath
@@ -75,7 +75,8 @@ def push_model(recipe: Recipe, stage: StageName, repository: str, *, public: boo
         write_text(tree / CARD, card)
 
     try:
-        done = upload(repository, gather, f"{recipe.name}: {stage} {folder.name}", mend, private=not public)
+        target = Repository(repository, private=not public)
+        done = upload(target, gather, f"{recipe.name}: {stage} {folder.name}", mend)
     except HFValidationError as error:
         raise InputError(
             f"{repository!r} names no repository of a hub, as owner/name does: {error}. For a copy in a folder there "

@@ -9,7 +9,6 @@ import typer
 from xcoder_core.terminal import harmless_lines
 from xcoder_train.commands.options import BreakLock, Overrides, RecipePath
 from xcoder_train.plan.make import make_plan
-from xcoder_train.plan.text import show_plan
 from xcoder_train.recipe.reading import Source
 from xcoder_train.runs.run import run_recipe
 from xcoder_train.stages import STAGES, StageName
@@ -44,7 +43,7 @@ def plan(
 ) -> None:
     """Check everything and show what a run would do. Needs no GPU and downloads nothing."""
     made = make_plan(recipe, overrides or [])
-    print(json.dumps(made, indent=2) if as_json else harmless_lines(show_plan(made)))
+    print(json.dumps(made.figures, indent=2) if as_json else harmless_lines(made.text))
 
 
 def run_stages(source: Source, overrides: Sequence[str], only: StageName | None, break_lock: bool) -> None:

@@ -13,7 +13,7 @@ from xcoder_core.errors import InputError
 from xcoder_train.commands.options import Overrides, RecipePath
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.recipe.schema import Recipe
-from xcoder_train.recipe.slurm_settings import Options
+from xcoder_train.recipe.settings import Options
 from xcoder_train.runs.launch import launch_settings, launch_variables, launcher_command
 from xcoder_train.stages import STAGES, StageName
 from xcoder_train.training.checkpoints import CHECKPOINTS

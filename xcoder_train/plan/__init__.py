@@ -1,1 +1,1 @@
-"""What a run would do and take, told before anything is loaded."""
+"""What a run would do and take, before anything is loaded."""

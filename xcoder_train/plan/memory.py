@@ -6,17 +6,14 @@ block with activation checkpointing (Korthikanti et al., 2022, section 5), keys 
 generation. Compared with the measured peak of small models by tests/xcoder_train/training/test_memory.py.
 """
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from xcoder_core.models.shape import ModelShape
 from xcoder_train.grpo.settings import GrpoSettings
-from xcoder_train.sft.settings import MOST_LOGITS, SftSettings
+from xcoder_train.sft.settings import SftSettings
 from xcoder_train.training.launch_settings import division
 
 _FLOAT32, _BFLOAT16 = 4, 2
-# On a CPU, logits, log-probabilities and their gradients are held at once, or as many in the entropy.
-_COPIES_OF_LOGITS = 3
 # Python, torch and the libraries above it before a model is loaded: 0.51 to 0.57 GiB with torch 2.13.
 _RUNTIME = 560 << 20
 # 4-bit values with one 8-bit scale for 64 of them, and one float32 scale for 256 of those (Dettmers et al., 2023).
@@ -42,39 +39,7 @@ class MemoryEstimate:
         return int(sum(vars(self).values())) - self.host
 
 
-def estimate_sft(shape: ModelShape, settings: SftSettings, *, on_gpu: bool) -> MemoryEstimate:
-    """Memory of SFT, with the states sharded, offloaded and rows split as the accelerate configuration says."""
-    tokens = settings.micro_batch * settings.max_length
-    planned = _estimate(shape, settings, tokens, 0, on_gpu=on_gpu, is_quantized=settings.quantize is not None)
-    scored = 0 if on_gpu else min(tokens * shape.vocabulary, MOST_LOGITS)
-    return replace(planned, logits=scored * _COPIES_OF_LOGITS * _FLOAT32)
-
-
-def estimate_grpo(shape: ModelShape, settings: GrpoSettings, *, on_gpu: bool) -> MemoryEstimate:
-    """Memory of GRPO; vLLM's share of the device (`vllm_gpu_memory_utilization`) is not in it.
-
-    With a KL term (`training.beta`) a second model stands beside the policy, unless adapters can be switched off.
-    """
-    longest = settings.max_prompt_length + settings.max_completion_length
-    cached = _rows_decoded_together(settings) * longest
-    policy = _estimate(shape, settings, settings.micro_batch * longest, cached, on_gpu=on_gpu, is_quantized=False)
-    has_reference = settings.training.beta != 0 and settings.lora is None
-    return replace(policy, weights=2 * policy.weights) if has_reference else policy
-
-
-def _rows_decoded_together(settings: GrpoSettings) -> int:
-    """The most rows of which one process keeps keys and values: of a step, of held-out tasks, of pass rates."""
-    if settings.curriculum is not None and settings.curriculum.pass_rates is None:
-        return settings.rollout_batch
-    if settings.generation != "transformers":
-        return 0
-    held_out = settings.evaluation
-    tasks = 0 if held_out is None else held_out.tasks * held_out.samples
-    rows = math.ceil(max(settings.prompts_per_step * settings.rollouts, tasks) / settings.launch.processes)
-    return min(settings.rollout_batch, rows)
-
-
-def _estimate(
+def estimate(
     shape: ModelShape,
     settings: SftSettings | GrpoSettings,
     tokens: int,
@@ -83,6 +48,7 @@ def _estimate(
     on_gpu: bool,
     is_quantized: bool,
 ) -> MemoryEstimate:
+    """Memory while `tokens` are trained on at once and keys and values of `cached_tokens` are kept."""
     divided = division(settings.launch)
     shards, tokens = divided.shards, tokens // divided.row_parts
     bf16, checkpointed = settings.training.bf16, settings.training.activation_checkpointing

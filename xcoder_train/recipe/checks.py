@@ -1,10 +1,9 @@
-"""Conflicts between settings that are each fine on their own. Nothing here touches a device or the network."""
+"""Conflicts between settings that are each valid alone. Nothing here uses a device or the network."""
 
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import reduce
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from evaluation.benchmarks import benchmark_files, benchmark_name
 from evaluation.few_shot import FEW_SHOT
@@ -18,21 +17,20 @@ from xcoder_core.models.prompt import NO_TEMPLATE
 from xcoder_core.models.shape import model_shape
 from xcoder_core.records import check_tables, read_records
 from xcoder_core.stage import key_of_result
-from xcoder_train.recipe.fitted import has_base, model_context, teacher_room
+from xcoder_train.recipe.fitted import has_base, model_context, teacher_room, value_at
 from xcoder_train.recipe.grpo_checks import grpo_conflicts
-from xcoder_train.recipe.schema import Conflict, Recipe, conflict
+from xcoder_train.recipe.schema import Conflict, Recipe, conflict, refusals
 from xcoder_train.recipe.training_checks import refused_by_trl, training_conflicts
-from xcoder_train.stages import KEYED, STAGES, TRAINING
+from xcoder_train.stages import KEYED, STAGES, TRAINING, StageName
 
 
 def find_conflicts(recipe: Recipe) -> list[Conflict]:
-    """Every conflict in the recipe; where there is none, what TRL says against its own arguments."""
+    """Every conflict in the recipe; where there is none, the arguments that TRL itself refuses."""
     found = [
         *_stages(recipe),
         *_starting_points(recipe),
         *_splits(recipe),
         *_held_out_tasks(recipe),
-        *_features(recipe),
         *_read_files(recipe),
         *_evaluation(recipe),
         *_context(recipe),
@@ -51,9 +49,8 @@ def _stages(recipe: Recipe) -> Iterator[Conflict]:
         yield conflict(f"the recipe has no stage; give one of {sections}", "name")
     has_data = recipe.has_result("synth")
     has_model = recipe.model.path is not None or recipe.model.init is not None
-    for training in TRAINING.values():
-        if recipe.has(training.name) and not has_data:
-            yield conflict("needs tasks: give a `synth:` section or `inputs.synth`", training.name)
+    for stage in recipe.trained if not has_data else ():
+        yield conflict("needs tasks: give a `synth:` section or `inputs.synth`", stage)
     if recipe.sft is not None and not has_model:
         yield conflict("needs a model to start from: set model.path or model.init", "sft")
     if recipe.grpo is not None and not recipe.has_result("sft") and recipe.model.path is None:
@@ -63,29 +60,28 @@ def _stages(recipe: Recipe) -> Iterator[Conflict]:
 def _starting_points(recipe: Recipe) -> Iterator[Conflict]:
     """The folders that the run starts from hold what they should."""
     if recipe.model.path is not None and looks_local(recipe.model.path) and not _is_only_served(recipe):
-        try:
-            check_model_folder(Path(recipe.model.path))
-            is_given = recipe.model.chat_template is not None or has_chat_template(Path(recipe.model.path))
-            if not is_given and _renders_messages(recipe):
-                raise InputError(f"the tokenizer of {recipe.model.path} {NO_TEMPLATE}")
-        except InputError as error:
-            yield conflict(str(error), "model.path")
+        yield from refusals("model.path", by=partial(_check_start, recipe, Path(recipe.model.path)))
     if recipe.model.chat_template is not None:
-        try:
-            check_chat_template(recipe.model.chat_template)
-        except InputError as error:
-            yield conflict(str(error), "model.chat_template")
+        yield from refusals("model.chat_template", by=partial(check_chat_template, recipe.model.chat_template))
     for stage in KEYED:
-        if getattr(recipe.inputs, stage) is None:
-            continue
-        try:
-            key_of_result(recipe.input_folder(stage))
-            if stage == "synth":
-                check_tables(recipe.input_folder(stage))
-            else:
-                check_model_folder(recipe.input_folder(stage) / "model")
-        except (InputError, OSError) as error:
-            yield conflict(str(error), f"inputs.{stage}")
+        if getattr(recipe.inputs, stage) is not None:
+            yield from refusals(f"inputs.{stage}", by=partial(_check_input, recipe, stage))
+
+
+def _check_start(recipe: Recipe, folder: Path) -> None:
+    check_model_folder(folder)
+    has_template = recipe.model.chat_template is not None or has_chat_template(folder)
+    if not has_template and _renders_messages(recipe):
+        raise InputError(f"the tokenizer of {recipe.model.path} {NO_TEMPLATE}")
+
+
+def _check_input(recipe: Recipe, stage: StageName) -> None:
+    folder = recipe.input_folder(stage)
+    key_of_result(folder)
+    if stage == "synth":
+        check_tables(folder)
+    else:
+        check_model_folder(folder / "model")
 
 
 def _splits(recipe: Recipe) -> Iterator[Conflict]:
@@ -113,7 +109,7 @@ def _held_out_tasks(recipe: Recipe) -> Iterator[Conflict]:
     if recipe.synth is not None:
         uses, where = set(uses_of(recipe.synth).values()), "synth.splits"
     elif recipe.inputs.synth is not None and any(readers.values()):
-        with suppress(InputError, OSError):  # a synthesis that cannot be read is told of already
+        with suppress(InputError, OSError):  # `_starting_points` reports one that cannot be read
             members = read_records(SynthLayout(recipe.input_folder("synth")).memberships, Membership)
             uses = {member.use for member in members}
     for path, reads in readers.items() if "evaluation" not in uses else ():
@@ -126,20 +122,14 @@ def _read_files(recipe: Recipe) -> Iterator[Conflict]:
     """The files that synthesis reads are there."""
     if recipe.synth is None:
         return
+    source = feature_file(recipe.synth.features)
+    if source is not None and not source.is_file():
+        yield conflict("there is no such file", "synth.features.source.path")
     for path in recipe.synth.cleaning.decontaminate:
         if not path.is_file():
             yield conflict(f"there is no file {path}", "synth.cleaning.decontaminate")
     for place, item in enumerate(recipe.synth.imports):
-        try:
-            local_files(item)
-        except InputError as error:
-            yield Conflict(("synth", "import", place), str(error))
-
-
-def _features(recipe: Recipe) -> Iterator[Conflict]:
-    source = None if recipe.synth is None else feature_file(recipe.synth.features)
-    if source is not None and not source.is_file():
-        yield conflict("there is no such file", "synth.features.source.path")
+        yield from refusals("synth.import", place, by=partial(local_files, item))
 
 
 def _evaluation(recipe: Recipe) -> Iterator[Conflict]:
@@ -178,10 +168,8 @@ def _evaluation(recipe: Recipe) -> Iterator[Conflict]:
             "evaluation.models",
         )
     for index, benchmark in enumerate(settings.benchmarks):
-        try:
-            benchmark_files(benchmark, settings.livecodebench_folder)
-        except InputError as error:
-            yield Conflict(("evaluation", "benchmarks", index), str(error))
+        files_of = partial(benchmark_files, benchmark, settings.livecodebench_folder)
+        yield from refusals("evaluation.benchmarks", index, by=files_of)
     names = [benchmark_name(name) for name in settings.benchmarks]
     if len(set(names)) < len(names):
         yield conflict(
@@ -196,11 +184,10 @@ def _context(recipe: Recipe) -> Iterator[Conflict]:
         yield conflict(str(error), "model.path")
         return
     for path, room in teacher_room(recipe).items():
-        yield from _new_tokens(recipe, path, room, "synth.teacher.model", "synth.teacher.generation.max_model_len")
+        yield from _new_tokens(recipe, path, room)
     context = model_context(recipe) if shape is None else shape.context
     if context is None:
         return
-    where = "model.init.context" if recipe.model.init is not None else "model.path"
     if recipe.sft is not None and recipe.sft.max_length > context:
         yield conflict(
             f"rows of {recipe.sft.max_length} tokens do not fit the model's context of {context}", "sft.max_length"
@@ -214,12 +201,11 @@ def _context(recipe: Recipe) -> Iterator[Conflict]:
         )
     if recipe.evaluation is not None:
         longest = min(recipe.evaluation.generation.max_model_len or context, context)
-        asked = "evaluation.sampling.max_new_tokens"
-        yield from _new_tokens(recipe, asked, longest, "evaluation.generation.max_model_len", where)
+        yield from _new_tokens(recipe, "evaluation.sampling.max_new_tokens", longest)
 
 
-def _new_tokens(recipe: Recipe, path: str, room: int, *others: str) -> Iterator[Conflict]:
-    new: Any = reduce(getattr, path.split("."), recipe)
+def _new_tokens(recipe: Recipe, path: str, room: int) -> Iterator[Conflict]:
+    new = value_at(recipe, path)
     if new >= room:
         yield conflict(
             f"{new} new tokens leave no room for a prompt in a context of {room}: set {path} to less, or leave it out, "
@@ -230,13 +216,10 @@ def _new_tokens(recipe: Recipe, path: str, room: int, *others: str) -> Iterator[
 
 def _renders_messages(recipe: Recipe) -> bool:
     """False where all that a model is asked is a text to continue."""
-    return _trains(recipe) or (recipe.evaluation is not None and recipe.evaluation.prompt != FEW_SHOT)
+    return bool(recipe.trained) or (recipe.evaluation is not None and recipe.evaluation.prompt != FEW_SHOT)
 
 
 def _is_only_served(recipe: Recipe) -> bool:
     """True where the model is nothing but a name that a server knows."""
-    return not _trains(recipe) and recipe.evaluation is not None and recipe.evaluation.generation.backend == "openai"
-
-
-def _trains(recipe: Recipe) -> bool:
-    return any(recipe.has(training.name) for training in TRAINING.values())
+    evaluation = recipe.evaluation
+    return not recipe.trained and evaluation is not None and evaluation.generation.backend == "openai"

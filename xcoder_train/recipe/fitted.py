@@ -1,7 +1,7 @@
-"""Defaults that follow from the model's context and from what the recipe holds: filled in once, when it is read.
+"""Fit the defaults of a recipe to its model's context and to its other settings, once, when it is read.
 
-Only what the recipe leaves out is chosen, and the usual default stands wherever it can. What is written stays, and is
-refused where it cannot work.
+Only settings that the recipe leaves out are changed, and only where the usual default would not work. A value that the
+recipe gives stays, and is refused where it cannot work.
 """
 
 import json
@@ -24,7 +24,7 @@ _Section = TypeVar("_Section", bound=BaseModel)
 def fitted(recipe: Recipe) -> Recipe:
     """The recipe with every default that would not fit replaced by one that does."""
     context = model_context(recipe)
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, object] = {}
     sft, grpo, evaluation = recipe.sft, recipe.grpo, recipe.evaluation
     if sft is not None and context is not None:
         chosen["sft.max_length"] = min(sft.max_length, context)
@@ -40,9 +40,9 @@ def fitted(recipe: Recipe) -> Recipe:
         chosen["evaluation.k"] = tuple(k for k in evaluation.k if k <= evaluation.samples)
         chosen["evaluation.models"] = tuple(m for m in evaluation.models if has_model(recipe, m)) or evaluation.models
     for path, room in teacher_room(recipe).items():
-        chosen[path] = min(_at(recipe, path), room - 1)
+        chosen[path] = min(value_at(recipe, path), room - 1)
     for path, value in chosen.items():
-        if value != _at(recipe, path) and not _is_written(recipe, path):
+        if value != value_at(recipe, path) and not _is_written(recipe, path):
             recipe = _with(recipe, path, value)
     return recipe
 
@@ -53,7 +53,7 @@ def model_context(recipe: Recipe) -> int | None:
         return recipe.model.init.context
     if recipe.model.path is not None:
         return context_at(recipe.model.path)
-    with suppress(InputError, OSError):  # another check tells what is wrong with it
+    with suppress(InputError, OSError):  # `checks.py` reports what is wrong with it
         return None if recipe.inputs.sft is None else context_at(recipe.input_folder("sft") / "model")
     return None
 
@@ -106,14 +106,15 @@ def _rollout_lengths(recipe: Recipe, context: int) -> dict[str, int]:
     }
 
 
-def _at(section: BaseModel, path: str) -> Any:
+def value_at(section: BaseModel, path: str) -> Any:
+    """The setting at a dotted path."""
     for name in path.split("."):
         section = getattr(section, name)
     return section
 
 
 def _is_written(section: BaseModel, path: str) -> bool:
-    """Whether the recipe says this value itself."""
+    """Whether the recipe gives this value itself."""
     for name in path.split("."):
         if name not in section.model_fields_set:
             return False
@@ -121,6 +122,6 @@ def _is_written(section: BaseModel, path: str) -> bool:
     return True
 
 
-def _with(section: _Section, path: str, value: Any) -> _Section:
+def _with(section: _Section, path: str, value: object) -> _Section:
     name, _, below = path.partition(".")
     return section.model_copy(update={name: _with(getattr(section, name), below, value) if below else value})

@@ -1,16 +1,15 @@
-"""How a mistake in a recipe is found in its source and told to its author."""
+"""Find a mistake in the source of a recipe, and say what is wrong, what was expected and what was probably meant."""
 
 import json
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import ErrorDetails
 
 from xcoder_core.secrets import hide_forms, names_a_secret, secret_form
-from xcoder_core.settings import Settings
 from xcoder_core.yaml_source import Flaw, Located, Part, Place, entries
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.training.trl_arguments import CONFIG, DECIDED
@@ -25,7 +24,7 @@ _KEEP_OUT = (
 
 
 def mistake_at(root: Located, path: tuple[Part, ...], message: str) -> Flaw:
-    """One thing that is wrong at `path`, with the place and the value that `root` has there."""
+    """A mistake at `path`, with the place and the value that `root` has there."""
     found, dotted = root.nearest(path), ".".join(map(str, path))
     return Flaw(found.place, f"{dotted}{_written(root, path)}: {message}" if dotted else message)
 
@@ -44,7 +43,7 @@ def _written(root: Located, path: tuple[Part, ...]) -> str:
 def mistakes_of(error: ValidationError, root: Located) -> list[Flaw]:
     """What pydantic found, with our words and the nearest valid name."""
     return [
-        mistake_at(root, path, _message(detail, path, Recipe))
+        mistake_at(root, path, _message(detail, path))
         for detail in error.errors(include_url=False)
         for path in [_source_path(detail["loc"], root, may_end_in_tag=detail["type"] == "value_error")]
     ]
@@ -86,11 +85,11 @@ def _source_path(location: tuple[Part, ...], root: Located, *, may_end_in_tag: b
     return path
 
 
-def _message(detail: ErrorDetails, path: tuple[Part, ...], model: type[Settings]) -> str:
+def _message(detail: ErrorDetails, path: tuple[Part, ...]) -> str:
     context = detail.get("ctx", {})
     kind = detail["type"]
     if kind == "extra_forbidden":
-        return _unknown_key(path, model)
+        return _unknown_key(path)
     if kind == "missing":
         return "is needed and not given"
     if kind == "value_error":
@@ -125,55 +124,48 @@ _EXPECTED = {
 }
 
 
-def _unknown_key(path: tuple[Part, ...], model: type[Settings]) -> str:
+def _unknown_key(path: tuple[Part, ...]) -> str:
     *above, name = path
-    names = sorted({name for settings in _settings_at(model, tuple(above)) for name in _fields(settings)})
+    names = _keys_at(tuple(above)) + ([] if above else ["extends"])
     near = get_close_matches(str(name), names, 1)
-    if not above:
-        names = [*names, "extends"]
-        near = get_close_matches(str(name), names, 1)
     meant = f"no such key; did you mean `{near[0]}`?" if near else ""
     for trainer, decided in DECIDED.items():
         if above in ([trainer], [trainer, "training"]) and name in decided:
             return f"no such key; it is decided by {decided[str(name)]}"
-        if above == [trainer] and any(name in _fields(each) for each in _settings_at(model, (trainer, "training"))):
+        if above == [trainer] and name in _keys_at((trainer, "training")):
             return f"no such key; it belongs to {trainer}.training.{name}"
         if above == [trainer, "training"]:
             below = f"{trainer}.training.trl"
             return f"{meant or 'no such key.'} Arguments of {CONFIG[trainer]} without a key go below {below}"
-    if near:
-        return meant
-    return f"no such key; valid are {', '.join(names)}" if names else "no such key"
+    return meant or "no such key" + (f"; valid are {', '.join(names)}" if names else "")
 
 
-def _settings_at(model: type[Settings], path: tuple[Part, ...]) -> list[type[Settings]]:
-    """The settings classes that may stand at `path`."""
-    annotations: list[Any] = [model]
+@cache
+def _schema() -> JsonSchemaValue:
+    return Recipe.model_json_schema()
+
+
+def _keys_at(path: tuple[Part, ...]) -> list[str]:
+    """The keys that may stand in the section at `path`, of every class that may stand there."""
+    sections = _alternatives(_schema())
     for part in path:
-        following: list[Any] = []
-        for settings in _classes(annotations):
-            if isinstance(settings, type) and issubclass(settings, Settings):
-                if part in _fields(settings):
-                    following.append(_fields(settings)[str(part)])
-            else:
-                following.extend(get_args(settings)[-1:] if get_origin(settings) is dict else get_args(settings)[:1])
-        annotations = following
-    return [found for found in _classes(annotations) if isinstance(found, type) and issubclass(found, Settings)]
+        below = [
+            field
+            for section in sections
+            for field in (
+                section.get("properties", {}).get(part),
+                section.get("additionalProperties"),
+                section.get("items"),
+            )
+            if isinstance(field, dict)
+        ]
+        sections = [alternative for field in below for alternative in _alternatives(field)]
+    return sorted({name for section in sections for name in section.get("properties", ())})
 
 
-def _fields(settings: type[Settings]) -> dict[str, Any]:
-    """The annotations by the names that recipes use."""
-    return {field.alias or name: field.annotation for name, field in settings.model_fields.items()}
-
-
-def _classes(annotations: list[Any]) -> list[Any]:
-    """Annotations with unions taken apart, and without what is annotated to them."""
-    found: list[Any] = []
-    for annotation in annotations:
-        if get_origin(annotation) in (Union, UnionType):
-            found += _classes(list(get_args(annotation)))
-        elif get_origin(annotation) is Annotated:
-            found += _classes(list(get_args(annotation)[:1]))
-        else:
-            found.append(annotation)
-    return found
+def _alternatives(field: JsonSchemaValue) -> list[JsonSchemaValue]:
+    """The schemas that a field's value may have."""
+    if "$ref" in field:
+        return _alternatives(_schema()["$defs"][field["$ref"].rpartition("/")[2]])
+    choices = field.get("anyOf") or field.get("oneOf")
+    return [field] if choices is None else [found for choice in choices for found in _alternatives(choice)]

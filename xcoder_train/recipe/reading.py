@@ -1,12 +1,13 @@
 """From a file or a mapping to a recipe that is free of mistakes."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from xcoder_core.errors import InputError
+from xcoder_core.secrets import hide_given
 from xcoder_core.settings import expanded
 from xcoder_core.yaml_source import Flaw, Located, Place, located, merge, read_override, read_yaml_file
 from xcoder_train.recipe.checks import find_conflicts
@@ -14,7 +15,7 @@ from xcoder_train.recipe.fitted import fitted
 from xcoder_train.recipe.mistakes import mistake_at, mistakes_of, secret_mistakes, secrets_in_comments
 from xcoder_train.recipe.schema import Recipe, validated
 
-Source = Path | str | Mapping[str, Any]
+Source = Path | str | Mapping[str, object]
 """A recipe's file, or its sections as plain values."""
 
 # Mappings that are one value: given by name on the command line they are replaced, where everything else merges.
@@ -96,3 +97,27 @@ def _read_extended(path: Path, above: tuple[Path, ...], flaws: list[Flaw]) -> Lo
     if not below.is_file():
         raise InputError(f"{extends.place}: extends: there is no file {below}; expected the path of another recipe")
     return merge(_read_extended(below, chain, flaws), root)
+
+
+def evaluation_recipe(model: str, benchmarks: Sequence[str], server: str | None) -> dict[str, object]:
+    """The recipe of `xcoder eval --model M --benchmark B`; messages about its values name their options.
+
+    The run is named after the model, so that the same command goes on where an earlier one ended.
+    """
+    path = _given("--model", model)
+    generation: dict[str, object] = {}
+    if server is not None:
+        generation = {"backend": "openai", "openai": {"base_url": Located(server, Place("--server")), "model": path}}
+    return {
+        "name": "eval-" + re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-")[-90:],
+        "model": {"path": path},
+        "evaluation": {
+            "models": ["base"],
+            "benchmarks": [_given("--benchmark", benchmark) for benchmark in benchmarks],
+            "generation": generation,
+        },
+    }
+
+
+def _given(option: str, value: str) -> Located:
+    return Located(value, Place(hide_given(f"{option} {value}")))

@@ -165,7 +165,7 @@ def _bounds(field: Schema) -> str:
     return f" {' and '.join(said)}" if said else ""
 
 
-def _yaml(value: Any) -> str:
+def _yaml(value: object) -> str:
     """A value as one writes it in a recipe, on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_yaml(inner)}" for key, inner in value.items()) + "}"

@@ -1,6 +1,7 @@
 """A recipe: one YAML file that says what to synthesise, train and measure, composed of every part's settings."""
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,21 +11,22 @@ from pydantic import Field, ValidationError
 from reward.config import JudgeSettings
 from synth.config import SynthSettings
 from xcoder_core.errors import InputError
+from xcoder_core.files import JsonObject
 from xcoder_core.models.settings import ModelSettings
 from xcoder_core.settings import Settings
 from xcoder_core.stage import find_result
 from xcoder_core.yaml_source import Part
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.recipe.ablation_settings import AblationSettings
-from xcoder_train.recipe.settings import EvaluationStageSettings, InputSettings, ReportSettings
-from xcoder_train.recipe.slurm_settings import SlurmSettings
+from xcoder_train.recipe.settings import EvaluationStageSettings, InputSettings, ReportSettings, SlurmSettings
 from xcoder_train.sft.settings import SftSettings
 from xcoder_train.stages import STAGES, StageName
 from xcoder_train.training.settings import TrackingSettings
+from xcoder_train.training.trl_arguments import Trainer
 
 
 class Recipe(Settings):
-    """Everything a run is told. A stage runs when its section is there; the report follows an evaluation."""
+    """Every setting of a run. A stage runs when its section is there; the report follows an evaluation."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     """The run's name, and its folder below `runs_dir`: letters, digits, `.`, `_` and `-`. The recipe file's name when
@@ -60,6 +62,12 @@ class Recipe(Settings):
         """The stages that this recipe runs, in order."""
         return tuple(stage for stage in STAGES if self.has(stage))
 
+    @property
+    def trained(self) -> dict[Trainer, SftSettings | GrpoSettings]:
+        """The sections of the training stages that this recipe runs."""
+        sections: dict[Trainer, SftSettings | GrpoSettings | None] = {"sft": self.sft, "grpo": self.grpo}
+        return {name: section for name, section in sections.items() if section is not None}
+
     def has(self, stage: StageName) -> bool:
         """True when this recipe runs the stage."""
         return getattr(self, "evaluation" if stage == "report" else stage) is not None
@@ -79,18 +87,26 @@ class Recipe(Settings):
 
 @dataclass(frozen=True)
 class Conflict:
-    """What a setting, at `path`, says against another one, and which of them to change."""
+    """Two settings that do not fit together: the `path` of one, and a message that says which to change."""
 
     path: tuple[Part, ...]
     message: str
 
 
-def conflict(message: str, dotted: str) -> Conflict:
-    """A conflict at a dotted path with settings that the message names."""
-    return Conflict(tuple(dotted.split(".")), message)
+def conflict(message: str, dotted: str, *below: Part) -> Conflict:
+    """A conflict at a dotted path, or `below` it, with settings that the message names."""
+    return Conflict((*dotted.split("."), *below), message)
 
 
-def stored_recipe(values: dict[str, Any], source: Path) -> Recipe:
+def refusals(dotted: str, *below: Part, by: Callable[[], object]) -> Iterator[Conflict]:
+    """The error of a check as a conflict at a dotted path; nothing where the check passes."""
+    try:
+        by()
+    except (InputError, OSError) as error:
+        yield conflict(str(error), dotted, *below)
+
+
+def stored_recipe(values: JsonObject, source: Path) -> Recipe:
     """A recipe as a run has stored it. Settings that this version no longer has are left out."""
     values = json.loads(json.dumps(values))
     while True:

@@ -53,7 +53,7 @@ def _batches(recipe: Recipe) -> Iterator[Conflict]:
 
 
 def _row_parts(launch: LaunchSettings) -> int:
-    """Processes that share a row; 1 for a configuration that cannot be read, which `_launches` tells."""
+    """Processes that share a row; 1 for a configuration that cannot be read, which `_launches` reports."""
     try:
         return division(launch).row_parts
     except InputError:
@@ -61,10 +61,7 @@ def _row_parts(launch: LaunchSettings) -> int:
 
 
 def _training(recipe: Recipe) -> Iterator[Conflict]:
-    sections: dict[Trainer, SftSettings | GrpoSettings | None] = {"sft": recipe.sft, "grpo": recipe.grpo}
-    for stage, settings in sections.items():
-        if settings is None:
-            continue
+    for stage, settings in recipe.trained.items():
         training = settings.training
         for name in training.trl.keys() & (DECIDED[stage].keys() | type(training).model_fields.keys() - {"optim"}):
             decider = DECIDED[stage].get(name, f"a key of its own: {stage}.training.{name}")
@@ -74,26 +71,12 @@ def _training(recipe: Recipe) -> Iterator[Conflict]:
                 f"fp16 and bf16 exclude each other: set {stage}.training.bf16: false beside it",
                 f"{stage}.training.trl.fp16",
             )
-        if settings.optimizer.name == "muon" and training.for_trl()["optim"] != TrainingSettings().optim:
-            below = "trl." if "optim" in training.trl else ""
-            yield conflict("is decided by optimizer.name: muon", f"{stage}.training.{below}optim")
-        if settings.optimizer.name == "muon" and "learning_rate" not in training.model_fields_set:
-            yield conflict(
-                f"Muon has no rate that fits every model: set {stage}.training.learning_rate, such as 1e-2",
-                f"{stage}.optimizer.name",
-            )
-        if settings.optimizer.name == "muon" and settings.lora is not None:
-            yield conflict(
-                "muon is for whole matrices, adapters are products of two; use optimizer.name: adamw with lora",
-                f"{stage}.optimizer.name",
-            )
+        if settings.optimizer.name == "muon":
+            yield from _muon(stage, settings)
         if stage == "sft" and isinstance(settings, SftSettings) and settings.tokens is not None:
             lengths = {"max_steps": training.max_steps > 0, "num_train_epochs": training.num_train_epochs is not None}
-            for length in (name for name, is_given in lengths.items() if is_given):
-                yield conflict(
-                    f"sft.tokens ({settings.tokens}) says how long to train; keep one of the two",
-                    f"sft.training.{length}",
-                )
+            said = f"sft.tokens ({settings.tokens}) says how long to train; keep one of the two"
+            yield from (conflict(said, f"sft.training.{name}") for name, is_given in lengths.items() if is_given)
         needed = _SCHEDULE_NEEDS.get(training.lr_scheduler_type, {})
         if needed and len(needed.keys() & (training.lr_scheduler_kwargs or {}).keys()) != 1:
             name, example = list(needed.items())[-1]
@@ -105,24 +88,34 @@ def _training(recipe: Recipe) -> Iterator[Conflict]:
         yield conflict("weights in 4 bits cannot be trained themselves: give sft.lora", "sft.quantize")
 
 
+def _muon(stage: Trainer, settings: SftSettings | GrpoSettings) -> Iterator[Conflict]:
+    training, path = settings.training, f"{stage}.optimizer.name"
+    if training.for_trl()["optim"] != TrainingSettings().optim:
+        below = "trl." if "optim" in training.trl else ""
+        yield conflict("is decided by optimizer.name: muon", f"{stage}.training.{below}optim")
+    if "learning_rate" not in training.model_fields_set:
+        yield conflict(
+            f"Muon has no rate that fits every model: set {stage}.training.learning_rate, such as 1e-2", path
+        )
+    if settings.lora is not None:
+        yield conflict(
+            "muon is for whole matrices, adapters are products of two; use optimizer.name: adamw with lora", path
+        )
+
+
 def refused_by_trl(recipe: Recipe) -> Iterator[Conflict]:
     """What the installed TRL says against `training.trl`. It takes seconds to ask."""
-    sections: dict[Trainer, SftSettings | GrpoSettings | None] = {"sft": recipe.sft, "grpo": recipe.grpo}
-    for stage, settings in sections.items():
-        if settings is not None and settings.training.trl:
+    for stage, settings in recipe.trained.items():
+        if settings.training.trl:
             for name, message in trl_refusals(stage, settings.training.trl).items():
                 yield conflict(hide_forms(message), f"{stage}.training.trl.{name}".rstrip("."))
 
 
 def _launches(recipe: Recipe) -> Iterator[Conflict]:
-    launches: dict[str, LaunchSettings | None] = {
-        "sft": None if recipe.sft is None else recipe.sft.launch,
-        "grpo": None if recipe.grpo is None else recipe.grpo.launch,
-        "evaluation": None if recipe.evaluation is None else recipe.evaluation.launch,
-    }
+    launches: dict[str, LaunchSettings] = {stage: settings.launch for stage, settings in recipe.trained.items()}
+    if recipe.evaluation is not None:
+        launches["evaluation"] = recipe.evaluation.launch
     for stage, launch in launches.items():
-        if launch is None:
-            continue
         if launch.gpus is not None and launch.processes > len(launch.gpus):
             yield conflict(
                 f"{launch.processes} processes need as many GPUs; launch.gpus names {len(launch.gpus)}",
@@ -145,49 +138,48 @@ def _launches(recipe: Recipe) -> Iterator[Conflict]:
 
 def _sharding(recipe: Recipe, stage: str, launch: LaunchSettings, kind: str | None) -> Iterator[Conflict]:
     """What a sharded model or a split row rules out; `kind` is accelerate's word for how processes share a model."""
-    rolls_out_by_transformers = recipe.grpo is not None and recipe.grpo.generation == "transformers"
-    if stage == "grpo" and kind in SHARDING and rolls_out_by_transformers:
+    sft = recipe.sft if stage == "sft" else None
+    grpo = recipe.grpo if stage == "grpo" else None
+    section = sft or grpo
+    if grpo is not None and kind in SHARDING and grpo.generation == "transformers":
         # A sharded model needs every process in every forward pass, and rollouts end at different tokens.
         yield conflict(
             f"rollouts by transformers would wait for each other forever under {kind}, which shards the model: "
             "set grpo.generation: vllm_colocate or vllm_server, or launch without sharding",
             "grpo.generation",
         )
-    measures = (
-        recipe.grpo is not None and recipe.grpo.curriculum is not None and recipe.grpo.curriculum.pass_rates is None
-    )
-    if stage == "grpo" and kind == "FSDP" and measures:
+    if grpo is not None and kind == "FSDP" and grpo.curriculum is not None and grpo.curriculum.pass_rates is None:
         # With fsdp_cpu_ram_efficient_loading the others hold no weights until the model is sharded.
         yield conflict(
             "pass rates are sampled from a whole model in every process, and FSDP loads it in the first one of a "
             "machine: measure them without sharding and name the file in curriculum.pass_rates",
             "grpo.curriculum",
         )
-    section = recipe.sft if stage == "sft" else recipe.grpo
-    if kind == "DEEPSPEED" and section is not None and section.optimizer.name == "muon":
+    if section is not None and kind == "DEEPSPEED" and section.optimizer.name == "muon":
         # ZeRO-3 hands the optimiser flat shards, and with offload accelerate puts DeepSpeed's Adam in its place.
         yield conflict(
             "muon is for whole matrices, and DeepSpeed steps flat shards of them: use optimizer.name: adamw, or launch "
             "with recipes/accelerate/fsdp2.yaml",
             f"{stage}.optimizer.name",
         )
-    if stage == "sft" and kind in SHARDING and recipe.sft is not None and recipe.sft.quantize is not None:
+    if sft is not None and kind in SHARDING and sft.quantize is not None:
         yield conflict(
             f"4-bit weights are not sharded, and {kind} shards: launch with recipes/accelerate/ddp.yaml, or train "
             "adapters on weights that are not quantised",
             "sft.quantize",
         )
     shared = division(launch).row_parts
-    rows_are_split = shared > 1
-    if rows_are_split and stage == "sft" and launch.processes % shared:
+    if shared == 1:
+        return
+    if sft is not None and launch.processes % shared:
         yield conflict(
             f"each row is split over {shared} processes there (parallelism_config_cp_size), which does not divide "
             f"launch.processes ({launch.processes})",
             "sft.launch.accelerate",
         )
-    if rows_are_split and stage == "grpo":
-        yield conflict("TRL's GRPO trains without context parallelism; launch it otherwise", "grpo.launch.accelerate")
-    if rows_are_split and stage == "sft" and recipe.sft is not None and recipe.sft.packing:
+    if sft is not None and sft.packing:
         yield conflict(
             "context parallelism drops the mask that keeps packed examples apart: set sft.packing: false", "sft.packing"
         )
+    if grpo is not None:
+        yield conflict("TRL's GRPO trains without context parallelism; launch it otherwise", "grpo.launch.accelerate")

@@ -3,11 +3,10 @@
 import errno
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from xcoder_core.errors import Terminated, XcoderError
+from xcoder_core.errors import Terminated, XcoderError, chain
 from xcoder_core.hub import hub_words
 from xcoder_core.secrets import hide_forms
 
@@ -49,11 +48,11 @@ def failure_of(error: BaseException, run_folder: Path | None) -> Failure:
 
 def _full_disk(error: BaseException, run_folder: Path | None) -> str | None:
     """The message about a full disk, or None where that is not what happened."""
-    chain = list(_chain(error))
-    telling = [link for link in chain if _tells_of_full_disk(link)]
+    links = list(chain(error))
+    telling = [link for link in links if _tells_of_full_disk(link)]
     named = [link.filename for link in telling if isinstance(link, OSError) and isinstance(link.filename, str)]
     place = _existing(Path(named[0])) if named else run_folder and _existing(run_folder)
-    if not telling and (place is None or not _hides_a_full_disk(chain, place)):
+    if not telling and (place is None or not _hides_a_full_disk(links, place)):
         return None
     free = "" if place is None else f": {_free(place) / (1 << 20):.1f} MiB free at {place}"
     again = "run the same command: it continues" if run_folder else "run the same command again"
@@ -66,9 +65,9 @@ def _tells_of_full_disk(link: BaseException) -> bool:
     return not isinstance(link, XcoderError) and _TOLD_IN_WORDS.search(str(link)) is not None
 
 
-def _hides_a_full_disk(chain: list[BaseException], place: Path) -> bool:
+def _hides_a_full_disk(links: list[BaseException], place: Path) -> bool:
     """torch fails to write without any reason, so the free space is asked; not where the error has another reason."""
-    if any(isinstance(link, XcoderError) or isinstance(link, OSError) and link.errno for link in chain):
+    if any(isinstance(link, XcoderError) or isinstance(link, OSError) and link.errno for link in links):
         return False
     is_disk = os.statvfs(place).f_blocks > 0  # /proc and its like have no space at all
     return is_disk and _free(place) < _SPACE_TO_WRITE
@@ -77,12 +76,6 @@ def _hides_a_full_disk(chain: list[BaseException], place: Path) -> bool:
 def _free(place: Path) -> int:
     status = os.statvfs(place)
     return status.f_bavail * status.f_frsize
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _existing(path: Path) -> Path:

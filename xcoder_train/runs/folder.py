@@ -8,10 +8,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from xcoder_core.errors import InputError
-from xcoder_core.files import atomic_path, fingerprint, read_object, write_json
+from xcoder_core.files import JsonObject, atomic_path, fingerprint, read_object, write_json
 from xcoder_core.settings import differences_from_defaults
 from xcoder_core.stage import RESULT_FILE, read_result
 from xcoder_core.yaml_source import Place, located
@@ -105,7 +104,7 @@ class RunFolder:
             }
         )
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> JsonObject:
         """The manifest; empty before the run has begun."""
         return read_object(self.path / MANIFEST)
 
@@ -165,9 +164,9 @@ class RunFolder:
         if exit_status == 0:
             self._summarise(manifest, stage)
 
-    def _summarise(self, manifest: Mapping[str, Any], stage: str) -> None:
+    def _summarise(self, manifest: JsonObject, stage: str) -> None:
         """Carry the stages' seconds and, of synthesis, the funnel into the summary."""
-        parts: dict[str, Any] = {"seconds": {name: made["seconds"] for name, made in manifest["stages"].items()}}
+        parts: dict[str, object] = {"seconds": {name: made["seconds"] for name, made in manifest["stages"].items()}}
         figures = manifest["stages"][stage]["figures"]
         if "funnel" in figures:
             parts["funnel"] = figures["funnel"]
@@ -181,25 +180,25 @@ class RunFolder:
                 "folder of its own (name=… or runs_dir=…)."
             )
 
-    def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
+    def _write_manifest(self, manifest: JsonObject) -> None:
         write_json(self.path / MANIFEST, manifest)
 
 
-def update_summary(run_folder: Path, **parts: Any) -> None:
+def update_summary(run_folder: Path, **parts: object) -> None:
     """Lay `parts` over the run's summary.json in one step; mappings merge one level deep."""
     summary = read_summary(run_folder)
     for name, value in parts.items():
-        both = isinstance(value, dict) and isinstance(summary.get(name), dict)
-        summary[name] = {**summary[name], **value} if both else value
+        before = summary.get(name)
+        summary[name] = before | value if isinstance(value, dict) and isinstance(before, dict) else value
     write_json(run_folder / SUMMARY, summary)
 
 
-def read_summary(run_folder: Path) -> dict[str, Any]:
+def read_summary(run_folder: Path) -> JsonObject:
     """The run's summary.json; {} before there is one."""
     return read_object(run_folder / SUMMARY)
 
 
-def _differences(old: Any, new: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any, Any]]:
+def _differences(old: object, new: object, path: tuple[str, ...]) -> Iterator[tuple[str, object, object]]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(key for key in new if key not in old)]:
             yield from _differences(old.get(key), new.get(key), (*path, key))
@@ -211,7 +210,7 @@ def _is_below(path: str, sections: Sequence[str]) -> bool:
     return any(path == section or path.startswith(f"{section}.") for section in sections)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:59]}…"
 

@@ -1,8 +1,8 @@
 """Where each stage's result lies, and the key that says what it was made from.
 
-A key is 12 hex digits over the settings that shape the result, where they differ from their defaults, and the keys of
+A key is 12 hex digits over the settings that affect the result, where they differ from their defaults, and the keys of
 the inputs. So a setting that a later version adds moves no key while it is at its default. Executors, workers, launch,
-tracking and report settings shape nothing, so changing them redoes nothing.
+tracking and report settings do not affect a result, so changing them makes nothing again.
 """
 
 import hashlib
@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from pathlib import Path
-from typing import Any
 
 from evaluation.benchmarks import benchmark_files, benchmark_identity
 from evaluation.few_shot import examples_identity
@@ -21,7 +20,7 @@ from synth.config import SynthSettings
 from synth.features.config import feature_file
 from synth.published.files import local_files
 from xcoder_core.errors import InputError
-from xcoder_core.files import read_object
+from xcoder_core.files import JsonObject, read_object
 from xcoder_core.models.folder import looks_local
 from xcoder_core.settings import at_default, differences_from_defaults, require
 from xcoder_core.stage import RESULT_FILE, key_of_result, read_result
@@ -159,7 +158,7 @@ class _Keys:
 
     recipe: Recipe
     names: Mapping[str, str]
-    complete: Mapping[str, Any] | None = None
+    complete: JsonObject | None = None
 
     def stage(self, stage: StageName) -> str:
         if stage in KEYED and getattr(self.recipe.inputs, stage) is not None:
@@ -197,32 +196,32 @@ class _Keys:
             targets.append(EvaluationTarget(label, path, run_folder / "evaluation" / f"{label}-{key}", key))
         return targets
 
-    def _hash(self, value: Mapping[str, Any]) -> str:
+    def _hash(self, value: Mapping[str, object]) -> str:
         key = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
         return self.names.get(key, key)
 
-    def _settings(self, stage: StageName) -> dict[str, Any]:
+    def _settings(self, stage: StageName) -> dict[str, object]:
         """What a stage's result depends on, besides its inputs."""
         recipe = self.recipe
-        shaping: dict[str, Any] = {"seed": recipe.seed}
+        identity: dict[str, object] = {"seed": recipe.seed}
         if stage == "report":
-            return shaping | {"report": self._section(stage)}
-        shaping |= {"section": self._section(stage), "prompt": recipe.model.prompt}
-        shaping |= self._chat_template() if stage != "synth" else {}
+            return identity | {"report": self._section(stage)}
+        identity |= {"section": self._section(stage), "prompt": recipe.model.prompt}
+        identity |= self._chat_template() if stage != "synth" else {}
         if stage == "synth":
-            return shaping | self._judge() | _files_of_synthesis(require(recipe.synth))
-        if stage == "sft" or not recipe.has_result("sft"):
-            shaping["model"] = self._model_identity()
-        if stage == "grpo":
-            shaping |= self._judge()
+            return identity | self._judge() | _files_of_synthesis(require(recipe.synth))
+        if recipe.start_of(stage) is None:
+            identity["model"] = self._model_identity()
+        if "judge" in STAGES[stage].sections:
+            identity |= self._judge()
         if recipe.model.save_dtype is not None or require(getattr(recipe, stage)).lora is not None:
             # Of adapters always: they were once merged in what was stored.
-            shaping["save_dtype"] = recipe.model.save_dtype
-        return shaping
+            identity["save_dtype"] = recipe.model.save_dtype
+        return identity
 
-    def _section(self, stage: StageName) -> dict[str, Any]:
-        """Where a stage's section differs from its defaults, without what shapes nothing."""
-        excluded: dict[str, Any] = {}
+    def _section(self, stage: StageName) -> JsonObject:
+        """Where a stage's section differs from its defaults, without what does not affect its result."""
+        excluded: JsonObject = {}
         for path in STAGES[stage].does_not_affect_result:
             *above, last = path.split(".")
             inner = excluded
@@ -235,8 +234,8 @@ class _Keys:
         section = reduce(at_default, STAGES[stage].does_not_affect_result, require(getattr(self.recipe, stage)))
         return differences_from_defaults(section, exclude=excluded)
 
-    def _judge(self) -> dict[str, Any]:
-        """What of the judge decides verdicts: the policy, and the limit of output where it is not the default.
+    def _judge(self) -> dict[str, object]:
+        """The settings of the judge that affect verdicts: the policy, and a limit of output other than the default.
 
         The wall-clock cap is a backstop beyond the limit of CPU time, which belongs to the problem.
         """
@@ -244,12 +243,12 @@ class _Keys:
         limit = {} if judge.output_mib == JudgeSettings().output_mib else {"output_mib": judge.output_mib}
         return {"policy": judge.policy, **limit}
 
-    def _chat_template(self) -> dict[str, Any]:
+    def _chat_template(self) -> dict[str, object]:
         """The template that takes the place of the tokenizer's own; nothing for a recipe that names none."""
         template = self.recipe.model.chat_template
         return {} if template is None else {"chat_template": _file_identity(template)}
 
-    def _model_to_measure(self, label: str) -> tuple[Path | str, Any]:
+    def _model_to_measure(self, label: str) -> tuple[Path | str, object]:
         recipe = self.recipe
         if label in TRAINING:
             stage = TRAINING[label].name
@@ -265,7 +264,7 @@ class _Keys:
         given = getattr(self.recipe.inputs, stage) is not None
         return self.recipe.input_folder(stage) if given else self.recipe.run_folder / stage / self.stage(stage)
 
-    def _model_identity(self) -> Any:
+    def _model_identity(self) -> object:
         """The initial model's settings, or the path with, for a folder, what lies in it."""
         model = self.recipe.model
         if model.init is not None:
@@ -283,7 +282,7 @@ class _Keys:
         return benchmark_identity(benchmark, [_file_identity(file) for file in files])
 
 
-def _without(section: Mapping[str, Any], excluded: Mapping[str, Any]) -> dict[str, Any]:
+def _without(section: JsonObject, excluded: JsonObject) -> dict[str, object]:
     return {
         name: _without(value, excluded[name]) if name in excluded and value is not None else value
         for name, value in section.items()
@@ -291,10 +290,10 @@ def _without(section: Mapping[str, Any], excluded: Mapping[str, Any]) -> dict[st
     }
 
 
-def _files_of_synthesis(settings: SynthSettings) -> dict[str, Any]:
-    """What synthesis reads shapes its result as its settings do. A set on the hub is its id and revision."""
+def _files_of_synthesis(settings: SynthSettings) -> dict[str, object]:
+    """The files that synthesis reads affect its result too. A set on the hub is its id and revision."""
     source = feature_file(settings.features)
-    read: dict[str, Any] = {"features": None if source is None else _file_identity(source)}
+    read: dict[str, object] = {"features": None if source is None else _file_identity(source)}
     if settings.cleaning.decontaminate:
         read["evaluation_sets"] = [_file_identity(path) for path in settings.cleaning.decontaminate]
     if settings.imports:
@@ -303,7 +302,7 @@ def _files_of_synthesis(settings: SynthSettings) -> dict[str, Any]:
     return read
 
 
-def _file_identity(path: Path) -> list[str]:
+def _file_identity(path: Path) -> list[object]:
     """A file is its size with the hash of its first and last MiB, as files reach GBs."""
     if not path.is_file():
         raise InputError(f"{path} does not exist, and the recipe reads it")

@@ -1,7 +1,6 @@
 """How a stage becomes processes of its own: the command line, the environment, and waiting for it."""
 
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -39,7 +38,11 @@ def stage_command(launch: LaunchSettings, stage: StageName, arguments: Sequence[
     if not needs_launcher(launch):
         return [sys.executable, *module]
     if not has_gpu:
-        _refuse_to_shard(launch, stage)
+        if (kind := distribution(launch)) in SHARDING:  # accelerate would keep a whole model in every process
+            raise EnvironmentLacks(
+                f"{stage}.launch.accelerate = {launch.accelerate} shards the model over GPUs ({kind}), and this "
+                "machine shows none. Run it where there are GPUs, or launch with recipes/accelerate/cpu.yaml."
+            )
         # `accelerate launch --cpu` starts one process whatever is asked of it; torchrun starts them all.
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(launch.processes)]
         return [sys.executable, *torchrun, *module]
@@ -55,16 +58,6 @@ def launcher_command(
     launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
     processes = ["--num_processes", str(launch.processes)]
     return [*launcher, *config, *several, *processes, *machine, "-m", *STAGES[stage].command, *arguments]
-
-
-def _refuse_to_shard(launch: LaunchSettings, stage: StageName) -> None:
-    """accelerate shards over devices only: on a CPU it would quietly keep a whole model in every process."""
-    kind = distribution(launch)
-    if kind in SHARDING:
-        raise EnvironmentLacks(
-            f"{stage}.launch.accelerate = {launch.accelerate} shards the model over GPUs ({kind}), and this machine "
-            "shows none. Run it where there are GPUs, or launch with recipes/accelerate/cpu.yaml."
-        )
 
 
 def stage_environment(launch: LaunchSettings) -> dict[str, str]:
@@ -126,8 +119,3 @@ def run_process(
     except KeyboardInterrupt:
         interrupt_stage(child, through_launcher=through_launcher)
         raise
-
-
-def shown_command(command: Sequence[str]) -> str:
-    """The command as one could type it."""
-    return shlex.join(command)

@@ -3,10 +3,10 @@
 import io
 import re
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML
 
+from xcoder_core.files import JsonObject
 from xcoder_core.settings import require
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.keys import stage_key
@@ -36,7 +36,7 @@ _SHOWN = (
 )
 
 
-def model_card(recipe: Recipe, stage: StageName, figures: dict[str, Any], summary: dict[str, Any]) -> str:
+def model_card(recipe: Recipe, stage: StageName, figures: JsonObject, summary: JsonObject) -> str:
     """The card of a stage's model. `figures` are what the stage left; `summary` is the run's, {} before evaluation."""
     section = getattr(recipe, stage).model_dump(mode="json", exclude_defaults=True)
     parts = [
@@ -69,7 +69,7 @@ def _start(recipe: Recipe, stage: StageName) -> str:
     return recipe.model.path if recipe.model.init is None else "random weights"  # type: ignore[return-value]
 
 
-def _yaml(values: dict[str, Any]) -> str:
+def _yaml(values: dict[str, object]) -> str:
     text = io.StringIO()
     YAML().dump(values, text)
     return text.getvalue()
@@ -99,12 +99,12 @@ def _licence(base: str) -> str | None:
     return named and named[1]
 
 
-def _section(title: str, facts: dict[str, Any]) -> str:
+def _section(title: str, facts: dict[str, object]) -> str:
     rows = "\n".join(f"| {key.replace('_', ' ')} | {_shown(fact)} |" for key, fact in facts.items() if fact is not None)
     return f"## {title}\n\n| | |\n|---|---|\n{rows}"
 
 
-def _results(summary: dict[str, Any], label: str) -> str:
+def _results(summary: JsonObject, label: str) -> str:
     """pass@1 of the models that the run measured, this one's among them."""
     measured = summary.get("pass_at_1") or {}
     if label not in measured:
@@ -120,7 +120,7 @@ def _results(summary: dict[str, Any], label: str) -> str:
     )
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"`{value}`"

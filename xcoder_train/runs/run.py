@@ -70,7 +70,7 @@ def _run_one(recipe: Recipe, stage: StageName, lock: RunLock) -> int:
     resolved = str(recipe.run_folder / RESOLVED_RECIPE)  # editing the recipe while it runs changes nothing
     command = stage_command(launch, stage, [resolved], has_gpu(launch))
     say(f"{stage}: starting ({stage_key(recipe, stage)})")
-    _taken_failure(recipe)  # of a run that was killed before it could tell
+    _taken_failure(recipe)  # of a run that was killed before it could report it
     started = time.monotonic()
     environment = {**stage_environment(launch), HELD_BY: str(os.getpid()), STARTED: str(started)}
     try:
@@ -84,7 +84,7 @@ def _run_one(recipe: Recipe, stage: StageName, lock: RunLock) -> int:
     if left is not None:
         say(left.message)
         return left.exit_code
-    if status in (INTERRUPTED, TERMINATED):  # of the stage alone; it leaves the telling to us
+    if status in (INTERRUPTED, TERMINATED):  # of the stage alone, which leaves the report to us
         raise KeyboardInterrupt
     if status < 0:
         say(
@@ -103,7 +103,7 @@ def _run_one(recipe: Recipe, stage: StageName, lock: RunLock) -> int:
 
 
 def _taken_failure(recipe: Recipe) -> Failure | None:
-    """What a process of the stage left for us to tell, taken away. Launchers turn every exit code into 1."""
+    """Remove and return the failure that the stage left in its file. Launchers turn every exit code into 1."""
     file = recipe.run_folder / FAILURE_FILE
     try:
         left = json.loads(file.read_text(encoding="utf-8"))

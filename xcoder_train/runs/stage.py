@@ -1,7 +1,7 @@
-"""What a stage's own process does around the work: read the recipe, hold the run, record, tell of a failure.
+"""What a stage's process does around its work: read the recipe, lock the run, keep the manifest, report a failure.
 
-`python -m xcoder_train.runs.stage NAME RECIPE [key.path=value …]`, which `xcoder run` and launchers start too. Whoever
-comes first takes the run's lock; a stage started by `xcoder run` finds it taken for it.
+`python -m xcoder_train.runs.stage NAME RECIPE [key.path=value …]`, which `xcoder run` and launchers start too. A stage
+that is started alone takes the run's lock; `xcoder run` holds it for the stages that it starts.
 """
 
 import json
@@ -133,7 +133,7 @@ def check_inputs(recipe: Recipe, stage: StageName) -> None:
 
 @contextmanager
 def hold_run(recipe: Recipe, source: Source, break_lock: bool) -> Iterator[RunLock]:
-    """Hold the run, and have its recipe written. Stages of a holding `xcoder run` and other ranks pass through."""
+    """Lock the run and write its recipe. Stages of an `xcoder run` that holds the lock, and other ranks, do neither."""
     folder = recipe.run_folder
     owner = recorded_owner(folder)
     if not _is_main_process() or (owner is not None and os.environ.get(HELD_BY) == str(owner.pid)):
@@ -184,12 +184,12 @@ def _recorded(recipe: Recipe, context: StageContext) -> Iterator[None]:
 
 
 def report_failure(error: Exception | KeyboardInterrupt, run_folder: Path | None) -> int:
-    """Tell of an error and return its exit code. Of several processes, the first leaves it for `xcoder run` to tell."""
+    """Report an error and return its exit code. In a multi-process stage only the first process reports it."""
     failure = failure_of(error, run_folder)
     if failure.is_ours:
         print(harmless_lines(hide_forms("".join(traceback.format_exception(error)))), end="", file=sys.stderr)
     if "RANK" not in os.environ:
-        if not (isinstance(error, KeyboardInterrupt) and HELD_BY in os.environ):  # the run above tells of those
+        if not (isinstance(error, KeyboardInterrupt) and HELD_BY in os.environ):  # `xcoder run` reports those
             say(failure.message)
         return failure.exit_code
     if run_folder is None:  # the recipe, which every process of a node reads alike

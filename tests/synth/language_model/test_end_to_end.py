@@ -28,7 +28,6 @@ from xcoder_core.problem import Problem, TestCase
 from xcoder_core.records import read_records
 from xcoder_train.commands.trace import trace_found as trace
 from xcoder_train.plan.make import make_plan
-from xcoder_train.plan.text import show_plan
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.trace.find import RunResults, find, known_in
 
@@ -217,11 +216,11 @@ def test_the_plan_foretells_what_the_run_took(finished: Path) -> None:
     executed = sum(len(row.statuses) for row in read_records(WorkTables(finished).executions, Execution))
     assert executed <= planned.executions
     plan = make_plan(finished.parents[3] / "recipe.yaml", [f"synth.expected.measured_in={finished.parents[1]}"])
-    for name, from_itself in plan["stages"]["synth"]["estimate"]["stages"].items():
+    for name, from_itself in plan.figures["stages"]["synth"]["estimate"]["stages"].items():
         assert from_itself["requests"] == pytest.approx(usage[name]["requests"], rel=0.05)
         assert from_itself["cost"] == pytest.approx(usage[name]["cost"], rel=0.05)
-    shown = show_plan(plan)
-    assert "core-" in shown and f"{plan['stages']['synth']['estimate']['cost']:,.2f}" in shown
+    shown = plan.text
+    assert "core-" in shown and f"{plan.figures['stages']['synth']['estimate']['cost']:,.2f}" in shown
 
 
 def answered(folder: Path, question: str) -> dict[int, list[int]]:
@@ -243,7 +242,7 @@ def test_a_small_run_foretells_a_larger_one_of_another_seed(
     recipe.write_text(recipe.read_text().replace("seed: 5", "seed: 6").replace("tasks: 14", "tasks: 52"))
     (stage,) = (
         value
-        for name, value in make_plan(recipe, [f"synth.expected.measured_in={finished}"])["stages"].items()
+        for name, value in make_plan(recipe, [f"synth.expected.measured_in={finished}"]).figures["stages"].items()
         if name == "synth"
     )
     process = start(recipe)

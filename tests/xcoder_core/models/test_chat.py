@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from xcoder_core.errors import InputError
-from xcoder_core.models.chat import example_token_ids, prompt_token_ids, stop_token_ids
+from xcoder_core.models.chat import examples_token_ids, prompt_token_ids, stop_token_ids
 from xcoder_core.models.initial import train_tokenizer
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
@@ -62,7 +62,7 @@ def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
 def test_training_reads_the_prompt_of_sampling_and_learns_the_response_byte_for_byte(
     tokenizer: PreTrainedTokenizerBase, prompt: list[dict[str, str]], response: str
 ) -> None:
-    before, answer = example_token_ids(tokenizer, prompt, [{"role": "assistant", "content": response}])
+    before, answer = next(examples_token_ids(tokenizer, [prompt], [[{"role": "assistant", "content": response}]]))
     assert before == prompt_token_ids(tokenizer, prompt)
     assert answer[-1] in stop_token_ids(tokenizer)
     assert not stop_token_ids(tokenizer) & set(answer[:-1])
@@ -73,7 +73,7 @@ def test_training_reads_the_prompt_of_sampling_and_learns_the_response_byte_for_
 def test_the_end_of_a_turn_is_learned_and_not_the_end_of_a_document(name: str) -> None:
     tokenizer = qwen_tokenizer((TEMPLATES / f"{name}.jinja").read_text())
     tokenizer.eos_token = "<|endoftext|>"  # as base models have it
-    _, answer = example_token_ids(tokenizer, PROMPT, [{"role": "assistant", "content": "print(1)"}])
+    _, answer = next(examples_token_ids(tokenizer, [PROMPT], [[{"role": "assistant", "content": "print(1)"}]]))
     assert answer[-1] == tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert stop_token_ids(tokenizer) == {answer[-1], tokenizer.eos_token_id}
 
@@ -82,7 +82,7 @@ def test_a_template_that_renders_the_prompt_otherwise_before_an_answer_is_refuse
     forced = "{% if add_generation_prompt %}Certainly:\n{% endif %}"
     tokenizer = qwen_tokenizer((TEMPLATES / "qwen2_5.jinja").read_text() + forced)
     with pytest.raises(InputError, match="renders a prompt differently.*Certainly"):
-        example_token_ids(tokenizer, PROMPT, [{"role": "assistant", "content": "print(1)"}])
+        next(examples_token_ids(tokenizer, [PROMPT], [[{"role": "assistant", "content": "print(1)"}]]))
 
 
 def test_a_template_that_never_ends_an_answer_is_refused() -> None:
@@ -90,7 +90,7 @@ def test_a_template_that_never_ends_an_answer_is_refused() -> None:
     opening = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     tokenizer = qwen_tokenizer(open_ended + opening)
     with pytest.raises(InputError, match="does not end an answer with one of the stop tokens"):
-        example_token_ids(tokenizer, PROMPT, [{"role": "assistant", "content": "print(1)"}])
+        next(examples_token_ids(tokenizer, [PROMPT], [[{"role": "assistant", "content": "print(1)"}]]))
 
 
 def test_the_models_own_stop_tokens_are_kept(tiny_model: Callable[..., PreTrainedModel]) -> None:

@@ -132,7 +132,7 @@ def _planned(view: Row, synthesis: Path, folder: Path) -> Row:
         "sft": {"batch": 2, "packing": False, "max_length": 512, "data": view, "training": {"num_train_epochs": 4}},
     }
     (folder / "recipe.yaml").write_text(json.dumps(values))
-    return make_plan(folder / "recipe.yaml", [])["stages"]["sft"]
+    return make_plan(folder / "recipe.yaml", []).figures["stages"]["sft"]
 
 
 def test_a_synthesis_without_sft_rows_is_refused(tmp_path: Path) -> None:

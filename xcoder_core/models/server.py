@@ -1,16 +1,24 @@
-"""What a failed attempt means: try again, give the request up, or end the run because every other would fail too."""
+"""What a chat completions server says: one streamed answer, read so that only a whole one counts, or a failure.
+
+Answers are streamed so that a server that hangs differs from one that writes for an hour, and so that no proxy takes a
+long silence for the end. The lines are read here rather than through the client's typed events, whose validation takes
+about seven times the CPU time per token (`benchmarks/streaming.py`).
+"""
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 import httpx2
 import openai
 
 from xcoder_core.errors import EnvironmentLacks, InputError, XcoderError
+from xcoder_core.files import JsonObject, whole_characters
 from xcoder_core.models.generation import ServerSettings
-from xcoder_core.models.server_answer import BrokenAnswer
 
+# Reasons to stop that say the server went away in the middle rather than that the model was done.
+_ABORTED = {"abort", "error"}
 # A gateway's way of saying that the server behind it is restarting or not there.
 _AWAY = {502, 503, 504}
 _PASSING = {408, 409, 429}
@@ -21,6 +29,78 @@ _TOO_MANY_TOKENS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _ONLY_SOME_TAKE = ("top_k", "repetition_penalty", "min_p")
+
+
+class BrokenAnswer(Exception):
+    """What came is no whole answer: cut off, malformed, or empty. Another attempt may bring one."""
+
+
+@dataclass
+class ServerAnswer:
+    """What a stream brought. `finish_reason` and the token counts are None until the server has told them."""
+
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    _texts: list[str] = field(default_factory=list)
+    _reasonings: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """The answer without its reasoning, where the server tells the two apart."""
+        return whole_characters("".join(self._texts))
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning that came apart from the answer."""
+        return whole_characters("".join(self._reasonings))
+
+    def take(self, event: JsonObject) -> None:
+        """Add one event of the stream."""
+        error = event.get("error")
+        if error:
+            raise BrokenAnswer(
+                f"the server broke off: {error.get('message', error) if isinstance(error, dict) else error}"
+            )
+        usage = event.get("usage")
+        if usage:
+            self.prompt_tokens, self.completion_tokens = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
+        for choice in event.get("choices") or ():
+            delta = choice.get("delta") or {}
+            self._texts.append(delta.get("content") or "")
+            self._reasonings.append(delta.get("reasoning_content") or delta.get("reasoning") or "")
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+
+    def check_whole(self, is_done: bool) -> None:
+        """Raise `BrokenAnswer` where the stream ended before the answer. `is_done` when the server said that it is."""
+        if not self._texts:
+            raise BrokenAnswer("the server's answer holds no choice")
+        if self.finish_reason is None:
+            raise BrokenAnswer(f"the answer was cut off after {len(self.text)} characters, before its finish_reason")
+        if self.finish_reason in _ABORTED:
+            raise BrokenAnswer(f"the server ended the answer with finish_reason {self.finish_reason}")
+        if self.completion_tokens is None and not is_done:
+            raise BrokenAnswer("the stream was cut off before the count of its tokens")
+
+
+async def read_answer(lines: AsyncIterator[str]) -> ServerAnswer:
+    """Read the lines of a stream of server-sent events to its end. Raises `BrokenAnswer`."""
+    answer, is_done = ServerAnswer(), False
+    async for line in lines:
+        if not line.startswith("data:"):
+            if line.lstrip().startswith(("{", "<")):
+                raise BrokenAnswer(f"the server did not stream, it sent {line[:200]!r}")
+            continue  # a comment that keeps the connection open, an event's name, or the blank line after an event
+        data = line[5:].strip()
+        if data == "[DONE]":
+            is_done = True
+            break
+        try:
+            answer.take(json.loads(data))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BrokenAnswer(f"malformed event in the server's answer: {data[:200]!r}") from error
+    answer.check_whole(is_done)
+    return answer
 
 
 @dataclass(frozen=True)

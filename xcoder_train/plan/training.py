@@ -1,0 +1,95 @@
+"""What SFT and GRPO have in common in a plan: hours and price, memory, and an upper bound of their disk. No torch."""
+
+from dataclasses import asdict, dataclass
+
+from xcoder_core.models.shape import ModelShape
+from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.plan.memory import MemoryEstimate, optimizer_numbers
+from xcoder_train.plan.part import Part, row, shown_bytes, shown_count
+from xcoder_train.sft.settings import SftSettings
+from xcoder_train.training.launch_settings import LaunchSettings, is_sharded
+
+CHARACTERS_PER_TOKEN = 4
+"""Bytes of text that a token stands for; code has fewer."""
+_FLOAT32 = 4
+
+
+@dataclass(frozen=True)
+class Hours:
+    """How long training takes and what it costs. `tokens_per_second` are those of one device."""
+
+    tokens_per_second: float
+    speed_is: str
+    devices: int
+    device_hours: float
+    wall_hours: float
+    price: float | None
+
+    @classmethod
+    def of(cls, launch: LaunchSettings, tokens: int, rate: float, speed_is: str = "as stated") -> "Hours":
+        """The hours of so many tokens at so many a second on one device."""
+        hours, price = tokens / rate / 3600, launch.hardware.price_per_hour
+        cost = None if price is None else hours * price
+        return cls(rate, speed_is, launch.processes, hours, hours / launch.processes, cost)
+
+    def lines(self) -> list[str]:
+        """For a reader."""
+        price = "" if self.price is None else f", {self.price:,.0f} at the stated price"
+        return row(
+            "hours",
+            f"at most {self.device_hours:,.0f} of one device, {self.wall_hours:,.1f} on {self.devices}{price}, "
+            f"at {self.tokens_per_second:,.0f} tokens/s a device ({self.speed_is})",
+        )
+
+
+def training_part(
+    settings: SftSettings | GrpoSettings,
+    shape: ModelShape | None,
+    memory: MemoryEstimate | None,
+    disk_of_data: dict[str, int],
+) -> Part:
+    """Trained parameters, memory and disk. `disk_of_data` are the bytes of what is beside checkpoints and the model."""
+    trained = None if shape is None else _trained(settings, shape)
+    disk = disk_of_data | _disk_of_weights(shape, settings)
+    if settings.training.save_total_limit is None:  # every checkpoint is kept, which nothing bounds
+        disk = {}
+    lines = [] if trained is None else row("trained", f"{shown_count(trained)} parameters")
+    if memory is not None:
+        sizes = {name: size for name, size in asdict(memory).items() if name != "host" and size}
+        parts = ", ".join(f"{name.replace('_', ' ')} {shown_bytes(size)}" for name, size in sizes.items())
+        lines += row("memory", f"about {shown_bytes(memory.total)} per device: {parts}")
+        if memory.host:
+            lines += row("", f"and {shown_bytes(memory.host)} of a machine's own memory for what is offloaded")
+    if disk:
+        parts = ", ".join(f"{name} {shown_bytes(size)}" for name, size in disk.items())
+        lines += row("disk", f"at most {shown_bytes(sum(disk.values()))}: {parts}")
+    figures: dict[str, object] = {
+        "trained_parameters": trained,
+        "memory": None if memory is None else {**asdict(memory), "total": memory.total},
+        "disk": disk,
+    }
+    return Part(figures, lines, _muon_over_shards(settings))
+
+
+def _trained(settings: SftSettings | GrpoSettings, shape: ModelShape) -> int:
+    return shape.parameters if settings.lora is None else settings.lora.parameters(shape)
+
+
+def _disk_of_weights(shape: ModelShape | None, settings: SftSettings | GrpoSettings) -> dict[str, int]:
+    """The newest checkpoints, one more while it is written, and the model, into which adapters are merged."""
+    if shape is None:
+        return {}
+    trained, training = _trained(settings, shape), settings.training
+    checkpoint = (trained + optimizer_numbers(shape, settings, trained)) * _FLOAT32
+    kept = 0 if training.save_strategy == "no" else (training.save_total_limit or 0) + 1
+    checkpoints = {f"{kept} checkpoints": kept * checkpoint} if kept else {}
+    return checkpoints | {"model": shape.parameters * _FLOAT32}
+
+
+def _muon_over_shards(settings: SftSettings | GrpoSettings) -> list[str]:
+    if settings.optimizer.name != "muon" or not is_sharded(settings.launch):
+        return []
+    return [
+        "Muon orthogonalises in bfloat16 (torch.optim.Muon), and over shards its products are summed in another "
+        "order: weights come within about 1e-3 of an unsharded run's, not to float32's rounding"
+    ]
