@@ -11,10 +11,11 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("xcoder_core", "xcoder_train", "reward", "synth", "evaluation")
 # What may not grow back; each is lowered with the change that lowers it.
 HELD = {
-    "modules directly in xcoder_train/": 9,
+    "modules directly in xcoder_train/": 3,
     "modules in import circles": 0,
-    "imports of own modules inside functions": 37,
-    "parameters of the longest public signature": 17,
+    "imports of own modules inside functions": 10,
+    "parameters of the longest public signature": 7,
+    "uses of Any": 75,
 }
 
 

@@ -18,6 +18,7 @@ from evaluation.few_shot import FEW_SHOT
 from evaluation.measurement import Measurement
 from evaluation.results import ModelResult, load_result
 from evaluation.samples import sample_together
+from evaluation.score_file import score_at
 from evaluation.tables import breakdowns_markdown, print_results
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json, write_text
@@ -34,7 +35,6 @@ from xcoder_train.runs.folder import update_summary
 from xcoder_train.runs.keys import EvaluationTarget, evaluation_targets, training_data
 from xcoder_train.runs.launch import take_own_gpus
 from xcoder_train.training.start import quiet_libraries
-from xcoder_train.training.wandb_run import track_results
 
 GENERATION_FILE = "generation.json"
 
@@ -153,3 +153,23 @@ def describe_generation(settings: EvaluationSettings, generator: Generator, resu
             "retries_of_last_start": generator.usage.retries,
         }
     return described
+
+
+def track_results(context: StageContext, results: dict[str, ModelResult]) -> None:
+    """A W&B run of the evaluation: pass@k of every model and benchmark as summary and table."""
+    if not context.start_tracking(context):
+        return
+    import wandb
+
+    run = wandb.run
+    assert run is not None  # begun just above; an evaluation is one process
+    rows = [
+        [label, benchmark, f"pass@{k}", score["mean"], *(score["ci95"] or (None, None))]
+        for label, result in results.items()
+        for benchmark, scored in result.scores["benchmarks"].items()
+        for k in result.scores["k"]
+        for score in (score_at(scored, k),)
+    ]
+    run.log({"pass@k": wandb.Table(["model", "benchmark", "rate", "mean", "low", "high"], rows)})
+    run.summary.update({f"{label}/{benchmark}/{name}": mean for label, benchmark, name, mean, *_ in rows})
+    run.finish()

@@ -6,8 +6,6 @@ import shutil
 import sys
 from pathlib import Path
 
-from evaluation.results import ModelResult
-from evaluation.score_file import score_at
 from xcoder_core.files import read_object, write_text
 from xcoder_core.stage import RESULT_FILE, StageContext
 from xcoder_train.training.settings import TrackingSettings
@@ -88,26 +86,6 @@ def _remove_replaced(folder: Path, run_id: str) -> None:
 def _offline_folders(folder: Path, run_id: str) -> list[Path]:
     """The folders that offline starts of this run have left, in their order."""
     return sorted((folder / "wandb").glob(f"offline-run-*-{run_id}"))
-
-
-def track_results(context: StageContext, results: dict[str, ModelResult]) -> None:
-    """A W&B run of the evaluation: pass@k of every model and benchmark as summary and table."""
-    if not context.start_tracking(context):
-        return
-    import wandb
-
-    run = wandb.run
-    assert run is not None  # begun just above; an evaluation is one process
-    rows = [
-        [label, benchmark, f"pass@{k}", score["mean"], *(score["ci95"] or (None, None))]
-        for label, result in results.items()
-        for benchmark, scored in result.scores["benchmarks"].items()
-        for k in result.scores["k"]
-        for score in (score_at(scored, k),)
-    ]
-    run.log({"pass@k": wandb.Table(["model", "benchmark", "rate", "mean", "low", "high"], rows)})
-    run.summary.update({f"{label}/{benchmark}/{name}": mean for label, benchmark, name, mean, *_ in rows})
-    run.finish()
 
 
 def track_synthesis(context: StageContext) -> None:

@@ -15,8 +15,9 @@ import pytest
 from evaluation.results import ModelResult
 from tests.xcoder_train.training.wandb_file import history, summary_and_jobs
 from xcoder_core.stage import StageContext
+from xcoder_train.runs.evaluation import track_results
 from xcoder_train.training.settings import TrackingSettings
-from xcoder_train.training.wandb_run import repeat_history, start_tracking, sync_command, track_results
+from xcoder_train.training.wandb_run import repeat_history, start_tracking, sync_command
 
 SCORES = {"k": [1, 2], "benchmarks": {"heldout": {f"pass_at_{k}": {"mean": k / 4, "ci95": [0.1, 0.9]} for k in (1, 2)}}}
 
