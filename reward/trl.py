@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from reward.config import RewardSettings
 from reward.executor import Executor
@@ -156,11 +156,15 @@ def reward_of(judgement: Judgement | None, settings: RewardSettings) -> float | 
         return (-2.0 if settings.kind == "paper" else 0.0) + settings.no_code
     if judgement.is_infrastructure_failure:
         return None
-    if settings.kind == "paper":
-        return 5.0 * judgement.passed / judgement.total
-    if settings.kind == "fraction":
-        return judgement.passed / judgement.total
-    return float(judgement.verdict is Verdict.AC)
+    match settings.kind:
+        case "paper":
+            return 5.0 * judgement.passed / judgement.total
+        case "fraction":
+            return judgement.passed / judgement.total
+        case "all":
+            return float(judgement.verdict is Verdict.AC)
+        case unknown:
+            assert_never(unknown)
 
 
 def first_failing_test(judgement: Judgement) -> int | None:

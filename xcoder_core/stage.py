@@ -27,6 +27,12 @@ class StageContext:
     inputs: Mapping[str, Path]
     start_tracking: Callable[["StageContext"], list[str]] = lambda context: []
 
+    @property
+    def start(self) -> Path | None:
+        """The model that an input has trained, for a stage that goes on with one; None without such an input."""
+        trained = [folder / "model" for stage, folder in self.inputs.items() if stage != "synth"]
+        return trained[-1] if trained else None
+
     def finish(self, **figures: object) -> None:
         """Mark the stage as whole. `figures` are what the report and the manifest show of it (JSON values)."""
         write_json(self.folder / RESULT_FILE, {"stage": self.name, "key": self.key, **figures})

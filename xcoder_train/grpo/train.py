@@ -46,7 +46,7 @@ from xcoder_train.training.weights import load_training_model, lora_config, save
 def train(
     settings: GrpoSettings, model: ModelSettings, judging: JudgeSettings, context: StageContext
 ) -> dict[str, object]:
-    """Train on the synthesis in `context.inputs["synth"]`, from the SFT result in `context.inputs["sft"]` or `model`.
+    """Train on the synthesis in `context.inputs["synth"]`, from the model that an input has trained, or from `model`.
 
     Leaves `model/` and the judged rollouts of every logged step in the context's folder. Returns the figures of the
     training in the main process, and {} in every other one.
@@ -54,7 +54,7 @@ def train(
     clock = Clock(context.folder / CHECKPOINTS)
     state = begin_training(settings.training)
 
-    start = context.inputs["sft"] / "model" if "sft" in context.inputs else require(model.path)
+    start = context.start or require(model.path)
     if settings.generation != "transformers":
         check_vllm(settings, has_gpu=torch.cuda.is_available(), model=str(start))
     tokenizer = load_tokenizer(start, model.trust_remote_code, model.chat_template)

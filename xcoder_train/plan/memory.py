@@ -9,9 +9,8 @@ generation. Compared with the measured peak of small models by tests/xcoder_trai
 from dataclasses import dataclass
 
 from xcoder_core.models.shape import ModelShape
-from xcoder_train.grpo.settings import GrpoSettings
-from xcoder_train.sft.settings import SftSettings
 from xcoder_train.training.launch_settings import division
+from xcoder_train.training.settings import TrainedSettings
 
 _FLOAT32, _BFLOAT16 = 4, 2
 # Python, torch and the libraries above it before a model is loaded: 0.51 to 0.57 GiB with torch 2.13.
@@ -41,7 +40,7 @@ class MemoryEstimate:
 
 def estimate(
     shape: ModelShape,
-    settings: SftSettings | GrpoSettings,
+    settings: TrainedSettings,
     tokens: int,
     cached_tokens: int,
     *,
@@ -90,7 +89,7 @@ def _quantized_bytes(shape: ModelShape) -> int:
     return round((shape.parameters - kept) * _NF4) + kept * _BFLOAT16
 
 
-def optimizer_numbers(shape: ModelShape, settings: SftSettings | GrpoSettings, trained: int) -> int:
+def optimizer_numbers(shape: ModelShape, settings: TrainedSettings, trained: int) -> int:
     """Adam keeps two moments; Muon keeps one momentum for the matrices of the blocks."""
     if settings.optimizer.name == "adamw" or settings.lora is not None:
         return 2 * trained

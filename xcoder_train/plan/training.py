@@ -3,11 +3,10 @@
 from dataclasses import asdict, dataclass
 
 from xcoder_core.models.shape import ModelShape
-from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.plan.memory import MemoryEstimate, optimizer_numbers
 from xcoder_train.plan.part import Part, row, shown_bytes, shown_count
-from xcoder_train.sft.settings import SftSettings
 from xcoder_train.training.launch_settings import LaunchSettings, is_sharded
+from xcoder_train.training.settings import TrainedSettings
 
 CHARACTERS_PER_TOKEN = 4
 """Bytes of text that a token stands for; code has fewer."""
@@ -43,7 +42,7 @@ class Hours:
 
 
 def training_part(
-    settings: SftSettings | GrpoSettings,
+    settings: TrainedSettings,
     shape: ModelShape | None,
     memory: MemoryEstimate | None,
     disk_of_data: dict[str, int],
@@ -71,11 +70,11 @@ def training_part(
     return Part(figures, lines, _muon_over_shards(settings))
 
 
-def _trained(settings: SftSettings | GrpoSettings, shape: ModelShape) -> int:
+def _trained(settings: TrainedSettings, shape: ModelShape) -> int:
     return shape.parameters if settings.lora is None else settings.lora.parameters(shape)
 
 
-def _disk_of_weights(shape: ModelShape | None, settings: SftSettings | GrpoSettings) -> dict[str, int]:
+def _disk_of_weights(shape: ModelShape | None, settings: TrainedSettings) -> dict[str, int]:
     """The newest checkpoints, one more while it is written, and the model, into which adapters are merged."""
     if shape is None:
         return {}
@@ -86,7 +85,7 @@ def _disk_of_weights(shape: ModelShape | None, settings: SftSettings | GrpoSetti
     return checkpoints | {"model": shape.parameters * _FLOAT32}
 
 
-def _muon_over_shards(settings: SftSettings | GrpoSettings) -> list[str]:
+def _muon_over_shards(settings: TrainedSettings) -> list[str]:
     if settings.optimizer.name != "muon" or not is_sharded(settings.launch):
         return []
     return [

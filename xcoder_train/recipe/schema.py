@@ -20,9 +20,8 @@ from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.recipe.ablation_settings import AblationSettings
 from xcoder_train.recipe.settings import EvaluationStageSettings, InputSettings, ReportSettings, SlurmSettings
 from xcoder_train.sft.settings import SftSettings
-from xcoder_train.stages import STAGES, StageName
-from xcoder_train.training.settings import TrackingSettings
-from xcoder_train.training.trl_arguments import Trainer
+from xcoder_train.stages import STAGES, TRAINING, StageName
+from xcoder_train.training.settings import TrackingSettings, TrainedSettings
 
 
 class Recipe(Settings):
@@ -63,10 +62,9 @@ class Recipe(Settings):
         return tuple(stage for stage in STAGES if self.has(stage))
 
     @property
-    def trained(self) -> dict[Trainer, SftSettings | GrpoSettings]:
+    def trained(self) -> dict[StageName, TrainedSettings]:
         """The sections of the training stages that this recipe runs."""
-        sections: dict[Trainer, SftSettings | GrpoSettings | None] = {"sft": self.sft, "grpo": self.grpo}
-        return {name: section for name, section in sections.items() if section is not None}
+        return {stage.name: getattr(self, stage.name) for stage in TRAINING.values() if self.has(stage.name)}
 
     def has(self, stage: StageName) -> bool:
         """True when this recipe runs the stage."""

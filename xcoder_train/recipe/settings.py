@@ -91,8 +91,7 @@ class SlurmSettings(Settings):
 
     @model_validator(mode="after")
     def _leaves_ours_alone(self) -> Self:
-        given = (self.options, self.synth, self.sft, self.grpo, self.evaluation, self.report)
-        taken = sorted(name for options in given for name in options if name in _OURS)
+        taken = sorted(name for _, options in self if isinstance(options, dict) for name in options if name in _OURS)
         if taken:
             raise ValueError(f"`{taken[0]}` is what the script of `xcoder slurm` works by; leave it out")
         if "JOB" in self.setup.splitlines():

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 
 from xcoder_core.errors import InputError
 from xcoder_core.secrets import hide_forms
-from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.recipe.schema import Conflict, Recipe, conflict
 from xcoder_train.sft.settings import SftSettings
 from xcoder_train.training.launch_settings import SHARDING, LaunchSettings, accelerate_settings, division
-from xcoder_train.training.settings import TrainingSettings
+from xcoder_train.training.settings import TrainedSettings, TrainingSettings
 from xcoder_train.training.trl_arguments import DECIDED, Trainer, trl_refusals
 
 # Schedules that stop without one of these in lr_scheduler_kwargs, with an example of each.
@@ -88,7 +87,7 @@ def _training(recipe: Recipe) -> Iterator[Conflict]:
         yield conflict("weights in 4 bits cannot be trained themselves: give sft.lora", "sft.quantize")
 
 
-def _muon(stage: Trainer, settings: SftSettings | GrpoSettings) -> Iterator[Conflict]:
+def _muon(stage: Trainer, settings: TrainedSettings) -> Iterator[Conflict]:
     training, path = settings.training, f"{stage}.optimizer.name"
     if training.for_trl()["optim"] != TrainingSettings().optim:
         below = "trl." if "optim" in training.trl else ""

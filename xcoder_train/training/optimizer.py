@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from xcoder_train.training.settings import GrpoTraining, OptimizerSettings, SftTraining
+from xcoder_train.training.settings import OptimizerSettings, TrainingSettings
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -89,7 +89,7 @@ OptimizerFactory = tuple[type, dict[str, Any]]
 """What the Trainer takes as `optimizer_cls_and_kwargs`."""
 
 
-def optimizer_factory(settings: OptimizerSettings, training: SftTraining | GrpoTraining) -> OptimizerFactory | None:
+def optimizer_factory(settings: OptimizerSettings, training: TrainingSettings) -> OptimizerFactory | None:
     """Muon as the settings have it; None leaves the choice to the Trainer's own AdamW."""
     if settings.name == "adamw":
         return None

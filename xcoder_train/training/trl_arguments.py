@@ -11,15 +11,17 @@ import sys
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import cache
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from xcoder_core.errors import EnvironmentLacks, InputError
 from xcoder_core.seeds import derive_seed
 from xcoder_core.stage import StageContext
+from xcoder_train.stages import StageName
 from xcoder_train.training.arithmetic import BatchPlan
 from xcoder_train.training.checkpoints import CHECKPOINTS
 
-Trainer = Literal["sft", "grpo"]
+Trainer = StageName
+"""A stage that trains by one of TRL's trainers."""
 Config = TypeVar("Config")
 
 CONFIG: Mapping[Trainer, str] = {"sft": "trl.SFTConfig", "grpo": "trl.GRPOConfig"}
