@@ -1,8 +1,8 @@
 """The table of stages: what the project knows of each one beside its settings and its work.
 
 A new training stage is a folder with its settings and its work, a file in `plan/`, and a row here. Its section also
-stands in `recipe/schema.py` (and in `recipe/settings.py`, where other runs and Slurm name it), the label of its model in
-`evaluation/config.py`, and the arguments of its trainer in `training/trl_arguments.py`.
+stands in `recipe/schema.py` (and in `recipe/settings.py`, where other runs and Slurm name it), the label of its model
+in `evaluation/config.py`, and the arguments of its trainer in `training/trl_arguments.py`.
 """
 
 from dataclasses import dataclass
