@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -120,14 +121,12 @@ def outputs(execution: Execution) -> tuple[Any, ...]:
 def processes_of_judges() -> list[psutil.Process]:
     """The actors of the cluster and the sandboxes below them; not those of a service that other tests have running."""
     found = []
-    nodes = [process for process in psutil.Process().children(recursive=True) if process.name() == "raylet"]
-    for process in itertools.chain.from_iterable(node.children(recursive=True) for node in nodes):
-        try:
-            line = " ".join(process.cmdline())
-        except psutil.Error:
-            continue
-        if "ray::NodeJudge" in line or "zygote" in line:
-            found.append(process)
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # many live for a moment only
+            line = " ".join(child.cmdline())
+            is_of_a_node = any(parent.name() == "raylet" for parent in child.parents())
+            if is_of_a_node and ("ray::NodeJudge" in line or "zygote" in line):
+                found.append(child)
     return found
 
 
