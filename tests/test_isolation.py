@@ -49,6 +49,7 @@ def everybodys_folder() -> Iterator[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(5400)  # the whole suite, on a machine that may have other work
 def test_no_test_of_the_whole_suite_touches_the_users_runs_caches_or_home(everybodys_folder: Path) -> None:
     """The default suite passes where these places are files: whoever opens anything below one fails, in any process."""
     checkout, home = everybodys_folder / "checkout", everybodys_folder / "home"
