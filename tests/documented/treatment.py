@@ -140,6 +140,8 @@ TREATMENTS = (
         r"python -m benchmarks\.quickstart .*",
         "three seeds of the quickstart with their controls, half an hour; the quickstart itself is executed above",
     ),
+    Treatment(How.READ, r"python -m benchmarks\.busy", "the quickstart twice, forty minutes"),
+    Treatment(How.READ, r"python -m benchmarks\.packing .*", "needs a pretrained model"),
     Treatment(How.READ, NAMES, "the name of a command"),
 )
 
