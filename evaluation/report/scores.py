@@ -7,8 +7,17 @@ from itertools import pairwise
 from evaluation.config import model_look
 from evaluation.report.examples import PolicyProgram, choose_programs
 from evaluation.report.plots import Figure, every_k_plot, group_plot
-from evaluation.results import ModelResult, entries_of
-from evaluation.score_file import CurvePoint, Difference, Differences, Score, groups_of, part_of, score_at
+from evaluation.results import (
+    CurvePoint,
+    Difference,
+    Differences,
+    ModelResult,
+    Score,
+    entries_of,
+    groups_of,
+    part_of,
+    score_at,
+)
 from evaluation.tables import (
     Entries,
     Table,

@@ -15,9 +15,8 @@ from xcoder_core.records import read_table
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole model, as a run leaves it. Read it, never write to it."""
-    from xcoder_core.models.initial import initialise_model
+    from xcoder_core.models.loading import initialise_model, save_model
     from xcoder_core.models.settings import InitSettings
-    from xcoder_core.models.trained import save_model
 
     folder = tmp_path_factory.mktemp("model") / "whole"
     init = InitSettings(hidden_size=16, intermediate_size=16, layers=1, heads=2, kv_heads=1, vocabulary=300)

@@ -19,11 +19,10 @@ from reward.test_table import TestTable
 from reward.trl import JudgedReward
 from xcoder_core.layout import SynthLayout
 from xcoder_core.models.chat import completion_text, opened_reasoning, prompt_token_ids, stop_token_ids
-from xcoder_core.models.loading import load_tokenizer
+from xcoder_core.models.loading import agree_on_stop_tokens, load_tokenizer
 from xcoder_core.models.settings import ModelSettings
-from xcoder_core.models.trained import agree_on_stop_tokens
 from xcoder_core.models.transformers_backend import TransformersGenerator
-from xcoder_core.models.vllm_engine import in_vllm_words
+from xcoder_core.models.vllm_backend import in_vllm_words
 from xcoder_core.settings import require
 from xcoder_core.stage import StageContext
 from xcoder_train.grpo.alarms import Alarms

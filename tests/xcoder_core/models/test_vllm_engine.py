@@ -17,10 +17,9 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 from xcoder_core.errors import EnvironmentLacks, InputError
 from xcoder_core.models import vllm_backend
 from xcoder_core.models.generation import GenerationSettings, SamplingSettings
-from xcoder_core.models.initial import train_tokenizer
+from xcoder_core.models.loading import train_tokenizer
 from xcoder_core.models.request import Completion, Request, Unanswered
-from xcoder_core.models.vllm_backend import VllmGenerator
-from xcoder_core.models.vllm_engine import in_vllm_words, stdout_kept
+from xcoder_core.models.vllm_backend import VllmGenerator, in_vllm_words, stdout_kept
 from xcoder_core.parent_death import VLLM_ENDS_WITH_US, end_with_vllm_owner
 
 CONTEXT = 256

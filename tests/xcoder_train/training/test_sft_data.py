@@ -11,7 +11,7 @@ import pytest
 
 from xcoder_core.errors import InputError
 from xcoder_core.layout import SynthLayout
-from xcoder_core.models.initial import train_tokenizer
+from xcoder_core.models.loading import train_tokenizer
 from xcoder_core.models.prompt import render_prompt
 from xcoder_core.problem import Problem, Solution
 from xcoder_core.records import read_records
