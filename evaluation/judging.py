@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from evaluation.evalplus import program_in, program_under_test
-from evaluation.extraction import extractor
 from evaluation.measurement import Measurement
+from evaluation.prompting import extractor
 from evaluation.samples import KEY, Sample
 from reward.checker import read_checker
 from reward.config import Policy
@@ -19,8 +19,8 @@ from reward.submission import Submission
 from reward.verdict import Verdict
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.files import write_json
-from xcoder_core.progress import Progress
 from xcoder_core.records import RecordStore, read_records, write_records
+from xcoder_core.terminal import Progress
 
 Failure = Literal[
     "none", "wrong_answer", "runtime", "time", "memory", "output", "syntax", "no_code", "truncated", "invalid"

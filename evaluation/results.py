@@ -12,9 +12,9 @@ from typing import NotRequired, TypedDict, TypeVar, cast
 import numpy
 
 from evaluation.benchmark import Benchmark, Decontamination
-from evaluation.extraction import Extraction
 from evaluation.judging import FAILURES, DifferenceCounts, SampleVerdict, count_differences
 from evaluation.measurement import Measurement, ResultLayout
+from evaluation.prompting import Extraction
 from evaluation.samples import Sample
 from evaluation.scores import ProblemCounts, estimate_pass_at_k, ratio_interval
 from xcoder_core.errors import InputError

@@ -10,15 +10,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from evaluation.few_shot import evaluation_prompt, load_examples
 from evaluation.measurement import Measurement
+from evaluation.prompting import evaluation_prompt, load_examples
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.models.request import Generator, Request, Unanswered
 from xcoder_core.problem import Problem
-from xcoder_core.progress import Progress
 from xcoder_core.records import RecordStore, read_records, write_records
 from xcoder_core.seeds import derive_seed
 from xcoder_core.share import WHOLE, Share, await_files
+from xcoder_core.terminal import Progress
 
 KEY = ("problem_id", "sample_index")
 

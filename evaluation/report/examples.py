@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
-from evaluation.extraction import extractor
 from evaluation.judging import PolicyDifference, SampleVerdict
 from evaluation.measurement import ResultLayout
+from evaluation.prompting import extractor
 from evaluation.results import ModelResult
 from evaluation.scores import ProblemCounts
 from evaluation.tables import outcome_name

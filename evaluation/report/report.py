@@ -14,8 +14,14 @@ from evaluation.measurement import ResultLayout
 from evaluation.report.examples import Example, choose_examples
 from evaluation.report.plots import Figure
 from evaluation.report.scores import BenchmarkPart, Headline, benchmark_parts, headlines
-from evaluation.report.synthesis import coverage_tables, difficulty_tables, funnel_tables, synthesis_figures
-from evaluation.report.training import grpo_figures, sft_figures
+from evaluation.report.stages import (
+    coverage_tables,
+    difficulty_tables,
+    funnel_tables,
+    grpo_figures,
+    sft_figures,
+    synthesis_figures,
+)
 from evaluation.results import ModelResult, load_results
 from evaluation.tables import Table
 from xcoder_core.files import read_object, write_text

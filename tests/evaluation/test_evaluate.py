@@ -21,11 +21,10 @@ from evaluation.samples import Sample
 from reward.config import JudgeSettings
 from tests.evaluation.measured import evaluate_model
 from xcoder_core.errors import InfrastructureError, InputError
-from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.generation import GenerationSettings
 from xcoder_core.problem import Limits, Problem, TestCase
 from xcoder_core.records import read_records, write_records
-from xcoder_core.stage import StageContext
+from xcoder_core.stage import Membership, StageContext, SynthLayout
 
 RIGHT_SUM = "```python\nprint(sum(map(int, input().split())))\n```"
 RIGHT_DOUBLE = "```python\nclass Solution:\n    def double(self, x):\n        return 2 * x\n```"

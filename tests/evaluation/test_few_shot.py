@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from evaluation.config import EvaluationSettings
-from evaluation.few_shot import FEW_SHOT, examples_identity, load_examples
 from evaluation.livecodebench import load_livecodebench
+from evaluation.prompting import FEW_SHOT, examples_identity, load_examples
 from reward.config import JudgeSettings
 from tests.evaluation.measured import evaluate_model
 from xcoder_core.errors import InputError

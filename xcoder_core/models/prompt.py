@@ -4,9 +4,9 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Literal
 
-from xcoder_core.layout import SynthLayout
 from xcoder_core.problem import Problem
 from xcoder_core.records import read_records
+from xcoder_core.stage import SynthLayout
 
 PromptStyle = Literal[
     "plain",

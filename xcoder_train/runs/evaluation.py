@@ -14,8 +14,8 @@ from evaluation.benchmark import Benchmark, decontamination_status
 from evaluation.benchmarks import load_benchmarks
 from evaluation.config import EvaluationSettings
 from evaluation.evaluate import begin, compare, judge_and_score, summarise
-from evaluation.few_shot import FEW_SHOT
 from evaluation.measurement import Measurement
+from evaluation.prompting import FEW_SHOT
 from evaluation.results import ModelResult, load_result, score_at
 from evaluation.samples import sample_together
 from evaluation.tables import breakdowns_markdown, print_results
