@@ -77,27 +77,16 @@ class Progress:
             self._line(self._summary())
 
     def _make_bar(self):  # type: ignore[no-untyped-def]  # rich is imported only where a bar is shown
-        from datetime import timedelta
-
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
-        from rich.text import Text
-
-        class Time(ProgressColumn):
-            max_refresh = 0.5  # a time that jumps about cannot be read
-
-            def render(self, task: Task) -> Text:
-                """What is left; at the end, what it took."""
-                seconds, words = (task.elapsed, "in {}") if task.finished else (task.time_remaining, "{} left")
-                return Text("" if seconds is None else words.format(timedelta(seconds=round(seconds))))
 
         bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
-            Time(),
+            TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.fields[note]}"),
             console=Console(stderr=True),
         )

@@ -75,7 +75,7 @@ def test_on_a_terminal_a_stage_is_a_bar_with_count_and_rate() -> None:
         pass
     os.close(reading)
     text = shown.decode()
-    assert "tasks" in text and "2000/2000" in text and "/s" in text and "in 0:00:0" in text
+    assert "tasks" in text and "2000/2000" in text and "/s" in text and "0:00:0" in text
 
 
 def test_what_takes_longer_than_a_second_is_told_in_seconds_each(capsys: pytest.CaptureFixture[str]) -> None:

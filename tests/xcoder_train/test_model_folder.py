@@ -51,8 +51,8 @@ def no_config(folder: Path) -> None:
 
 
 DAMAGES = {
-    random_weights: "model.safetensors is damaged: it does not begin with the header",
-    truncated_weights: "and its header tells of",
+    random_weights: "model.safetensors is damaged: Error while deserializing header",
+    truncated_weights: "file not fully covered",
     short_weights: "model.safetensors is damaged",
     no_tokenizer: "tokenizer.json is damaged",
     no_config: "config.json is damaged",

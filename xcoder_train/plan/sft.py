@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 
-from xcoder_core.models.shape import ModelShape
+from xcoder_core.models.folder import ModelShape
 from xcoder_core.settings import require
 from xcoder_core.stage import SynthLayout
 from xcoder_train.plan.memory import MemoryEstimate, estimate

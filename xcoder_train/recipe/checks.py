@@ -11,9 +11,14 @@ from synth.config import uses_of
 from synth.features.config import feature_file
 from synth.published.files import local_files
 from xcoder_core.errors import InputError
-from xcoder_core.models.folder import check_chat_template, check_model_folder, has_chat_template, looks_local
+from xcoder_core.models.folder import (
+    check_chat_template,
+    check_model_folder,
+    has_chat_template,
+    looks_local,
+    model_shape,
+)
 from xcoder_core.models.prompt import NO_TEMPLATE
-from xcoder_core.models.shape import model_shape
 from xcoder_core.records import check_tables, read_records
 from xcoder_core.stage import Membership, SynthLayout, key_of_result
 from xcoder_train.recipe.fitted import has_base, model_context, teacher_room, value_at
