@@ -20,6 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from pydantic import TypeAdapter
+
 from xcoder_core.errors import InputError
 from xcoder_core.files import atomic_path, whole_characters
 from xcoder_core.keys import Keys
@@ -219,8 +221,7 @@ def to_row(record: object) -> Row:
 
 def from_row(record_type: type[Record], row: Row) -> Record:
     """The record of a row; lists become tuples, structs their dataclasses. What the row lacks is at its default."""
-    makers = _makers(record_type)  # type: ignore[arg-type]  # as above
-    return record_type(**{name: make(row[name]) for name, make in makers.items() if name in row})
+    return _adapter(record_type).validate_python(row)  # type: ignore[arg-type]  # as above
 
 
 @contextmanager
@@ -240,19 +241,8 @@ def _field_names(record_type: type) -> tuple[str, ...]:
 
 
 @cache
-def _makers(record_type: type) -> dict[str, Callable[[object], object]]:
-    hints = typing.get_type_hints(record_type)
-    return {name: _maker(hints[name]) for name in _field_names(record_type)}
-
-
-def _maker(hint: object) -> Callable[[Any], object]:
-    inner, _ = _without_none(hint)
-    if dataclasses.is_dataclass(inner):
-        return lambda value: None if value is None else from_row(typing.cast(type, inner), value)
-    if typing.get_origin(inner) is tuple:
-        make = _maker(typing.get_args(inner)[0])
-        return lambda value: None if value is None else tuple(map(make, value))
-    return lambda value: value
+def _adapter(record_type: type) -> TypeAdapter[Any]:
+    return TypeAdapter(record_type)
 
 
 def _plain(value: object) -> object:
