@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from evaluation.prompting import FEW_SHOT, EvaluationPrompt, Extraction
 from reward.config import Policy
-from xcoder_core.models.generation import GenerationSettings, SamplingSettings
+from xcoder_core.models.settings import GenerationSettings, SamplingSettings
 from xcoder_core.settings import Settings, expanded
 
 

@@ -4,7 +4,7 @@ and tables; and how they are read back.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NotRequired, TypedDict, TypeVar, cast
@@ -21,7 +21,7 @@ from xcoder_core.errors import InputError
 from xcoder_core.problem import Problem
 from xcoder_core.records import read_records
 from xcoder_core.seeds import derive_seed
-from xcoder_core.stage import RESULT_FILE
+from xcoder_core.stage import read_result
 
 NOT_SAID: Decontamination = {"status": "unknown", "said": "nothing is known of the training data"}
 LENGTH_EDGES = (0, 1024, 2048, 4096, 8192, 16384, 32768)
@@ -294,21 +294,22 @@ class ModelResult:
     counts: tuple[ProblemCounts, ...]
 
     @property
+    def layout(self) -> ResultLayout:
+        """Where its files stand."""
+        return ResultLayout(self.folder)
+
+    @property
     def judge_tiers(self) -> list[str]:
         """The isolation tiers that the judge had: "A", "B", or "none" where nothing confined the programs."""
-        return json.loads(ResultLayout(self.folder).tiers.read_text(encoding="utf-8"))
+        return json.loads(self.layout.tiers.read_text(encoding="utf-8"))
 
-    def problems(self) -> Iterable[Problem]:
+    def problems(self) -> Iterator[Problem]:
         """The problems, by problem_id."""
-        return read_records(ResultLayout(self.folder).problems, Problem)
+        return read_records(self.layout.problems, Problem)
 
-    def samples(self) -> Iterable[Sample]:
-        """The completions, by (problem_id, sample_index)."""
-        return read_records(ResultLayout(self.folder).samples, Sample)
-
-    def verdicts(self) -> Iterable[SampleVerdict]:
+    def verdicts(self) -> Iterator[SampleVerdict]:
         """The verdicts, by (problem_id, sample_index)."""
-        return read_records(ResultLayout(self.folder).verdicts, SampleVerdict)
+        return read_records(self.layout.verdicts, SampleVerdict)
 
 
 def load_result(folder: Path) -> ModelResult:
@@ -327,8 +328,7 @@ def load_results(stage_folder: Path) -> dict[str, ModelResult]:
 
     The stage's result file maps each label to the folder of its result; results of earlier settings may lie beside.
     """
-    figures = json.loads((stage_folder / RESULT_FILE).read_text(encoding="utf-8"))
-    return {label: load_result(stage_folder / name) for label, name in figures["models"].items()}
+    return {label: load_result(stage_folder / name) for label, name in read_result(stage_folder)["models"].items()}
 
 
 def entries_of(results: Mapping[str, ModelResult], benchmark: str) -> dict[str, BenchmarkScores]:

@@ -45,7 +45,6 @@ BYTES_PER_RUN_GROUP = 256 << 10
 MERGED_AT_ONCE = 64
 """Runs that are open at once; processes may open some thousand files at most."""
 
-_PARQUET_MARK = b"PAR1"
 _MEND_A_TABLE = "Restore the file, or synthesise again under another name (name=…)."
 
 
@@ -187,13 +186,12 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> "pyarrow.Tab
 
 
 def check_tables(folder: Path) -> None:
-    """Raise InputError for the first Parquet file below a folder that was cut short. Only its two ends are read."""
+    """Raise InputError for the first Parquet file below a folder that was cut short. Only its end is read."""
+    import pyarrow.parquet
+
     for path in sorted(folder.rglob("*.parquet")):
-        with open(path, "rb") as file:
-            first = file.read(4)
-            file.seek(max(0, path.stat().st_size - 4))
-            if (first, file.read()) != (_PARQUET_MARK, _PARQUET_MARK):
-                raise InputError(f"{path} is damaged: it does not begin and end as a Parquet file. {_MEND_A_TABLE}")
+        with readable(path, _MEND_A_TABLE):
+            pyarrow.parquet.read_metadata(path)
 
 
 def write_records(path: Path, record_type: type[Record], records: Iterable[Record], key: tuple[str, ...]) -> Path:

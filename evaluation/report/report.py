@@ -10,7 +10,6 @@ import jinja2
 
 from evaluation.config import MODELS
 from evaluation.evaluate import compare
-from evaluation.measurement import ResultLayout
 from evaluation.report.examples import Example, choose_examples
 from evaluation.report.plots import Figure
 from evaluation.report.scores import BenchmarkPart, Headline, benchmark_parts, headlines
@@ -107,7 +106,7 @@ def _evaluation_costs(results: Mapping[str, ModelResult]) -> Table:
     """What each model's evaluation took. A server's price is known where the settings have one."""
     rows = []
     for label, result in results.items():
-        seconds = read_object(ResultLayout(result.folder).timings)
+        seconds = read_object(result.layout.timings)
         times = [_duration(seconds[part]) if part in seconds else "–" for part in ("sampling", "judging")]
         entries = result.scores["benchmarks"].values()
         prompts = sum(entry["prompt_tokens"] for entry in entries)

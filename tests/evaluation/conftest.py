@@ -12,8 +12,8 @@ import pytest
 
 from evaluation.config import EvaluationSettings
 from reward.config import JudgeSettings
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.request import Completion, Request
+from xcoder_core.models.settings import SamplingSettings
 
 RIGHT_SUM = "```python\nprint(sum(map(int, input().split())))\n```"
 RIGHT_DOUBLE = "```python\nclass Solution:\n    def double(self, x):\n        return 2 * x\n```"

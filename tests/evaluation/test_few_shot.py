@@ -13,9 +13,9 @@ from evaluation.prompting import FEW_SHOT, examples_identity, load_examples
 from reward.config import JudgeSettings
 from tests.evaluation.measured import evaluate_model
 from xcoder_core.errors import InputError
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.prompt import CONTINUATION
 from xcoder_core.models.request import Completion, Request
+from xcoder_core.models.settings import SamplingSettings
 
 
 @pytest.fixture

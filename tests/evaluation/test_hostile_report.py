@@ -21,8 +21,8 @@ from synth.config import SynthSettings
 from synth.pipeline import synthesise
 from tests.evaluation.measured import evaluate_model
 from xcoder_core.files import write_json
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.request import Completion, Request
+from xcoder_core.models.settings import SamplingSettings
 from xcoder_core.stage import StageContext
 from xcoder_train.stages import STAGES
 

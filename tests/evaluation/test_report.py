@@ -24,9 +24,9 @@ from synth.publication import SftRow
 from tests.evaluation.measured import evaluate_model
 from tests.evaluation.page import Outline
 from xcoder_core.files import write_json, write_text
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.prompt import code_response
 from xcoder_core.models.request import Completion, Request
+from xcoder_core.models.settings import SamplingSettings
 from xcoder_core.problem import Problem, Solution
 from xcoder_core.records import read_records
 from xcoder_core.seeds import derive_seed

@@ -121,7 +121,7 @@ def test_everything_that_a_run_starts_from_is_checked_with_all_other_mistakes(
     assert done.returncode == 2 and "4 mistakes" in done.stderr, done.stderr
     for words in (
         'recipe.yaml:1: model.path = "./nowhere": there is no folder nowhere',
-        f'recipe.yaml:3: inputs.synth = "other": other/synth/{key.name}/datasets/sft/train.parquet is damaged',
+        f'recipe.yaml:3: inputs.synth = "other": other/synth/{key.name}/datasets/sft/train.parquet is not a readable',
         'recipe.yaml:4: inputs.sft = "other": cannot load the model from other/sft/k/model: model.safetensors is',
         'recipe.yaml:5: inputs.grpo = "nothing": there is no folder nothing',
     ):

@@ -19,8 +19,8 @@ from tests.evaluation.measured import evaluate_model
 from tests.evaluation.releases import answer, dates, problem
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.request import Completion, Request
+from xcoder_core.models.settings import SamplingSettings
 from xcoder_core.problem import Problem, TestCase
 from xcoder_core.records import read_matching, read_records, write_records
 from xcoder_core.settings import require

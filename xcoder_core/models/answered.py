@@ -12,8 +12,8 @@ from typing import Literal, Self
 
 from xcoder_core.errors import InputError
 from xcoder_core.keys import Keys
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.request import Completion, Generator, Request, Unanswered, asked_once
+from xcoder_core.models.settings import SamplingSettings
 from xcoder_core.records import RecordStore, read_records
 
 

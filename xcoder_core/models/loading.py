@@ -24,10 +24,9 @@ from xcoder_core.errors import InputError
 from xcoder_core.files import atomic_folder
 from xcoder_core.hub import loading
 from xcoder_core.models.chat import stop_token_ids
-from xcoder_core.models.generation import GenerationSettings
 from xcoder_core.models.prompt import NO_TEMPLATE
 from xcoder_core.models.request import Generator
-from xcoder_core.models.settings import InitSettings, ModelSettings
+from xcoder_core.models.settings import GenerationSettings, InitSettings, ModelSettings
 from xcoder_core.models.transformers_backend import TransformersGenerator
 from xcoder_core.models.vllm_backend import VllmGenerator
 from xcoder_core.seeds import derive_seed

@@ -19,9 +19,9 @@ import openai
 from aiolimiter import AsyncLimiter
 
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError, XcoderError
-from xcoder_core.models.generation import SamplingSettings, ServerSettings
 from xcoder_core.models.request import Completion, Request, Unanswered, Usage, with_reasoning
 from xcoder_core.models.server import Passing, Refused, ServerAnswer, meaning_of, read_answer
+from xcoder_core.models.settings import SamplingSettings, ServerSettings
 
 # Requests handed over at a time, as a multiple of those the server works on: a caller that is busy for a while does
 # not let the server run dry. Answers that it has not taken yet count, so that a kill loses few.

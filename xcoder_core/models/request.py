@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 from xcoder_core.errors import InfrastructureError, InputError
 from xcoder_core.files import whole_characters
 from xcoder_core.models.prompt import Message
 from xcoder_core.models.reasoning import after_reasoning
-
-if TYPE_CHECKING:
-    from xcoder_core.models.generation import SamplingSettings
+from xcoder_core.models.settings import SamplingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +86,7 @@ class Usage:
 class Generator(Protocol):
     """Whatever turns requests into completions."""
 
-    def generate(self, requests: Iterable[Request], sampling: "SamplingSettings") -> Iterator[Completion | Unanswered]:
+    def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion | Unanswered]:
         """Yield exactly one `Completion` or `Unanswered` per request, in any order.
 
         An answer goes on to the end of the context where `max_new_tokens` goes beyond it.
@@ -98,7 +96,7 @@ class Generator(Protocol):
 
 
 def asked_once(
-    generator: Generator, requests: Iterable[Request], sampling: "SamplingSettings"
+    generator: Generator, requests: Iterable[Request], sampling: SamplingSettings
 ) -> Iterator[tuple[Request, Completion | Unanswered]]:
     """Each answer with its request.
 

@@ -15,7 +15,7 @@ import openai
 
 from xcoder_core.errors import EnvironmentLacks, InputError, XcoderError
 from xcoder_core.files import JsonObject, whole_characters
-from xcoder_core.models.generation import ServerSettings
+from xcoder_core.models.settings import ServerSettings
 
 # Reasons to stop that say the server went away in the middle rather than that the model was done.
 _ABORTED = {"abort", "error"}

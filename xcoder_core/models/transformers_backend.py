@@ -17,8 +17,8 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
 from xcoder_core.models.chat import completion_text, opened_reasoning, prompt_token_ids, stop_token_ids
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.request import Completion, Request, Unanswered
+from xcoder_core.models.settings import SamplingSettings
 
 # Batches are formed from this many of them at a time, sorted by length so that little is padded.
 BATCHES_AHEAD = 8
@@ -198,11 +198,11 @@ def sample_batch(
     uniforms = numpy.stack([stream.random(max(limits)) for stream in streams])
     tokens: list[list[int]] = [[] for _ in prompts]
     running = [True] * len(prompts)
-    seen = _SeenTokens(ids[spread], mask, model.vocab_size) if sampling.repetition_penalty != 1 else None
+    seen = _seen_tokens(ids[spread], mask, model.vocab_size) if sampling.repetition_penalty != 1 else None
 
     for step in range(max(limits)):
         if seen is not None:
-            logits = seen.penalise(logits, sampling.repetition_penalty)
+            logits = _penalised(logits, seen, sampling.repetition_penalty)
         noise = torch.from_numpy(uniforms[rows, step]).to(device)
         chosen = pick_tokens(logits, noise, sampling)
         for row, token in zip(rows.tolist(), chosen.tolist(), strict=True):
@@ -216,12 +216,12 @@ def sample_batch(
         if len(kept) == 0:
             return
         if seen is not None:
-            seen.add(chosen)
+            seen[torch.arange(len(chosen), device=device), chosen] = True
         if len(kept) < COMPACT_BELOW * len(rows):
             _select(layers, kept)
             rows, mask, positions, chosen = rows[kept.cpu().numpy()], mask[kept], positions[kept], chosen[kept]
             if seen is not None:
-                seen.select(kept)
+                seen = seen[kept]
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
         logits = _forward(model, chosen[:, None], mask, positions, cache)
         positions = positions + 1
@@ -277,23 +277,17 @@ def _invert(probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor
     return chosen.clamp(max=probabilities.shape[-1] - 1)
 
 
-class _SeenTokens:
-    """Which tokens each row has read or written, for the repetition penalty (Keskar et al. 2019, CTRL)."""
+def _seen_tokens(ids: torch.Tensor, mask: torch.Tensor, vocabulary: int) -> torch.Tensor:
+    """Which tokens each row has read, (rows, vocabulary)."""
+    seen = torch.zeros(len(ids), vocabulary, dtype=torch.bool, device=ids.device)
+    for row, (tokens, real) in enumerate(zip(ids, mask, strict=True)):
+        seen[row, tokens[real.bool()]] = True
+    return seen
 
-    def __init__(self, ids: torch.Tensor, mask: torch.Tensor, vocabulary: int) -> None:
-        self.table = torch.zeros(len(ids), vocabulary, dtype=torch.bool, device=ids.device)
-        for row, (tokens, real) in enumerate(zip(ids, mask, strict=True)):
-            self.table[row, tokens[real.bool()]] = True
 
-    def penalise(self, logits: torch.Tensor, penalty: float) -> torch.Tensor:
-        weakened = torch.where(logits > 0, logits / penalty, logits * penalty)
-        return torch.where(self.table, weakened, logits)
-
-    def add(self, chosen: torch.Tensor) -> None:
-        self.table[torch.arange(len(chosen), device=chosen.device), chosen] = True
-
-    def select(self, kept: torch.Tensor) -> None:
-        self.table = self.table[kept]
+def _penalised(logits: torch.Tensor, seen: torch.Tensor, penalty: float) -> torch.Tensor:
+    """Logits with those of tokens that were read or written weakened (Keskar et al. 2019, CTRL)."""
+    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
 def _forward(

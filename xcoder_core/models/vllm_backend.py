@@ -18,8 +18,8 @@ from transformers import PreTrainedTokenizerBase
 
 from xcoder_core.errors import EnvironmentLacks, InputError, XcoderError, install_command
 from xcoder_core.models.chat import opened_reasoning, prompt_token_ids, stop_token_ids
-from xcoder_core.models.generation import GenerationSettings, SamplingSettings
 from xcoder_core.models.request import Completion, Request, Unanswered
+from xcoder_core.models.settings import GenerationSettings, SamplingSettings
 from xcoder_core.parent_death import VLLM_ENDS_WITH_US
 
 if TYPE_CHECKING:

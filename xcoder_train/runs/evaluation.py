@@ -21,10 +21,10 @@ from evaluation.samples import sample_together
 from evaluation.tables import breakdowns_markdown, print_results
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json, write_text
-from xcoder_core.models.generation import GenerationSettings
 from xcoder_core.models.loading import load_trained, needed_adapter, open_generator, start_of
 from xcoder_core.models.openai_backend import OpenAIGenerator
 from xcoder_core.models.request import Generator
+from xcoder_core.models.settings import GenerationSettings
 from xcoder_core.settings import require
 from xcoder_core.share import Share, share_of_this_process
 from xcoder_core.stage import RESULT_FILE, StageContext
