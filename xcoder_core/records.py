@@ -92,8 +92,9 @@ class RecordStore(Generic[Record]):
             return
         if self._journal is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._journal = open(self._journal_path, "ab", buffering=0)  # noqa: SIM115  # closed by `close` and `seal`
-        _write_all(self._journal, b"".join(lines))
+            self._journal = open(self._journal_path, "ab")  # noqa: SIM115  # closed by `close` and `seal`
+        self._journal.write(b"".join(lines))
+        self._journal.flush()
 
     def pending(self) -> Iterator[Record]:
         """The records of an unsealed store, in the order in which they were appended."""
@@ -132,14 +133,10 @@ def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
 
     if not path.exists():
         raise InputError(f"{path} does not exist; expected a table of {record_type.__name__} records")
-    with readable(path, _MEND_A_TABLE):
-        table = pyarrow.parquet.ParquetFile(path)
-    wanted = _columns(path, table, record_type)
-    with table:
+    with readable(path, _MEND_A_TABLE), pyarrow.parquet.ParquetFile(path) as table:
+        wanted = _columns(path, table.schema_arrow, record_type)
         for number in range(table.num_row_groups):
-            with readable(path, _MEND_A_TABLE):
-                group = table.read_row_group(number, columns=wanted)
-            for batch in group.to_batches(ROWS_AT_ONCE):
+            for batch in table.read_row_group(number, columns=wanted).to_batches(ROWS_AT_ONCE):
                 for row in batch.to_pylist():
                     yield from_row(record_type, row)
 
@@ -153,23 +150,17 @@ def read_matching(
     """
     import pyarrow.parquet
 
-    highest = lowest if highest is None else highest
-    with readable(path, _MEND_A_TABLE), pyarrow.parquet.ParquetFile(path) as table:
-        names = _columns(path, table, record_type)
-        for number in range(table.num_row_groups):
-            chunks = map(table.metadata.row_group(number).column, range(table.metadata.num_columns))
-            known = next(chunk for chunk in chunks if chunk.path_in_schema == column).statistics
-            if known is not None and known.has_min_max and (known.max < lowest or known.min > highest):
-                continue
-            group = table.read_row_group(number, columns=names)
-            for place, value in enumerate(group[column].to_pylist()):  # pyarrow.compute would import pandas
-                if lowest <= value <= highest:
-                    yield from_row(record_type, group.slice(place, 1).to_pylist()[0])
+    between = [(column, ">=", lowest), (column, "<=", lowest if highest is None else highest)]
+    with readable(path, _MEND_A_TABLE):
+        names = _columns(path, pyarrow.parquet.read_schema(path), record_type)
+        found = pyarrow.parquet.read_table(path, columns=names, filters=between, partitioning=None)
+    for row in found.to_pylist():
+        yield from_row(record_type, row)
 
 
-def _columns(path: Path, table: "pyarrow.parquet.ParquetFile", record_type: type) -> list[str]:
+def _columns(path: Path, schema: "pyarrow.Schema", record_type: type) -> list[str]:
     """The record's columns that a table has. One that is younger than the table may be missing if it has a default."""
-    present = set(table.schema_arrow.names)
+    present = set(schema.names)
     fields = dataclasses.fields(record_type)
     missing = [f.name for f in fields if f.name not in present and f.default is dataclasses.MISSING]
     if missing:
@@ -300,13 +291,6 @@ def _read_journal(path: Path) -> Iterator[tuple[Row, int]]:
             end += len(line)
             # Journals of earlier versions may hold half characters.
             yield json.loads(whole_characters(body.decode("utf-8", "surrogatepass"))), end
-
-
-def _write_all(file: typing.BinaryIO, data: bytes) -> None:
-    """An unbuffered write may be short (a full disk, a signal); the rest is tried until it fails for a reason."""
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
 
 
 def _write_sorted(path: Path, record_type: type, rows: Iterator[Row], key_of: Callable[[Row], Key]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from xcoder_core.errors import InputError
-from xcoder_core.models.settings import InitSettings, ModelSettings
+from xcoder_core.models.settings import ModelSettings
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 
@@ -119,7 +119,7 @@ KNOWN = {
 def model_shape(model: ModelSettings) -> ModelShape | None:
     """The shape of the run's starting point; None for a hub model that is not at hand, and for other families."""
     if model.init is not None:
-        return _initial(model.init)
+        return ModelShape(**model.init.model_dump(), head_size=model.init.hidden_size // model.init.heads)
     return None if model.path is None else shape_at(model.path)
 
 
@@ -127,17 +127,11 @@ def shape_at(path: Path | str) -> ModelShape | None:
     """The shape of the model in a folder, or of a known name; None for anything else. Raises InputError."""
     if str(path) in KNOWN:
         return KNOWN[str(path)]
-    config = Path(path) / "config.json"
-    return _read(config) if config.is_file() else None
-
-
-def _initial(init: InitSettings) -> ModelShape:
-    return ModelShape(**init.model_dump(), head_size=init.hidden_size // init.heads)
-
-
-def _read(path: Path) -> ModelShape | None:
+    file = Path(path) / "config.json"
+    if not file.is_file():
+        return None
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8"))
         if config["model_type"] not in FAMILIES:
             return None
         return ModelShape(
@@ -153,4 +147,4 @@ def _read(path: Path) -> ModelShape | None:
             tie_embeddings=config.get("tie_word_embeddings", False),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} does not describe a decoder: {type(error).__name__} {error}") from error
+        raise InputError(f"{file} does not describe a decoder: {type(error).__name__} {error}") from error
