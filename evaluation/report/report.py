@@ -8,11 +8,11 @@ from pathlib import Path
 
 import jinja2
 
-from evaluation.config import MODELS
+from evaluation.config import MODELS, model_look
 from evaluation.evaluate import compare
 from evaluation.report.examples import Example, choose_examples
 from evaluation.report.plots import Figure
-from evaluation.report.scores import BenchmarkPart, Headline, benchmark_parts, headlines
+from evaluation.report.scores import BenchmarkPart, benchmark_parts, interval
 from evaluation.report.stages import (
     coverage_tables,
     difficulty_tables,
@@ -22,7 +22,7 @@ from evaluation.report.stages import (
     synthesis_figures,
 )
 from evaluation.results import ModelResult, load_results
-from evaluation.tables import Table
+from evaluation.tables import Table, share
 from xcoder_core.files import read_object, write_text
 from xcoder_core.stage import RESULT_FILE
 
@@ -34,8 +34,7 @@ class Page:
     """What the template shows; a part that is empty is left out and `missing` says so."""
 
     run: str
-    headlines: list[Headline] = field(default_factory=list)
-    alarms: list[str] = field(default_factory=list)
+    results: Mapping[str, ModelResult] = field(default_factory=dict)
     benchmarks: list[BenchmarkPart] = field(default_factory=list)
     sft: list[Figure] = field(default_factory=list)
     grpo: list[Figure] = field(default_factory=list)
@@ -91,13 +90,8 @@ def _add_evaluation(page: Page, folder: Path | None, samples: int) -> None:
     for label, model in MODELS.items():
         if label not in results:
             page.missing.append(f"{model.name}: not evaluated.")
-    page.headlines = headlines(results)
+    page.results = results
     page.benchmarks = benchmark_parts(results, compare(results))
-    page.alarms = [
-        f"Programs of {label} were judged without isolation: a program may have tampered with its verdict."
-        for label, result in results.items()
-        if "none" in result.judge_tiers
-    ]
     page.examples = choose_examples(results, samples)
     page.costs.append(_evaluation_costs(results))
 
@@ -155,6 +149,7 @@ def _render(page: Page) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.tests["wide"] = _is_wide
+    environment.filters |= {"interval": interval, "look": model_look, "share": share}
     template = environment.from_string(package.joinpath("template.html.j2").read_text(encoding="utf-8"))
     return template.render(page=page, style=package.joinpath("style.css").read_text(encoding="utf-8"))
 
