@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -178,18 +178,10 @@ def write_differences(measurement: Measurement) -> None:
         # Only what is right or wrong differs; a wrong answer here and a runtime error there is one outcome.
         if "invalid" in (one.failure, other.failure) or (one.failure == "none") == (other.failure == "none"):
             continue
-        code = extract(sample.completion) or ""
-        known = found.get((sample.problem_id, code))
-        found[sample.problem_id, code] = PolicyDifference(
-            problem_id=sample.problem_id,
-            sample_index=sample.sample_index if known is None else known.sample_index,
-            samples=1 if known is None else known.samples + 1,
-            first_policy=first_policy,
-            first=one.verdict,
-            second_policy=second_policy,
-            second=other.verdict,
-            code=code,
-        )
+        place, code = (sample.problem_id, sample.sample_index), extract(sample.completion) or ""
+        verdicts = first_policy, one.verdict, second_policy, other.verdict
+        known = found.get((sample.problem_id, code), PolicyDifference(*place, 0, *verdicts, code))
+        found[sample.problem_id, code] = replace(known, samples=known.samples + 1)
     write_records(layout.policy_differences, PolicyDifference, found.values(), ("problem_id", "sample_index"))
 
 

@@ -35,9 +35,11 @@ class Answers:
 
     def __init__(self, path: Path) -> None:
         self._store = RecordStore(path, Answer, ("request_id", "asked"))
-        self._pairs, self._ids = Keys(), Keys()
+        self._ids = Keys()
         for answer in self.kept():
-            self._note(answer.request_id, answer.asked)
+            self._ids.add((answer.request_id,))
+            if self._store.is_sealed:  # such a store holds no keys of its own
+                self._store.keys.add((answer.request_id, answer.asked))
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +66,7 @@ class Answers:
                     raise RuntimeError(f"{self._store.path} is sealed; nothing new can be asked: {request.id!r}")
                 if not is_known:
                     yield request
-                elif (request.id, _fingerprint(request, sampling)) in self._pairs:
+                elif (request.id, _fingerprint(request, sampling)) in self._store.keys:
                     kept.add(request.id)
                 else:
                     raise InputError(
@@ -79,7 +81,7 @@ class Answers:
                 self._store.append(
                     Answer(request.id, asked, request.purpose, answer.text, answer.finish_reason, *counts)
                 )
-                self._note(request.id, asked)
+                self._ids.add((request.id,))
             yield answer
         if kept:
             yield from (_completion(answer) for answer in self.kept() if answer.request_id in kept)
@@ -91,10 +93,6 @@ class Answers:
     def seal(self) -> Path:
         """Write the sorted Parquet table; nothing new can be asked after it."""
         return self._store.seal()
-
-    def _note(self, request_id: str, fingerprint: str) -> None:
-        self._ids.add((request_id,))
-        self._pairs.add((request_id, fingerprint))
 
 
 def _completion(answer: Answer) -> Completion:
