@@ -105,13 +105,13 @@ def _gains(name: str, results: Mapping[str, ModelResult], differences: Differenc
             whole = per_benchmark[name][f"pass_at_{k}"]
             for group in (None, *groups_of(whole, grouping)):
                 part = part_of(whole, grouping, group)
-                change, interval = part["difference"], part["ci95"]
-                if change is None or interval is None or (group is not None and (k == 1 or change >= 0)):
+                change, ends = part["difference"], part["ci95"]
+                if change is None or ends is None or (group is not None and (k == 1 or change >= 0)):
                     continue
                 scores = [score_at(result.scores["benchmarks"][name], k) for result in (before, after)]
                 old, new = (share(part_of(score, grouping, group)["mean"]) for score in scores)
                 moved = f"{'falls' if change < 0 else 'rises'} from {old} to {new}" if change else f"stays at {new}"
-                certainty = "includes 0" if interval[0] <= 0 <= interval[1] else "excludes 0"
+                certainty = "includes 0" if ends[0] <= 0 <= ends[1] else "excludes 0"
                 yield (
                     f"{pair}: pass@{k} on {name}, {group or 'all problems'}, {moved} (difference {100 * change:+.1f} "
                     f"points, 95 % interval {interval(part, signed=True)}, which {certainty})."
