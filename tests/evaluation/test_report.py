@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Student:
     def __init__(self, golden: Mapping[str, str], skill: float) -> None:
         self.golden, self.skill = golden, skill
 
-    def generate(self, requests: Sequence[Request], sampling: SamplingSettings) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion]:
         for request in requests:
             name = request.id.partition("/")[0]
             knows = derive_seed("luck", request.seed) % 1000 < 1000 * self.skill

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,7 +159,7 @@ def test_a_few_rows_are_read_from_the_row_groups_that_hold_them(tmp_path: Path) 
 class Solver:
     """A model whose first sample of each problem is right."""
 
-    def generate(self, requests: Sequence[Request], sampling: SamplingSettings) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion]:
         for request in requests:
             text = answer(request.messages[-1]["content"]) if request.id.endswith("/0") else "I cannot."
             yield Completion(request.id, text, tuple(range(9)), "stop", 10, 9)

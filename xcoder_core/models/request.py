@@ -112,12 +112,14 @@ def asked_once(
             waiting[request.id] = request
             yield request
 
-    for answer in generator.generate(noted(), sampling):
+    asking = noted()
+    for answer in generator.generate(asking, sampling):
         if answer.request_id not in waiting:
             raise InfrastructureError(
                 f"the generator answered request {answer.request_id!r}, which was not asked or was answered before"
             )
         yield waiting.pop(answer.request_id), answer
+    waiting |= {request.id: request for request in asking}  # what the generator did not even read
     if waiting:
         raise InfrastructureError(
             f"the generator left {len(waiting)} requests without an answer; run again to ask only for those"
