@@ -150,12 +150,18 @@ def read_matching(
     """
     import pyarrow.parquet
 
-    between = [(column, ">=", lowest), (column, "<=", lowest if highest is None else highest)]
-    with readable(path, _MEND_A_TABLE):
-        names = _columns(path, pyarrow.parquet.read_schema(path), record_type)
-        found = pyarrow.parquet.read_table(path, columns=names, filters=between, partitioning=None)
-    for row in found.to_pylist():
-        yield from_row(record_type, row)
+    highest = lowest if highest is None else highest
+    with readable(path, _MEND_A_TABLE), pyarrow.parquet.ParquetFile(path) as table:
+        names = _columns(path, table.schema_arrow, record_type)
+        for number in range(table.num_row_groups):
+            chunks = map(table.metadata.row_group(number).column, range(table.metadata.num_columns))
+            known = next(chunk for chunk in chunks if chunk.path_in_schema == column).statistics
+            if known is not None and known.has_min_max and (known.max < lowest or known.min > highest):
+                continue
+            group = table.read_row_group(number, columns=names)
+            for place, value in enumerate(group[column].to_pylist()):  # pyarrow.compute would import pandas
+                if lowest <= value <= highest:
+                    yield from_row(record_type, group.slice(place, 1).to_pylist()[0])
 
 
 def _columns(path: Path, schema: "pyarrow.Schema", record_type: type) -> list[str]:
