@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.evalplus import load_evalplus, program_in, program_under_test
-from evaluation.extraction import extractor
+from evaluation.prompting import extractor
 from reward.checker import read_checker
 from reward.config import JudgeSettings
 from reward.judge import Judge

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from xcoder_core.models.decoding import pick_tokens
-from xcoder_core.models.generation import SamplingSettings
+from xcoder_core.models.settings import SamplingSettings
+from xcoder_core.models.transformers_backend import pick_tokens
 
 # SmolLM2's vocabulary, and that of Qwen2.5 and Qwen3.
 VOCABULARIES = (49_152, 151_936)

@@ -14,9 +14,9 @@ from multiprocessing.connection import Connection
 
 import openai
 
-from xcoder_core.models.generation import SamplingSettings, ServerSettings
 from xcoder_core.models.openai_backend import OpenAIGenerator
 from xcoder_core.models.request import Completion, Request
+from xcoder_core.models.settings import SamplingSettings, ServerSettings
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 EVENT = (

@@ -17,8 +17,8 @@ from typing import Any, Self
 from benchmarks.judge.inputs import PROGRAMS
 from reward.submission import Submission
 from reward.verdict import Execution, Run
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.request import Completion, Request
+from xcoder_core.models.settings import SamplingSettings
 
 WORDS = 20_000
 STATEMENT_WORDS = 200

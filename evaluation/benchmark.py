@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from xcoder_core.errors import InputError
-from xcoder_core.layout import SynthLayout
 from xcoder_core.problem import Problem, TestCase
+from xcoder_core.stage import SynthLayout
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from evaluation.evalplus import load_evalplus
 from evaluation.livecodebench import find_window, load_livecodebench, load_window, window_files
 from xcoder_core.errors import InputError
 from xcoder_core.files import unpacked_stem
-from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.problem import Problem, TestCase
 from xcoder_core.records import read_records
+from xcoder_core.stage import Membership, SynthLayout
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from evaluation.extraction import Extraction
-from evaluation.few_shot import FEW_SHOT, EvaluationPrompt
+from evaluation.prompting import FEW_SHOT, EvaluationPrompt, Extraction
 from reward.config import Policy
-from xcoder_core.models.generation import GenerationSettings, SamplingSettings
+from xcoder_core.models.settings import GenerationSettings, SamplingSettings
 from xcoder_core.settings import Settings, expanded
 
 

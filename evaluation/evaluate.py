@@ -12,12 +12,14 @@ from evaluation.evalplus import STYLE
 from evaluation.interchange import read_submission, write_official_files, write_samples
 from evaluation.judging import SampleVerdict, judge_samples, write_differences
 from evaluation.measurement import Measurement
-from evaluation.results import ModelResult, entries_of, load_result
-from evaluation.score_file import (
+from evaluation.results import (
     Difference,
     Differences,
+    ModelResult,
     Score,
     count_verdicts,
+    entries_of,
+    load_result,
     make_scores,
     score_at,
 )

@@ -15,9 +15,9 @@ from typing import TypeVar
 import numpy
 
 from evaluation.benchmark import Benchmark
-from evaluation.extraction import extractor
 from evaluation.judging import SampleVerdict
 from evaluation.measurement import Measurement
+from evaluation.prompting import extractor
 from evaluation.samples import KEY, Sample
 from evaluation.scores import pass_at_k
 from reward.verdict import Verdict

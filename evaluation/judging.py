@@ -2,15 +2,15 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Literal, TypedDict
 
 from evaluation.evalplus import program_in, program_under_test
-from evaluation.extraction import extractor
 from evaluation.measurement import Measurement
+from evaluation.prompting import extractor
 from evaluation.samples import KEY, Sample
 from reward.checker import read_checker
 from reward.config import Policy
@@ -19,8 +19,8 @@ from reward.submission import Submission
 from reward.verdict import Verdict
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.files import write_json
-from xcoder_core.progress import Progress
 from xcoder_core.records import RecordStore, read_records, write_records
+from xcoder_core.terminal import Progress
 
 Failure = Literal[
     "none", "wrong_answer", "runtime", "time", "memory", "output", "syntax", "no_code", "truncated", "invalid"
@@ -76,82 +76,75 @@ def judge_samples(measurement: Measurement, policy: Policy) -> None:
     done = {(row.problem_id, row.sample_index): row for row in store.pending()}
     maximum_share = measurement.settings.maximum_invalid_share
     invalid: list[SampleVerdict] = []
+    asked: dict[str, list[Sample]] = {}
     with open_judge(settings, alone=True) as judge, Progress("judging", total, "samples", done=len(done)) as progress:
         before = json.loads(layout.tiers.read_text(encoding="utf-8")) if layout.tiers.exists() else []
         write_json(layout.tiers, sorted({*before, judge.tier}))
-        waiting = _Waiting(measurement, store, done, progress)
-        for judgement in judge.judge(waiting.submissions(), stop_at_first_failure=True):
-            outcome = judgement.verdict, judgement.passed, judgement.total
-            rows = [_verdict_row(sample, *outcome) for sample in waiting.asked.pop(judgement.id)]
-            if judgement.is_infrastructure_failure:
-                invalid += rows
-                if unanswered + len(invalid) > maximum_share * total:
-                    raise InfrastructureError(
-                        f"no answer came or the judge's machinery failed on {unanswered + len(invalid)} of {total} "
-                        f"samples, more than evaluation.maximum_invalid_share = {maximum_share:g} allows; the last "
-                        f"reason: {judgement.message}. No score is given. Mend the cause (`xcoder doctor` helps) and "
-                        "run again: only what has no verdict is judged."
-                    )
-            else:
-                store.extend(rows)
+
+        def keep(rows: list[SampleVerdict]) -> None:
+            store.extend(rows)
             progress.advance(len(rows))
+
+        for judgement in judge.judge(_submissions(measurement, done, asked, keep), stop_at_first_failure=True):
+            outcome = judgement.verdict, judgement.passed, judgement.total
+            rows = [_verdict_row(sample, *outcome) for sample in asked.pop(judgement.id)]
+            if not judgement.is_infrastructure_failure:
+                keep(rows)
+                continue
+            invalid += rows
+            progress.advance(len(rows))
+            if unanswered + len(invalid) > maximum_share * total:
+                raise InfrastructureError(
+                    f"no answer came or the judge's machinery failed on {unanswered + len(invalid)} of {total} "
+                    f"samples, more than evaluation.maximum_invalid_share = {maximum_share:g} allows; the last "
+                    f"reason: {judgement.message}. No score is given. Mend the cause (`xcoder doctor` helps) and "
+                    "run again: only what has no verdict is judged."
+                )
     store.extend(invalid)
     store.seal()
 
 
-@dataclass
-class _Waiting:
-    """What has no verdict yet. `asked` says which samples each submission is for."""
+def _submissions(
+    measurement: Measurement,
+    done: Mapping[tuple[str, int], SampleVerdict],
+    asked: dict[str, list[Sample]],
+    keep: Callable[[list[SampleVerdict]], None],
+) -> Iterator[Submission]:
+    """A submission for each distinct program without a verdict, one problem in memory at a time.
 
-    measurement: Measurement
-    store: RecordStore[SampleVerdict]
-    done: Mapping[tuple[str, int], SampleVerdict]
-    progress: Progress
-    asked: dict[str, list[Sample]] = field(default_factory=dict)
-
-    def submissions(self) -> Iterator[Submission]:
-        """A submission for each distinct program without a verdict, one problem in memory at a time."""
-        problems, tests = self.measurement.problems, self.measurement.tests
-        extract = extractor(self.measurement.settings.extraction)
-        samples = read_records(self.measurement.layout.samples, Sample)
-        for problem_id, group in groupby(samples, key=lambda sample: sample.problem_id):
-            problem, cases = problems[problem_id], tests[problem_id]
-            programs: dict[str | None, list[Sample]] = {}
-            for sample in group:
-                if sample.finish_reason == "unanswered":
-                    self._settle([sample], UNANSWERED, 0, len(cases))
-                else:
-                    programs.setdefault(program_in(problem, sample.completion, extract), []).append(sample)
-            for code, wrote_it in programs.items():
-                known = next((row for sample in wrote_it if (row := self._verdict_of(sample))), None)
-                if code is None:
-                    self._settle(wrote_it, NO_CODE, 0, len(cases))
-                elif known is not None:
-                    self._settle(wrote_it, known.verdict, known.passed, known.total)
-                else:
-                    submission_id = f"{problem_id}/{wrote_it[0].sample_index}"
-                    self.asked[submission_id] = wrote_it
-                    yield Submission(
-                        id=submission_id,
-                        code=program_under_test(problem, code),
-                        inputs=tuple(case.input for case in cases),
-                        expected=tuple(case.expected for case in cases),
-                        function_name=None if problem.io == "stdin" else problem.function_name,
-                        limits=problem.limits,
-                        checker=read_checker(problem.checker),
-                    )
-
-    def _verdict_of(self, sample: Sample) -> SampleVerdict | None:
-        return self.done.get((sample.problem_id, sample.sample_index))
-
-    def _settle(self, samples: Sequence[Sample], verdict: str, passed: int, total: int) -> None:
-        """Keep a verdict that needs no judge, for those of the samples that have none."""
-        rows = [_verdict_row(sample, verdict, passed, total) for sample in samples if not self._verdict_of(sample)]
-        self.store.extend(rows)
-        self.progress.advance(len(rows))
+    `asked` is told which samples each one is for. Verdicts that need no judge are kept at once.
+    """
+    extract = extractor(measurement.settings.extraction)
+    samples = read_records(measurement.layout.samples, Sample)
+    for problem_id, group in groupby(samples, key=lambda sample: sample.problem_id):
+        problem, cases = measurement.problems[problem_id], measurement.tests[problem_id]
+        programs: dict[str | None, list[Sample]] = {}
+        for sample in group:
+            programs.setdefault(program_in(problem, sample.completion, extract), []).append(sample)
+        for code, wrote_it in programs.items():
+            known = next(filter(None, (done.get((problem_id, sample.sample_index)) for sample in wrote_it)), None)
+            missing = [sample for sample in wrote_it if (problem_id, sample.sample_index) not in done]
+            if code is None:
+                keep([_verdict_row(sample, NO_CODE, 0, len(cases)) for sample in missing])
+            elif known is not None:
+                keep([_verdict_row(sample, known.verdict, known.passed, known.total) for sample in missing])
+            else:
+                submission_id = f"{problem_id}/{wrote_it[0].sample_index}"
+                asked[submission_id] = wrote_it
+                yield Submission(
+                    id=submission_id,
+                    code=program_under_test(problem, code),
+                    inputs=tuple(case.input for case in cases),
+                    expected=tuple(case.expected for case in cases),
+                    function_name=None if problem.io == "stdin" else problem.function_name,
+                    limits=problem.limits,
+                    checker=read_checker(problem.checker),
+                )
 
 
 def _verdict_row(sample: Sample, verdict: str, passed: int, total: int) -> SampleVerdict:
+    if sample.finish_reason == "unanswered":  # it holds no program either
+        verdict = UNANSWERED
     failure = FAILURES[verdict]
     if sample.finish_reason == "length" and failure not in ("none", "invalid"):
         failure = "truncated"
@@ -185,18 +178,10 @@ def write_differences(measurement: Measurement) -> None:
         # Only what is right or wrong differs; a wrong answer here and a runtime error there is one outcome.
         if "invalid" in (one.failure, other.failure) or (one.failure == "none") == (other.failure == "none"):
             continue
-        code = extract(sample.completion) or ""
-        known = found.get((sample.problem_id, code))
-        found[sample.problem_id, code] = PolicyDifference(
-            problem_id=sample.problem_id,
-            sample_index=sample.sample_index if known is None else known.sample_index,
-            samples=1 if known is None else known.samples + 1,
-            first_policy=first_policy,
-            first=one.verdict,
-            second_policy=second_policy,
-            second=other.verdict,
-            code=code,
-        )
+        place, code = (sample.problem_id, sample.sample_index), extract(sample.completion) or ""
+        verdicts = first_policy, one.verdict, second_policy, other.verdict
+        known = found.get((sample.problem_id, code), PolicyDifference(*place, 0, *verdicts, code))
+        found[sample.problem_id, code] = replace(known, samples=known.samples + 1)
     write_records(layout.policy_differences, PolicyDifference, found.values(), ("problem_id", "sample_index"))
 
 

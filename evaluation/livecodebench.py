@@ -33,26 +33,12 @@ from xcoder_core.rows import RowPlace, read_row, sound_rows
 REPOSITORY = "livecodebench/code_generation_lite"
 FILES = {1: "test.jsonl", **{number: f"test{number}.jsonl" for number in range(2, 7)}}
 FIELDS = (
-    "question_content",
-    "question_id",
-    "contest_date",
-    "difficulty",
-    "platform",
-    "starter_code",
-    "public_test_cases",
-    "private_test_cases",
-    "metadata",
-)
+    "question_content question_id contest_date difficulty platform starter_code public_test_cases private_test_cases "
+    "metadata"
+).split()
 QUESTION_FIELDS = (
-    "question_title",
-    "question_content",
-    "platform",
-    "question_id",
-    "contest_id",
-    "contest_date",
-    "starter_code",
-    "difficulty",
-)
+    "question_title question_content platform question_id contest_id contest_date starter_code difficulty"
+).split()
 """What official result files repeat of each problem, in their order."""
 DIFFICULTIES = ("easy", "medium", "hard")
 # The official checker allows six seconds per test and sets no memory limit; 2 GiB is above what honest programs need.

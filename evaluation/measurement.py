@@ -11,11 +11,11 @@ from pathlib import Path
 from evaluation.benchmark import Benchmark, Decontamination
 from evaluation.benchmarks import all_problems
 from evaluation.config import EvaluationSettings
-from evaluation.few_shot import EvaluationPrompt
+from evaluation.prompting import EvaluationPrompt
 from reward.config import JudgeSettings, Policy
 from xcoder_core.files import read_object, write_json
-from xcoder_core.layout import Below
 from xcoder_core.problem import Problem, TestCase
+from xcoder_core.stage import Below
 
 
 @dataclass(frozen=True)

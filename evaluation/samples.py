@@ -3,22 +3,22 @@
 Several processes each sample their share of the problems, and the first one puts the tables together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from evaluation.few_shot import evaluation_prompt, load_examples
 from evaluation.measurement import Measurement
+from evaluation.prompting import evaluation_prompt, load_examples
 from xcoder_core.errors import InfrastructureError
-from xcoder_core.models.request import Generator, Request, Unanswered
+from xcoder_core.models.request import Generator, Request, Unanswered, asked_once
 from xcoder_core.problem import Problem
-from xcoder_core.progress import Progress
 from xcoder_core.records import RecordStore, read_records, write_records
 from xcoder_core.seeds import derive_seed
 from xcoder_core.share import WHOLE, Share, await_files
+from xcoder_core.terminal import Progress
 
 KEY = ("problem_id", "sample_index")
 
@@ -70,26 +70,21 @@ def _complete(measurement: Measurement, problems: Sequence[Problem], generator: 
         return
     settings = measurement.settings
     examples = None if settings.few_shot_folder is None else load_examples(settings.few_shot_folder)
-    asked: dict[str, tuple[str, int, int]] = {}
-    requests: list[Request] = []
-    for problem in problems:
-        messages, stop = evaluation_prompt(problem, measurement.prompt, examples)
-        for index in range(settings.samples):
-            if (problem.problem_id, index) not in store.keys:
-                request_id = f"{problem.problem_id}/{index}"
-                sample_seed = derive_seed(measurement.seed, "evaluation", problem.problem_id, index)
-                asked[request_id] = (problem.problem_id, index, sample_seed)
-                requests.append(Request(request_id, messages, sample_seed, stop=stop))
+
+    def missing() -> Iterator[Request]:
+        for problem in problems:
+            messages, stop = evaluation_prompt(problem, measurement.prompt, examples)
+            for index in range(settings.samples):
+                if (problem.problem_id, index) not in store.keys:
+                    seed = derive_seed(measurement.seed, "evaluation", problem.problem_id, index)
+                    yield Request(f"{problem.problem_id}/{index}", messages, seed, stop=stop)
+
     total = len(problems) * settings.samples
     unanswered: list[Sample] = []
-    with Progress("sampling", total, "completions", done=total - len(requests)) as progress:
-        for answer in generator.generate(requests, settings.sampling) if requests else ():
-            if answer.request_id not in asked:
-                raise InfrastructureError(
-                    f"the generator answered request {answer.request_id!r}, which was not asked or was answered "
-                    "before; the other completions are kept"
-                )
-            identity = asked.pop(answer.request_id)
+    with Progress("sampling", total, "completions", done=len(store.keys)) as progress:
+        for request, answer in asked_once(generator, missing(), settings.sampling):
+            problem_id, _, index = request.id.rpartition("/")
+            identity = problem_id, int(index), request.seed
             if isinstance(answer, Unanswered):
                 unanswered.append(Sample(*identity, "", "unanswered", 0, 0, answer.reason))
                 if len(unanswered) > settings.maximum_invalid_share * total:
@@ -103,10 +98,5 @@ def _complete(measurement: Measurement, problems: Sequence[Problem], generator: 
                 tokens = answer.prompt_tokens, answer.completion_tokens
                 store.append(Sample(*identity, answer.text, answer.finish_reason, *tokens, None))
             progress.advance()
-    if asked:
-        store.close()
-        raise InfrastructureError(
-            f"the generator left {len(asked)} of {len(requests)} requests unanswered; run again to ask only for those"
-        )
     store.extend(unanswered)
     store.seal()

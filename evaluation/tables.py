@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from evaluation.results import ModelResult, entries_of
-from evaluation.score_file import (
+from evaluation.results import (
     BenchmarkScores,
     CurvePoint,
     Differences,
     LengthBin,
+    ModelResult,
     Score,
+    entries_of,
     groups_of,
     part_of,
     score_at,

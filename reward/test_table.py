@@ -8,10 +8,10 @@ from pathlib import Path
 from reward.checker import Checker, LinesChecker, read_checker
 from xcoder_core.errors import InputError
 from xcoder_core.files import atomic_path
-from xcoder_core.layout import SynthLayout
 from xcoder_core.problem import Limits
 from xcoder_core.records import read_table
 from xcoder_core.seeds import derive_seed
+from xcoder_core.stage import SynthLayout
 
 
 @dataclass(frozen=True, slots=True)

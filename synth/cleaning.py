@@ -12,9 +12,9 @@ from synth.decontamination import Decontamination, read_evaluation_set
 from synth.statement_index import StatementIndex
 from synth.tables import Removal, StatedTask, WorkTables
 from xcoder_core.files import write_json
-from xcoder_core.layout import SynthLayout
-from xcoder_core.progress import Progress
 from xcoder_core.records import read_records, write_records
+from xcoder_core.stage import SynthLayout
+from xcoder_core.terminal import Progress
 
 EXACT = "exact duplicate"
 NEAR = "near-duplicate"

@@ -21,10 +21,9 @@ from synth.prompts import render, retry_messages
 from synth.tables import ExecutionTimes, WorkTables
 from synth.verification import NO_INPUTS
 from xcoder_core.errors import InputError
-from xcoder_core.layout import SynthLayout
 from xcoder_core.models.prompt import Message
 from xcoder_core.records import read_records, read_table
-from xcoder_core.stage import RESULT_FILE
+from xcoder_core.stage import RESULT_FILE, SynthLayout
 
 STAGE_OF = {"select_features": "tasks", "write_task": "tasks", "write_solution": "solutions"}
 """The stage that asks a question; all others are asked by `inputs`."""

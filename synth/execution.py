@@ -13,8 +13,8 @@ from reward.verdict import Run
 from synth.tables import Candidate, Execution, ExecutionTimes, Quarantined, Task, TaskInputs, WorkTables, split_of
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.keys import Keys
-from xcoder_core.progress import Progress
 from xcoder_core.records import RecordStore, read_records, write_records
+from xcoder_core.terminal import Progress
 
 INFRASTRUCTURE_FAILURE = "infrastructure failure"
 

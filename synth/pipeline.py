@@ -24,10 +24,9 @@ from synth.tables import StatedTask, Verdict, WorkTables
 from synth.teaching import Teacher, make_candidates, make_inputs, make_tasks
 from synth.verification import verify_tasks
 from xcoder_core.files import write_json, write_text
-from xcoder_core.layout import SynthLayout
 from xcoder_core.models.prompt import PromptStyle
 from xcoder_core.records import read_records
-from xcoder_core.stage import StageContext
+from xcoder_core.stage import StageContext, SynthLayout
 
 
 def synthesise(

@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from synth.config import DifficultySettings, SynthSettings
 from synth.tables import Candidate, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables
-from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.prompt import PromptStyle, render_prompt
 from xcoder_core.problem import Problem, Solution, TestCase
-from xcoder_core.progress import Progress
 from xcoder_core.records import read_records, write_records
 from xcoder_core.seeds import derive_seed
+from xcoder_core.stage import Membership, SynthLayout
+from xcoder_core.terminal import Progress
 
 Row = TypeVar("Row")
 

@@ -11,10 +11,10 @@ from pydantic import Field, field_validator
 
 from xcoder_core.errors import EnvironmentLacks, InputError
 from xcoder_core.hub import Repository, upload
-from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.problem import Problem, TestCase
 from xcoder_core.records import read_records, write_records
 from xcoder_core.settings import Settings
+from xcoder_core.stage import Membership, SynthLayout
 
 
 class PushSettings(Settings):

@@ -11,9 +11,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from xcoder_core.layout import Below
 from xcoder_core.problem import Origin, Problem
 from xcoder_core.records import read_records
+from xcoder_core.stage import Below
 
 
 @dataclass(frozen=True, slots=True)

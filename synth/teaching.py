@@ -12,9 +12,9 @@ from synth.config import Style, SynthSettings, count_tasks
 from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, task_id
 from xcoder_core.errors import InputError
 from xcoder_core.problem import Limits
-from xcoder_core.progress import Progress
 from xcoder_core.records import RecordStore, read_records
 from xcoder_core.seeds import derive_seed
+from xcoder_core.terminal import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from synth.procedural.pipeline import read_pipeline
 from synth.procedural.task import true_output
 from synth.tables import Execution, ExecutionTimes, Quarantined, Task, TaskInputs, Verdict, WorkTables
 from synth.voting import Election, verify, vote_of
-from xcoder_core.progress import Progress
 from xcoder_core.records import read_records, write_records
 from xcoder_core.seeds import derive_seed
+from xcoder_core.terminal import Progress
 
 NO_INPUTS = "no inputs"
 """The reason of a task whose inputs were all refused, or never written."""

@@ -104,10 +104,8 @@ def recorded_owner(folder: Path) -> Owner | None:
     try:
         text = (folder / LOCK_FILE).read_text(encoding="utf-8")
         return Owner(**json.loads(text)) if text else None
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, TypeError):
-        return None  # written to this instant, or damaged: the kernel's lock decides
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+        return None  # not there, written to this instant, or damaged: the kernel's lock decides
 
 
 def _has_ended(owner: Owner) -> bool:

@@ -20,6 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from pydantic import TypeAdapter
+
 from xcoder_core.errors import InputError
 from xcoder_core.files import atomic_path, whole_characters
 from xcoder_core.keys import Keys
@@ -43,7 +45,6 @@ BYTES_PER_RUN_GROUP = 256 << 10
 MERGED_AT_ONCE = 64
 """Runs that are open at once; processes may open some thousand files at most."""
 
-_PARQUET_MARK = b"PAR1"
 _MEND_A_TABLE = "Restore the file, or synthesise again under another name (name=…)."
 
 
@@ -91,8 +92,9 @@ class RecordStore(Generic[Record]):
             return
         if self._journal is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._journal = open(self._journal_path, "ab", buffering=0)  # noqa: SIM115  # closed by `close` and `seal`
-        _write_all(self._journal, b"".join(lines))
+            self._journal = open(self._journal_path, "ab")  # noqa: SIM115  # closed by `close` and `seal`
+        self._journal.write(b"".join(lines))
+        self._journal.flush()
 
     def pending(self) -> Iterator[Record]:
         """The records of an unsealed store, in the order in which they were appended."""
@@ -131,14 +133,10 @@ def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
 
     if not path.exists():
         raise InputError(f"{path} does not exist; expected a table of {record_type.__name__} records")
-    with readable(path, _MEND_A_TABLE):
-        table = pyarrow.parquet.ParquetFile(path)
-    wanted = _columns(path, table, record_type)
-    with table:
+    with readable(path, _MEND_A_TABLE), pyarrow.parquet.ParquetFile(path) as table:
+        wanted = _columns(path, table.schema_arrow, record_type)
         for number in range(table.num_row_groups):
-            with readable(path, _MEND_A_TABLE):
-                group = table.read_row_group(number, columns=wanted)
-            for batch in group.to_batches(ROWS_AT_ONCE):
+            for batch in table.read_row_group(number, columns=wanted).to_batches(ROWS_AT_ONCE):
                 for row in batch.to_pylist():
                     yield from_row(record_type, row)
 
@@ -154,7 +152,7 @@ def read_matching(
 
     highest = lowest if highest is None else highest
     with readable(path, _MEND_A_TABLE), pyarrow.parquet.ParquetFile(path) as table:
-        names = _columns(path, table, record_type)
+        names = _columns(path, table.schema_arrow, record_type)
         for number in range(table.num_row_groups):
             chunks = map(table.metadata.row_group(number).column, range(table.metadata.num_columns))
             known = next(chunk for chunk in chunks if chunk.path_in_schema == column).statistics
@@ -166,9 +164,9 @@ def read_matching(
                     yield from_row(record_type, group.slice(place, 1).to_pylist()[0])
 
 
-def _columns(path: Path, table: "pyarrow.parquet.ParquetFile", record_type: type) -> list[str]:
+def _columns(path: Path, schema: "pyarrow.Schema", record_type: type) -> list[str]:
     """The record's columns that a table has. One that is younger than the table may be missing if it has a default."""
-    present = set(table.schema_arrow.names)
+    present = set(schema.names)
     fields = dataclasses.fields(record_type)
     missing = [f.name for f in fields if f.name not in present and f.default is dataclasses.MISSING]
     if missing:
@@ -185,13 +183,12 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> "pyarrow.Tab
 
 
 def check_tables(folder: Path) -> None:
-    """Raise InputError for the first Parquet file below a folder that was cut short. Only its two ends are read."""
+    """Raise InputError for the first Parquet file below a folder that was cut short. Only its end is read."""
+    import pyarrow.parquet
+
     for path in sorted(folder.rglob("*.parquet")):
-        with open(path, "rb") as file:
-            first = file.read(4)
-            file.seek(max(0, path.stat().st_size - 4))
-            if (first, file.read()) != (_PARQUET_MARK, _PARQUET_MARK):
-                raise InputError(f"{path} is damaged: it does not begin and end as a Parquet file. {_MEND_A_TABLE}")
+        with readable(path, _MEND_A_TABLE):
+            pyarrow.parquet.read_metadata(path)
 
 
 def write_records(path: Path, record_type: type[Record], records: Iterable[Record], key: tuple[str, ...]) -> Path:
@@ -219,8 +216,7 @@ def to_row(record: object) -> Row:
 
 def from_row(record_type: type[Record], row: Row) -> Record:
     """The record of a row; lists become tuples, structs their dataclasses. What the row lacks is at its default."""
-    makers = _makers(record_type)  # type: ignore[arg-type]  # as above
-    return record_type(**{name: make(row[name]) for name, make in makers.items() if name in row})
+    return _adapter(record_type).validate_python(row)  # type: ignore[arg-type]  # as above
 
 
 @contextmanager
@@ -240,19 +236,8 @@ def _field_names(record_type: type) -> tuple[str, ...]:
 
 
 @cache
-def _makers(record_type: type) -> dict[str, Callable[[object], object]]:
-    hints = typing.get_type_hints(record_type)
-    return {name: _maker(hints[name]) for name in _field_names(record_type)}
-
-
-def _maker(hint: object) -> Callable[[Any], object]:
-    inner, _ = _without_none(hint)
-    if dataclasses.is_dataclass(inner):
-        return lambda value: None if value is None else from_row(typing.cast(type, inner), value)
-    if typing.get_origin(inner) is tuple:
-        make = _maker(typing.get_args(inner)[0])
-        return lambda value: None if value is None else tuple(map(make, value))
-    return lambda value: value
+def _adapter(record_type: type) -> TypeAdapter[Any]:
+    return TypeAdapter(record_type)
 
 
 def _plain(value: object) -> object:
@@ -312,13 +297,6 @@ def _read_journal(path: Path) -> Iterator[tuple[Row, int]]:
             end += len(line)
             # Journals of earlier versions may hold half characters.
             yield json.loads(whole_characters(body.decode("utf-8", "surrogatepass"))), end
-
-
-def _write_all(file: typing.BinaryIO, data: bytes) -> None:
-    """An unbuffered write may be short (a full disk, a signal); the rest is tried until it fails for a reason."""
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
 
 
 def _write_sorted(path: Path, record_type: type, rows: Iterator[Row], key_of: Callable[[Row], Key]) -> None:

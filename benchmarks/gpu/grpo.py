@@ -23,12 +23,10 @@ from reward.config import JudgeSettings
 from synth.config import SynthSettings
 from synth.pipeline import synthesise
 from xcoder_core.files import write_json
-from xcoder_core.layout import SynthLayout
-from xcoder_core.models.initial import train_tokenizer
-from xcoder_core.models.trained import save_model
+from xcoder_core.models.loading import save_model, train_tokenizer
 from xcoder_core.problem import Solution
 from xcoder_core.records import read_records
-from xcoder_core.stage import StageContext
+from xcoder_core.stage import StageContext, SynthLayout
 from xcoder_train.recipe.schema import Recipe
 
 ENDLESS = "```python\nwhile True:\n    pass\n```"

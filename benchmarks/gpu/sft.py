@@ -25,9 +25,8 @@ import trl
 
 from benchmarks.sft_peers import SETUPS, Trained, documents, train
 from xcoder_core.files import write_json
-from xcoder_core.models.initial import train_tokenizer
-from xcoder_core.models.loading import attention
-from xcoder_core.models.shape import KNOWN, ModelShape
+from xcoder_core.models.folder import KNOWN, ModelShape
+from xcoder_core.models.loading import attention, train_tokenizer
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.training.arithmetic import peak_flops, training_flops_per_token
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
-from evaluation.extraction import extractor
 from evaluation.judging import PolicyDifference, SampleVerdict
-from evaluation.measurement import ResultLayout
+from evaluation.prompting import extractor
 from evaluation.results import ModelResult
+from evaluation.samples import Sample
 from evaluation.scores import ProblemCounts
 from evaluation.tables import outcome_name
 from xcoder_core.problem import Problem
@@ -116,7 +116,7 @@ def _answers(
             shown[name] = verdict
     answers = {}
     extract = extractor(result.scores["extraction"])
-    for sample in result.samples():
+    for sample in read_records(result.layout.samples, Sample):
         name, text = sample.problem_id, sample.completion
         if name not in shown or sample.sample_index != shown[name].sample_index:
             continue
@@ -150,7 +150,7 @@ def choose_programs(results: Mapping[str, ModelResult], benchmark: str) -> tuple
     kinds: dict[str, list[PolicyProgram]] = {}
     counts: Counter[str] = Counter()
     for label, result in results.items():
-        path = ResultLayout(result.folder).policy_differences
+        path = result.layout.policy_differences
         mine = {count.problem_id for count in result.counts if count.benchmark == benchmark}
         names: dict[str, str] = {}
         for row in read_records(path, PolicyDifference):

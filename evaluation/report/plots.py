@@ -11,7 +11,7 @@ import numpy
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from evaluation.config import MODELS, model_look
 
@@ -66,9 +66,7 @@ def group_plot(
             axes.tick_params("x", rotation=40)
             for name in axes.get_xticklabels():
                 name.set(ha="right", rotation_mode="anchor")
-        axes.set_xlim(-0.6, len(groups) - 0.4)
-        axes.set_ylim(-2, 102)
-        axes.set_ylabel(ylabel)
+        axes.set(xlim=(-0.6, len(groups) - 0.4), ylim=(-2, 102), ylabel=ylabel)
         _legend(axes, len(scores))
 
     return _figure(draw, description, caption)
@@ -91,12 +89,9 @@ def every_k_plot(
             axes.plot(k, mean, color=look.colour, marker=look.mark, markersize=4, linewidth=1.4, label=label)
         axes.set_xscale("log", base=2)
         ticks = [2**power for power in range(largest.bit_length())]
-        axes.xaxis.set_major_locator(FixedLocator(ticks))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xticklabels([str(tick) for tick in ticks])
-        axes.set_xlabel("k")
-        axes.set_ylabel("pass@k, %")
-        axes.set_ylim(-2, 102)
+        axes.set_xticks(ticks, map(str, ticks))
+        axes.minorticks_off()
+        axes.set(xlabel="k", ylabel="pass@k, %", ylim=(-2, 102))
         _legend(axes, len(curves))
 
     return _figure(draw, description, caption)
@@ -116,8 +111,7 @@ def curve_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], yl
             if window > 1:
                 axes.plot(x, _smoothed(y, window), color=colour, linewidth=1.8)
             axes.lines[-1].set_label("_" if alone else label)
-        axes.set_xlabel("step")
-        axes.set_ylabel(ylabel)
+        axes.set(xlabel="step", ylabel=ylabel)
         if len(curves) > 1:
             _legend(axes, len(curves))
 
@@ -137,11 +131,9 @@ def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], de
             colors=[VERDICT_COLOURS.get(label, INK) for label in rows],
             linewidth=0,
         )
-        axes.set_ylim(0, 100)
+        axes.set(xlabel="step", ylabel="rollouts, %", ylim=(0, 100))
         if x[0] < x[-1]:
             axes.set_xlim(x[0], x[-1])
-        axes.set_xlabel("step")
-        axes.set_ylabel("rollouts, %")
         _legend(axes, 5)
 
     return _figure(draw, description)
@@ -170,8 +162,7 @@ def histogram(
     def draw(axes: Axes) -> None:
         counts, edges = numpy.histogram(values, bins=bins, range=span)
         axes.bar(edges[:-1], counts, numpy.diff(edges), align="edge", color=VERDICT_COLOURS["AC"], edgecolor="white")
-        axes.set_xlabel(labels[0])
-        axes.set_ylabel(labels[1])
+        axes.set(xlabel=labels[0], ylabel=labels[1])
         axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
     return _figure(draw, description)

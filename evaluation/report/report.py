@@ -2,45 +2,30 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 
 import jinja2
 
-from evaluation.config import MODELS
+from evaluation.config import MODELS, model_look
 from evaluation.evaluate import compare
-from evaluation.measurement import ResultLayout
-from evaluation.report.examples import Example, choose_examples
+from evaluation.report.examples import choose_examples
 from evaluation.report.plots import Figure
-from evaluation.report.scores import BenchmarkPart, Headline, benchmark_parts, headlines
-from evaluation.report.synthesis import coverage_tables, difficulty_tables, funnel_tables, synthesis_figures
-from evaluation.report.training import grpo_figures, sft_figures
+from evaluation.report.scores import benchmark_parts, interval
+from evaluation.report.stages import (
+    coverage_tables,
+    difficulty_tables,
+    funnel_tables,
+    grpo_figures,
+    sft_figures,
+    synthesis_figures,
+)
 from evaluation.results import ModelResult, load_results
-from evaluation.tables import Table
-from xcoder_core.files import read_object, write_text
+from evaluation.tables import Table, share
+from xcoder_core.files import JsonObject, read_object, write_text
 from xcoder_core.stage import RESULT_FILE
 
+HERE = Path(__file__).parent
 PHONE_CHARACTERS, CELL_PADDING = 48, 1  # what a line of a table holds on a phone, and what lies between its cells
-
-
-@dataclass
-class Page:
-    """What the template shows; a part that is empty is left out and `missing` says so."""
-
-    run: str
-    headlines: list[Headline] = field(default_factory=list)
-    alarms: list[str] = field(default_factory=list)
-    benchmarks: list[BenchmarkPart] = field(default_factory=list)
-    sft: list[Figure] = field(default_factory=list)
-    grpo: list[Figure] = field(default_factory=list)
-    synthesis_tables: list[Table] = field(default_factory=list)
-    synthesis_figures: list[Figure] = field(default_factory=list)
-    examples: list[Example] = field(default_factory=list)
-    recipe: str = ""
-    costs: list[Table] = field(default_factory=list)
-    origin: list[Table] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
 
 
 def build_report(
@@ -49,59 +34,59 @@ def build_report(
     """Write the page of the run in `run_folder` to `output`, which needs no network and no other file.
 
     `stage_folders` maps "synth", "sft", "grpo" and "evaluation" to the folders of the finished stages that there are;
-    `titles` says how each stage is called, in their order; at most `samples` completions are shown.
+    `titles` says how each stage is called, in their order; at most `samples` completions are shown. A part that is not
+    there is left out, and the page says so.
     """
-    page = Page(run=read_object(run_folder / "manifest.json").get("run", run_folder.name))
-    _add_evaluation(page, stage_folders.get("evaluation"), samples)
-    for stage, draw, target in (("sft", sft_figures, page.sft), ("grpo", grpo_figures, page.grpo)):
-        if stage not in stage_folders:
-            page.missing.append(f"{titles[stage]}: this run has none.")
-        else:
-            target += draw(stage_folders[stage])
-            if not target:
-                page.missing.append(f"{titles[stage]} curves: the stage logged no metrics.")
-    synthesis = stage_folders.get("synth")
-    if synthesis is None:
-        page.missing.append("Synthesis: this run has none.")
-    else:
-        funnel = funnel_tables(synthesis)
-        if not funnel:
-            page.missing.append("Synthesis funnel: the stage left none.")
-        page.synthesis_tables = [*funnel, *difficulty_tables(synthesis), *coverage_tables(synthesis)]
-        page.synthesis_figures = synthesis_figures(synthesis)
-    recipe = run_folder / "recipe.yaml"
-    if recipe.exists():
-        page.recipe = recipe.read_text(encoding="utf-8")
-    else:
-        page.missing.append("Recipe: the run's folder holds no recipe.yaml.")
-    _add_origin(page, run_folder, stage_folders, titles)
-    write_text(output, _render(page))
-
-
-def _add_evaluation(page: Page, folder: Path | None, samples: int) -> None:
-    results = load_results(folder) if folder is not None else {}
+    missing = []
+    results = load_results(stage_folders["evaluation"]) if "evaluation" in stage_folders else {}
     if not results:
-        page.missing.append("Scores: this run has no evaluation.")
-        return
-    for label, model in MODELS.items():
-        if label not in results:
-            page.missing.append(f"{model.name}: not evaluated.")
-    page.headlines = headlines(results)
-    page.benchmarks = benchmark_parts(results, compare(results))
-    page.alarms = [
-        f"Programs of {label} were judged without isolation: a program may have tampered with its verdict."
-        for label, result in results.items()
-        if "none" in result.judge_tiers
-    ]
-    page.examples = choose_examples(results, samples)
-    page.costs.append(_evaluation_costs(results))
+        missing.append("Scores: this run has no evaluation.")
+    else:
+        missing += [f"{model.name}: not evaluated." for label, model in MODELS.items() if label not in results]
+    curves: dict[str, list[Figure]] = {}
+    for stage, draw in (("sft", sft_figures), ("grpo", grpo_figures)):
+        curves[stage] = draw(stage_folders[stage]) if stage in stage_folders else []
+        if stage not in stage_folders:
+            missing.append(f"{titles[stage]}: this run has none.")
+        elif not curves[stage]:
+            missing.append(f"{titles[stage]} curves: the stage logged no metrics.")
+    tables, figures = [], []
+    if "synth" not in stage_folders:
+        missing.append("Synthesis: this run has none.")
+    else:
+        synthesis = stage_folders["synth"]
+        tables, figures = funnel_tables(synthesis), synthesis_figures(synthesis)
+        if not tables:
+            missing.append("Synthesis funnel: the stage left none.")
+        tables += [*difficulty_tables(synthesis), *coverage_tables(synthesis)]
+    recipe, manifest = run_folder / "recipe.yaml", read_object(run_folder / "manifest.json")
+    if not recipe.exists():
+        missing.append("Recipe: the run's folder holds no recipe.yaml.")
+    if not manifest:
+        missing.append("Time per stage, versions and seed: the run's folder holds no manifest.json.")
+    page = _template().render(
+        run=manifest.get("run", run_folder.name),
+        missing=missing,
+        results=results,
+        benchmarks=benchmark_parts(results, compare(results)) if results else [],
+        sft=curves["sft"],
+        grpo=curves["grpo"],
+        synthesis_tables=tables,
+        synthesis_figures=figures,
+        examples=choose_examples(results, samples) if results else [],
+        costs=[*_stage_costs(manifest, stage_folders, titles), *([_evaluation_costs(results)] if results else [])],
+        origin=_origin(manifest),
+        recipe=recipe.read_text(encoding="utf-8") if recipe.exists() else "",
+        style=(HERE / "style.css").read_text(encoding="utf-8"),
+    )
+    write_text(output, page)
 
 
 def _evaluation_costs(results: Mapping[str, ModelResult]) -> Table:
     """What each model's evaluation took. A server's price is known where the settings have one."""
     rows = []
     for label, result in results.items():
-        seconds = read_object(ResultLayout(result.folder).timings)
+        seconds = read_object(result.layout.timings)
         times = [_duration(seconds[part]) if part in seconds else "–" for part in ("sampling", "judging")]
         entries = result.scores["benchmarks"].values()
         prompts = sum(entry["prompt_tokens"] for entry in entries)
@@ -112,9 +97,8 @@ def _evaluation_costs(results: Mapping[str, ModelResult]) -> Table:
     return Table("What the evaluation took", header, rows)
 
 
-def _add_origin(page: Page, run_folder: Path, stage_folders: Mapping[str, Path], titles: Mapping[str, str]) -> None:
-    """Time and figures of each stage; versions, seed and commit."""
-    manifest = read_object(run_folder / "manifest.json")
+def _stage_costs(manifest: JsonObject, stage_folders: Mapping[str, Path], titles: Mapping[str, str]) -> list[Table]:
+    """Time and figures of each stage."""
     noted = manifest.get("stages", {})
     rows = []
     for stage, name in titles.items():
@@ -124,17 +108,21 @@ def _add_origin(page: Page, run_folder: Path, stage_folders: Mapping[str, Path],
             continue
         said = "; ".join(f"{key.replace('_', ' ')}: {_figure(value)}" for key, value in figures.items())
         rows.append([name, "–" if seconds is None else _duration(seconds), said or "–"])
-    if rows:
-        rows.append(["all", _duration(sum(noted.get(stage, {}).get("seconds") or 0 for stage in titles)), "–"])
-        page.costs.insert(0, Table("Stages", ["stage", "time", "figures"], rows, ends_in_prose=True))
+    if not rows:
+        return []
+    rows.append(["all", _duration(sum(noted.get(stage, {}).get("seconds") or 0 for stage in titles)), "–"])
+    return [Table("Stages", ["stage", "time", "figures"], rows, ends_in_prose=True)]
+
+
+def _origin(manifest: JsonObject) -> list[Table]:
+    """Versions, seed and commit."""
     if not manifest:
-        page.missing.append("Time per stage, versions and seed: the run's folder holds no manifest.json.")
-        return
+        return []
     facts = [["seed", str(manifest.get("seed", "–"))], ["git commit", manifest.get("git_commit") or "–"]]
     if len(manifest.get("command", ())) > 1:
         facts.append(["command", shlex.join(["xcoder", *manifest["command"][1:]])])
     facts += [[name, str(version or "–")] for name, version in manifest.get("versions", {}).items()]
-    page.origin.append(Table("Versions, seed and command", ["what", "value"], facts, ends_in_prose=True))
+    return [Table("Versions, seed and command", ["what", "value"], facts, ends_in_prose=True)]
 
 
 def _stage_figures(folder: Path) -> dict[str, int | float | str]:
@@ -144,14 +132,17 @@ def _stage_figures(folder: Path) -> dict[str, int | float | str]:
     return {name: value for name, value in shown if name not in hidden and isinstance(value, int | float | str)}
 
 
-def _render(page: Page) -> str:
-    package = files("evaluation.report")
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.tests["wide"] = _is_wide
-    template = environment.from_string(package.joinpath("template.html.j2").read_text(encoding="utf-8"))
-    return template.render(page=page, style=package.joinpath("style.css").read_text(encoding="utf-8"))
+    environment.filters |= {"interval": interval, "look": model_look, "share": share}
+    return environment.get_template("template.html.j2")
 
 
 def _is_wide(table: Table) -> bool:

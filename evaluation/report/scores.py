@@ -4,11 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from evaluation.config import model_look
 from evaluation.report.examples import PolicyProgram, choose_programs
 from evaluation.report.plots import Figure, every_k_plot, group_plot
-from evaluation.results import ModelResult, entries_of
-from evaluation.score_file import CurvePoint, Difference, Differences, Score, groups_of, part_of, score_at
+from evaluation.results import (
+    CurvePoint,
+    Difference,
+    Differences,
+    ModelResult,
+    Score,
+    entries_of,
+    groups_of,
+    part_of,
+    score_at,
+)
 from evaluation.tables import (
     Entries,
     Table,
@@ -27,16 +35,6 @@ from evaluation.tables import (
 MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-@dataclass(frozen=True)
-class Headline:
-    """One model's figure at the top of the page."""
-
-    name: str
-    score: str
-    interval: str
-    average: str
-
-
 @dataclass
 class BenchmarkPart:
     """All of one benchmark. `alarms` are what must not be overlooked, `notes` what else belongs to a score.
@@ -46,6 +44,7 @@ class BenchmarkPart:
 
     name: str
     description: str
+    entries: Entries
     alarms: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -57,20 +56,6 @@ class BenchmarkPart:
     programs_left_out: int = 0
 
 
-def headlines(results: Mapping[str, ModelResult]) -> list[Headline]:
-    """Each model's first pass@k on the first benchmark, with its interval and its spread over runs."""
-    first = next(iter(results.values())).scores
-    k = first["k"][0]
-    shown = []
-    for label, entry in entries_of(results, next(iter(first["benchmarks"]))).items():
-        score, average = score_at(entry, k), entry["average_over_runs"]
-        spread = "" if average["std"] is None else f" ± {100 * average['std']:.1f}"
-        mean = "" if average["mean"] is None else f"avg@{average['n']} {100 * average['mean']:.1f}{spread} % over runs"
-        name = f"{model_look(label).name}, pass@{k}"
-        shown.append(Headline(name, share(score["mean"]), _interval(score), mean))
-    return shown
-
-
 def benchmark_parts(results: Mapping[str, ModelResult], differences: Differences) -> list[BenchmarkPart]:
     """One part per benchmark. `differences` is what `evaluate.compare` gives for the same results."""
     first = next(iter(results.values())).scores
@@ -78,9 +63,9 @@ def benchmark_parts(results: Mapping[str, ModelResult], differences: Differences
     parts = []
     for place, (name, benchmark) in enumerate(first["benchmarks"].items()):
         entries = entries_of(results, name)
-        part = BenchmarkPart(name, benchmark["description"])
-        part.alarms = [*_decontamination(entries, {"unknown"}), *_invalid(entries)]
-        part.notes = [*_decontamination(entries, {"checked", "held out"}), _manner(results)]
+        part = BenchmarkPart(name, benchmark["description"], entries)
+        part.alarms = _decontamination(entries, {"unknown"})
+        part.notes = _decontamination(entries, {"checked", "held out"})
         part.remarks = list(_gains(name, results, differences))
         part.figures = [_group_figure(name, benchmark["grouping"], k, entries) for k in ks]
         part.figures += [_every_k_figure(name, entries)]
@@ -111,24 +96,6 @@ def _decontamination(entries: Entries, statuses: set[str]) -> list[str]:
     return [f"Decontamination {status} ({', '.join(labels)}): {text}." for (status, text), labels in models.items()]
 
 
-def _invalid(entries: Entries) -> list[str]:
-    counts = {label: entry["invalid"] for label, entry in entries.items() if entry["invalid"]}
-    return [
-        f"{count:,} samples of {label} have no verdict, because the judge or the server failed; they are left out."
-        for label, count in counts.items()
-    ]
-
-
-def _manner(results: Mapping[str, ModelResult]) -> str:
-    scores = next(iter(results.values())).scores
-    dtype = f"dtype {scores.get('dtype') or 'not recorded'}"
-    sampling = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in scores["sampling"].items())
-    return (
-        f"{scores['samples_per_problem']} samples per problem ({sampling}, {dtype}); "
-        f"verdict policy {scores['policy']}, extraction {scores['extraction']}, seed {scores['seed']}."
-    )
-
-
 def _gains(name: str, results: Mapping[str, ModelResult], differences: Differences) -> Iterator[str]:
     """In words: each stage's gain, and wherever pass@k with k above 1 falls."""
     settings = next(iter(results.values())).scores
@@ -138,16 +105,16 @@ def _gains(name: str, results: Mapping[str, ModelResult], differences: Differenc
             whole = per_benchmark[name][f"pass_at_{k}"]
             for group in (None, *groups_of(whole, grouping)):
                 part = part_of(whole, grouping, group)
-                change, interval = part["difference"], part["ci95"]
-                if change is None or interval is None or (group is not None and (k == 1 or change >= 0)):
+                change, ends = part["difference"], part["ci95"]
+                if change is None or ends is None or (group is not None and (k == 1 or change >= 0)):
                     continue
                 scores = [score_at(result.scores["benchmarks"][name], k) for result in (before, after)]
                 old, new = (share(part_of(score, grouping, group)["mean"]) for score in scores)
                 moved = f"{'falls' if change < 0 else 'rises'} from {old} to {new}" if change else f"stays at {new}"
-                certainty = "includes 0" if interval[0] <= 0 <= interval[1] else "excludes 0"
+                certainty = "includes 0" if ends[0] <= 0 <= ends[1] else "excludes 0"
                 yield (
                     f"{pair}: pass@{k} on {name}, {group or 'all problems'}, {moved} (difference {100 * change:+.1f} "
-                    f"points, 95 % interval {_interval(part, signed=True)}, which {certainty})."
+                    f"points, 95 % interval {interval(part, signed=True)}, which {certainty})."
                 )
 
 
@@ -239,7 +206,8 @@ def _kilo(start: int, below: int | None) -> str:
     return f"< {below // 1024}k" if start == 0 else f"{start // 1024}–{below // 1024}k"
 
 
-def _interval(part: Score | Difference, signed: bool = False) -> str:
+def interval(part: Score | Difference, signed: bool = False) -> str:
+    """The 95 % interval in percent."""
     if part["ci95"] is None:
         return "no interval"
     low, high = (f"{100 * end:{'+' if signed else ''}.1f}" for end in part["ci95"])

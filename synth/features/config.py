@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from xcoder_core.models.generation import SamplingSettings
+from xcoder_core.models.settings import SamplingSettings
 from xcoder_core.settings import Settings
 
 Range = tuple[int, int]

@@ -20,10 +20,10 @@ from synth.language_model.dialogue import Dialogue, Interview, Question, Unusabl
 from synth.prompts import AnswerError, read_answer, read_object, render
 from xcoder_core.errors import InputError
 from xcoder_core.models.request import Unanswered
-from xcoder_core.progress import Progress
 from xcoder_core.records import RecordStore, read_records
 from xcoder_core.rows import BadRow, read_rows
 from xcoder_core.seeds import derive_seed
+from xcoder_core.terminal import Progress
 
 Paths = tuple[str, ...]
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from xcoder_core.models.generation import GenerationSettings, SamplingSettings, ServerSettings
+from xcoder_core.models.settings import GenerationSettings, SamplingSettings, ServerSettings
 from xcoder_core.settings import Settings
 
 

@@ -16,10 +16,10 @@ from synth.execution import FAILED_SHARE
 from synth.prompts import AnswerError, retry_messages
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.models.answered import Answers
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.prompt import Message
 from xcoder_core.models.request import Completion, Request, Unanswered
 from xcoder_core.models.request import Generator as Model
+from xcoder_core.models.settings import SamplingSettings
 from xcoder_core.seeds import derive_seed
 
 Result = TypeVar("Result")

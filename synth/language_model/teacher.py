@@ -19,8 +19,8 @@ from synth.language_model.questions import Written, ask_programs, ask_solution, 
 from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, split_of
 from synth.teaching import TaskOrder
 from xcoder_core.models.answered import Answers
-from xcoder_core.models.generation import GenerationSettings, SamplingSettings
 from xcoder_core.models.request import Generator, Unanswered, Usage
+from xcoder_core.models.settings import GenerationSettings, SamplingSettings
 from xcoder_core.problem import Limits
 from xcoder_core.records import read_table
 from xcoder_core.terminal import table_console

@@ -30,14 +30,13 @@ from synth.published.work import ImportWork, Position
 from synth.tables import Quarantined, Removal, StatedTask, WorkTables, task_id
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json, write_text
-from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.prompt import PromptStyle
 from xcoder_core.ordered_table import ordered_table
 from xcoder_core.problem import Limits, Problem, Solution, TestCase
-from xcoder_core.progress import Progress
 from xcoder_core.records import read_records, write_records
 from xcoder_core.rows import BadRow
-from xcoder_core.stage import StageContext
+from xcoder_core.stage import Membership, StageContext, SynthLayout
+from xcoder_core.terminal import Progress
 
 READERS: dict[str, Callable[[Row], Reading]] = {"sft": read_sft_row, "rl": read_rl_row}
 

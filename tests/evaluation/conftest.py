@@ -4,7 +4,7 @@ import base64
 import json
 import pickle
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import pytest
 
 from evaluation.config import EvaluationSettings
 from reward.config import JudgeSettings
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.request import Completion, Request
+from xcoder_core.models.settings import SamplingSettings
 
 RIGHT_SUM = "```python\nprint(sum(map(int, input().split())))\n```"
 RIGHT_DOUBLE = "```python\nclass Solution:\n    def double(self, x):\n        return 2 * x\n```"
@@ -71,8 +71,8 @@ class Replay:
         self.asked: list[str] = []
         self.seeds: list[int] = []
 
-    def generate(self, requests: Sequence[Request], sampling: SamplingSettings) -> Iterator[Completion]:
-        for done, request in enumerate(reversed(requests)):
+    def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion]:
+        for done, request in enumerate(reversed(list(requests))):
             if done == self.stop_after:
                 raise KeyboardInterrupt
             self.asked.append(request.id)

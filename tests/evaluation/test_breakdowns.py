@@ -9,7 +9,7 @@ import numpy
 import pytest
 
 from evaluation.judging import SampleVerdict
-from evaluation.score_file import average_over_runs, by_length, every_k
+from evaluation.results import average_over_runs, by_length, every_k
 from evaluation.scores import ProblemCounts, pass_at_k, ratio_interval
 
 

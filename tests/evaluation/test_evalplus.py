@@ -10,7 +10,7 @@ import pytest
 from evaluation.benchmarks import load_benchmarks
 from evaluation.config import EvaluationSettings
 from evaluation.evalplus import load_evalplus
-from evaluation.few_shot import evaluation_prompt
+from evaluation.prompting import evaluation_prompt
 from reward.config import JudgeSettings
 from tests.evaluation.measured import evaluate_model
 from xcoder_core.errors import InputError

@@ -21,11 +21,10 @@ from evaluation.samples import Sample
 from reward.config import JudgeSettings
 from tests.evaluation.measured import evaluate_model
 from xcoder_core.errors import InfrastructureError, InputError
-from xcoder_core.layout import Membership, SynthLayout
-from xcoder_core.models.generation import GenerationSettings
+from xcoder_core.models.settings import GenerationSettings
 from xcoder_core.problem import Limits, Problem, TestCase
 from xcoder_core.records import read_records, write_records
-from xcoder_core.stage import StageContext
+from xcoder_core.stage import Membership, StageContext, SynthLayout
 
 RIGHT_SUM = "```python\nprint(sum(map(int, input().split())))\n```"
 RIGHT_DOUBLE = "```python\nclass Solution:\n    def double(self, x):\n        return 2 * x\n```"
@@ -199,7 +198,7 @@ def test_a_generator_that_leaves_requests_unanswered_is_a_fault_not_a_score(repl
         def generate(self, requests: Any, sampling: Any) -> Iterator[Any]:
             return iter(())
 
-    with pytest.raises(InfrastructureError, match="8 of 8 requests unanswered"):
+    with pytest.raises(InfrastructureError, match="left 8 requests without an answer"):
         evaluate(Silent())
 
 
@@ -269,6 +268,6 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_sampled(
 
 def test_samples_hold_what_was_generated(replay: Any, evaluate: Evaluate) -> None:
     result = evaluate(replay({"sum": [RIGHT_SUM] * 4, "twice": [RIGHT_DOUBLE] * 4}))
-    samples: list[Sample] = list(result.samples())
+    samples: list[Sample] = list(read_records(result.layout.samples, Sample))
     assert len(samples) == 8 and {sample.completion for sample in samples} == {RIGHT_SUM, RIGHT_DOUBLE}
     assert sum(s.completion_tokens for s in samples) == result.scores["benchmarks"]["bench"]["completion_tokens"]

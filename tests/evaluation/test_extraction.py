@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.extraction import between_last_fences, extractor
-from evaluation.few_shot import FEW_SHOT, WHERE, evaluation_prompt, load_examples
+from evaluation.prompting import FEW_SHOT, WHERE, between_last_fences, evaluation_prompt, extractor, load_examples
 from xcoder_core.models.prompt import PromptStyle, render_prompt
 from xcoder_core.problem import Problem
 

@@ -1,21 +1,21 @@
 """The prompt for base models: one text, from LiveCodeBench's own examples, asked for by settings that fit together."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evaluation.config import EvaluationSettings
-from evaluation.few_shot import FEW_SHOT, examples_identity, load_examples
 from evaluation.livecodebench import load_livecodebench
+from evaluation.prompting import FEW_SHOT, examples_identity, load_examples
 from reward.config import JudgeSettings
 from tests.evaluation.measured import evaluate_model
 from xcoder_core.errors import InputError
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.prompt import CONTINUATION
 from xcoder_core.models.request import Completion, Request
+from xcoder_core.models.settings import SamplingSettings
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ class BaseModel:
 
     asked: list[Request]
 
-    def generate(self, requests: Sequence[Request], sampling: SamplingSettings) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion]:
         self.asked = list(requests)
-        for request in requests:
+        for request in self.asked:
             is_function = "### Starter Code" in request.messages[0]["content"]
             text = "class Solution:\n    def double(self, x):\n        return 2 * x\n" if is_function else "print(3)\n"
             yield Completion(request.id, text, (), "stop", 10, 10)

@@ -1,7 +1,7 @@
 """The report of a run in which everything that others wrote is HTML: statements, styles, file names, answers."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,8 +21,8 @@ from synth.config import SynthSettings
 from synth.pipeline import synthesise
 from tests.evaluation.measured import evaluate_model
 from xcoder_core.files import write_json
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.request import Completion, Request
+from xcoder_core.models.settings import SamplingSettings
 from xcoder_core.stage import StageContext
 from xcoder_train.stages import STAGES
 
@@ -34,7 +34,7 @@ HOSTILE = "--></svg></title></style></pre><script>alert(1)</script><img src=x on
 class Hostile:
     """A model whose answers are HTML."""
 
-    def generate(self, requests: Sequence[Request], sampling: SamplingSettings) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion]:
         for request in requests:
             yield Completion(request.id, f"```python\n# {HOSTILE}\n```{HOSTILE}", (1, 2), "stop", 1, 2)
 

@@ -17,8 +17,8 @@ from evaluation.measurement import ResultLayout
 from reward.config import JudgeSettings
 from tests.evaluation.measured import evaluate_model
 from xcoder_core.errors import InfrastructureError
-from xcoder_core.models.generation import ServerSettings
 from xcoder_core.models.openai_backend import OpenAIGenerator
+from xcoder_core.models.settings import ServerSettings
 
 RIGHT = "```python\nprint(sum(map(int, input().split())))\n```"
 WRONG = "```python\nprint(0)\n```"

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from evaluation.config import EvaluationSettings
 from evaluation.evaluate import compare
 from evaluation.report.examples import choose_examples, shortened
 from evaluation.report.report import build_report
-from evaluation.report.synthesis import difficulty_tables
+from evaluation.report.stages import difficulty_tables
 from evaluation.results import load_results
 from evaluation.tables import print_results, score_tables, to_markdown
 from reward.config import JudgeSettings
@@ -24,14 +24,13 @@ from synth.publication import SftRow
 from tests.evaluation.measured import evaluate_model
 from tests.evaluation.page import Outline
 from xcoder_core.files import write_json, write_text
-from xcoder_core.layout import SynthLayout
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.prompt import code_response
 from xcoder_core.models.request import Completion, Request
+from xcoder_core.models.settings import SamplingSettings
 from xcoder_core.problem import Problem, Solution
 from xcoder_core.records import read_records
 from xcoder_core.seeds import derive_seed
-from xcoder_core.stage import StageContext
+from xcoder_core.stage import StageContext, SynthLayout
 from xcoder_train.stages import STAGES
 
 TITLES: dict[str, str] = {stage.name: stage.title for stage in STAGES.values()}
@@ -49,7 +48,7 @@ class Student:
     def __init__(self, golden: Mapping[str, str], skill: float) -> None:
         self.golden, self.skill = golden, skill
 
-    def generate(self, requests: Sequence[Request], sampling: SamplingSettings) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion]:
         for request in requests:
             name = request.id.partition("/")[0]
             knows = derive_seed("luck", request.seed) % 1000 < 1000 * self.skill

@@ -20,10 +20,10 @@ from reward.test_table import TestTable
 from reward.trl import NO_CODE, ROLLOUTS_BEFORE_BREAKER, JudgedReward
 from tests.chat_templates import PROMPT, cases
 from xcoder_core.errors import InfrastructureError
-from xcoder_core.layout import SynthLayout
 from xcoder_core.models.chat import completion_text, opened_reasoning, prompt_token_ids
 from xcoder_core.problem import Limits, Problem, TestCase
 from xcoder_core.records import write_records
+from xcoder_core.stage import SynthLayout
 
 STOP = 9
 TESTS = 4

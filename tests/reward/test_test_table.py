@@ -11,9 +11,9 @@ import pytest
 from reward.checker import LINES, FloatChecker
 from reward.test_table import TestTable
 from xcoder_core.errors import InputError
-from xcoder_core.layout import SynthLayout
 from xcoder_core.problem import Limits, Problem, TestCase
 from xcoder_core.records import write_records
+from xcoder_core.stage import SynthLayout
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ LOOK_UP = """
 import sys, pyarrow
 from pathlib import Path
 from reward.test_table import TestTable
-from xcoder_core.layout import SynthLayout
+from xcoder_core.stage import SynthLayout
 table = TestTable(SynthLayout(Path(sys.argv[1])), Path(sys.argv[2]), at_most=5, seed=0)
 assert table["one"].inputs == ("one in",)
 print(pyarrow.default_memory_pool().max_memory())

@@ -20,9 +20,9 @@ from synth.statement_index import statement_ngrams, statement_shingles
 from synth.tables import Removal, Task, Verdict, WorkTables, task_id
 from synth.teaching import make_tasks
 from xcoder_core.errors import InputError
-from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.problem import problem_id
 from xcoder_core.records import RecordStore, read_records
+from xcoder_core.stage import Membership, SynthLayout
 
 WORDS = [f"word{n}" for n in range(60)]
 

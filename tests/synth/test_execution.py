@@ -18,9 +18,9 @@ from synth.procedural.program import Writing, write_program
 from synth.procedural.teacher import ProceduralTeacher, parse_response
 from synth.tables import Candidate, Execution, Quarantined, Task, Verdict, WorkTables
 from synth.teaching import make_inputs, make_tasks
-from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.prompt import code_response
 from xcoder_core.records import RecordStore, read_records, write_records
+from xcoder_core.stage import Membership, SynthLayout
 
 
 def test_programs_that_cannot_be_parsed_are_no_programs() -> None:

@@ -14,8 +14,7 @@ from synth.funnel import SplitFunnel, print_funnel
 from synth.pipeline import synthesise
 from synth.prompts import AnswerError, read_answer
 from xcoder_core.errors import InputError
-from xcoder_core.layout import SynthLayout
-from xcoder_core.stage import RESULT_FILE, StageContext
+from xcoder_core.stage import RESULT_FILE, StageContext, SynthLayout
 
 
 def test_what_a_model_wrote_is_no_markup_and_no_control_sequence(capsys: pytest.CaptureFixture[str]) -> None:

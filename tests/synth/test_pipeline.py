@@ -19,10 +19,10 @@ from synth.procedural.teacher import parse_response
 from synth.publication import RlRow, SftRow, publish_datasets
 from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, Verdict, WorkTables, beside
 from synth.voting import vote_of
-from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.prompt import render_prompt
 from xcoder_core.problem import Problem, Solution, TestCase
 from xcoder_core.records import read_records
+from xcoder_core.stage import Membership, SynthLayout
 
 
 def by_problem(path: Path, record_type: type) -> dict[str, list[Any]]:

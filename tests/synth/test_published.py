@@ -38,11 +38,10 @@ from tests.synth.published_rows import (
     write_parquet,
 )
 from xcoder_core.errors import EnvironmentLacks, InputError
-from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.problem import Problem, Solution, TestCase, problem_id
 from xcoder_core.records import read_records, read_table
 from xcoder_core.rows import read_rows
-from xcoder_core.stage import StageContext
+from xcoder_core.stage import Membership, StageContext, SynthLayout
 
 
 @pytest.fixture(scope="session")

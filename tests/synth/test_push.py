@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from synth.push import PushSettings, push_datasets
 from xcoder_core.errors import EnvironmentLacks, InputError
-from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.problem import Problem, TestCase
 from xcoder_core.records import read_records
+from xcoder_core.stage import Membership, SynthLayout
 
 TOKEN = "hf_a_secret_of_this_test"
 

@@ -16,10 +16,10 @@ from synth.procedural.teacher import ProceduralTeacher
 from synth.publication import publish_tables
 from synth.tables import Candidate, Execution, Task, WorkTables
 from synth.teaching import make_candidates, make_inputs, make_tasks
-from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.prompt import code_response
 from xcoder_core.problem import Problem, Solution, TestCase
 from xcoder_core.records import RecordStore, read_records
+from xcoder_core.stage import Membership, SynthLayout
 
 Start = Callable[..., "subprocess.Popen[str]"]
 Finish = Callable[..., Path]

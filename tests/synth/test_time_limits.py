@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from synth.config import TimeLimitSettings
 from synth.tables import Execution, ExecutionTimes, Task, Verdict, WorkTables
 from synth.verification import calibrated_limit
-from xcoder_core.layout import SynthLayout
 from xcoder_core.problem import Problem
 from xcoder_core.records import read_records, write_records
+from xcoder_core.stage import SynthLayout
 
 
 @pytest.mark.parametrize(

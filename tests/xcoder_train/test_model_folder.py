@@ -15,9 +15,8 @@ from xcoder_core.records import read_table
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole model, as a run leaves it. Read it, never write to it."""
-    from xcoder_core.models.initial import initialise_model
+    from xcoder_core.models.loading import initialise_model, save_model
     from xcoder_core.models.settings import InitSettings
-    from xcoder_core.models.trained import save_model
 
     folder = tmp_path_factory.mktemp("model") / "whole"
     init = InitSettings(hidden_size=16, intermediate_size=16, layers=1, heads=2, kv_heads=1, vocabulary=300)
@@ -52,8 +51,8 @@ def no_config(folder: Path) -> None:
 
 
 DAMAGES = {
-    random_weights: "model.safetensors is damaged: it does not begin with the header",
-    truncated_weights: "and its header tells of",
+    random_weights: "model.safetensors is damaged: Error while deserializing header",
+    truncated_weights: "file not fully covered",
     short_weights: "model.safetensors is damaged",
     no_tokenizer: "tokenizer.json is damaged",
     no_config: "config.json is damaged",
@@ -122,7 +121,7 @@ def test_everything_that_a_run_starts_from_is_checked_with_all_other_mistakes(
     assert done.returncode == 2 and "4 mistakes" in done.stderr, done.stderr
     for words in (
         'recipe.yaml:1: model.path = "./nowhere": there is no folder nowhere',
-        f'recipe.yaml:3: inputs.synth = "other": other/synth/{key.name}/datasets/sft/train.parquet is damaged',
+        f'recipe.yaml:3: inputs.synth = "other": other/synth/{key.name}/datasets/sft/train.parquet is not a readable',
         'recipe.yaml:4: inputs.sft = "other": cannot load the model from other/sft/k/model: model.safetensors is',
         'recipe.yaml:5: inputs.grpo = "nothing": there is no folder nothing',
     ):

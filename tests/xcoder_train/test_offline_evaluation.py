@@ -11,9 +11,8 @@ import pyarrow.parquet
 import pytest
 
 from tests.xcoder_train.test_served_evaluation import row
-from xcoder_core.models.initial import initialise_model
+from xcoder_core.models.loading import initialise_model, save_model
 from xcoder_core.models.settings import InitSettings
-from xcoder_core.models.trained import save_model
 
 pytestmark = [
     pytest.mark.vllm,

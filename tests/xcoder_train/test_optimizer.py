@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from xcoder_core.errors import InputError
-from xcoder_core.models.initial import initialise_model
+from xcoder_core.models.loading import initialise_model
 from xcoder_core.models.settings import InitSettings
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.training.optimizer import MuonFactory, MuonWithAdamW, optimizer_factory

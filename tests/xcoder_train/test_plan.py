@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from xcoder_core.errors import EnvironmentLacks, InputError
+from xcoder_core.models.folder import KNOWN, model_shape
 from xcoder_core.models.settings import InitSettings, ModelSettings
-from xcoder_core.models.shape import KNOWN, model_shape
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.plan.grpo import estimate_grpo
 from xcoder_train.plan.make import make_plan

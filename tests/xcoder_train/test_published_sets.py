@@ -9,9 +9,9 @@ import pytest
 
 from reward.test_table import TestTable
 from xcoder_core.errors import InputError
-from xcoder_core.layout import SynthLayout
-from xcoder_core.models.initial import train_tokenizer
+from xcoder_core.models.loading import train_tokenizer
 from xcoder_core.settings import require
+from xcoder_core.stage import SynthLayout
 from xcoder_train.commands.trace import trace_found as trace
 from xcoder_train.plan.make import make_plan
 from xcoder_train.recipe.reading import load_recipe

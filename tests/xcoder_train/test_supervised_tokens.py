@@ -9,7 +9,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
-from xcoder_core.models.initial import initialise_model
+from xcoder_core.models.loading import initialise_model
 from xcoder_core.models.settings import InitSettings
 from xcoder_train.sft import forward as supervised_tokens
 from xcoder_train.sft.data import IGNORED

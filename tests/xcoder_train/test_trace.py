@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,12 @@ from tests.evaluation.measured import evaluate_model
 from tests.evaluation.releases import answer, dates, problem
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json
-from xcoder_core.layout import SynthLayout
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.request import Completion, Request
+from xcoder_core.models.settings import SamplingSettings
 from xcoder_core.problem import Problem, TestCase
 from xcoder_core.records import read_matching, read_records, write_records
 from xcoder_core.settings import require
-from xcoder_core.stage import StageContext
+from xcoder_core.stage import StageContext, SynthLayout
 from xcoder_train.commands.trace import trace_found as trace
 from xcoder_train.trace.find import RunResults, find
 from xcoder_train.trace.page import WIDTH
@@ -160,7 +159,7 @@ def test_a_few_rows_are_read_from_the_row_groups_that_hold_them(tmp_path: Path) 
 class Solver:
     """A model whose first sample of each problem is right."""
 
-    def generate(self, requests: Sequence[Request], sampling: SamplingSettings) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion]:
         for request in requests:
             text = answer(request.messages[-1]["content"]) if request.id.endswith("/0") else "I cannot."
             yield Completion(request.id, text, tuple(range(9)), "stop", 10, 9)

@@ -16,10 +16,8 @@ from packaging.requirements import Requirement
 
 from xcoder_core.errors import InputError
 from xcoder_core.models.chat import prompt_token_ids
-from xcoder_core.models.initial import train_tokenizer
-from xcoder_core.models.loading import load_model, load_tokenizer
+from xcoder_core.models.loading import load_model, load_tokenizer, save_model, train_tokenizer
 from xcoder_core.models.settings import ModelSettings
-from xcoder_core.models.trained import save_model
 from xcoder_train.plan.make import make_plan
 from xcoder_train.recipe.reading import load_recipe
 

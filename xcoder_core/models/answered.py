@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from xcoder_core.errors import InfrastructureError, InputError
+from xcoder_core.errors import InputError
 from xcoder_core.keys import Keys
-from xcoder_core.models.generation import SamplingSettings
-from xcoder_core.models.request import Completion, Generator, Request, Unanswered
+from xcoder_core.models.request import Completion, Generator, Request, Unanswered, asked_once
+from xcoder_core.models.settings import SamplingSettings
 from xcoder_core.records import RecordStore, read_records
 
 
@@ -35,9 +35,11 @@ class Answers:
 
     def __init__(self, path: Path) -> None:
         self._store = RecordStore(path, Answer, ("request_id", "asked"))
-        self._pairs, self._ids = Keys(), Keys()
+        self._ids = Keys()
         for answer in self.kept():
-            self._note(answer.request_id, answer.asked)
+            self._ids.add((answer.request_id,))
+            if self._store.is_sealed:  # such a store holds no keys of its own
+                self._store.keys.add((answer.request_id, answer.asked))
 
     def __enter__(self) -> Self:
         return self
@@ -54,20 +56,17 @@ class Answers:
         Raises `InputError` where a kept answer was given to another prompt, seed or sampling under the same id.
         """
         kept: set[str] = set()
-        asked: dict[str, tuple[str, str]] = {}
 
         def missing() -> Iterator[Request]:
             for request in requests:
-                fingerprint = _fingerprint(request, sampling)
-                if request.id in asked or request.id in kept:
+                if request.id in kept:
                     raise InputError(f"two requests have the id {request.id!r}")
                 is_known = (request.id,) in self._ids
                 if not is_known and self._store.is_sealed:
                     raise RuntimeError(f"{self._store.path} is sealed; nothing new can be asked: {request.id!r}")
                 if not is_known:
-                    asked[request.id] = (fingerprint, request.purpose)
                     yield request
-                elif (request.id, fingerprint) in self._pairs:
+                elif (request.id, _fingerprint(request, sampling)) in self._store.keys:
                     kept.add(request.id)
                 else:
                     raise InputError(
@@ -75,22 +74,15 @@ class Answers:
                         "or sampling; begin in another folder, or delete that file to ask everything again"
                     )
 
-        for answer in generator.generate(missing(), sampling):
-            if answer.request_id not in asked:
-                raise InfrastructureError(
-                    f"the generator answered request {answer.request_id!r}, which was not asked or was answered before"
-                )
-            fingerprint, purpose = asked.pop(answer.request_id)
+        for request, answer in asked_once(generator, missing(), sampling):
             if isinstance(answer, Completion):
                 counts = answer.prompt_tokens, answer.completion_tokens
-                kept_answer = Answer(
-                    answer.request_id, fingerprint, purpose, answer.text, answer.finish_reason, *counts
+                asked = _fingerprint(request, sampling)
+                self._store.append(
+                    Answer(request.id, asked, request.purpose, answer.text, answer.finish_reason, *counts)
                 )
-                self._store.append(kept_answer)
-                self._note(answer.request_id, fingerprint)
+                self._ids.add((request.id,))
             yield answer
-        if asked:
-            raise InfrastructureError(f"the generator left {len(asked)} requests without an answer")
         if kept:
             yield from (_completion(answer) for answer in self.kept() if answer.request_id in kept)
 
@@ -101,10 +93,6 @@ class Answers:
     def seal(self) -> Path:
         """Write the sorted Parquet table; nothing new can be asked after it."""
         return self._store.seal()
-
-    def _note(self, request_id: str, fingerprint: str) -> None:
-        self._ids.add((request_id,))
-        self._pairs.add((request_id, fingerprint))
 
 
 def _completion(answer: Answer) -> Completion:

@@ -1,12 +1,15 @@
-"""Checks of a model's folder before anything runs: its files are there, complete, and of the right kind."""
+"""What is known of a model before it is loaded: its shape, and whether the files of its folder are there and whole."""
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
-from xcoder_core.errors import InputError
+from safetensors import SafetensorError, safe_open
 
-_LONGEST_HEADER = 100_000_000  # bytes; what the safetensors library reads at most
+from xcoder_core.errors import InputError
+from xcoder_core.models.settings import ModelSettings
+
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 
 
@@ -28,14 +31,14 @@ def check_model_folder(folder: Path) -> None:
     missing += [] if any((folder / name).is_file() for name in _TOKENIZERS) else ["tokenizer.json"]
     if missing:
         raise InputError(f"the folder {folder} is not a model: it lacks {' and '.join(missing)}")
-    try:
-        for file in weights:
-            _check_weights(file)
-        for name in ("config.json", "tokenizer.json"):
-            if (folder / name).exists() and not _is_object((folder / name).read_bytes()):
-                raise InputError(f"{name} is damaged: it is no JSON object")
-    except (InputError, OSError) as error:
-        raise InputError(f"cannot load the model from {folder}: {error}. Copy the model there again") from error
+    for file in [*weights, *folder.glob("config.json"), *folder.glob("tokenizer.json")]:
+        try:
+            _check(file)
+        except (SafetensorError, ValueError, OSError) as error:
+            fault = "cannot be read" if isinstance(error, OSError) else "is damaged"
+            raise InputError(
+                f"cannot load the model from {folder}: {file.name} {fault}: {error}. Copy the model there again"
+            ) from error
 
 
 def has_chat_template(folder: Path) -> bool:
@@ -64,22 +67,84 @@ def check_chat_template(file: Path) -> None:
         raise InputError(f"{file} is no chat template: it never names `messages`")
 
 
-def _check_weights(file: Path) -> None:
-    """A safetensors file is 8 bytes with the header's length, the header (JSON), and the tensors it describes."""
-    size = file.stat().st_size
-    with open(file, "rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header = stream.read(length) if length <= min(size, _LONGEST_HEADER) else b""
-    if not _is_object(header):
-        raise InputError(f"{file.name} is damaged: it does not begin with the header of a safetensors file")
-    tensors = [entry for name, entry in json.loads(header).items() if name != "__metadata__"]
-    described = 8 + length + max((entry["data_offsets"][1] for entry in tensors), default=0)
-    if size != described:
-        raise InputError(f"{file.name} is damaged: it has {size:,} bytes, and its header tells of {described:,}")
+def _check(file: Path) -> None:
+    """Raise an error of the format's own for a file that is cut short or damaged."""
+    if file.suffix == ".safetensors":
+        with safe_open(file, "numpy"):  # compares the sizes in the header with the file's
+            return
+    if not isinstance(json.loads(file.read_bytes()), dict):
+        raise ValueError("it is no JSON object")
 
 
-def _is_object(text: bytes) -> bool:
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+"""Values of `model_type`: dense decoders with gated feed-forward layers, which count alike but for biases and norms."""
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """A decoder of one of `FAMILIES`. Sizes in elements."""
+
+    architecture: str
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    context: int
+    vocabulary: int
+    tie_embeddings: bool
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers: embeddings, blocks, final norm, and the output layer unless it is tied."""
+        queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
+        attention = self.hidden_size * (queries + 2 * keys) + queries * self.hidden_size
+        if self.architecture == "qwen2":
+            attention += queries + 2 * keys  # biases of the three input projections
+        if self.architecture == "qwen3":
+            attention += 2 * self.head_size  # norms of queries and keys
+        block = attention + 3 * self.hidden_size * self.intermediate_size + 2 * self.hidden_size
+        embeddings = self.vocabulary * self.hidden_size * (1 if self.tie_embeddings else 2)
+        return embeddings + self.layers * block + self.hidden_size
+
+
+# From the config.json of each model.
+KNOWN = {
+    "Qwen/Qwen2.5-Coder-7B-Instruct": ModelShape("qwen2", 3584, 18944, 28, 28, 4, 128, 32768, 152064, False),
+    "Qwen/Qwen3-8B-Base": ModelShape("qwen3", 4096, 12288, 36, 32, 8, 128, 32768, 151936, False),
+}
+
+
+def model_shape(model: ModelSettings) -> ModelShape | None:
+    """The shape of the run's starting point; None for a hub model that is not at hand, and for other families."""
+    if model.init is not None:
+        return ModelShape(**model.init.model_dump(), head_size=model.init.hidden_size // model.init.heads)
+    return None if model.path is None else shape_at(model.path)
+
+
+def shape_at(path: Path | str) -> ModelShape | None:
+    """The shape of the model in a folder, or of a known name; None for anything else. Raises InputError."""
+    if str(path) in KNOWN:
+        return KNOWN[str(path)]
+    file = Path(path) / "config.json"
+    if not file.is_file():
+        return None
     try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if config["model_type"] not in FAMILIES:
+            return None
+        return ModelShape(
+            architecture=config["model_type"],
+            hidden_size=config["hidden_size"],
+            intermediate_size=config["intermediate_size"],
+            layers=config["num_hidden_layers"],
+            heads=config["num_attention_heads"],
+            kv_heads=config.get("num_key_value_heads", config["num_attention_heads"]),
+            head_size=config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
+            context=config["max_position_embeddings"],
+            vocabulary=config["vocab_size"],
+            tie_embeddings=config.get("tie_word_embeddings", False),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} does not describe a decoder: {type(error).__name__} {error}") from error

@@ -19,9 +19,9 @@ import openai
 from aiolimiter import AsyncLimiter
 
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError, XcoderError
-from xcoder_core.models.generation import SamplingSettings, ServerSettings
 from xcoder_core.models.request import Completion, Request, Unanswered, Usage, with_reasoning
 from xcoder_core.models.server import Passing, Refused, ServerAnswer, meaning_of, read_answer
+from xcoder_core.models.settings import SamplingSettings, ServerSettings
 
 # Requests handed over at a time, as a multiple of those the server works on: a caller that is busy for a while does
 # not let the server run dry. Answers that it has not taken yet count, so that a kill loses few.
@@ -174,7 +174,7 @@ class OpenAIGenerator:
                 attempts += self._last_contact >= started
                 self._give_up_if_away(meaning)
                 if attempts == self.settings.attempts:
-                    return self._unanswered(request, f"{meaning.reason} (attempt {attempts} of {attempts})")
+                    return self._unanswered(request, f"{meaning} (attempt {attempts} of {attempts})")
                 failures += 1
                 self._count(request, retries=1)
                 asked_for = min(meaning.wait, self.settings.give_up_after)
@@ -252,12 +252,12 @@ class OpenAIGenerator:
         if now - self._away_since > self.settings.give_up_after:
             raise InfrastructureError(
                 f"the server {self.settings.base_url} could not be reached for {now - self._away_since:.0f} s, longer "
-                f"than openai.give_up_after = {self.settings.give_up_after:g}: {self._without_key(failure.reason)}. "
+                f"than openai.give_up_after = {self.settings.give_up_after:g}: {self._without_key(str(failure))}. "
                 "What was answered is kept; the same command goes on from there once the server is back."
             )
         if now - self._reported_at >= SECONDS_BETWEEN_LINES:
             self._reported_away, self._reported_at = True, now
-            away, reason = f"away for {now - self._away_since:.0f} s", self._without_key(failure.reason)
+            away, reason = f"away for {now - self._away_since:.0f} s", self._without_key(str(failure))
             limit = f"the run ends after openai.give_up_after = {self.settings.give_up_after:g} s"
             print(f"waiting for the server, {away}: {reason}; {limit}", file=sys.stderr, flush=True)
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
+from xcoder_core.errors import InfrastructureError, InputError
 from xcoder_core.files import whole_characters
 from xcoder_core.models.prompt import Message
 from xcoder_core.models.reasoning import after_reasoning
-
-if TYPE_CHECKING:
-    from xcoder_core.models.generation import SamplingSettings
+from xcoder_core.models.settings import SamplingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +86,44 @@ class Usage:
 class Generator(Protocol):
     """Whatever turns requests into completions."""
 
-    def generate(self, requests: Iterable[Request], sampling: "SamplingSettings") -> Iterator[Completion | Unanswered]:
+    def generate(self, requests: Iterable[Request], sampling: SamplingSettings) -> Iterator[Completion | Unanswered]:
         """Yield exactly one `Completion` or `Unanswered` per request, in any order.
 
         An answer goes on to the end of the context where `max_new_tokens` goes beyond it.
 
         `requests` is read as it is worked off, in the thread of the caller.
         """
+
+
+def asked_once(
+    generator: Generator, requests: Iterable[Request], sampling: SamplingSettings
+) -> Iterator[tuple[Request, Completion | Unanswered]]:
+    """Each answer with its request.
+
+    Raises `InputError` where two requests have one id, and `InfrastructureError` where the generator answers what was
+    not asked or was answered before, or leaves a request without an answer.
+    """
+    waiting: dict[str, Request] = {}
+
+    def noted() -> Iterator[Request]:
+        for request in requests:
+            if request.id in waiting:
+                raise InputError(f"two requests have the id {request.id!r}")
+            waiting[request.id] = request
+            yield request
+
+    asking = noted()
+    for answer in generator.generate(asking, sampling):
+        if answer.request_id not in waiting:
+            raise InfrastructureError(
+                f"the generator answered request {answer.request_id!r}, which was not asked or was answered before"
+            )
+        yield waiting.pop(answer.request_id), answer
+    waiting |= {request.id: request for request in asking}  # what the generator did not even read
+    if waiting:
+        raise InfrastructureError(
+            f"the generator left {len(waiting)} requests without an answer; run again to ask only for those"
+        )
 
 
 def with_reasoning(reasoning: str, answer: str) -> str:

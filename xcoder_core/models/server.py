@@ -15,7 +15,7 @@ import openai
 
 from xcoder_core.errors import EnvironmentLacks, InputError, XcoderError
 from xcoder_core.files import JsonObject, whole_characters
-from xcoder_core.models.generation import ServerSettings
+from xcoder_core.models.settings import ServerSettings
 
 # Reasons to stop that say the server went away in the middle rather than that the model was done.
 _ABORTED = {"abort", "error"}
@@ -31,8 +31,16 @@ _TOO_MANY_TOKENS = re.compile(
 _ONLY_SOME_TAKE = ("top_k", "repetition_penalty", "min_p")
 
 
-class BrokenAnswer(Exception):
-    """What came is no whole answer: cut off, malformed, or empty. Another attempt may bring one."""
+class Passing(Exception):
+    """A failed attempt that is worth another one: what came is no whole answer, say, or the server is busy or away.
+
+    Not before `wait` seconds where the server named them. `server_is_away` where the server could not be reached, which
+    is no fault of the request.
+    """
+
+    def __init__(self, reason: str, wait: float = 0.0, *, server_is_away: bool = False) -> None:
+        super().__init__(reason)
+        self.wait, self.server_is_away = wait, server_is_away
 
 
 @dataclass
@@ -59,9 +67,7 @@ class ServerAnswer:
         """Add one event of the stream."""
         error = event.get("error")
         if error:
-            raise BrokenAnswer(
-                f"the server broke off: {error.get('message', error) if isinstance(error, dict) else error}"
-            )
+            raise Passing(f"the server broke off: {error.get('message', error) if isinstance(error, dict) else error}")
         usage = event.get("usage")
         if usage:
             self.prompt_tokens, self.completion_tokens = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
@@ -72,24 +78,24 @@ class ServerAnswer:
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
 
     def check_whole(self, is_done: bool) -> None:
-        """Raise `BrokenAnswer` where the stream ended before the answer. `is_done` when the server said that it is."""
+        """Raise `Passing` where the stream ended before the answer. `is_done` when the server said that it is."""
         if not self._texts:
-            raise BrokenAnswer("the server's answer holds no choice")
+            raise Passing("the server's answer holds no choice")
         if self.finish_reason is None:
-            raise BrokenAnswer(f"the answer was cut off after {len(self.text)} characters, before its finish_reason")
+            raise Passing(f"the answer was cut off after {len(self.text)} characters, before its finish_reason")
         if self.finish_reason in _ABORTED:
-            raise BrokenAnswer(f"the server ended the answer with finish_reason {self.finish_reason}")
+            raise Passing(f"the server ended the answer with finish_reason {self.finish_reason}")
         if self.completion_tokens is None and not is_done:
-            raise BrokenAnswer("the stream was cut off before the count of its tokens")
+            raise Passing("the stream was cut off before the count of its tokens")
 
 
 async def read_answer(lines: AsyncIterator[str]) -> ServerAnswer:
-    """Read the lines of a stream of server-sent events to its end. Raises `BrokenAnswer`."""
+    """Read the lines of a stream of server-sent events to its end. Raises `Passing`."""
     answer, is_done = ServerAnswer(), False
     async for line in lines:
         if not line.startswith("data:"):
             if line.lstrip().startswith(("{", "<")):
-                raise BrokenAnswer(f"the server did not stream, it sent {line[:200]!r}")
+                raise Passing(f"the server did not stream, it sent {line[:200]!r}")
             continue  # a comment that keeps the connection open, an event's name, or the blank line after an event
         data = line[5:].strip()
         if data == "[DONE]":
@@ -98,21 +104,9 @@ async def read_answer(lines: AsyncIterator[str]) -> ServerAnswer:
         try:
             answer.take(json.loads(data))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BrokenAnswer(f"malformed event in the server's answer: {data[:200]!r}") from error
+            raise Passing(f"malformed event in the server's answer: {data[:200]!r}") from error
     answer.check_whole(is_done)
     return answer
-
-
-@dataclass(frozen=True)
-class Passing:
-    """Worth another attempt, not before `wait` seconds where the server named them.
-
-    `server_is_away` where the server could not be reached, which is no fault of the request.
-    """
-
-    reason: str
-    wait: float = 0.0
-    server_is_away: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,8 +124,8 @@ def meaning_of(error: Exception, settings: ServerSettings, model: str) -> Passin
     """What a failed attempt means; an error that is none of the server's is raised again."""
     if isinstance(error, openai.APIStatusError):
         return _of_status(error, settings, model)
-    if isinstance(error, BrokenAnswer):
-        return Passing(str(error))
+    if isinstance(error, Passing):
+        return error
     if isinstance(error, TimeoutError):
         return Passing(f"no whole answer within total_timeout = {settings.total_timeout:g} s")
     cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else error

@@ -1,12 +1,13 @@
-"""Settings of a model: what training starts from, and how it is asked.
+"""Settings of models: what training starts from, how completions are sampled, and what serves them.
 
 Paths in a recipe are relative to the folder that the command runs in; only `extends` is relative to its own file.
 """
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from xcoder_core.models.prompt import PromptStyle
 from xcoder_core.settings import GivenPath, Settings
@@ -80,3 +81,147 @@ class ModelSettings(Settings):
         if self.path is not None and self.init is not None:
             raise ValueError(f"`path` ({self.path}) and `init` exclude each other; a model starts from one of them")
         return self
+
+
+class SamplingSettings(Settings):
+    """How completions are sampled. Every parameter is sent and recorded, because servers inherit defaults from a
+    model's own files."""
+
+    temperature: float = Field(default=0.6, ge=0)
+    """Softmax temperature; 0 is greedy."""
+
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    """Nucleus: the smallest set of tokens with at least this probability."""
+
+    top_k: int = Field(default=20, ge=0)
+    """Only the k likeliest tokens; 0 for all."""
+
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    """1 leaves the distribution alone."""
+
+    max_new_tokens: int = Field(default=32768, ge=1)
+    """Completions that reach this length, or the end of the model's context, without a stop token are truncated, and
+    counted as such. When left out, no more than the context has."""
+
+
+class ServerSettings(Settings):
+    """A server that speaks OpenAI's chat completions protocol, and how it is asked."""
+
+    base_url: str
+    """Where the protocol begins, as `http://localhost:8000/v1`; no user name or key in it. A server that has moved
+    serves the same model, so another URL makes nothing anew."""
+
+    model: str | None = None
+    """The name under which the server knows the model; when left out, the path or hub name of the model that is asked
+    for, which is what `vllm serve PATH` calls it."""
+
+    api_key_env: str | None = None
+    """The NAME of the environment variable that holds the key, never the key itself; none for a server without keys."""
+
+    kind: Literal["openai", "vllm", "sglang"] = "openai"
+    """`vllm` and `sglang` are also sent top_k and repetition_penalty; `openai`, which refuses them, is not, and that is
+    recorded."""
+
+    extra_body: dict[str, JsonValue] = {}
+    """Sent as it is with every request, as `chat_template_kwargs: {enable_thinking: true}`."""
+
+    opens_reasoning: bool = False
+    """The chat template opens the reasoning in the prompt (`<think>`), and the server does not return it apart. Without
+    this, an answer that is cut off in its reasoning shows no sign of it."""
+
+    max_concurrency: int = Field(default=64, ge=1, le=1000)
+    """Requests that the server works on at a time."""
+
+    attempts: int = Field(default=8, ge=1)
+    """How often a request is tried before it counts as unanswered. Tries that find the server away do not count."""
+
+    connect_timeout: float = Field(default=10.0, gt=0)
+    """Seconds to open a connection."""
+
+    token_timeout: float = Field(default=300.0, gt=0)
+    """Seconds without a token after which an attempt is given up; the wait for the first one, in the server's queue,
+    counts too."""
+
+    total_timeout: float = Field(default=3600.0, gt=0)
+    """Seconds of a whole attempt."""
+
+    longest_wait: float = Field(default=60.0, gt=0)
+    """Seconds between two attempts grow from at most 1 to at most this; a server's `retry-after` may ask for more,
+    up to `give_up_after`."""
+
+    give_up_after: float = Field(default=600.0, gt=0)
+    """Seconds for which the server cannot be reached at all before the run ends; it goes on from there later."""
+
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """Attempts that are begun, evenly spaced; unlimited when left out."""
+
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    """Tokens of the attempts that are begun, counted as providers do before they know: the prompt, at four characters
+    a token, and the whole of max_new_tokens. Unlimited when left out."""
+
+    prompt_price: float = Field(default=0.0, ge=0)
+    """Price of a million prompt tokens, in any currency."""
+
+    completion_price: float = Field(default=0.0, ge=0)
+    """Price of a million completion tokens, in the same currency."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_secret(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^@?#\s]+", url):
+            raise ValueError("expected http:// or https:// with a host and a path, and no user, key or query in it")
+        return url
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _is_a_name(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+            raise ValueError(
+                "expected the NAME of an environment variable in capitals, as OPENAI_API_KEY; a key never stands "
+                "in a recipe itself"
+            )
+        return name
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """What so many tokens cost."""
+        return (prompt_tokens * self.prompt_price + completion_tokens * self.completion_price) / 1e6
+
+
+class GenerationSettings(Settings):
+    """What turns prompts into completions."""
+
+    backend: Literal["transformers", "vllm", "openai"] = "transformers"
+    """`transformers` runs anywhere; `vllm` needs the extra of that name and a GPU; `openai` asks the server of the
+    section of that name."""
+
+    openai: ServerSettings | None = None
+    """The server that `backend: openai` asks."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Numbers that transformers and vLLM compute in, whatever the weights are stored in; `auto` is float32 on a CPU and
+    bfloat16 on a GPU. Recorded beside every score. A server computes in its own."""
+
+    batch_size: int = Field(default=256, ge=1)
+    """Sequences that the transformers backend decodes together."""
+
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    """Share of each GPU's memory that vLLM takes."""
+
+    tensor_parallel: int = Field(default=1, ge=1)
+    """GPUs that vLLM spreads one model over."""
+
+    max_model_len: int | None = Field(default=None, ge=1)
+    """Longest prompt plus completion, in tokens; the model's own when left out."""
+
+    @model_validator(mode="after")
+    def _server_is_named(self) -> Self:
+        if self.backend == "openai" and self.openai is None:
+            raise ValueError("`backend: openai` needs an `openai:` section that names the server by its `base_url`")
+        if self.backend == "openai" and self.dtype != "auto":
+            raise ValueError("the server of `backend: openai` computes in its own `dtype`; leave it out")
+        return self
+
+    def on(self, *, has_gpu: bool) -> "GenerationSettings":
+        """The settings with the dtype that `auto` stands for on such a machine."""
+        named = ("bfloat16" if has_gpu else "float32") if self.dtype == "auto" else self.dtype
+        return self.model_copy(update={"dtype": named})

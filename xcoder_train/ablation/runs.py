@@ -14,7 +14,7 @@ from pathlib import Path
 
 from evaluation.benchmarks import benchmark_name
 from xcoder_core.errors import InputError
-from xcoder_core.layout import SynthLayout
+from xcoder_core.stage import SynthLayout
 from xcoder_train.ablation.results import AblationResults, gather
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.recipe.ablation_settings import arm_name

@@ -10,8 +10,7 @@ from synth.push import push_datasets
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_text
 from xcoder_core.hub import Repository, upload
-from xcoder_core.layout import SynthLayout
-from xcoder_core.stage import read_result
+from xcoder_core.stage import SynthLayout, read_result
 from xcoder_train.commands.options import Overrides, RecipePath
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.recipe.schema import Recipe

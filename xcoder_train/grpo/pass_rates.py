@@ -24,12 +24,12 @@ from reward.verdict import Verdict
 from xcoder_core.errors import InfrastructureError, InputError
 from xcoder_core.models.request import Request, Unanswered
 from xcoder_core.models.transformers_backend import TransformersGenerator
-from xcoder_core.progress import Progress
 from xcoder_core.records import RecordStore, read_records, read_table
 from xcoder_core.seeds import derive_seed
 from xcoder_core.settings import require
 from xcoder_core.share import Share, await_files
 from xcoder_core.stage import StageContext
+from xcoder_core.terminal import Progress
 from xcoder_train.grpo.rollouts import sampling_settings
 from xcoder_train.grpo.settings import GrpoSettings
 

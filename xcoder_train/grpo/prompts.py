@@ -8,12 +8,12 @@ from transformers import PreTrainedTokenizerBase
 
 from evaluation.benchmarks import load_heldout
 from xcoder_core.errors import InputError
-from xcoder_core.layout import SynthLayout
 from xcoder_core.models.chat import prompt_token_ids
 from xcoder_core.models.prompt import PromptStyle, render_prompt, render_prompts
 from xcoder_core.records import read_table
 from xcoder_core.seeds import derive_seed
 from xcoder_core.settings import require
+from xcoder_core.stage import SynthLayout
 from xcoder_train.grpo.prompt_order import PromptOrder
 from xcoder_train.grpo.settings import CurriculumSettings, GrpoSettings
 

@@ -6,9 +6,9 @@ from typing import Any
 from trl import GRPOTrainer
 
 from xcoder_core.models.chat import prompt_token_ids, stop_token_ids
-from xcoder_core.models.decoding import sample_batch
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.prompt import Message
+from xcoder_core.models.settings import SamplingSettings
+from xcoder_core.models.transformers_backend import sample_batch
 from xcoder_core.seeds import derive_seed
 from xcoder_train.grpo.settings import GrpoSettings
 

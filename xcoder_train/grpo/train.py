@@ -17,15 +17,13 @@ from reward.config import JudgeSettings
 from reward.open_judge import open_judge
 from reward.test_table import TestTable
 from reward.trl import JudgedReward
-from xcoder_core.layout import SynthLayout
 from xcoder_core.models.chat import completion_text, opened_reasoning, prompt_token_ids, stop_token_ids
-from xcoder_core.models.loading import load_tokenizer
+from xcoder_core.models.loading import agree_on_stop_tokens, load_tokenizer
 from xcoder_core.models.settings import ModelSettings
-from xcoder_core.models.trained import agree_on_stop_tokens
 from xcoder_core.models.transformers_backend import TransformersGenerator
-from xcoder_core.models.vllm_engine import in_vllm_words
+from xcoder_core.models.vllm_backend import in_vllm_words
 from xcoder_core.settings import require
-from xcoder_core.stage import StageContext
+from xcoder_core.stage import StageContext, SynthLayout
 from xcoder_train.grpo.alarms import Alarms
 from xcoder_train.grpo.arguments import grpo_config
 from xcoder_train.grpo.pass_rates import JudgedPolicy, pass_rates

@@ -1,6 +1,6 @@
 """The plan of an evaluation: its models, benchmarks and samples."""
 
-from xcoder_core.models.shape import ModelShape
+from xcoder_core.models.folder import ModelShape
 from xcoder_core.settings import require
 from xcoder_train.plan.part import Part, row, shown_bytes
 from xcoder_train.plan.synth import planned_tasks

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 from synth.language_model.config import ExpectedSettings
 from xcoder_core.errors import InputError
-from xcoder_core.models.shape import ModelShape
+from xcoder_core.models.folder import ModelShape
 from xcoder_core.settings import require
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.plan.memory import MemoryEstimate, estimate

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 
-from xcoder_core.models.shape import FAMILIES, KNOWN, ModelShape, model_shape
+from xcoder_core.models.folder import FAMILIES, KNOWN, ModelShape, model_shape
 from xcoder_train.plan.part import Part, row, shown_count
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.recipe.schema import Recipe

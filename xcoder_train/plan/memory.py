@@ -8,7 +8,7 @@ generation. Compared with the measured peak of small models by tests/xcoder_trai
 
 from dataclasses import dataclass
 
-from xcoder_core.models.shape import ModelShape
+from xcoder_core.models.folder import ModelShape
 from xcoder_train.training.launch_settings import division
 from xcoder_train.training.settings import TrainedSettings
 

@@ -2,9 +2,9 @@
 
 from dataclasses import asdict, replace
 
-from xcoder_core.layout import SynthLayout
-from xcoder_core.models.shape import ModelShape
+from xcoder_core.models.folder import ModelShape
 from xcoder_core.settings import require
+from xcoder_core.stage import SynthLayout
 from xcoder_train.plan.memory import MemoryEstimate, estimate
 from xcoder_train.plan.part import Part, row, shown_count
 from xcoder_train.plan.synth import finished_rows, has_finished_synthesis, planned_tasks

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from synth.config import SynthSettings
 from synth.estimate import Estimate, StageEstimate, estimate, questions_of
 from synth.features.stage import needs_model
-from xcoder_core.models.shape import ModelShape
+from xcoder_core.models.folder import ModelShape
 from xcoder_core.settings import require
 from xcoder_core.stage import read_result
 from xcoder_train.plan.part import Part, row, shown_bytes, shown_core_time, shown_count

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from xcoder_core.models.shape import ModelShape
+from xcoder_core.models.folder import ModelShape
 from xcoder_train.plan.memory import MemoryEstimate, optimizer_numbers
 from xcoder_train.plan.part import Part, row, shown_bytes, shown_count
 from xcoder_train.training.launch_settings import LaunchSettings, is_sharded

@@ -6,17 +6,21 @@ from functools import partial
 from pathlib import Path
 
 from evaluation.benchmarks import benchmark_files, benchmark_name
-from evaluation.few_shot import FEW_SHOT
+from evaluation.prompting import FEW_SHOT
 from synth.config import uses_of
 from synth.features.config import feature_file
 from synth.published.files import local_files
 from xcoder_core.errors import InputError
-from xcoder_core.layout import Membership, SynthLayout
-from xcoder_core.models.folder import check_chat_template, check_model_folder, has_chat_template, looks_local
+from xcoder_core.models.folder import (
+    check_chat_template,
+    check_model_folder,
+    has_chat_template,
+    looks_local,
+    model_shape,
+)
 from xcoder_core.models.prompt import NO_TEMPLATE
-from xcoder_core.models.shape import model_shape
 from xcoder_core.records import check_tables, read_records
-from xcoder_core.stage import key_of_result
+from xcoder_core.stage import Membership, SynthLayout, key_of_result
 from xcoder_train.recipe.fitted import has_base, model_context, teacher_room, value_at
 from xcoder_train.recipe.grpo_checks import grpo_conflicts
 from xcoder_train.recipe.schema import Conflict, Recipe, conflict, refusals

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from synth.language_model.config import LocalTeacherSettings, TeacherSampling
 from xcoder_core.errors import InputError
-from xcoder_core.models.shape import KNOWN
+from xcoder_core.models.folder import KNOWN
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.stages import TRAINING
 

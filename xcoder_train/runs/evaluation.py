@@ -14,19 +14,17 @@ from evaluation.benchmark import Benchmark, decontamination_status
 from evaluation.benchmarks import load_benchmarks
 from evaluation.config import EvaluationSettings
 from evaluation.evaluate import begin, compare, judge_and_score, summarise
-from evaluation.few_shot import FEW_SHOT
 from evaluation.measurement import Measurement
-from evaluation.results import ModelResult, load_result
+from evaluation.prompting import FEW_SHOT
+from evaluation.results import ModelResult, load_result, score_at
 from evaluation.samples import sample_together
-from evaluation.score_file import score_at
 from evaluation.tables import breakdowns_markdown, print_results
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json, write_text
-from xcoder_core.models.generation import GenerationSettings
-from xcoder_core.models.loading import open_generator
+from xcoder_core.models.loading import load_trained, needed_adapter, open_generator, start_of
 from xcoder_core.models.openai_backend import OpenAIGenerator
 from xcoder_core.models.request import Generator
-from xcoder_core.models.trained import load_trained, needed_adapter, start_of
+from xcoder_core.models.settings import GenerationSettings
 from xcoder_core.settings import require
 from xcoder_core.share import Share, share_of_this_process
 from xcoder_core.stage import RESULT_FILE, StageContext

@@ -14,7 +14,7 @@ from functools import lru_cache, reduce
 from pathlib import Path
 
 from evaluation.benchmarks import benchmark_files, benchmark_identity
-from evaluation.few_shot import examples_identity
+from evaluation.prompting import examples_identity
 from reward.config import JudgeSettings
 from synth.config import SynthSettings
 from synth.features.config import feature_file

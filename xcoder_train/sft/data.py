@@ -14,11 +14,11 @@ import pyarrow as pa
 
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json
-from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.prompt import Message, PromptStyle, render_prompts
 from xcoder_core.problem import Solution
 from xcoder_core.records import read_records, read_table
 from xcoder_core.seeds import derive_seed
+from xcoder_core.stage import Membership, SynthLayout
 from xcoder_train.sft.settings import SftDataSettings
 
 if TYPE_CHECKING:  # rows are also chosen where no model is, and these imports take seconds

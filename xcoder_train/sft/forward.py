@@ -21,7 +21,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from trl.trainer.utils import FusedCausalLMOutput
 
-from xcoder_core.models.shape import FAMILIES
+from xcoder_core.models.folder import FAMILIES
 from xcoder_train.sft.data import IGNORED
 from xcoder_train.sft.settings import MOST_LOGITS
 

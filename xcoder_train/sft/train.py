@@ -8,15 +8,12 @@ import sys
 from pathlib import Path
 
 from xcoder_core.files import atomic_folder
-from xcoder_core.layout import SynthLayout
-from xcoder_core.models.initial import initialise_model
-from xcoder_core.models.loading import load_tokenizer
+from xcoder_core.models.folder import shape_at
+from xcoder_core.models.loading import initialise_model, load_tokenizer, save_model
 from xcoder_core.models.settings import ModelSettings
-from xcoder_core.models.shape import shape_at
-from xcoder_core.models.trained import save_model
 from xcoder_core.settings import require
 from xcoder_core.share import await_files, context_parallel_size
-from xcoder_core.stage import StageContext
+from xcoder_core.stage import StageContext, SynthLayout
 from xcoder_train.sft.data import (
     TokenStatistics,
     corpus,

@@ -12,9 +12,8 @@ from evaluation.measurement import ResultLayout
 from synth.tables import WorkTables
 from xcoder_core.errors import InputError
 from xcoder_core.files import read_object
-from xcoder_core.layout import SynthLayout
 from xcoder_core.records import readable
-from xcoder_core.stage import RESULT_FILE
+from xcoder_core.stage import RESULT_FILE, SynthLayout
 from xcoder_train.recipe.reading import load_recipe
 
 MANIFEST = "manifest.json"

@@ -11,10 +11,10 @@ from synth.execution import INFRASTRUCTURE_FAILURE
 from synth.tables import Candidate, Execution, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, split_of
 from synth.verification import NO_INPUTS
 from xcoder_core.files import read_object
-from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.answered import Answer
 from xcoder_core.problem import Problem, Solution, TestCase
 from xcoder_core.records import read_matching
+from xcoder_core.stage import Membership, SynthLayout
 from xcoder_train.trace.find import Found, columns, select
 from xcoder_train.trace.page import Page, counted, form, listed
 

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from xcoder_core.errors import InputError
-from xcoder_core.models.shape import ModelShape
+from xcoder_core.models.folder import ModelShape
 
 # Dense bf16 peak of one device in TFLOP/s, from the vendor's data sheets (without sparsity), by the driver's name.
 PEAK_TFLOPS = {

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
-from xcoder_core.models.shape import ModelShape
+from xcoder_core.models.folder import ModelShape
 from xcoder_core.settings import Settings
 from xcoder_train.training.launch_settings import LaunchSettings
 

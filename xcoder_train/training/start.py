@@ -7,7 +7,7 @@ import warnings
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from xcoder_core.models.vllm_engine import prepare_vllm
+from xcoder_core.models.vllm_backend import prepare_vllm
 from xcoder_train.training.private_names import require_private_names
 from xcoder_train.training.settings import TrainingSettings
 

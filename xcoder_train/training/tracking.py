@@ -10,7 +10,7 @@ from transformers import TrainerCallback, TrainerState, TrainingArguments
 from trl import SFTTrainer
 
 from xcoder_core.files import write_text
-from xcoder_core.progress import Progress
+from xcoder_core.terminal import Progress
 from xcoder_train.training.arithmetic import peak_flops
 from xcoder_train.training.wandb_run import repeat_history
 

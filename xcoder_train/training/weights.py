@@ -11,17 +11,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from xcoder_core.errors import EnvironmentLacks, install_command
 from xcoder_core.files import atomic_folder, write_json
-from xcoder_core.models.loading import load_model
-from xcoder_core.models.settings import ModelSettings
-from xcoder_core.models.trained import (
+from xcoder_core.models.loading import (
     ADAPTER,
     ADAPTER_CONFIG,
     BEARABLE_LOSS,
+    load_model,
     load_trained,
     lost_by_rounding,
     merged_adapter,
     save_model,
 )
+from xcoder_core.models.settings import ModelSettings
 from xcoder_train.training.settings import LoraSettings
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from openai_server import OpenAIServer
 
 from synth.language_model.dialogue import Interview
 from xcoder_core.models.answered import Answers
-from xcoder_core.models.generation import SamplingSettings, ServerSettings
 from xcoder_core.models.openai_backend import OpenAIGenerator
+from xcoder_core.models.settings import SamplingSettings, ServerSettings
 
 Open = Callable[..., AbstractContextManager[Interview]]
 

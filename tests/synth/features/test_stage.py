@@ -35,7 +35,7 @@ from synth.features.config import FeatureSettings
 from synth.features.stage import make_features
 from synth.language_model.dialogue import Interview
 from xcoder_core.models.answered import Answers
-from xcoder_core.models.generation import SamplingSettings, ServerSettings
+from xcoder_core.models.settings import SamplingSettings, ServerSettings
 from xcoder_core.models.openai_backend import OpenAIGenerator
 from xcoder_core.rows import BadRow
 

@@ -9,9 +9,9 @@ from openai_server import Fault, OpenAIServer
 from synth.language_model.dialogue import Dialogue, Ended, Interview, Question, Unusable
 from synth.prompts import AnswerError
 from xcoder_core.models.answered import Answers
-from xcoder_core.models.generation import SamplingSettings, ServerSettings
 from xcoder_core.models.openai_backend import OpenAIGenerator
 from xcoder_core.models.request import Completion, Unanswered
+from xcoder_core.models.settings import SamplingSettings, ServerSettings
 
 
 def number(completion: Completion) -> int:

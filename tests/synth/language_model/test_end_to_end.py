@@ -15,17 +15,17 @@ from openai_server import OpenAIServer
 from procedural_model import ProceduralModel
 from synthesis_run import digests, result_folder, start, write_recipe
 
-from evaluation.report.synthesis import difficulty_figures, difficulty_tables, funnel_tables, length_figure
+from evaluation.report.stages import difficulty_figures, difficulty_tables, funnel_tables, length_figure
 from synth.estimate import estimate, questions_of
 from synth.language_model.config import ExpectedSettings
 from synth.procedural.task import true_output
 from synth.publication import kept_problems
 from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, Verdict, WorkTables
 from synth.voting import vote_of
-from xcoder_core.layout import SynthLayout
 from xcoder_core.models.answered import Answer
 from xcoder_core.problem import Problem, TestCase
 from xcoder_core.records import read_records
+from xcoder_core.stage import SynthLayout
 from xcoder_train.commands.trace import trace_found as trace
 from xcoder_train.plan.make import make_plan
 from xcoder_train.recipe.reading import load_recipe

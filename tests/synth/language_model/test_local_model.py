@@ -14,8 +14,8 @@ from synth.language_model.dialogue import Dialogue, Interview, Question, Unusabl
 from synth.language_model.teacher import model_name, open_teacher
 from xcoder_core.errors import InputError
 from xcoder_core.models.answered import Answers
-from xcoder_core.models.generation import SamplingSettings
 from xcoder_core.models.request import Completion
+from xcoder_core.models.settings import SamplingSettings
 
 TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
 

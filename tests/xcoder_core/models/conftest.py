@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from xcoder_core.models.initial import train_tokenizer
+from xcoder_core.models.loading import train_tokenizer
 from xcoder_core.models.transformers_backend import TransformersGenerator
 
 VOCABULARY = 60

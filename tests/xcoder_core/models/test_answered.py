@@ -15,9 +15,9 @@ from openai_server import Fault, OpenAIServer
 
 from xcoder_core.errors import InputError
 from xcoder_core.models.answered import Answers
-from xcoder_core.models.generation import SamplingSettings, ServerSettings
 from xcoder_core.models.openai_backend import OpenAIGenerator
 from xcoder_core.models.request import Completion, Request, Unanswered
+from xcoder_core.models.settings import SamplingSettings, ServerSettings
 
 REPOSITORY = Path(__file__).parents[3]
 SAMPLING = SamplingSettings(max_new_tokens=20)
@@ -25,7 +25,7 @@ ASKER = """\
 import sys
 from pathlib import Path
 from xcoder_core.models.answered import Answers
-from xcoder_core.models.generation import SamplingSettings, ServerSettings
+from xcoder_core.models.settings import SamplingSettings, ServerSettings
 from xcoder_core.models.openai_backend import OpenAIGenerator
 from xcoder_core.models.request import Request
 requests = [Request(f"r{n}", [{"role": "user", "content": f"q{n}"}], n) for n in range(200)]

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTok
 
 from xcoder_core.errors import InputError
 from xcoder_core.models.chat import examples_token_ids, prompt_token_ids, stop_token_ids
-from xcoder_core.models.initial import train_tokenizer
+from xcoder_core.models.loading import train_tokenizer
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 

@@ -8,8 +8,8 @@ import torch
 from transformers import PreTrainedModel, RepetitionPenaltyLogitsProcessor, TopKLogitsWarper, TopPLogitsWarper
 
 from benchmarks.sampling import pick_from_all
-from xcoder_core.models.decoding import InPlaceLayer, Sampled, pick_tokens, sample_batch
-from xcoder_core.models.generation import SamplingSettings
+from xcoder_core.models.settings import SamplingSettings
+from xcoder_core.models.transformers_backend import InPlaceLayer, Sampled, pick_tokens, sample_batch
 
 MakeModel = Callable[..., PreTrainedModel]
 

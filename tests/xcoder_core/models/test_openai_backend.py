@@ -10,9 +10,9 @@ import pytest
 from openai_server import Call, Fault, OpenAIServer
 
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError, InputError
-from xcoder_core.models.generation import SamplingSettings, ServerSettings
 from xcoder_core.models.openai_backend import OpenAIGenerator
 from xcoder_core.models.request import Completion, Request, Unanswered, Usage
+from xcoder_core.models.settings import SamplingSettings, ServerSettings
 
 SAMPLING = SamplingSettings(temperature=0.5, top_p=0.9, top_k=7, repetition_penalty=1.1, max_new_tokens=50)
 KEY = "sk-a-very-secret-key"

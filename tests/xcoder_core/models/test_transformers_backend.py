@@ -7,10 +7,10 @@ import pytest
 from transformers import PreTrainedModel
 
 from xcoder_core.models.chat import prompt_token_ids
-from xcoder_core.models.generation import SamplingSettings
-from xcoder_core.models.initial import train_tokenizer
+from xcoder_core.models.loading import train_tokenizer
 from xcoder_core.models.prompt import CONTINUATION
 from xcoder_core.models.request import Request, Unanswered
+from xcoder_core.models.settings import SamplingSettings
 from xcoder_core.models.transformers_backend import TransformersGenerator
 
 MakeModel = Callable[..., PreTrainedModel]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.xcoder_train.test_livecodebench_evaluation import save_tiny_model
-from xcoder_core.models.generation import GenerationSettings, SamplingSettings
 from xcoder_core.models.request import Request
+from xcoder_core.models.settings import GenerationSettings, SamplingSettings
 
 pytestmark = [
     pytest.mark.vllm,

@@ -16,11 +16,10 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from xcoder_core.errors import EnvironmentLacks, InputError
 from xcoder_core.models import vllm_backend
-from xcoder_core.models.generation import GenerationSettings, SamplingSettings
-from xcoder_core.models.initial import train_tokenizer
+from xcoder_core.models.loading import train_tokenizer
 from xcoder_core.models.request import Completion, Request, Unanswered
-from xcoder_core.models.vllm_backend import VllmGenerator
-from xcoder_core.models.vllm_engine import in_vllm_words, stdout_kept
+from xcoder_core.models.settings import GenerationSettings, SamplingSettings
+from xcoder_core.models.vllm_backend import VllmGenerator, in_vllm_words, stdout_kept
 from xcoder_core.parent_death import VLLM_ENDS_WITH_US, end_with_vllm_owner
 
 CONTEXT = 256
@@ -28,7 +27,7 @@ SAMPLING = SamplingSettings(temperature=1, top_p=1, top_k=0, max_new_tokens=40)
 ALONE = """
 import sys
 from transformers import AutoTokenizer
-from xcoder_core.models.generation import GenerationSettings, SamplingSettings
+from xcoder_core.models.settings import GenerationSettings, SamplingSettings
 from xcoder_core.models.request import Request
 from xcoder_core.models.vllm_backend import VllmGenerator
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.xcoder_core.models.conftest import CONTEXT_FOR_VLLM
 from tests.xcoder_core.models.test_vllm_server import requests
-from xcoder_core.models.generation import GenerationSettings, SamplingSettings
 from xcoder_core.models.request import Completion, Request, Unanswered
+from xcoder_core.models.settings import GenerationSettings, SamplingSettings
 from xcoder_core.models.transformers_backend import TransformersGenerator
 from xcoder_core.models.vllm_backend import VllmGenerator
 

@@ -18,9 +18,9 @@ import pytest
 from tests.xcoder_core.models.conftest import CONTEXT_FOR_VLLM
 from xcoder_core.errors import InputError
 from xcoder_core.models.chat import prompt_token_ids
-from xcoder_core.models.generation import SamplingSettings, ServerSettings
 from xcoder_core.models.openai_backend import OpenAIGenerator
 from xcoder_core.models.request import Completion, Request, Unanswered
+from xcoder_core.models.settings import SamplingSettings, ServerSettings
 from xcoder_core.models.transformers_backend import TransformersGenerator
 
 PYTHON = os.environ.get("VLLM_PYTHON", sys.executable)

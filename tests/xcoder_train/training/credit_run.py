@@ -24,12 +24,12 @@ from reward.submission import Submission
 from reward.test_table import TestTable
 from reward.trl import JudgedReward
 from reward.verdict import Judgement, Verdict
-from xcoder_core.layout import SynthLayout
 from xcoder_core.models.chat import prompt_token_ids, stop_token_ids
-from xcoder_core.models.initial import initialise_model
+from xcoder_core.models.loading import initialise_model
 from xcoder_core.models.settings import InitSettings
 from xcoder_core.problem import Limits, Problem, TestCase
 from xcoder_core.records import write_records
+from xcoder_core.stage import SynthLayout
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
 from xcoder_train.training.start import quiet_libraries
 

@@ -21,8 +21,7 @@ import yaml
 from reward.test_table import TestTable
 from tests.xcoder_train.training import colocated_on_cpu
 from xcoder_core.errors import EnvironmentLacks
-from xcoder_core.layout import SynthLayout
-from xcoder_core.stage import StageContext
+from xcoder_core.stage import StageContext, SynthLayout
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.vllm_rollouts import check_vllm
 from xcoder_train.recipe.schema import Recipe

@@ -17,12 +17,11 @@ from reward.config import JudgeSettings, RewardSettings
 from reward.judge import Judge
 from reward.test_table import TestTable
 from xcoder_core.errors import InfrastructureError, InputError
-from xcoder_core.layout import SynthLayout
 from xcoder_core.models.chat import prompt_token_ids
 from xcoder_core.models.transformers_backend import TransformersGenerator
 from xcoder_core.records import read_table, write_records
 from xcoder_core.share import Share
-from xcoder_core.stage import StageContext
+from xcoder_core.stage import StageContext, SynthLayout
 from xcoder_train.grpo.arguments import evaluation_batch
 from xcoder_train.grpo.pass_rates import (
     JudgedPolicy,

@@ -26,8 +26,8 @@ from reward.test_table import TestTable
 from reward.trl import JudgedReward
 from tests.xcoder_train.test_alarms import SOUND
 from xcoder_core.errors import InfrastructureError, InputError
-from xcoder_core.layout import SynthLayout
 from xcoder_core.models.loading import load_model
+from xcoder_core.stage import SynthLayout
 from xcoder_train.grpo import train as grpo
 from xcoder_train.grpo.arguments import grpo_config
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer

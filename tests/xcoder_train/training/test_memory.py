@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from xcoder_core.layout import SynthLayout
-from xcoder_core.models.initial import initialise_model
+from xcoder_core.models.folder import model_shape
+from xcoder_core.models.loading import initialise_model, save_model
 from xcoder_core.models.settings import InitSettings
-from xcoder_core.models.shape import model_shape
-from xcoder_core.models.trained import save_model
+from xcoder_core.stage import SynthLayout
 from xcoder_train.plan.memory import MemoryEstimate
 from xcoder_train.plan.sft import estimate_sft
 from xcoder_train.recipe.schema import Recipe

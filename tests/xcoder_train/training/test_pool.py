@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from xcoder_core.errors import InputError
-from xcoder_core.layout import SynthLayout
 from xcoder_core.problem import Solution
 from xcoder_core.records import read_records
-from xcoder_core.stage import RESULT_FILE, read_result
+from xcoder_core.stage import RESULT_FILE, SynthLayout, read_result
 from xcoder_train.runs.stage import perform
 from xcoder_train.sft.data import count_accepted, read_pool, select_rows
 from xcoder_train.sft.settings import SftDataSettings

@@ -16,10 +16,9 @@ import pyarrow.parquet
 import pytest
 
 from tests.xcoder_train.training.credit_run import train as train_grpo
-from xcoder_core.layout import SynthLayout
 from xcoder_core.problem import Problem
 from xcoder_core.records import write_records
-from xcoder_core.stage import StageContext
+from xcoder_core.stage import StageContext, SynthLayout
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.stage import perform
 

@@ -11,8 +11,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from xcoder_core.errors import InputError
-from xcoder_core.models.loading import load_model
-from xcoder_core.models.trained import ADAPTER, load_trained, needed_adapter
+from xcoder_core.models.loading import ADAPTER, load_model, load_trained, needed_adapter
 from xcoder_train.grpo import train as grpo
 from xcoder_train.runs.evaluation import sampled_weights, target_generator
 from xcoder_train.runs.keys import EvaluationTarget, stage_key

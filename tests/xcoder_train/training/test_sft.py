@@ -98,7 +98,7 @@ def test_the_model_card_names_the_data_the_recipe_and_the_figures(finished: Path
 
 
 def test_mfu_is_the_rate_by_the_models_operations_over_the_stated_peak(tmp_path: Path, stage: Stage) -> None:
-    from xcoder_core.models.shape import model_shape
+    from xcoder_core.models.folder import model_shape
     from xcoder_train.sft.data import read_tokens
     from xcoder_train.sft.train import prepare
     from xcoder_train.training.arithmetic import training_flops_per_token

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from xcoder_core.errors import InputError
-from xcoder_core.layout import SynthLayout
-from xcoder_core.models.initial import train_tokenizer
+from xcoder_core.models.loading import train_tokenizer
 from xcoder_core.models.prompt import render_prompt
 from xcoder_core.problem import Problem, Solution
 from xcoder_core.records import read_records
+from xcoder_core.stage import SynthLayout
 from xcoder_train.plan.make import make_plan
 from xcoder_train.sft.data import IGNORED, corpus, read_pool, read_rows, read_tokens, select_rows, tokenize
 from xcoder_train.sft.settings import SftDataSettings

@@ -15,12 +15,12 @@ import yaml
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from evaluation.report.training import sft_figures
+from evaluation.report.stages import sft_figures
 from xcoder_core.errors import InputError
-from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.prompt import render_prompts
 from xcoder_core.problem import Solution
 from xcoder_core.records import read_records
+from xcoder_core.stage import Membership, SynthLayout
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.keys import stage_key
 from xcoder_train.runs.stage import perform

@@ -25,11 +25,11 @@ from evaluation.measurement import ResultLayout
 from evaluation.samples import Sample
 from reward.extract import extract_code
 from tests.xcoder_train.training import smollm2
-from xcoder_core.layout import SynthLayout
-from xcoder_core.models.trained import ADAPTER, load_trained
+from xcoder_core.models.loading import ADAPTER, load_trained
 from xcoder_core.problem import Problem, TestCase
 from xcoder_core.records import read_records
 from xcoder_core.settings import require
+from xcoder_core.stage import SynthLayout
 from xcoder_train.grpo import train as grpo
 from xcoder_train.runs.stage import perform
 from xcoder_train.sft import train as sft

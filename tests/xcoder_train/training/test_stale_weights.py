@@ -10,9 +10,8 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, TrainerCallback
 from trl import GRPOConfig
 
-from xcoder_core.models.initial import initialise_model
+from xcoder_core.models.loading import initialise_model, save_model
 from xcoder_core.models.settings import InitSettings
-from xcoder_core.models.trained import save_model
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
 from xcoder_train.training.start import quiet_libraries
 

@@ -19,13 +19,13 @@ from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from tests.xcoder_core.models.test_chat import PROMPT, WITH_SYSTEM, qwen_tokenizer
 from tests.xcoder_train.training.two_processes import run_on_two_processes
-from xcoder_core.layout import SynthLayout
 from xcoder_core.models.chat import prompt_token_ids
-from xcoder_core.models.initial import initialise_model
+from xcoder_core.models.loading import initialise_model
 from xcoder_core.models.prompt import render_prompt
 from xcoder_core.models.settings import InitSettings
 from xcoder_core.problem import Problem
 from xcoder_core.records import read_records
+from xcoder_core.stage import SynthLayout
 from xcoder_train.grpo.prompts import load_prompts
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.runs.stage import perform

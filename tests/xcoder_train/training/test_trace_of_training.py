@@ -9,8 +9,8 @@ import pyarrow.parquet
 import pytest
 
 from xcoder_core.files import write_json, write_text
-from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.records import read_records
+from xcoder_core.stage import Membership, SynthLayout
 from xcoder_train.commands.trace import trace_found as trace
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.folder import RunFolder

@@ -1,11 +1,18 @@
-"""LiveCodeBench's prompt for base models: a solved example and then the problem, as one text that the model continues.
+"""How a model is asked, and which part of its answer is the program. Both are named beside every score: they move it.
 
-The examples are LiveCodeBench's own and come from its files `func.json` and `stdin.json`, of which the first entry is
-shown. A completion ends where the model begins another question, and all of it is the program.
+Problems are worded as in training (`xcoder_core.models.prompt`), or for base models by LiveCodeBench's prompt: a solved
+example and then the problem, as one text that the model continues. The examples are LiveCodeBench's own and come from
+its files `func.json` and `stdin.json`, of which the first entry is shown. A completion ends where the model begins
+another question.
+
+Of the rules for the program, `last_block` is the project's own, the one that rewards use (`reward.extract`).
+`livecodebench` is the official rule: whatever stands between the last two lines that contain three backticks, no matter
+whether they open or close. `livecodebench-base` is the official rule for base models: all of the text.
 """
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -13,6 +20,7 @@ from typing import Final, Literal
 from evaluation.evalplus import STOP as STOP_OF_A_FUNCTION
 from evaluation.evalplus import STYLE as EVALPLUS
 from evaluation.evalplus import WORDING
+from reward.extract import extract_code
 from xcoder_core.errors import InputError
 from xcoder_core.models.prompt import CONTINUATION, Message, PromptStyle, render_prompt
 from xcoder_core.problem import Problem
@@ -84,3 +92,25 @@ def _example(path: Path, has_starter: bool = False) -> Example:
             f"{', '.join(names)}. Set evaluation.few_shot_folder to {WHERE} of a checkout of LiveCodeBench."
         ) from error
     return Example(texts["question"], texts.get("sample_code"), texts["answer"])
+
+
+Extraction = Literal["last_block", "livecodebench", "livecodebench-base", "given"]
+FENCE = "```"
+
+
+def extractor(policy: Extraction) -> Callable[[str], str | None]:
+    """Completion to program, or None where there is none. `given` takes the text for the program that it is."""
+    rules: dict[Extraction, Callable[[str], str | None]] = {
+        "last_block": extract_code,
+        "livecodebench": between_last_fences,
+        "livecodebench-base": lambda completion: completion.strip() or None,
+        "given": lambda text: text or None,
+    }
+    return rules[policy]
+
+
+def between_last_fences(completion: str) -> str | None:
+    """The official rule for chat models. An empty text is no program, as the official checker has it."""
+    lines = completion.split("\n")
+    fences = [number for number, line in enumerate(lines) if FENCE in line]
+    return "\n".join(lines[fences[-2] + 1 : fences[-1]]) or None if len(fences) > 1 else None
