@@ -24,7 +24,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import NoReturn
 
-from reward.sandbox import isolation, kernel, landlock, programs, protocol, template
+from reward.sandbox import isolation, kernel, programs, protocol, template
 
 PRELOADED = """
     abc atexit bisect collections collections.abc copy functools heapq io itertools math operator random re string
@@ -158,7 +158,7 @@ def enter(tier: str, readable: list[str], listable: list[str]) -> tuple[int, int
     if tier == "C":
         isolation.enter_own_root(readable, listable)
     elif tier in ("A", "B"):
-        ruleset = landlock.create_ruleset(readable, listable)
+        ruleset = isolation.create_ruleset(readable, listable)
     isolation.give_up_privileges()
     isolation.adopt_orphans()
     return baseline, ruleset
