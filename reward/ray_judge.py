@@ -20,7 +20,7 @@ from ray.actor import ActorHandle
 
 from reward.config import JudgeSettings
 from reward.executor import AnyOrder, Executor
-from reward.ray_nodes import Batch, NodeOffer, connect, offers, start_actor
+from reward.ray_nodes import NodeOffer, connect, offers, start_actor
 from reward.tasks import JudgementTask
 from reward.tiers import TIERS
 from reward.verdict import Execution, Judgement
@@ -240,12 +240,10 @@ class RayJudge(Executor):
 
     async def _run(self, node: "_Node", orders: list[AnyOrder]) -> None:
         task, deadline = orders[0].task, orders[0].deadline
-        batch = Batch(
-            submissions=tuple(order.task.submission for order in orders),
-            stop_at_first_failure=task.stop_at_first_failure if isinstance(task, JudgementTask) else None,
-            seconds=None if deadline is None else max(0.0, deadline - self._loop.time()),
-        )
-        answer: ray.ObjectRef[Any] = node.actor.run.remote(batch)
+        submissions = [order.task.submission for order in orders]
+        stop_at_first_failure = task.stop_at_first_failure if isinstance(task, JudgementTask) else None
+        seconds = None if deadline is None else max(0.0, deadline - self._loop.time())
+        answer: ray.ObjectRef[Any] = node.actor.run.remote(submissions, stop_at_first_failure, seconds)
         self._in_hand |= dict.fromkeys(orders, (answer, orders))
         try:
             for order, result in zip(orders, await answer, strict=True):

@@ -7,7 +7,8 @@ results of earlier tests have used up the output limit, which is that of a singl
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import replace
 
 from reward.compiler import compile_program
@@ -15,9 +16,10 @@ from reward.config import JudgeSettings
 from reward.language import compiled_languages
 from reward.sandbox import protocol
 from reward.submission import Submission
-from reward.worker import Job, RawRun, Worker
+from reward.worker import CompileError, Job, RawRun, Worker
 
 MIB = 1 << 20
+Runs = Generator[tuple[RawRun, Job], None, None]
 FAILED_CALL = 1 << 8
 """The wait status of a process that exits with status 1."""
 LIVECODEBENCH_EXTRA_PER_TEST, LIVECODEBENCH_EXTRA = 1.0, 5.0
@@ -25,52 +27,44 @@ LIVECODEBENCH_EXTRA_PER_TEST, LIVECODEBENCH_EXTRA = 1.0, 5.0
 
 
 def run_submission(
-    worker: Worker,
-    submission: Submission,
-    settings: JudgeSettings,
-    take: Callable[[RawRun, Job], bool],
-    *,
-    report_first: bool,
-    deadline: float | None,
-) -> str | None:
-    """Give `take` each test's run, in order, until it says False. Returns why the program does not compile, or None."""
+    worker: Worker, submission: Submission, settings: JudgeSettings, report_first: bool, deadline: float | None
+) -> Runs:
+    """Each test's run with its job, in order, as `Worker.run` yields it. Raises as that does.
+
+    `report_first` has the first run reported at once, for a caller that may drop the others.
+    """
     job = make_job(submission, settings, report_first)
     if (language := compiled_languages().get(submission.language)) is not None:
         program = compile_program(language, submission.code, worker.tier, worker.interruption, deadline)
         if program.error is not None:
-            return program.error
-        native = replace(job, mode=protocol.NATIVE, code="", executable=program.descriptor)
-        return worker.run(native, lambda run: take(run, native), deadline)
-    if settings.policy == "livecodebench":
-        return _run_in_one_process(worker, job, _official_job, take, deadline)
-    if submission.share_process:
-        return _run_in_one_process(worker, job, _shared_job, take, deadline)
-    return worker.run(job, lambda run: take(run, job), deadline)
+            raise CompileError(program.error)
+        job = replace(job, mode=protocol.NATIVE, code="", executable=program.descriptor)
+    elif settings.policy == "livecodebench":
+        yield from _run_in_one_process(worker, job, _official_job, deadline)
+        return
+    elif submission.share_process:
+        yield from _run_in_one_process(worker, job, _shared_job, deadline)
+        return
+    with closing(worker.run(job, deadline)) as runs:
+        for run in runs:
+            yield run, job
 
 
 def _run_in_one_process(
-    worker: Worker,
-    job: Job,
-    job_of_all: Callable[[Job, tuple[str, ...]], Job],
-    take: Callable[[RawRun, Job], bool],
-    deadline: float | None,
-) -> str | None:
+    worker: Worker, job: Job, job_of_all: Callable[[Job, tuple[str, ...]], Job], deadline: float | None
+) -> Runs:
     """Run all tests in one process. Where a shared one dies, a fresh one goes on; the official checker's does not."""
     at = 0
     while at < len(job.inputs):
-        left = job.inputs[at:]
-        combined = job_of_all(job, left)
-        processes: list[RawRun] = []
-        compile_error = worker.run(combined, _keep(processes), deadline)
-        if compile_error is not None:
-            return compile_error
-        finished, unfinished = _split(processes[0], len(left), job.output)
+        combined = job_of_all(job, job.inputs[at:])
+        (process,) = worker.run(combined, deadline)
+        finished, unfinished = _split(process, len(job.inputs) - at, job.output)
         runs = finished if unfinished is None else [*finished, unfinished]
-        goes_on = unfinished is None or combined.mode == protocol.FUNCTION_SHARED
-        if not all(take(run, combined) for run in runs) or not goes_on:
-            return None
+        for run in runs:
+            yield run, combined
+        if unfinished is not None and combined.mode != protocol.FUNCTION_SHARED:
+            return
         at += len(runs)
-    return None
 
 
 def make_job(submission: Submission, settings: JudgeSettings, report_first: bool) -> Job:
@@ -112,16 +106,6 @@ def _official_job(job: Job, inputs: tuple[str, ...]) -> Job:
         wall=(job.seconds + LIVECODEBENCH_EXTRA_PER_TEST) * len(inputs) + LIVECODEBENCH_EXTRA,
         calls=len(inputs),
     )
-
-
-def _keep(runs: list[RawRun]) -> Callable[[RawRun], bool]:
-    """What takes a run into `runs` and asks for the next."""
-
-    def take(run: RawRun) -> bool:
-        runs.append(run)
-        return True
-
-    return take
 
 
 def _split(process: RawRun, calls: int, most_bytes: int) -> tuple[list[RawRun], RawRun | None]:

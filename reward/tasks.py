@@ -6,6 +6,8 @@ The sandbox gets a job without the expected outputs; its raw runs become verdict
 import os
 import re
 import signal
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -16,7 +18,7 @@ from reward.sandbox import protocol
 from reward.shared import run_submission
 from reward.submission import Submission
 from reward.verdict import Execution, Judgement, Run, TestResult, Verdict
-from reward.worker import Job, RawRun, Worker
+from reward.worker import CompileError, Job, RawRun, Worker
 from xcoder_core.errors import InfrastructureError, InputError
 from xcoder_core.problem import Limits
 
@@ -77,81 +79,52 @@ class JudgementTask:
 
     def carry_out(self, worker: Worker, deadline: float | None) -> Judgement:
         results: list[TestResult] = []
-        if isinstance(self.submission.checker, ProgramChecker):
-            return self._carry_out_with_program(self.submission.checker, worker, deadline)
-
-        def take(run: RawRun, job: Job) -> bool:
-            verdict = self._verdict(run, job, self.submission.expected[len(results)])
-            results.append(_result(verdict, run))
-            return verdict is Verdict.AC or not self.stop_at_first_failure
-
-        compile_error = run_submission(
-            worker, self.submission, self._settings, take, report_first=self.stop_at_first_failure, deadline=deadline
-        )
-        return self._conclude(results, compile_error)
-
-    def _carry_out_with_program(self, checker: ProgramChecker, worker: Worker, deadline: float | None) -> Judgement:
-        """One test after another, each followed by the checker, so that one output is held at a time."""
-        results: list[TestResult] = []
-        for given, expected in zip(self.submission.inputs, self.submission.expected, strict=True):
-            ran = self._run_once(replace(self.submission, inputs=(given,), expected=(None,)), worker, deadline)
-            if isinstance(ran, str):
-                return self._conclude([], ran)
-            run, job = ran
-            verdict = _failure(run, job)
-            if verdict is None:
-                output = run.output.decode("utf-8", "replace")
-                accepted = self._ask(checker, checker.question(given, output, expected or ""), worker, deadline)
-                verdict = Verdict.AC if accepted else Verdict.WA
-            results.append(_result(verdict, run))
-            if self.stop_at_first_failure and verdict is not Verdict.AC:
-                break
-        return self._conclude(results, None)
-
-    def _ask(self, checker: ProgramChecker, question: str, worker: Worker, deadline: float | None) -> bool:
-        """Whether the checker accepts. Raises `InfrastructureError` where it does not say."""
-        asked = Submission("checker", checker.code, (question,), (None,), None, CHECKER_LIMITS, checker.language)
-        ran = self._run_once(asked, worker, deadline)
-        if isinstance(ran, str):
-            raise InfrastructureError(f"the checker does not compile: {ran}")
-        run, job = ran
-        answer = run.output.decode("utf-8", "replace").strip()
-        failure = _failure(run, job)
-        if failure is not None or answer not in ("accept", "refuse"):
-            ended = failure or f"said {answer[:100]!r}"
-            raise InfrastructureError(f"the checker failed ({ended}): {run.error.decode('utf-8', 'replace')[-500:]}")
-        return answer == "accept"
-
-    def _run_once(self, submission: Submission, worker: Worker, deadline: float | None) -> tuple[RawRun, Job] | str:
-        """The run of a submission with one input, or why it does not compile."""
-        runs: list[tuple[RawRun, Job]] = []
-
-        def take(run: RawRun, job: Job) -> bool:
-            runs.append((run, job))
-            return True
-
-        compile_error = run_submission(worker, submission, self._settings, take, report_first=True, deadline=deadline)
-        return runs[0] if compile_error is None else compile_error
-
-    def _conclude(self, results: list[TestResult], compile_error: str | None) -> Judgement:
-        if compile_error is not None:
-            return self._judgement(Verdict.CE, (), compile_error)
+        try:
+            with closing(self._run(worker, deadline)) as verdicts:
+                for verdict, run in verdicts:
+                    results.append(TestResult(verdict, run.cpu_seconds, run.wall_seconds, run.resident_kib / 1024))
+                    if self.stop_at_first_failure and verdict is not Verdict.AC:
+                        break
+        except CompileError as error:
+            return self._judgement(Verdict.CE, (), str(error))
         failures = (result.verdict for result in results if result.verdict is not Verdict.AC)
         return self._judgement(next(failures, Verdict.AC), tuple(results), "")
 
+    def _run(self, worker: Worker, deadline: float | None) -> Generator[tuple[Verdict, RawRun], None, None]:
+        """Each test's verdict and run."""
+        checker = self.submission.checker
+        if isinstance(checker, ProgramChecker):
+            # One test after another, each followed by the checker, so that one output is held at a time.
+            for given, expected in zip(self.submission.inputs, self.submission.expected, strict=True):
+                alone = replace(self.submission, inputs=(given,), expected=(None,))
+                ((run, job),) = run_submission(worker, alone, self._settings, True, deadline)
+                verdict = _failure(run, job)
+                if verdict is None:
+                    question = checker.question(given, _text(run.output), expected or "")
+                    verdict = Verdict.AC if self._accepts(checker, question, worker, deadline) else Verdict.WA
+                yield verdict, run
+            return
+        first = self.stop_at_first_failure
+        with closing(run_submission(worker, self.submission, self._settings, first, deadline)) as ended:
+            for (run, job), expected in zip(ended, self.submission.expected, strict=False):
+                same = SAME.get(job.mode, checker.accepts)
+                verdict = _failure(run, job)
+                if verdict is None:
+                    verdict = Verdict.AC if same(_text(run.output), expected or "") else Verdict.WA
+                yield verdict, run
+
+    def _accepts(self, checker: ProgramChecker, question: str, worker: Worker, deadline: float | None) -> bool:
+        """Whether the checker accepts. Raises `InfrastructureError` where it does not say."""
+        asked = Submission("checker", checker.code, (question,), (None,), None, CHECKER_LIMITS, checker.language)
+        (run,) = ExecutionTask(asked, self._settings, self._tier).carry_out(worker, deadline).runs
+        answer = run.stdout.strip()
+        if run.status != "OK" or answer not in ("accept", "refuse"):
+            ended = f"said {answer[:100]!r}" if run.status == "OK" else run.status
+            raise InfrastructureError(f"the checker failed ({ended}): {run.error[-500:]}")
+        return answer == "accept"
+
     def infrastructure_failure(self, reason: str) -> Judgement:
         return self._judgement(Verdict.IE, (), reason)
-
-    def _verdict(self, run: RawRun, job: Job, expected: str | None) -> Verdict:
-        failure = _failure(run, job)
-        if failure is not None:
-            return failure
-        actual = run.output.decode("utf-8", "replace")
-        same = SAME.get(job.mode)
-        if same is None:
-            assert not isinstance(self.submission.checker, ProgramChecker), "programs are asked one output at a time"
-            same = self.submission.checker.accepts
-        return Verdict.AC if same(actual, expected or "") else Verdict.WA
 
     def _judgement(self, verdict: Verdict, results: tuple[TestResult, ...], message: str) -> Judgement:
         return Judgement(
@@ -176,31 +149,12 @@ class ExecutionTask:
         self._tier = tier
 
     def carry_out(self, worker: Worker, deadline: float | None) -> Execution:
-        runs: list[Run] = []
-
-        def take(raw: RawRun, job: Job) -> bool:
-            failure = _failure(raw, job)
-            output = raw.output.decode("utf-8", "replace")
-            runs.append(
-                Run(
-                    status=failure.value if failure else "OK",
-                    output=None if failure else output,
-                    cpu_seconds=raw.cpu_seconds,
-                    wall_seconds=raw.wall_seconds,
-                    memory_mib=raw.resident_kib / 1024,
-                    error=raw.error.decode("utf-8", "replace"),
-                    stdout=output if job.mode in (protocol.PROGRAM, protocol.NATIVE) else "",
-                    return_code=_return_code(raw.status),
-                )
-            )
-            return True
-
-        compile_error = run_submission(
-            worker, self.submission, self._settings, take, report_first=False, deadline=deadline
-        )
-        if compile_error is not None:
-            return self._all(Verdict.CE, compile_error)
-        return Execution(self.submission.id, tuple(runs), self._tier)
+        try:
+            with closing(run_submission(worker, self.submission, self._settings, False, deadline)) as ended:
+                runs = tuple(_run(raw, job) for raw, job in ended)
+        except CompileError as error:
+            return self._all(Verdict.CE, str(error))
+        return Execution(self.submission.id, runs, self._tier)
 
     def infrastructure_failure(self, reason: str) -> Execution:
         return self._all(Verdict.IE, reason)
@@ -248,8 +202,22 @@ def _failure(run: RawRun, job: Job) -> Verdict | None:
     return failure
 
 
-def _result(verdict: Verdict, run: RawRun) -> TestResult:
-    return TestResult(verdict, run.cpu_seconds, run.wall_seconds, run.resident_kib / 1024)
+def _run(raw: RawRun, job: Job) -> Run:
+    failure, output = _failure(raw, job), _text(raw.output)
+    return Run(
+        status=failure.value if failure else "OK",
+        output=None if failure else output,
+        cpu_seconds=raw.cpu_seconds,
+        wall_seconds=raw.wall_seconds,
+        memory_mib=raw.resident_kib / 1024,
+        error=_text(raw.error),
+        stdout=output if job.mode in (protocol.PROGRAM, protocol.NATIVE) else "",
+        return_code=_return_code(raw.status),
+    )
+
+
+def _text(written: bytes) -> str:
+    return written.decode("utf-8", "replace")
 
 
 def _return_code(status: int) -> int | None:

@@ -114,11 +114,13 @@ class Queue:
 
         return await self._run(submissions, execute, self.judge.workers, deadline_seconds)
 
-    async def execute_one(self, submission: Submission, *, deadline_seconds: float) -> tuple[Run, bool]:
-        """What a submission with one input gives; and whether it is IE because its turn did not come in time."""
+    async def execute_one(self, submission: Submission, *, deadline_seconds: float) -> Run:
+        """What a submission with one input gives. Raises `HTTPException` also where its turn did not come in time."""
         deadline = time.monotonic() + deadline_seconds
         (run,) = await self.execute_all([submission], lambda done: done.runs[0], deadline_seconds=deadline_seconds)
-        return run, run.status == Verdict.IE and time.monotonic() >= deadline
+        if run.status == Verdict.IE and time.monotonic() >= deadline:
+            raise HTTPException(504, f"not run within {deadline_seconds:g} s: {run.error}", RETRY_AFTER)
+        return run
 
     async def _run(
         self,

@@ -15,7 +15,7 @@ from pydantic import BaseModel, FailFast, Field
 from reward.config import ServiceSettings
 from reward.language import PYTHON
 from reward.service.answers import check_limit, json_answer, wrong_field
-from reward.service.queueing import RETRY_AFTER, Queue
+from reward.service.queueing import Queue
 from reward.submission import Submission
 from reward.verdict import Run, Verdict
 from xcoder_core.errors import InputError
@@ -77,10 +77,7 @@ def add_sandbox_fusion(app: FastAPI, queue: Queue, settings: ServiceSettings) ->
         """Run a program on one input."""
         submission = _submission(body, settings)
         patience = min(settings.deadline_seconds, body.compile_timeout + body.run_timeout + PATIENCE_SECONDS)
-        run, is_late = await queue.execute_one(submission, deadline_seconds=patience)
-        if is_late:
-            return json_answer({"detail": f"not run within {patience:g} s: {run.error}"}, 504, RETRY_AFTER)
-        return json_answer(_answer(run, body.language))
+        return json_answer(_answer(await queue.execute_one(submission, deadline_seconds=patience), body.language))
 
 
 def _submission(body: RunCodeRequest, settings: ServiceSettings) -> Submission:
