@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from reward.compare import canonical_line, line_by_line, lines, outputs_match, tokens
-from reward.language import PYTHON, compiled_languages
+from reward.compiler import PYTHON, compiled_languages
 from xcoder_core.errors import InputError
 
 DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?", re.ASCII)

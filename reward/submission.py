@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, mo
 from pydantic_core import ErrorDetails
 
 from reward.checker import LINES, Checker, parse_checker
-from reward.language import PYTHON, compiled_languages
+from reward.compiler import PYTHON, compiled_languages
 from xcoder_core.errors import InputError
 from xcoder_core.files import open_text_bytes
 from xcoder_core.problem import Limits

@@ -20,7 +20,7 @@ from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_W
 from pathlib import Path
 
 from reward.sandbox import protocol
-from reward.sandbox.filters import filters, native_filter
+from reward.sandbox.filters import filters
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError
 
 ROOT = str(Path(__file__).resolve().parents[1])
@@ -157,7 +157,6 @@ class Worker:
             raise
 
     def _start(self) -> None:
-        programs = [] if self.tier == "none" else [*filters(self.tier == "D"), native_filter()]
         readable, listable, packages = _library_paths()
         start = {
             "tier": self.tier,
@@ -167,17 +166,14 @@ class Worker:
             "importable": PACKAGES,
             "readable": readable,
             "listable": listable,
-            "filter_bytes": [len(program) for program in programs],
+            "filters": None if self.tier == "none" else filters(self.tier == "D"),
         }
-        descriptor = sealed_memory("filters", programs)
         self._control.settimeout(START_SECONDS)
         try:
-            socket.send_fds(self._control, [marshal.dumps(start)], [descriptor])
+            self._control.send(marshal.dumps(start))
             answer = self._control.recv(4096)
         except OSError as error:
             raise InfrastructureError(f"the zygote did not start: {error}; {self._last_words()}") from error
-        finally:
-            os.close(descriptor)
         if not answer:
             raise InfrastructureError(f"the zygote died while starting: {self._last_words()}")
         if answer.startswith(protocol.LACKS):
@@ -328,11 +324,9 @@ def _job_memfd(job: Job) -> int:
     code = job.code.encode("utf-8", "surrogatepass")
     name = job.function_name.encode()
     inputs = [text.encode("utf-8", "surrogatepass") for text in job.inputs]
-    how = (job.mode, job.report_first, job.packages_once)
-    sizes = (len(inputs), len(code), len(name))
     seconds = (job.seconds * job.calls, job.seconds, job.wall)
-    header = protocol.JOB.pack(*how, *sizes, job.memory, job.output, *seconds)
-    return sealed_memory("job", [header, struct.pack(f"<{len(inputs)}Q", *map(len, inputs)), code, name, *inputs])
+    how = (job.mode, job.report_first, job.packages_once)
+    return sealed_memory("job", protocol.job_parts(how, (job.memory, job.output, *seconds), code, name, inputs))
 
 
 def interpreter_command(program: str) -> list[str]:

@@ -72,8 +72,7 @@ def leave_nothing(folder: str) -> NoReturn:
 def restrict(tier: str, readable: list[str], writable: str, filter_code: bytes) -> None:
     """Give up everything that compiling does not need. Raises `OSError`."""
     if tier in ("A", "C"):
-        isolation.enter_namespaces()
-        resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
+        isolation.enter_namespaces(PROCESSES)
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))  # the first by SIGXCPU, not by SIGKILL
     for limit, value in (
         (resource.RLIMIT_AS, PROCESS_BYTES),

@@ -65,20 +65,15 @@ OPTIMIZE_AS_TREE = 2
 
 
 @cache
-def filters(no_files: bool = False) -> tuple[bytes, bytes]:
-    """The outer and the inner filter as BPF programs; with `no_files`, the inner one lets nothing be opened by path.
+def filters(no_files: bool) -> tuple[bytes, bytes, bytes]:
+    """As BPF programs: the outer and the inner filter, and the outer one of a compiled program's template; with
+    `no_files`, the inner one lets nothing be opened by path.
 
-    Raises `EnvironmentLacks` without libseccomp.
+    That template's child must become the program. What Landlock lets it execute is nothing in the file system, and in
+    its own process it has no file to write an executable to. Raises `EnvironmentLacks` without libseccomp.
     """
     seccomp = _library()
-    return _outer(seccomp, []), _inner(seccomp, no_files)
-
-
-@cache
-def native_filter() -> bytes:
-    """The outer filter of a compiled program's template: its child must become the program. What Landlock lets it
-    execute is nothing in the file system, and in its own process it has no file to write an executable to."""
-    return _outer(_library(), ["execveat"])
+    return _outer(seccomp, []), _inner(seccomp, no_files), _outer(seccomp, ["execveat"])
 
 
 @cache

@@ -14,7 +14,7 @@ from types import CodeType, ModuleType
 from typing import NoReturn
 
 from reward.sandbox import livecodebench, protocol
-from reward.sandbox.programs import EXTRA_DESCRIPTOR, Mode, Rehearsal, Scope, Start, compile_plain, print_exception
+from reward.sandbox.programs import EXTRA_DESCRIPTOR, Mode, Scope, Start, compile_plain, print_exception, rehearsal
 from reward.sandbox.protocol import BETWEEN_SHARED_INPUTS, CALL_FAILED, CALL_RETURNED, CPU_BACKSTOP, SHARED_RECORD
 
 PRELUDE = """
@@ -112,7 +112,7 @@ MODES = {
 }
 
 
-REHEARSAL = Rehearsal(
+REHEARSAL = rehearsal(
     protocol.FUNCTION_SHARED,
     b"""
 class Solution:

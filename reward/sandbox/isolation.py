@@ -7,6 +7,7 @@ domain. TCP, signals and abstract sockets are refused as far as the kernel's ABI
 
 import ctypes
 import os
+import resource
 import signal
 import struct
 from collections.abc import Sequence
@@ -133,8 +134,9 @@ def restrict_self(ruleset: int) -> None:
     check(libc.syscall(kernel.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")
 
 
-def enter_namespaces() -> None:
-    """Continue as process 1 of new namespaces, as user nobody. Raises `OSError` where the kernel does not allow it.
+def enter_namespaces(most: int) -> None:
+    """Continue as process 1 of new namespaces, as user nobody, with `most` threads and processes in all. Raises
+    `OSError` where the kernel does not allow it.
 
     The process that called does not return: it waits outside, ends when process 1 does, and takes it along when killed.
     """
@@ -153,6 +155,7 @@ def enter_namespaces() -> None:
         _, status = os.waitpid(first, 0)
         os._exit(os.waitstatus_to_exitcode(status) & 0x7F)
     die_with_parent(signal.SIGKILL, None)
+    resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
 
 
 def enter_own_root(readable: Sequence[str], listable: Sequence[str], writable: Sequence[str] = ()) -> None:

@@ -23,7 +23,7 @@ from types import CodeType
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 from reward.sandbox import kernel
-from reward.sandbox.protocol import PROGRAM
+from reward.sandbox.protocol import PROGRAM, job_parts
 
 EXTRA_DESCRIPTOR = 3
 """What a program has beside its standard streams: where a function's results go, or the executable."""
@@ -206,16 +206,13 @@ MODES = {PROGRAM: Mode("__main__", False, compile_plain, program_starter, prints
 """What every zygote can run, beside executables."""
 
 
-class Rehearsal(NamedTuple):
-    """A program that uses what programs usually use, and an input for it."""
-
-    mode: int
-    code: bytes
-    function_name: bytes
-    given: bytes
+def rehearsal(mode: int, code: bytes, name: bytes, given: bytes) -> bytes:
+    """A job with two tests, of a program that uses what programs usually use."""
+    seconds = 60.0
+    return b"".join(job_parts((mode, False, True), (1 << 30, 1 << 20, *[seconds] * 3), code, name, [given, given]))
 
 
-REHEARSAL = Rehearsal(
+REHEARSAL = rehearsal(
     PROGRAM,
     b"""
 import sys, math

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 from fastapi import FastAPI, Response
 from pydantic import BaseModel, FailFast, Field
 
+from reward.compiler import PYTHON
 from reward.config import ServiceSettings
-from reward.language import PYTHON
 from reward.service.answers import check_limit, json_answer, wrong_field
 from reward.service.queueing import Queue
 from reward.submission import Submission
