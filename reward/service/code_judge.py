@@ -127,7 +127,8 @@ def _batch_answer(body: BatchBody, results: list[Result]) -> Response:
 async def _judge(queue: Queue, bodies: list[SubmissionBody], deadline_seconds: float) -> list[JudgeResult]:
     """Results without texts, so that a batch needs memory for its inputs only."""
     if any(body.expected_output is None for body in bodies):  # nothing to judge by
-        return [result for result, _ in await _execute(queue, bodies, deadline_seconds)]
+        ran = await _run(queue, bodies, deadline_seconds)
+        return [JudgeResult(run.sub_id, run.success, run.run_success, run.cost, run.reason) for run in ran]
     deadline = time.monotonic() + deadline_seconds
     groups = list(_by_program(bodies))
     judgements = await queue.judge_all(
@@ -144,15 +145,6 @@ async def _judge(queue: Queue, bodies: list[SubmissionBody], deadline_seconds: f
 
 
 async def _run(queue: Queue, bodies: list[SubmissionBody], deadline_seconds: float) -> list[RunResult]:
-    return [
-        RunResult(**vars(result), stdout=run.stdout, stderr=run.error)
-        for result, run in await _execute(queue, bodies, deadline_seconds)
-    ]
-
-
-async def _execute(
-    queue: Queue, bodies: list[SubmissionBody], deadline_seconds: float
-) -> list[tuple[JudgeResult, Run]]:
     deadline = time.monotonic() + deadline_seconds
 
     def take(execution: Execution) -> tuple[Run, bool]:
@@ -168,7 +160,9 @@ async def _execute(
     )
     late = time.monotonic() >= deadline
     return [
-        (_result(body, run.status, run.wall_seconds, matches, late), run)
+        RunResult(
+            **vars(_result(body, run.status, run.wall_seconds, matches, late)), stdout=run.stdout, stderr=run.error
+        )
         for body, (run, matches) in zip(bodies, runs, strict=True)
     ]
 
