@@ -13,10 +13,11 @@ import math
 import os
 import re
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from reward import compare
 from reward.checker import LINES, ProgramChecker
@@ -29,7 +30,7 @@ from reward.worker import CompileError, Job, RawRun, Worker
 from xcoder_core.errors import InfrastructureError, InputError
 from xcoder_core.problem import Limits
 
-Result = TypeVar("Result", covariant=True)
+Result = TypeVar("Result")
 
 MIB = 1 << 20
 Runs = Generator[tuple[RawRun, Job], None, None]
@@ -58,21 +59,25 @@ SAME = {
 """By a job's mode: what compares outputs, where the submission's checker does not."""
 
 
-class Task(Protocol[Result]):
-    """What a worker thread carries out."""
+class Task(ABC, Generic[Result]):
+    """What a worker thread carries out; `for_functions` says which kind of worker it needs."""
 
-    submission: Submission
-    for_functions: bool
-    """Which kind of worker it needs."""
+    def __init__(self, submission: Submission, settings: JudgeSettings, tier: str) -> None:
+        self.submission = submission
+        self.for_functions = submission.function_name is not None or settings.policy == "livecodebench"
+        self._settings = settings
+        self._tier = tier
 
+    @abstractmethod
     def carry_out(self, worker: Worker, deadline: float | None) -> Result:
         """Run on `worker`. Raises `InfrastructureError`; may then be called again with a fresh worker."""
 
+    @abstractmethod
     def infrastructure_failure(self, reason: str) -> Result:
         """The result where the program could not be run."""
 
 
-class JudgementTask:
+class JudgementTask(Task[Judgement]):
     """Run a submission's tests and compare.
 
     Raises `InputError` where an expected output is missing, or where a checker would change what the official
@@ -80,65 +85,58 @@ class JudgementTask:
     """
 
     def __init__(self, submission: Submission, settings: JudgeSettings, tier: str, stop_at_first_failure: bool) -> None:
+        super().__init__(submission, settings, tier)
         if None in submission.expected:
             index = submission.expected.index(None)
             raise InputError(f"submission {submission.id!r}: test {index} has no expected output to judge by")
         if submission.checker != LINES and settings.policy == "livecodebench":
             raise InputError(f"submission {submission.id!r} has a checker; the policy `livecodebench` has its own")
-        self.submission = submission
-        self.for_functions = submission.function_name is not None or settings.policy == "livecodebench"
-        self._settings = settings
-        self._tier = tier
         self.stop_at_first_failure = stop_at_first_failure
 
     def carry_out(self, worker: Worker, deadline: float | None) -> Judgement:
         results: list[TestResult] = []
         try:
-            with closing(self._run(worker, deadline)) as verdicts:
-                for verdict, run in verdicts:
-                    results.append(TestResult(verdict, run.cpu_seconds, run.wall_seconds, run.resident_kib / 1024))
-                    if self.stop_at_first_failure and verdict is not Verdict.AC:
+            with closing(self._results(worker, deadline)) as found:
+                for result in found:
+                    results.append(result)
+                    if self.stop_at_first_failure and result.verdict is not Verdict.AC:
                         break
         except CompileError as error:
             return self._judgement(Verdict.CE, (), str(error))
         failures = (result.verdict for result in results if result.verdict is not Verdict.AC)
         return self._judgement(next(failures, Verdict.AC), tuple(results), "")
 
-    def _run(self, worker: Worker, deadline: float | None) -> Generator[tuple[Verdict, RawRun], None, None]:
-        """Each test's verdict and run."""
+    def infrastructure_failure(self, reason: str) -> Judgement:
+        return self._judgement(Verdict.IE, (), reason)
+
+    def _results(self, worker: Worker, deadline: float | None) -> Generator[TestResult, None, None]:
+        """Each test's result. One output is held at a time, and its text no longer than it is compared."""
         checker = self.submission.checker
         if isinstance(checker, ProgramChecker):
-            # One test after another, each followed by the checker, so that one output is held at a time.
             for given, expected in zip(self.submission.inputs, self.submission.expected, strict=True):
                 alone = replace(self.submission, inputs=(given,), expected=(None,))
                 ((run, job),) = run_submission(worker, alone, self._settings, True, deadline)
-                verdict = _failure(run, job)
-                if verdict is None:
-                    question = checker.question(given, _text(run.output), expected or "")
-                    verdict = Verdict.AC if self._accepts(checker, question, worker, deadline) else Verdict.WA
-                yield verdict, run
+                verdict = _failure(run, job) or self._ask(
+                    checker, checker.question(given, _text(run.output), expected or ""), worker, deadline
+                )
+                yield _result(verdict, run)
             return
         first = self.stop_at_first_failure
         with closing(run_submission(worker, self.submission, self._settings, first, deadline)) as ended:
             for (run, job), expected in zip(ended, self.submission.expected, strict=False):
                 same = SAME.get(job.mode, checker.accepts)
-                verdict = _failure(run, job)
-                if verdict is None:
-                    verdict = Verdict.AC if same(_text(run.output), expected or "") else Verdict.WA
-                yield verdict, run
+                verdict = _failure(run, job) or _verdict(same(_text(run.output), expected or ""))
+                yield _result(verdict, run)
 
-    def _accepts(self, checker: ProgramChecker, question: str, worker: Worker, deadline: float | None) -> bool:
-        """Whether the checker accepts. Raises `InfrastructureError` where it does not say."""
+    def _ask(self, checker: ProgramChecker, question: str, worker: Worker, deadline: float | None) -> Verdict:
+        """What the checker says. Raises `InfrastructureError` where it does not say."""
         asked = Submission("checker", checker.code, (question,), (None,), None, CHECKER_LIMITS, checker.language)
         (run,) = ExecutionTask(asked, self._settings, self._tier).carry_out(worker, deadline).runs
         answer = run.stdout.strip()
         if run.status != "OK" or answer not in ("accept", "refuse"):
             ended = f"said {answer[:100]!r}" if run.status == "OK" else run.status
             raise InfrastructureError(f"the checker failed ({ended}): {run.error[-500:]}")
-        return answer == "accept"
-
-    def infrastructure_failure(self, reason: str) -> Judgement:
-        return self._judgement(Verdict.IE, (), reason)
+        return _verdict(answer == "accept")
 
     def _judgement(self, verdict: Verdict, results: tuple[TestResult, ...], message: str) -> Judgement:
         return Judgement(
@@ -153,14 +151,11 @@ class JudgementTask:
         )
 
 
-class ExecutionTask:
+class ExecutionTask(Task[Execution]):
     """Run a submission on all its inputs and hand back what it gave, as `python3` would give it under every policy."""
 
     def __init__(self, submission: Submission, settings: JudgeSettings, tier: str) -> None:
-        self.submission = submission
-        self.for_functions = submission.function_name is not None
-        self._settings = settings.model_copy(update={"policy": "faithful"})
-        self._tier = tier
+        super().__init__(submission, settings.model_copy(update={"policy": "faithful"}), tier)
 
     def carry_out(self, worker: Worker, deadline: float | None) -> Execution:
         try:
@@ -333,6 +328,14 @@ def _failure(run: RawRun, job: Job) -> Verdict | None:
     if failure is Verdict.IE:
         raise InfrastructureError("a test's process was killed from outside, as by a machine that is out of memory")
     return failure
+
+
+def _verdict(is_right: bool) -> Verdict:
+    return Verdict.AC if is_right else Verdict.WA
+
+
+def _result(verdict: Verdict, run: RawRun) -> TestResult:
+    return TestResult(verdict, run.cpu_seconds, run.wall_seconds, run.resident_kib / 1024)
 
 
 def _run(raw: RawRun, job: Job) -> Run:
