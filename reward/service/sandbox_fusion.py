@@ -5,7 +5,6 @@ Python and C++ alone are run; a program finds no files, so `files` must be empty
 standard error the last 2,000 bytes come back.
 """
 
-import signal
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -103,17 +102,8 @@ def _answer(run: Run, language: str) -> RunCodeResponse:
     result = CommandRunResult(
         "TimeLimitExceeded" if out_of_time else "Finished",
         run.wall_seconds,
-        None if out_of_time else _return_code(run),
+        None if out_of_time else run.exit_status,
         run.stdout,
         run.error,
     )
     return RunCodeResponse("Success" if run.status == "OK" else "Failed", run_result=result)
-
-
-def _return_code(run: Run) -> int:
-    """Never 0 for a program that failed, or clients would compare what it printed."""
-    if run.status == Verdict.OLE:
-        return run.return_code or -signal.SIGXFSZ
-    if run.status == "OK":
-        return 0
-    return run.return_code or 1
