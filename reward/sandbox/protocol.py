@@ -12,8 +12,6 @@ import struct
 from collections.abc import Sequence
 
 READY, LACKS = b"ready", b"lacks "
-START_BYTES = 1 << 17
-"""More than a start message has."""
 
 PROGRAM, FUNCTION, FUNCTION_SHARED, LIVECODEBENCH_PROGRAM, LIVECODEBENCH_FUNCTION, NATIVE = range(6)
 """Modes of a job: program per test; function call per test; all function calls in one process; the official

@@ -59,7 +59,7 @@ def say(log: int, error: BaseException) -> None:
 
 def start(control: _socket.socket, log: int) -> template.Box:
     """Become what the start message says. Does not return where the tier cannot be formed."""
-    message = control.recv(protocol.START_BYTES)
+    message = control.recv(1 << 16)
     if not message:
         os._exit(0)
     wanted = marshal.loads(message)
