@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from reward.sandbox.compile_box import FAILED, KILLED
 from reward.sandbox.filters import compiler_filter
 from reward.worker import DeadlinePassed, Interruption, interpreter_command, sealed_memory
@@ -68,17 +70,9 @@ class CompiledLanguage:
 @cache
 def compiled_languages() -> dict[str, CompiledLanguage]:
     """All of them by name, which is that of their file."""
-    languages = {}
-    for path in sorted(FOLDER.glob("*.toml")):
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-        languages[path.stem] = CompiledLanguage(
-            name=path.stem,
-            compiler=settings["compiler"],
-            arguments=tuple(settings["arguments"]),
-            readable=tuple(settings["readable"]),
-            killed=settings["killed"],
-        )
-    return languages
+    files = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.toml"))}
+    language = TypeAdapter(CompiledLanguage)
+    return {name: language.validate_python({"name": name, **settings}) for name, settings in files.items()}
 
 
 @dataclass(frozen=True)
