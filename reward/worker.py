@@ -258,7 +258,7 @@ class Worker:
         self._control.settimeout(GRACE_SECONDS)
         try:
             message = self._control.recv(protocol.DONE.size + 1)
-            status, _ = protocol.DONE.unpack(message)
+            (status,) = protocol.DONE.unpack(message)
         except (OSError, struct.error) as error:
             raise InfrastructureError(f"the zygote did not end the job: {error}; {self._last_words()}") from error
         return int(status)

@@ -32,8 +32,8 @@ JOB = struct.Struct("<BBBIIIqqddd")
 limits in bytes (address space beyond what the interpreter itself maps, output), and seconds: CPU limit of a process,
 CPU limit of a function call, wall-clock cap of a process."""
 
-DONE = struct.Struct("<iB")
-"""The template's wait status; whether the job's wall-clock cap ended it."""
+DONE = struct.Struct("<i")
+"""The template's wait status."""
 
 RESULT = struct.Struct("<BiBddqqqI")
 """Kind, wait status, whether a time limit ended it, CPU and wall seconds, peak resident KiB, bytes of standard

@@ -221,12 +221,12 @@ def serve(control: _socket.socket, box: template.Box) -> NoReturn:
             raise OSError("fork failed")
         for descriptor in descriptors:
             os.close(descriptor)
-        late, status, _, _ = template.wait(pid, job_wall)
+        _, status, _, _ = template.wait(pid, job_wall)
         # By libc, whose usual failure ("nothing was left") costs no exception object.
         kill_group(pid, signal.SIGKILL)
         while wait_for_any(-1, None, 0) > 0:
             continue
         try:
-            control.send(protocol.DONE.pack(status, late))
+            control.send(protocol.DONE.pack(status))
         except BrokenPipeError:
             os._exit(0)
