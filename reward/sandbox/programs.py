@@ -209,7 +209,9 @@ MODES = {PROGRAM: Mode("__main__", False, compile_plain, program_starter, prints
 def rehearsal(mode: int, code: bytes, name: bytes, given: bytes) -> bytes:
     """A job with two tests, of a program that uses what programs usually use."""
     seconds = 60.0
-    return b"".join(job_parts((mode, False, True), (1 << 30, 1 << 20, *[seconds] * 3), code, name, [given, given]))
+    return b"".join(
+        job_parts((mode, False, True), (1 << 30, 1 << 20, seconds, seconds, seconds), code, name, [given, given])
+    )
 
 
 REHEARSAL = rehearsal(
