@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from reward.compare import canonical_line, lines, outputs_match, tokens
-from reward.language import PYTHON, compiled_languages
+from reward.compare import canonical_line, line_by_line, lines, outputs_match, tokens
+from reward.compiler import PYTHON, compiled_languages
 from xcoder_core.errors import InputError
 
 DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?", re.ASCII)
@@ -45,9 +45,7 @@ class FloatChecker:
     relative: float
 
     def accepts(self, output: str, expected: str) -> bool:
-        output, expected = output.strip(), expected.strip()
-        same_count = output.count("\n") == expected.count("\n")
-        return same_count and all(map(self._lines_match, lines(output), lines(expected)))
+        return line_by_line(self._lines_match, output, expected)
 
     def _lines_match(self, ours: str, theirs: str) -> bool:
         pairs = zip_longest(tokens(ours), tokens(theirs), fillvalue="")

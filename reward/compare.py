@@ -17,7 +17,7 @@ and never taken apart as a whole, which would take fifty times their size.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from itertools import islice, zip_longest
 from typing import TypeGuard
@@ -27,7 +27,7 @@ NUMERAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,18}))?
 PART = 1 << 16
 """Characters of a text that are taken apart at a time."""
 TOKENS = 1 << 10
-"""Tokens of a long line that are held at a time."""
+"""Tokens of a line that are held at a time."""
 LONGEST_FORM = 100
 """A value's JSON is no more than this many times as long as another form of it, such as 1e300 and its 301 digits. What
 is longer than that is padding, and is not parsed."""
@@ -39,12 +39,13 @@ BRACKETS_OUTSIDE_TEXT = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|([\[{])|([\]}])', re
 
 def outputs_match(actual: str, expected: str) -> bool:
     """True where a stdin program's output is the expected one. Linear in the length of both."""
+    return actual.strip() == expected.strip() or line_by_line(_lines_match, actual, expected)
+
+
+def line_by_line(match: Callable[[str, str], bool], actual: str, expected: str) -> bool:
+    """True where both have as many lines, but for what is blank at their ends, and every two of them `match`."""
     actual, expected = actual.strip(), expected.strip()
-    if actual == expected:
-        return True
-    if actual.count("\n") != expected.count("\n"):
-        return False
-    return all(map(_lines_match, lines(actual), lines(expected)))
+    return actual.count("\n") == expected.count("\n") and all(map(match, lines(actual), lines(expected)))
 
 
 def lines(text: str) -> Iterator[str]:
@@ -81,14 +82,6 @@ def canonical_output(text: str) -> str:
 def canonical_line(line: str) -> str:
     """A line stripped; where every token is a numeral, each is replaced by its value's one spelling."""
     line = line.strip()
-    if len(line) > PART:
-        return _canonical_long_line(line)
-    numerals = [_canonical_numeral(token) for token in line.split()]
-    return line if None in numerals else " ".join(filter(None, numerals))
-
-
-def _canonical_long_line(line: str) -> str:
-    """The same in parts."""
     parts, left = [], tokens(line)
     while some := list(islice(left, TOKENS)):
         numerals = [_canonical_numeral(token) for token in some]
@@ -173,10 +166,7 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 def officially_same_output(actual: str, expected: str) -> bool:
     """True where the official checker accepts a stdin program's output."""
-    actual, expected = actual.strip(), expected.strip()
-    return actual.count("\n") == expected.count("\n") and all(
-        map(_officially_same_line, lines(actual), lines(expected))
-    )
+    return line_by_line(_officially_same_line, actual, expected)
 
 
 def _officially_same_line(ours: str, theirs: str) -> bool:

@@ -1,5 +1,8 @@
 """Compiling a program inside the sandbox, once: what comes out is a sealed executable in memory, or the reason why not.
 
+Each language that is compiled is one file of `reward/languages/`. Python needs no such file: the sandbox's own
+processes are Python.
+
 The compiler reads hostile text, so it runs isolated and limited as a program does, and reads only what its language
 names. After an interruption nothing is kept; a thread that waits for the same executable compiles it itself.
 """
@@ -7,29 +10,69 @@ names. After an interruption nothing is kept; a thread that waits for the same e
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
 import threading
 import time
+import tomllib
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from reward.language import CompiledLanguage
+from pydantic import TypeAdapter
+
 from reward.sandbox.compile_box import FAILED, KILLED
 from reward.sandbox.filters import compiler_filter
 from reward.worker import DeadlinePassed, Interruption, interpreter_command, sealed_memory
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError
 
+FOLDER = Path(__file__).parent / "languages"
+PYTHON = "python"
 WALL_SECONDS = 60.0
 MESSAGE_BYTES = 2_000
 CACHED = 64
 """Executables kept, of about 2 MB each: rollouts of a group and a resumed evaluation repeat programs."""
 MFD_EXEC = 0x10
 """Since Linux 6.3, where a memfd may otherwise be refused execution; older kernels refuse the flag."""
+
+
+@dataclass(frozen=True)
+class CompiledLanguage:
+    """How a program becomes a static executable: `compiler` reads it from standard input and writes `{output}`.
+
+    `readable` are the paths that compiling may read and run. `killed` is a pattern of what the compiler says, and no
+    program can make it say, where a part of it was killed from outside: nothing is then known about the program.
+    """
+
+    name: str
+    compiler: str
+    arguments: tuple[str, ...]
+    readable: tuple[str, ...]
+    killed: str
+
+    def find_compiler(self) -> str:
+        """The compiler's path. Raises `EnvironmentLacks` where it is not installed."""
+        compiler = shutil.which(self.compiler)
+        if compiler is None:
+            raise EnvironmentLacks(
+                f"judging programs in {self.name!r} needs the compiler {self.compiler!r}, which is not installed"
+            )
+        # Where /bin is a link to /usr/bin, only the latter is among the readable paths. The program's own name stays:
+        # compilers look at it to see which language they are asked for.
+        return str(Path(compiler).parent.resolve() / Path(compiler).name)
+
+
+@cache
+def compiled_languages() -> dict[str, CompiledLanguage]:
+    """All of them by name, which is that of their file."""
+    files = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.toml"))}
+    language = TypeAdapter(CompiledLanguage)
+    return {name: language.validate_python({"name": name, **settings}) for name, settings in files.items()}
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
 from reward.config import JudgeSettings
-from reward.shared import MIB
 from reward.submission import Submission
-from reward.tasks import ExecutionTask, JudgementTask, Task
+from reward.tasks import MIB, ExecutionTask, JudgementTask, Task
 from reward.verdict import Execution, Judgement
 
 Result = TypeVar("Result", Judgement, Execution)

@@ -5,14 +5,15 @@ judged in bounded memory. A thread that fails, whatever it fails of, goes on wit
 """
 
 import logging
+import os
 import queue
 import threading
 import time
 from itertools import islice
+from pathlib import Path
 
 from reward.config import JudgeSettings
 from reward.executor import AnyOrder, Executor, Order, Result
-from reward.ranks import workers_of_this_process
 from reward.tiers import form_tier
 from reward.worker import DeadlinePassed, Worker
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError
@@ -28,7 +29,7 @@ CLOSED = "the judge was closed before the verdict"
 class Judge(Executor):
     """Judges programs on this machine. Raises `EnvironmentLacks` where no isolation tier can be formed.
 
-    `workers` is the number of sandboxes at a time; left out, this process's share of the node's (`reward.ranks`).
+    `workers` is the number of sandboxes at a time; left out, this process's share of the node's.
     """
 
     def __init__(self, settings: JudgeSettings, *, workers: int | None = None) -> None:
@@ -78,6 +79,44 @@ class Judge(Executor):
         order.is_abandoned = True
         for thread in self._threads:
             thread.interrupt(order)
+
+
+def workers_of_this_process(on_node: int | None) -> int:
+    """How many of the node's workers this process runs: the ranks of the node divide them, the first take the rest.
+
+    Each has at least one, so more ranks than cores share a core.
+    """
+    on_node = on_node or usable_cores()
+    ranks, rank = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
+    return max(1, on_node // ranks + (rank < on_node % ranks))
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, by its affinity and by the processor time of its cgroup (version 2).
+
+    A container may see every core of its machine and have the time of a few. With a worker for each that it sees,
+    programs would wait for each other until their wall-clock cap.
+    """
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(seen, cores_of_cgroup(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")))))
+
+
+def cores_of_cgroup(mount: Path, membership: Path) -> float:
+    """The least of what the cgroup of `membership` and those above it grant; infinite where none sets a limit."""
+    granted = float("inf")
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return granted
+    own = next((mount / line.removeprefix("0::/") for line in lines if line.startswith("0::/")), mount)
+    for group in (own, *own.parents):
+        try:
+            quota, period = (group / "cpu.max").read_text().split()
+        except OSError:
+            continue
+        if quota != "max":
+            granted = min(granted, int(quota) / int(period))
+    return granted
 
 
 class _WorkerThread(threading.Thread):

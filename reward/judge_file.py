@@ -12,8 +12,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import track
 
+from reward.compiler import compiled_languages
 from reward.config import JudgeSettings
-from reward.language import compiled_languages
 from reward.open_judge import open_judge
 from reward.submission import read_submissions
 from xcoder_core.errors import InputError

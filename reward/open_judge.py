@@ -2,9 +2,9 @@
 
 from reward.config import JudgeSettings
 from reward.executor import Executor
-from reward.judge import Judge
-from reward.ranks import ranks_of_this_job, workers_of_this_node
+from reward.judge import Judge, usable_cores
 from xcoder_core.errors import EnvironmentLacks, install_command
+from xcoder_core.share import share_of_this_process
 
 
 def open_judge(settings: JudgeSettings, *, alone: bool = False) -> Executor:
@@ -22,5 +22,5 @@ def open_judge(settings: JudgeSettings, *, alone: bool = False) -> Executor:
                 f"the executor `ray` needs {error.name}, which is not installed: {install_command('ray')}, or use the "
                 "executor `local`"
             ) from error
-        return RayJudge(settings, sharers=1 if alone else ranks_of_this_job())
-    return Judge(settings, workers=workers_of_this_node(settings.workers) if alone else None)
+        return RayJudge(settings, sharers=1 if alone else share_of_this_process().of)
+    return Judge(settings, workers=settings.workers or usable_cores() if alone else None)

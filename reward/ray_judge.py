@@ -20,7 +20,7 @@ from ray.actor import ActorHandle
 
 from reward.config import JudgeSettings
 from reward.executor import AnyOrder, Executor
-from reward.ray_nodes import Batch, NodeOffer, connect, offers, start_actor
+from reward.ray_nodes import NodeOffer, connect, offers, start_actor
 from reward.tasks import JudgementTask
 from reward.tiers import TIERS
 from reward.verdict import Execution, Judgement
@@ -240,12 +240,10 @@ class RayJudge(Executor):
 
     async def _run(self, node: "_Node", orders: list[AnyOrder]) -> None:
         task, deadline = orders[0].task, orders[0].deadline
-        batch = Batch(
-            submissions=tuple(order.task.submission for order in orders),
-            stop_at_first_failure=task.stop_at_first_failure if isinstance(task, JudgementTask) else None,
-            seconds=None if deadline is None else max(0.0, deadline - self._loop.time()),
-        )
-        answer: ray.ObjectRef[Any] = node.actor.run.remote(batch)
+        submissions = [order.task.submission for order in orders]
+        stop_at_first_failure = task.stop_at_first_failure if isinstance(task, JudgementTask) else None
+        seconds = None if deadline is None else max(0.0, deadline - self._loop.time())
+        answer: ray.ObjectRef[Any] = node.actor.run.remote(submissions, stop_at_first_failure, seconds)
         self._in_hand |= dict.fromkeys(orders, (answer, orders))
         try:
             for order, result in zip(orders, await answer, strict=True):
@@ -301,14 +299,10 @@ class RayJudge(Executor):
         for task in list(self._tasks):
             task.cancel()
         nodes = list(self._nodes.values())
-        ends: list[asyncio.Future[None]] = [
-            asyncio.ensure_future(node.actor.close.remote()) for node in nodes if node.is_up
-        ]
-        if ends:
-            await asyncio.wait(ends, timeout=CLOSE_SECONDS)
-        for end in ends:
-            if not end.cancel():
-                end.exception()  # a lost node has nothing left to close
+        ends = [node.actor.close.remote() for node in nodes if node.is_up]
+        with contextlib.suppress(TimeoutError):
+            # A lost node's error is none: it has nothing left to close.
+            await asyncio.wait_for(asyncio.gather(*ends, return_exceptions=True), CLOSE_SECONDS)
         for node in nodes:
             ray.kill(node.actor)
         self._nodes.clear()

@@ -28,16 +28,6 @@ CONNECT_SECONDS = 10.0
 AUTO = "auto"
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Submissions of one call, as they travel: to be judged, or executed where `stop_at_first_failure` is None.
-    `seconds` are left until the caller's deadline."""
-
-    submissions: tuple[Submission, ...]
-    stop_at_first_failure: bool | None
-    seconds: float | None
-
-
 class NodeJudge:
     """The actor: an ordinary judge of the node on which it runs."""
 
@@ -52,12 +42,17 @@ class NodeJudge:
         """The node's tier, or None with the reason why it has none."""
         return (None, self._lack) if self._lack is not None else (self._judge.tier, "")
 
-    async def run(self, batch: Batch) -> Sequence[Judgement | Execution]:
-        """A result per submission, in order. Cancelling it ends its programs."""
-        if batch.stop_at_first_failure is None:
-            return await self._judge.execute_async(batch.submissions, deadline_seconds=batch.seconds)
+    async def run(
+        self, submissions: Sequence[Submission], stop_at_first_failure: bool | None, seconds: float | None
+    ) -> Sequence[Judgement | Execution]:
+        """A result per submission of one call, in order, executed where `stop_at_first_failure` is None, else judged.
+
+        `seconds` are left until the caller's deadline. Cancelling it ends its programs.
+        """
+        if stop_at_first_failure is None:
+            return await self._judge.execute_async(submissions, deadline_seconds=seconds)
         return await self._judge.judge_async(
-            batch.submissions, stop_at_first_failure=batch.stop_at_first_failure, deadline_seconds=batch.seconds
+            submissions, stop_at_first_failure=stop_at_first_failure, deadline_seconds=seconds
         )
 
     async def close(self) -> None:

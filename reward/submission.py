@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, mo
 from pydantic_core import ErrorDetails
 
 from reward.checker import LINES, Checker, parse_checker
-from reward.language import PYTHON, compiled_languages
+from reward.compiler import PYTHON, compiled_languages
 from xcoder_core.errors import InputError
 from xcoder_core.files import open_text_bytes
 from xcoder_core.problem import Limits
@@ -111,8 +111,9 @@ class SubmissionRecord(Record):
     function_name: str | None = None
     tests: Annotated[list[TestRecord], FailFast()] = Field(min_length=1)
     limits: LimitsRecord = LimitsRecord()
+    checker: object = None
 
-    def submission(self, checker: Checker = LINES) -> Submission:
+    def submission(self) -> Submission:
         """What it describes. Raises `InputError` where its parts do not fit together."""
         submission = Submission(
             id=self.id,
@@ -122,17 +123,11 @@ class SubmissionRecord(Record):
             function_name=self.function_name,
             limits=Limits(self.limits.seconds, self.limits.memory_mib),
             language=self.language,
-            checker=checker,
+            checker=LINES if self.checker is None else parse_checker(self.checker),
         )
         if self.function_name is not None:
             _check_values(self.tests)
         return submission
-
-
-class _Line(SubmissionRecord):
-    """A line of the file interface."""
-
-    checker: object = None
 
 
 def _check_values(tests: Sequence[TestRecord]) -> None:
@@ -178,7 +173,7 @@ def read_submissions(path: Path) -> Iterator[Submission]:
 def parse_submission(line: str) -> Submission:
     """Read one line of the file interface. Raises `InputError` naming the fields that are wrong."""
     try:
-        record = _Line.model_validate(json.loads(line, object_pairs_hook=_object))
+        record = SubmissionRecord.model_validate(json.loads(line, object_pairs_hook=_object))
     except ValidationError as error:
         raise InputError("; ".join(map(_wording, error.errors()[:MOST_MISTAKES]))) from error
     except InputError:
@@ -187,7 +182,7 @@ def parse_submission(line: str) -> Submission:
         raise InputError(f"not a JSON value: {error}") from error
     if any("\ud800" <= character <= "\udfff" for character in record.id):
         raise InputError(f"id: {record.id!r} holds half of a surrogate pair, which is no text")
-    return record.submission(LINES if record.checker is None else parse_checker(record.checker))
+    return record.submission()
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -211,7 +206,7 @@ def _wording(mistake: ErrorDetails) -> str:
     """Where a mistake is, what was expected there, and what was found."""
     kind, value, path = mistake["type"], mistake["input"], list(mistake["loc"])
     last = path.pop() if kind in ("missing", "extra_forbidden") else None
-    part = next((_PARTS[name] for name in reversed(path) if name in _PARTS), _Line)
+    part = next((_PARTS[name] for name in reversed(path) if name in _PARTS), SubmissionRecord)
     place = "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in path).removeprefix(".")
     if kind == "missing":
         message = f"the field {last!r} is missing"

@@ -7,7 +7,7 @@ from contextlib import closing
 from functools import cache
 
 from reward.sandbox import protocol
-from reward.worker import Job, RawRun, Worker
+from reward.worker import CompileError, Job, Worker
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError
 
 TIERS = ("A", "B", "C", "D")
@@ -75,19 +75,15 @@ def form_tier(wanted: str | None, allow_unsandboxed: bool) -> str:
 @cache
 def why_not(tier: str) -> str | None:
     """None where the tier holds on this machine, found by attacking it from inside; else what is missing."""
-    escaped: list[str] = []
-
-    def take(run: RawRun) -> bool:
-        held = run.status == 0 and not run.output.strip()
-        escaped.append("" if held else (run.output + run.error).decode("utf-8", "replace").strip() or "it failed")
-        return True
-
     try:
         with closing(Worker(tier, for_functions=False)) as worker:
-            worker.run(PROBE_JOB, take)
-    except (EnvironmentLacks, InfrastructureError) as error:
+            (run,) = worker.run(PROBE_JOB)
+    except (EnvironmentLacks, InfrastructureError, CompileError) as error:
         return str(error)
-    return None if escaped == [""] else f"the self-test was not held: {' '.join(escaped)}"
+    if run.status == 0 and not run.output.strip():
+        return None
+    escaped = (run.output + run.error).decode("utf-8", "replace").strip() or "it failed"
+    return f"the self-test was not held: {escaped}"
 
 
 PROBE_JOB = Job(

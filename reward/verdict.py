@@ -95,6 +95,11 @@ class Run:
     stdout: str = ""
     return_code: int | None = None
 
+    @property
+    def exit_status(self) -> int:
+        """As `return_code`, but never 0 where the program failed: clients would compare what it printed."""
+        return 0 if self.status == "OK" else self.return_code or 1
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:

@@ -13,14 +13,14 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
 from pathlib import Path
 
 from reward.sandbox import protocol
-from reward.sandbox.filters import filters, native_filter
+from reward.sandbox.filters import filters
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError
 
 ROOT = str(Path(__file__).resolve().parents[1])
@@ -81,6 +81,10 @@ class RawRun:
     output_bytes: int
     error_bytes: int
     error: bytes
+
+
+class CompileError(Exception):
+    """The program does not compile; the message says why."""
 
 
 class DeadlinePassed(InfrastructureError):
@@ -153,7 +157,6 @@ class Worker:
             raise
 
     def _start(self) -> None:
-        programs = [] if self.tier == "none" else [*filters(self.tier == "D"), native_filter()]
         readable, listable, packages = _library_paths()
         start = {
             "tier": self.tier,
@@ -163,32 +166,29 @@ class Worker:
             "importable": PACKAGES,
             "readable": readable,
             "listable": listable,
-            "filter_bytes": [len(program) for program in programs],
+            "filters": None if self.tier == "none" else filters(self.tier == "D"),
         }
-        descriptor = sealed_memory("filters", programs)
         self._control.settimeout(START_SECONDS)
         try:
-            socket.send_fds(self._control, [marshal.dumps(start)], [descriptor])
+            self._control.send(marshal.dumps(start))
             answer = self._control.recv(4096)
         except OSError as error:
             raise InfrastructureError(f"the zygote did not start: {error}; {self._last_words()}") from error
-        finally:
-            os.close(descriptor)
         if not answer:
             raise InfrastructureError(f"the zygote died while starting: {self._last_words()}")
         if answer.startswith(protocol.LACKS):
             reason = answer.removeprefix(protocol.LACKS).decode("utf-8", "replace")
             raise EnvironmentLacks(f"isolation tier {self.tier} cannot be formed here: {reason}")
 
-    def run(self, job: Job, keep_going: Callable[[RawRun], bool], deadline: float | None = None) -> str | None:
-        """Run a job, giving each test's `RawRun` to `keep_going` in order; where that says False the rest is dropped.
+    def run(self, job: Job, deadline: float | None = None) -> Generator[RawRun, None, None]:
+        """Yield each test's run, in order. Closing the iterator drops the tests that are left.
 
-        Returns why the program does not compile, or None. Raises `InfrastructureError` where the zygote or the
-        template failed or `interruption` was set (the worker must then be closed), `DeadlinePassed` past `deadline`
-        (in `time.monotonic`).
+        Raises `CompileError`; `InfrastructureError` where the zygote or the template failed or `interruption` was set
+        (the worker must then be closed), `DeadlinePassed` past `deadline` (in `time.monotonic`).
         """
         job = replace(job, packages_once=job.packages_once and job.memory >= ROOM_FOR_PACKAGES)
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        received = 0
         try:
             with near, far, self.interruption.ended_by(lambda: _hang_up(near)):
                 descriptor = _job_memfd(job)
@@ -202,30 +202,31 @@ class Worker:
                 finally:
                     os.close(descriptor)
                     far.close()
-                compile_error, received, stopped = self._receive(near, job, keep_going, deadline)
+                for run in self._receive(near, job, deadline):
+                    received += 1
+                    yield run
         except OSError as error:
             raise InfrastructureError(f"the zygote is gone: {error}; {self._last_words()}") from error
-        if self.interruption.is_set:  # the template may not have noticed; closing the worker ends it
-            raise InfrastructureError("the worker was interrupted")
-        status = self._await_end(GRACE_SECONDS)
-        if compile_error is not None or stopped or received == len(job.inputs):
-            return compile_error
+        except (CompileError, GeneratorExit):
+            self._await_end()
+            raise
+        status = self._await_end()
+        if received == len(job.inputs):
+            return
         if job.packages_once and (os.WIFEXITED(status) or os.WTERMSIG(status) in ENDED_BY_A_LIBRARY):
             # OpenBLAS ends its process where memory is short. Each test is to meet that where it imports the package.
-            left = replace(job, inputs=job.inputs[received:], packages_once=False)
-            return self.run(left, keep_going, deadline)
-        if received == 0 and os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHED_COMPILER:
-            return f"the compiler was ended by signal {os.WTERMSIG(status)}"
-        raise InfrastructureError(f"the template ended with wait status {status}; {self._last_words()}")
+            yield from self.run(replace(job, inputs=job.inputs[received:], packages_once=False), deadline)
+        elif received == 0 and os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHED_COMPILER:
+            raise CompileError(f"the compiler was ended by signal {os.WTERMSIG(status)}")
+        else:
+            raise InfrastructureError(f"the template ended with wait status {status}; {self._last_words()}")
 
-    def _receive(
-        self, near: socket.socket, job: Job, keep_going: Callable[[RawRun], bool], deadline: float | None
-    ) -> tuple[str | None, int, bool]:
-        """(why it does not compile, tests received, whether `keep_going` ended it before the last)."""
+    def _receive(self, near: socket.socket, job: Job, deadline: float | None) -> Iterator[RawRun]:
+        """Results, to the last one or to the template's end. Raises as `run` does."""
         end = time.monotonic() + job.wall_cap + GRACE_SECONDS
         if deadline is not None:
             end = min(end, deadline)
-        for received in range(len(job.inputs)):
+        for _ in job.inputs:
             left = end - time.monotonic()
             if left <= 0:
                 raise self._too_late(deadline)
@@ -236,28 +237,28 @@ class Worker:
                 raise self._too_late(deadline) from None
             try:
                 if not message:
-                    return None, received, False
+                    return
                 kind, run = _read_result(message, descriptors, job.output)
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
             if kind == protocol.KIND_COMPILE_ERROR:
-                return run.error.decode("utf-8", "replace"), received, False
-            if not keep_going(run):
-                return None, received + 1, True
-        return None, len(job.inputs), False
+                raise CompileError(run.error.decode("utf-8", "replace"))
+            yield run
 
     def _too_late(self, deadline: float | None) -> InfrastructureError:
         if deadline is not None and time.monotonic() >= deadline:
             return DeadlinePassed("the deadline passed before the job's end")
         return InfrastructureError(f"the job did not end within its wall-clock cap; {self._last_words()}")
 
-    def _await_end(self, seconds: float) -> int:
+    def _await_end(self) -> int:
         """Wait until every process of the job is dead; the template's wait status."""
-        self._control.settimeout(seconds)
+        if self.interruption.is_set:  # the template may not have noticed; closing the worker ends it
+            raise InfrastructureError("the worker was interrupted")
+        self._control.settimeout(GRACE_SECONDS)
         try:
             message = self._control.recv(protocol.DONE.size + 1)
-            status, _ = protocol.DONE.unpack(message)
+            (status,) = protocol.DONE.unpack(message)
         except (OSError, struct.error) as error:
             raise InfrastructureError(f"the zygote did not end the job: {error}; {self._last_words()}") from error
         return int(status)
@@ -323,11 +324,9 @@ def _job_memfd(job: Job) -> int:
     code = job.code.encode("utf-8", "surrogatepass")
     name = job.function_name.encode()
     inputs = [text.encode("utf-8", "surrogatepass") for text in job.inputs]
-    how = (job.mode, job.report_first, job.packages_once)
-    sizes = (len(inputs), len(code), len(name))
     seconds = (job.seconds * job.calls, job.seconds, job.wall)
-    header = protocol.JOB.pack(*how, *sizes, job.memory, job.output, *seconds)
-    return sealed_memory("job", [header, struct.pack(f"<{len(inputs)}Q", *map(len, inputs)), code, name, *inputs])
+    how = (job.mode, job.report_first, job.packages_once)
+    return sealed_memory("job", protocol.job_parts(how, (job.memory, job.output, *seconds), code, name, inputs))
 
 
 def interpreter_command(program: str) -> list[str]:

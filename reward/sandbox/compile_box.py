@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any, NoReturn
 
-from reward.sandbox import isolation, kernel, landlock
+from reward.sandbox import isolation, kernel
 
 FAILED = 97
 """Exit status where the box could not be formed: nothing is known about the program."""
@@ -72,8 +72,7 @@ def leave_nothing(folder: str) -> NoReturn:
 def restrict(tier: str, readable: list[str], writable: str, filter_code: bytes) -> None:
     """Give up everything that compiling does not need. Raises `OSError`."""
     if tier in ("A", "C"):
-        isolation.enter_namespaces()
-        resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
+        isolation.enter_namespaces(PROCESSES)
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))  # the first by SIGXCPU, not by SIGKILL
     for limit, value in (
         (resource.RLIMIT_AS, PROCESS_BYTES),
@@ -86,11 +85,11 @@ def restrict(tier: str, readable: list[str], writable: str, filter_code: bytes) 
     if tier == "C":
         isolation.enter_own_root(readable, [], [writable])
     elif tier != "none":
-        ruleset = landlock.create_ruleset(readable, [], runnable=readable, writable=[writable])
+        ruleset = isolation.create_ruleset(readable, [], runnable=readable, writable=[writable])
     os.chdir(writable)
     isolation.give_up_privileges()
     if ruleset is not None:
-        landlock.restrict_self(ruleset)
+        isolation.restrict_self(ruleset)
         os.close(ruleset)
     if tier != "none":
         kernel.install(kernel.BpfProgram(filter_code))

@@ -11,9 +11,14 @@ send signals without kill), F_SETPIPE_SZ (kernel memory), sockets other than a c
 """
 
 import errno
+import os
 import tempfile
 from collections.abc import Sequence
+from fcntl import F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_GETPIPE_SZ, F_SETFD, F_SETFL
 from functools import cache
+from resource import RLIMIT_STACK
+from socket import AF_UNIX
+from termios import FIOCLEX, FIONBIO, FIONCLEX, FIONREAD, TCGETS, TIOCGWINSZ
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -50,35 +55,26 @@ CLONE_NEW_NAMESPACES = 0x7E020080
 CALLS_WITH_PATHS = "open openat stat lstat access faccessat faccessat2 readlink readlinkat".split()
 AT_EMPTY_PATH = 0x1000
 
-FCNTL_COMMANDS = (0, 1, 2, 3, 1030, 1032)
-"""F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ; F_SETFL (4) has a rule of its own."""
-F_SETFL, O_ASYNC = 4, 0x2000
-IOCTL_REQUESTS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
-"""TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX."""
+FCNTL_COMMANDS = (F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ)
+"""F_SETFL has a rule of its own."""
+IOCTL_REQUESTS = (TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX)
 CLONE_THREAD = 0x10000
 FORK_FLAGS = (0x01200011, 0x11)
 """What fork() of glibc and of musl passes to clone."""
-AF_UNIX = 1
-RLIMIT_STACK = 3
 LOW_WORD = 0xFFFFFFFF
 OPTIMIZE_AS_TREE = 2
 
 
 @cache
-def filters(no_files: bool = False) -> tuple[bytes, bytes]:
-    """The outer and the inner filter as BPF programs; with `no_files`, the inner one lets nothing be opened by path.
+def filters(no_files: bool) -> tuple[bytes, bytes, bytes]:
+    """As BPF programs: the outer and the inner filter, and the outer one of a compiled program's template; with
+    `no_files`, the inner one lets nothing be opened by path.
 
-    Raises `EnvironmentLacks` without libseccomp.
+    That template's child must become the program. What Landlock lets it execute is nothing in the file system, and in
+    its own process it has no file to write an executable to. Raises `EnvironmentLacks` without libseccomp.
     """
     seccomp = _library()
-    return _outer(seccomp, []), _inner(seccomp, no_files)
-
-
-@cache
-def native_filter() -> bytes:
-    """The outer filter of a compiled program's template: its child must become the program. What Landlock lets it
-    execute is nothing in the file system, and in its own process it has no file to write an executable to."""
-    return _outer(_library(), ["execveat"])
+    return _outer(seccomp, []), _inner(seccomp, no_files), _outer(seccomp, ["execveat"])
 
 
 @cache
@@ -116,7 +112,7 @@ def _outer(seccomp: ModuleType, more_calls: list[str]) -> bytes:
         seccomp.ALLOW,
         "fcntl",
         seccomp.Arg(1, seccomp.MASKED_EQ, LOW_WORD, F_SETFL),
-        seccomp.Arg(2, seccomp.MASKED_EQ, O_ASYNC, 0),
+        seccomp.Arg(2, seccomp.MASKED_EQ, os.O_ASYNC, 0),
     )
     for request in IOCTL_REQUESTS:
         allowed.add_rule(seccomp.ALLOW, "ioctl", seccomp.Arg(1, seccomp.MASKED_EQ, LOW_WORD, request))

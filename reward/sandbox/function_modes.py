@@ -14,8 +14,7 @@ from types import CodeType, ModuleType
 from typing import NoReturn
 
 from reward.sandbox import livecodebench, protocol
-from reward.sandbox.child import Scope, print_exception
-from reward.sandbox.programs import EXTRA_DESCRIPTOR, Mode, Rehearsal, Start, compile_plain
+from reward.sandbox.programs import EXTRA_DESCRIPTOR, Mode, Scope, Start, compile_plain, print_exception, rehearsal
 from reward.sandbox.protocol import BETWEEN_SHARED_INPUTS, CALL_FAILED, CALL_RETURNED, CPU_BACKSTOP, SHARED_RECORD
 
 PRELUDE = """
@@ -103,29 +102,17 @@ def shared_starter(
     return start
 
 
-def livecodebench_program_starter(code: CodeType, scope: Scope, name: str, seconds: float) -> Start:
-    """A stdin program as the official checker runs it."""
-    livecodebench.import_what_is_there(code)
-    return lambda: livecodebench.run_program(code, scope, EXTRA_DESCRIPTOR, seconds)
-
-
-def livecodebench_function_starter(code: CodeType, scope: Scope, name: str, seconds: float) -> Start:
-    """A function problem's program as the official checker runs it."""
-    livecodebench.import_what_is_there(code)
-    return lambda: livecodebench.run_function(code, scope, name, EXTRA_DESCRIPTOR, seconds)
-
-
 MODES = {
     protocol.FUNCTION: Mode("solution", True, compile_plain, function_starter),
     protocol.FUNCTION_SHARED: Mode("solution", True, compile_plain, shared_starter),
-    protocol.LIVECODEBENCH_PROGRAM: Mode("tmp_sol", True, livecodebench.compile_program, livecodebench_program_starter),
+    protocol.LIVECODEBENCH_PROGRAM: Mode("tmp_sol", True, livecodebench.compile_program, livecodebench.program_starter),
     protocol.LIVECODEBENCH_FUNCTION: Mode(
-        "tmp_sol", True, livecodebench.compile_function, livecodebench_function_starter
+        "tmp_sol", True, livecodebench.compile_function, livecodebench.function_starter
     ),
 }
 
 
-REHEARSAL = Rehearsal(
+REHEARSAL = rehearsal(
     protocol.FUNCTION_SHARED,
     b"""
 class Solution:

@@ -19,8 +19,7 @@ from contextlib import contextmanager
 from types import CodeType
 from typing import NoReturn
 
-from reward.sandbox.child import Scope
-from reward.sandbox.closed import names_in
+from reward.sandbox.programs import EXTRA_DESCRIPTOR, Scope, Start, import_each, names_in
 from reward.sandbox.protocol import CALL_FAILED, CALL_RETURNED, CALL_TOO_LONG, SHARED_RECORD
 
 FUNCTION = "wrapped_function"
@@ -75,21 +74,12 @@ def _with_owner(text: str) -> ast.Module:
     return tree
 
 
-def import_what_is_there(code: CodeType) -> None:
-    """Before the program starts: it finds what it imports anywhere."""
-    for name in sorted(IMPORTED_THERE.intersection(names_in(code))):
-        try:
-            __import__(name)
-        except Exception:  # the program meets the same error when it imports the module itself
-            continue
+def program_starter(code: CodeType, scope: Scope, name: str, seconds: float) -> Start:
+    """Run a stdin program on the inputs that stand as a JSON list on standard input, one record of the result each."""
+    return _starter(code, scope, seconds, _program_call)
 
 
-def run_program(code: CodeType, scope: Scope, result: int, seconds: float) -> NoReturn:
-    """Run a stdin program on the inputs that stand as a JSON list on standard input, one record of `result` each."""
-    _run(code, scope, result, seconds, _program_call)
-
-
-def run_function(code: CodeType, scope: Scope, name: str, result: int, seconds: float) -> NoReturn:
+def function_starter(code: CodeType, scope: Scope, name: str, seconds: float) -> Start:
     """The same for a function problem: one object for all tests, and its method called on each."""
 
     def call(scope: Scope, text: str) -> bytes:
@@ -98,10 +88,15 @@ def run_function(code: CodeType, scope: Scope, name: str, result: int, seconds: 
         value = function(*map(json.loads, text.split("\n")))
         return _encode(list(value) if isinstance(value, tuple) else value)
 
-    _run(code, scope, result, seconds, call)
+    return _starter(code, scope, seconds, call)
 
 
-def _run(code: CodeType, scope: Scope, result: int, seconds: float, call: Callable[[Scope, str], bytes]) -> NoReturn:
+def _starter(code: CodeType, scope: Scope, seconds: float, call: Callable[[Scope, str], bytes]) -> Start:
+    import_each(sorted(IMPORTED_THERE & names_in(code)))
+    return lambda: _run(code, scope, seconds, call)
+
+
+def _run(code: CodeType, scope: Scope, seconds: float, call: Callable[[Scope, str], bytes]) -> NoReturn:
     """A record per test until the process is told to end; nothing that a program does here can make it end well.
 
     A test that takes more CPU time than the limit is lost, even where the program catches the alarm or does not hear
@@ -129,7 +124,7 @@ def _run(code: CodeType, scope: Scope, result: int, seconds: float, call: Callab
             record = SHARED_RECORD.pack(outcome, time.process_time() - started, len(value)) + value
             rest = memoryview(record)
             while rest:
-                rest = rest[write(result, rest) :]
+                rest = rest[write(EXTRA_DESCRIPTOR, rest) :]
             if given["stop_at_failure"] and outcome != CALL_RETURNED:
                 break
     finally:

@@ -1,7 +1,7 @@
 """What supervisor, zygote and template say to each other. Fixed-size binary records; nothing is ever unpickled.
 
-Supervisor to zygote, once: a message with the tier and paths (marshalled by our own side) and a descriptor with the
-filters; the answer is `READY`, or `LACKS` and what is missing. Per job: an 8-byte message (the job's wall-clock cap)
+Supervisor to zygote, once: a message with the tier, paths and filters (marshalled by our own side); the answer is
+`READY`, or `LACKS` and what is missing. Per job: an 8-byte message (the job's wall-clock cap)
 with two descriptors, the job (a sealed memfd: header, input sizes, code, inputs) and the template's end of a result
 socket; a compiled program's executable is a third. Zygote to supervisor when every process of the job is dead: `DONE`.
 Template to supervisor on the result socket: one `RESULT` message per test, or one `COMPILE_ERROR`.
@@ -9,6 +9,7 @@ Template to supervisor on the result socket: one `RESULT` message per test, or o
 
 import _socket  # without what `socket` adds, which every process of a job would carry
 import struct
+from collections.abc import Sequence
 
 READY, LACKS = b"ready", b"lacks "
 
@@ -31,8 +32,8 @@ JOB = struct.Struct("<BBBIIIqqddd")
 limits in bytes (address space beyond what the interpreter itself maps, output), and seconds: CPU limit of a process,
 CPU limit of a function call, wall-clock cap of a process."""
 
-DONE = struct.Struct("<iB")
-"""The template's wait status; whether the job's wall-clock cap ended it."""
+DONE = struct.Struct("<i")
+"""The template's wait status."""
 
 RESULT = struct.Struct("<BiBddqqqI")
 """Kind, wait status, whether a time limit ended it, CPU and wall seconds, peak resident KiB, bytes of standard
@@ -48,6 +49,18 @@ SHARED_RECORD = struct.Struct("<Bdq")
 CALL_RETURNED, CALL_FAILED, CALL_TOO_LONG = range(3)
 BETWEEN_SHARED_INPUTS = "\0"
 """Never part of JSON, so it separates the inputs of a shared process."""
+
+
+def job_parts(
+    how: tuple[int, bool, bool],
+    limits: tuple[int, int, float, float, float],
+    code: bytes,
+    name: bytes,
+    inputs: Sequence[bytes],
+) -> list[bytes]:
+    """A job as it is sent: `how` and `limits` are the first and the last fields of `JOB`."""
+    header = JOB.pack(*how, len(inputs), len(code), len(name), *limits)
+    return [header, struct.pack(f"<{len(inputs)}Q", *map(len, inputs)), code, name, *inputs]
 
 
 def receive(control: _socket.socket, most_bytes: int, most_descriptors: int) -> tuple[bytes, list[int]]:

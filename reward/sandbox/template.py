@@ -10,6 +10,7 @@ import _thread
 import builtins
 import ctypes
 import gc
+import io
 import math
 import os
 import resource
@@ -18,12 +19,20 @@ import struct
 import sys
 import time
 from types import CodeType, ModuleType
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from reward.sandbox import closed, isolation, kernel, landlock, protocol
-from reward.sandbox.child import Scope
+from reward.sandbox import isolation, kernel, protocol
 from reward.sandbox.kernel import SECCOMP_SET_MODE_FILTER, SYS_SECCOMP
-from reward.sandbox.programs import EXECUTABLE_BYTES, EXTRA_DESCRIPTOR, Mode, Program, native_program
+from reward.sandbox.programs import (
+    EXECUTABLE_BYTES,
+    EXTRA_DESCRIPTOR,
+    Mode,
+    Program,
+    Scope,
+    import_each,
+    names_in,
+    native_program,
+)
 from reward.sandbox.protocol import ERROR_TAIL_BYTES, INLINE_BYTES, KIND_RESULT, RESULT
 
 IMPORTED_ONCE = frozenset(
@@ -33,6 +42,13 @@ IMPORTED_ONCE = frozenset(
     """.split()
 )
 """Imported in the template where the program names them. Their code is the environment's own, not the program's."""
+
+IMPORTED_ON_FIRST_USE = "_strptime concurrent.futures.thread encodings.latin_1 encodings.utf_16 stringprep".split()
+NUMPY_ON_FIRST_USE = "numpy.fft numpy.linalg numpy.ma numpy.polynomial numpy.random".split()
+"""What library functions import by themselves, long after the program has started."""
+NEVER = frozenset(["antigravity", "idlelib", "this", "tkinter", "turtle", "turtledemo"])
+"""Modules that do something visible when they are imported, or need a screen."""
+STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
 FAILED = 70
 """Exit status of a template or child whose own machinery failed: the verdict is IE."""
@@ -179,7 +195,7 @@ def restrict(box: Box, job: Job) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (COMPILE_CPU_SECONDS, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     if box.ruleset is not None:
-        landlock.restrict_self(box.ruleset)
+        isolation.restrict_self(box.ruleset)
     if box.filters is not None:
         kernel.install(box.filters.native if job.mode == protocol.NATIVE else box.filters.outer)
 
@@ -201,17 +217,33 @@ def python_program(box: Box, job: Job, out: _socket.socket) -> Program:
     """Compile, import what the program names, and make its globals."""
     mode = box.modes[job.mode]
     code = compile_source(job.source, mode, out)
-    for module in sorted(IMPORTED_ONCE.intersection(code.co_names)):
-        try:
-            __import__(module)
-        except Exception:  # the program meets the same error when it imports the module itself
-            continue
+    import_each(sorted(IMPORTED_ONCE.intersection(code.co_names)))
     if box.is_closed:
-        closed.import_all(code, IMPORTED_ONCE)
-        closed.open_streams_by_descriptor()
+        import_for_closed(names_in(code))
+        open_streams_by_descriptor()
     return Program(
         mode.starter(code, make_scope(mode, box), job.name, job.call_cpu), mode.prints, has_extra=not mode.prints
     )
+
+
+def import_for_closed(names: set[str]) -> None:
+    """In tier D, whose programs can open no file: import what the program names anywhere."""
+    known = sys.stdlib_module_names | IMPORTED_ONCE
+    modules = {name for name in names if name.partition(".")[0] in known - NEVER}
+    later = IMPORTED_ON_FIRST_USE + (NUMPY_ON_FIRST_USE if "numpy" in modules else [])
+    import_each((*sorted(modules), *later))
+
+
+def open_streams_by_descriptor() -> None:
+    """In tier D: `open("/dev/stdin")` gives standard input, as it does where paths can be opened."""
+    real_open = io.open
+
+    def open_stream(file: Any, *arguments: Any, **options: Any) -> Any:
+        if isinstance(file, str) and file in STREAMS:
+            return real_open(STREAMS[file], *arguments, **{"closefd": False, **options})
+        return real_open(file, *arguments, **options)
+
+    builtins.open = io.open = open_stream
 
 
 def compile_source(source: bytes, mode: Mode, out: _socket.socket) -> CodeType:

@@ -18,13 +18,12 @@ import marshal
 import os
 import resource
 import signal
-import struct
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import NoReturn
 
-from reward.sandbox import isolation, kernel, landlock, programs, protocol, template
+from reward.sandbox import isolation, kernel, programs, protocol, template
 
 PRELOADED = """
     abc atexit bisect collections collections.abc copy functools heapq io itertools math operator random re string
@@ -60,15 +59,10 @@ def say(log: int, error: BaseException) -> None:
 
 def start(control: _socket.socket, log: int) -> template.Box:
     """Become what the start message says. Does not return where the tier cannot be formed."""
-    message, descriptors = protocol.receive(control, 1 << 16, 1)
-    if not descriptors:
+    message = control.recv(1 << 16)
+    if not message:
         os._exit(0)
     wanted = marshal.loads(message)
-    filters, at = [], 0
-    for size in wanted["filter_bytes"]:
-        filters.append(kernel.BpfProgram(os.pread(descriptors[0], size, at)))
-        at += size
-    os.close(descriptors[0])
     null = above_the_reserved(os.open("/dev/null", os.O_RDWR))  # opened now: tier C's root does not show it
     reserve_descriptors(null)
     modes, prelude, rehearsal = preload(wanted["for_functions"], wanted["forget_path"])
@@ -79,9 +73,9 @@ def start(control: _socket.socket, log: int) -> template.Box:
     except OSError as error:
         control.send(protocol.LACKS + str(error).encode())
         os._exit(0)
-    held_by = template.Filters(*filters) if filters else None
+    filters = wanted["filters"] and template.Filters(*map(kernel.BpfProgram, wanted["filters"]))
     is_closed = wanted["tier"] == "D"
-    box = template.Box(baseline, is_closed, ruleset, held_by, modes, prelude, log)
+    box = template.Box(baseline, is_closed, ruleset, filters, modes, prelude, log)
     template.set_common_limits()
     signal.pthread_sigmask(signal.SIG_BLOCK, template.WOKEN_BY)
     rehearse(box, rehearsal)
@@ -104,9 +98,7 @@ def reserve_descriptors(null: int) -> None:
         os.dup2(null, number)
 
 
-def preload(
-    for_functions: bool, forget_path: str
-) -> tuple[dict[int, programs.Mode], ModuleType | None, programs.Rehearsal]:
+def preload(for_functions: bool, forget_path: str) -> tuple[dict[int, programs.Mode], ModuleType | None, bytes]:
     """Import what programs usually import, without at-fork hooks, and make the module path that of a plain program.
 
     Returns what the zygote can run, by mode; the module that function problems are run in; and a program to rehearse.
@@ -153,12 +145,11 @@ def enter(tier: str, readable: list[str], listable: list[str]) -> tuple[int, int
     os.chdir("/")
     ruleset = None
     if tier in ("A", "C"):
-        isolation.enter_namespaces()
-        resource.setrlimit(resource.RLIMIT_NPROC, (THREADS_AND_PROCESSES, THREADS_AND_PROCESSES))
+        isolation.enter_namespaces(THREADS_AND_PROCESSES)
     if tier == "C":
         isolation.enter_own_root(readable, listable)
     elif tier in ("A", "B"):
-        ruleset = landlock.create_ruleset(readable, listable)
+        ruleset = isolation.create_ruleset(readable, listable)
     isolation.give_up_privileges()
     isolation.adopt_orphans()
     return baseline, ruleset
@@ -181,7 +172,7 @@ def _text_stream(descriptor: int, name: str, errors: str) -> io.TextIOWrapper:
     return stream
 
 
-def rehearse(box: template.Box, rehearsal: programs.Rehearsal) -> None:
+def rehearse(box: template.Box, rehearsal: bytes) -> None:
     """Run a program as a job would, tests forked and in this process too, until nothing is done for the first time.
 
     Python builds much on first use: the syntax tree's types, method caches, specialised bytecode. What is built here is
@@ -194,7 +185,7 @@ def rehearse(box: template.Box, rehearsal: programs.Rehearsal) -> None:
         free = free._replace(prelude=copy)
     near, far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     descriptor = os.memfd_create("job")
-    os.write(descriptor, rehearsed_job(rehearsal))
+    os.write(descriptor, rehearsal)
     for _ in range(REHEARSALS):
         job = template.read_job(descriptor)
         template.run_all(template.python_program(free, job, far), free, job, far)
@@ -208,14 +199,6 @@ def rehearse(box: template.Box, rehearsal: programs.Rehearsal) -> None:
     near.close()
     far.close()
     os.close(descriptor)
-
-
-def rehearsed_job(rehearsal: programs.Rehearsal) -> bytes:
-    """A job with two tests."""
-    mode, code, name, given = rehearsal
-    tests, seconds = 2, 60.0
-    header = protocol.JOB.pack(mode, False, True, tests, len(code), len(name), 1 << 30, 1 << 20, *[seconds] * 3)
-    return header + struct.pack("<2Q", len(given), len(given)) + code + name + given * tests
 
 
 def serve(control: _socket.socket, box: template.Box) -> NoReturn:
@@ -238,12 +221,12 @@ def serve(control: _socket.socket, box: template.Box) -> NoReturn:
             raise OSError("fork failed")
         for descriptor in descriptors:
             os.close(descriptor)
-        late, status, _, _ = template.wait(pid, job_wall)
+        _, status, _, _ = template.wait(pid, job_wall)
         # By libc, whose usual failure ("nothing was left") costs no exception object.
         kill_group(pid, signal.SIGKILL)
         while wait_for_any(-1, None, 0) > 0:
             continue
         try:
-            control.send(protocol.DONE.pack(status, late))
+            control.send(protocol.DONE.pack(status))
         except BrokenPipeError:
             os._exit(0)

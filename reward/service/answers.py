@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from reward.service.queueing import RETRY_AFTER, Refusal
+from reward.service.queueing import RETRY_AFTER
 from xcoder_core.errors import InfrastructureError
 
 MOST_ERRORS = 20
@@ -16,13 +16,13 @@ LONGEST_TEXT = 300
 """Characters of a name or message that one answer repeats."""
 
 
-def wrong_field(field: Sequence[str | int], message: str) -> Refusal:
+def wrong_field(field: Sequence[str | int], message: str) -> HTTPException:
     """The refusal of a request in which a field of the right type has a wrong value."""
-    return Refusal(422, [{"type": "value_error", "loc": ["body", *field], "msg": _cut(message)}])
+    return HTTPException(422, [{"type": "value_error", "loc": ["body", *field], "msg": _cut(message)}])
 
 
 def check_limit(asked: float, most: float, unit: str, field: Sequence[str | int]) -> None:
-    """Raise `Refusal` where a request asks for more than the service gives."""
+    """Raise `HTTPException` where a request asks for more than the service gives."""
     if asked > most:
         raise wrong_field(field, f"at most {most:g} {unit} are given here")
 
@@ -38,8 +38,8 @@ def json_answer(content: object, status: int = 200, headers: Mapping[str, str] |
 def refusal(error: Exception) -> Response:
     """The answer to a request that is not carried out. Raises any other error again."""
     match error:
-        case Refusal():
-            return json_answer({"detail": error.detail}, error.status, error.headers)
+        case HTTPException():
+            return json_answer({"detail": error.detail}, error.status_code, error.headers)
         case InfrastructureError():
             return json_answer({"detail": str(error)}, 503, RETRY_AFTER)
         case RequestValidationError():
@@ -63,5 +63,5 @@ def add_refusals(app: FastAPI) -> None:
     async def handle(_: Request, error: Exception) -> Response:
         return refusal(error)
 
-    for kind in (Refusal, InfrastructureError, RequestValidationError):
+    for kind in (HTTPException, InfrastructureError, RequestValidationError):
         app.add_exception_handler(kind, handle)

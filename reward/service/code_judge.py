@@ -8,7 +8,7 @@ refused, and a full queue is answered with status 429.
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Annotated, Generic, Literal, TypeVar
 
@@ -20,7 +20,7 @@ from reward.config import ServiceSettings
 from reward.service.answers import json_answer
 from reward.service.queueing import Queue
 from reward.submission import Submission
-from reward.verdict import Execution, Judgement, Run, TestResult, Verdict
+from reward.verdict import Execution, Judgement, TestResult, Verdict
 from xcoder_core.problem import Limits
 
 LIMITS = Limits(seconds=10.0, memory_mib=512)
@@ -127,7 +127,8 @@ def _batch_answer(body: BatchBody, results: list[Result]) -> Response:
 async def _judge(queue: Queue, bodies: list[SubmissionBody], deadline_seconds: float) -> list[JudgeResult]:
     """Results without texts, so that a batch needs memory for its inputs only."""
     if any(body.expected_output is None for body in bodies):  # nothing to judge by
-        return [result for result, _ in await _execute(queue, bodies, deadline_seconds)]
+        ran = await _run(queue, bodies, deadline_seconds)
+        return [JudgeResult(run.sub_id, run.success, run.run_success, run.cost, run.reason) for run in ran]
     deadline = time.monotonic() + deadline_seconds
     groups = list(_by_program(bodies))
     judgements = await queue.judge_all(
@@ -144,33 +145,17 @@ async def _judge(queue: Queue, bodies: list[SubmissionBody], deadline_seconds: f
 
 
 async def _run(queue: Queue, bodies: list[SubmissionBody], deadline_seconds: float) -> list[RunResult]:
-    return [
-        RunResult(**vars(result), stdout=run.stdout, stderr=run.error)
-        for result, run in await _execute(queue, bodies, deadline_seconds)
-    ]
-
-
-async def _execute(
-    queue: Queue, bodies: list[SubmissionBody], deadline_seconds: float
-) -> list[tuple[JudgeResult, Run]]:
     deadline = time.monotonic() + deadline_seconds
 
-    def take(execution: Execution) -> tuple[Run, bool]:
+    def take(execution: Execution) -> RunResult:
         """Compare while the whole output is there, and keep what is answered."""
-        run = execution.runs[0]
-        wanted = bodies[int(execution.id)].expected_output
-        matches = wanted is not None and run.status == "OK" and outputs_match(run.stdout, wanted)
-        stdout, stderr = run.stdout[:TEXT_CHARACTERS], run.error[-TEXT_CHARACTERS:]
-        return replace(run, output=None, stdout=stdout, error=stderr), matches
+        (run,), body = execution.runs, bodies[int(execution.id)]
+        matches = run.status == "OK" and outputs_match(run.stdout, body.expected_output or "")
+        result = _result(body, run.status, run.wall_seconds, matches, time.monotonic() >= deadline)
+        return RunResult(**vars(result), stdout=run.stdout[:TEXT_CHARACTERS], stderr=run.error[-TEXT_CHARACTERS:])
 
-    runs = await queue.execute_all(
-        [_submission([body], place) for place, body in enumerate(bodies)], take, deadline_seconds=deadline_seconds
-    )
-    late = time.monotonic() >= deadline
-    return [
-        (_result(body, run.status, run.wall_seconds, matches, late), run)
-        for body, (run, matches) in zip(bodies, runs, strict=True)
-    ]
+    submissions = [_submission([body], place) for place, body in enumerate(bodies)]
+    return await queue.execute_all(submissions, take, deadline_seconds=deadline_seconds)
 
 
 def _by_program(bodies: list[SubmissionBody]) -> Iterator[list[SubmissionBody]]:

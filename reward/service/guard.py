@@ -8,25 +8,29 @@ is out of them judges nothing: so a connection has a few seconds and one of a bo
 """
 
 import asyncio
+import base64
+import binascii
 import contextlib
+import hashlib
+import hmac
+import ipaddress
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import h11
+from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reward.config import ServiceSettings
 from reward.service.answers import refusal
-from reward.service.authentication import Authenticator, is_of_a_web_page
-from reward.service.queueing import MIB, Metrics, Queue, Refusal
+from reward.service.queueing import MIB, Metrics, Queue
 from xcoder_core.errors import InfrastructureError
 
 PUBLIC = {"/health", "/docs", "/openapi.json"}
 """Answered without a token: they tell nothing of what is judged."""
-
-
 HEAD_SECONDS = 10.0
 """A request's head must have arrived by then: far longer than a sound client takes, far shorter than a person waits."""
 MOST_DESCRIPTORS = 1 << 16
@@ -34,11 +38,11 @@ MOST_DESCRIPTORS = 1 << 16
 
 @dataclass(frozen=True)
 class Guard:
-    """An ASGI application around another one. `endpoints` are the paths that metrics tell apart."""
+    """An ASGI application around another one. `token` None lets everyone in. Metrics tell `endpoints` apart."""
 
     app: ASGIApp
     queue: Queue
-    authenticator: Authenticator
+    token: str | None = field(repr=False)
     metrics: Metrics
     settings: ServiceSettings
     endpoints: set[str]
@@ -67,7 +71,7 @@ class Guard:
                 body = await self._read(receive)
                 if body is not None and not await self._carry_out(scope, body, receive, counting_send):
                     self.metrics.disconnects.labels(endpoint).inc()
-        except Refusal as error:
+        except HTTPException as error:
             await refusal(error)(scope, receive, counting_send)
         except asyncio.CancelledError:  # by the server, whose time for ending is over: the client is told, then it ends
             if answered:
@@ -75,38 +79,39 @@ class Guard:
             await refusal(InfrastructureError("the service is ending"))(scope, receive, counting_send)
 
     def _admit(self, path: str, headers: dict[bytes, bytes]) -> None:
-        """Raise `Refusal` for a web page's request, or one without the token."""
-        own_name = None if self.authenticator.asks_for_token else self.settings.host
+        """Raise `HTTPException` for a web page's request, or one without the token."""
+        own_name = self.settings.host if self.token is None else None
         if is_of_a_web_page(headers.get(b"origin"), headers.get(b"host"), own_name):
-            raise Refusal(
+            raise HTTPException(
                 403, "requests of web pages are refused, and without a token so are other names than localhost"
             )
-        if path not in PUBLIC and not self.authenticator.admits(headers.get(b"authorization")):
-            raise Refusal(401, "a valid token is required", {"WWW-Authenticate": "Bearer"})
+        is_admitted = path in PUBLIC or self.token is None or carries_token(headers.get(b"authorization"), self.token)
+        if not is_admitted:
+            raise HTTPException(401, "a valid token is required", {"WWW-Authenticate": "Bearer"})
 
     def _announced_size(self, headers: dict[bytes, bytes]) -> int:
-        """Bytes of the body; the largest that may come where the client does not say. Raises `Refusal`."""
+        """Bytes of the body; the largest that may come where the client does not say. Raises `HTTPException`."""
         most = self.settings.request_mib * MIB
         if b"transfer-encoding" in headers:
             return most
         size = int(headers.get(b"content-length", b"0"))
         if size > most:
-            raise Refusal(413, f"the body has {size} bytes; at most {self.settings.request_mib} MiB are taken")
+            raise HTTPException(413, f"the body has {size} bytes; at most {self.settings.request_mib} MiB are taken")
         return size
 
     async def _read(self, receive: Receive) -> bytes | None:
-        """The whole body, or None where the client left. Raises `Refusal`."""
+        """The whole body, or None where the client left. Raises `HTTPException`."""
         body = bytearray()
         try:
             async with asyncio.timeout(self.settings.body_seconds):
                 while (message := await receive())["type"] != "http.disconnect":
                     body += message.get("body", b"")
                     if len(body) > self.settings.request_mib * MIB:
-                        raise Refusal(413, f"the body has more than {self.settings.request_mib} MiB")
+                        raise HTTPException(413, f"the body has more than {self.settings.request_mib} MiB")
                     if not message.get("more_body", False):
                         return bytes(body)
         except TimeoutError as error:
-            raise Refusal(408, f"the body did not arrive within {self.settings.body_seconds:g} s") from error
+            raise HTTPException(408, f"the body did not arrive within {self.settings.body_seconds:g} s") from error
         return None
 
     async def _carry_out(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> bool:
@@ -137,6 +142,54 @@ class Guard:
 async def _departure(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def is_of_a_web_page(origin: bytes | None, named: bytes | None, own_name: str | None) -> bool:
+    """True for a request that a browser sends for a page of somebody else, from what its `Origin` and `Host` say.
+
+    Browsers name the page's origin, clients of trainers name none. A page can also have its own name resolve to
+    loopback (DNS rebinding): its requests are then of its own origin, but call this service by that name. `own_name`
+    is what it may be called beside loopback's names; None lets it be called anything, as where a token is asked for.
+    """
+    if origin is not None and origin.partition(b"://")[2] != (named or b""):
+        return True
+    if named is None or own_name is None:
+        return False
+    try:
+        name = urlsplit(f"//{named.decode('latin-1')}").hostname or ""
+    except ValueError:  # no name of anything
+        return True
+    return name not in ("localhost", own_name.lower()) and not _is_loopback_address(name)
+
+
+def _is_loopback_address(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def carries_token(header: bytes | None, token: str) -> bool:
+    """Whether the value of an `Authorization` header holds the token: as a bearer token, or as HTTP Basic's password,
+    which clients send for a URL such as `http://any:TOKEN@host:port/…`. The time that it takes tells nothing of it."""
+    return hmac.compare_digest(_digest(_credential(header or b"")), _digest(token.encode()))
+
+
+def _credential(header: bytes) -> bytes:
+    scheme, _, value = header.strip().partition(b" ")
+    if scheme.lower() == b"bearer":
+        return value.strip()
+    if scheme.lower() == b"basic":
+        try:
+            return base64.b64decode(value.strip(), validate=True).partition(b":")[2]
+        except binascii.Error:
+            return b""
+    return b""
+
+
+def _digest(secret: bytes) -> bytes:
+    """Of fixed length, so that comparing does not tell how long the token is."""
+    return hashlib.sha256(secret).digest()
 
 
 class Connection(H11Protocol):

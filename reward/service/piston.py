@@ -15,10 +15,10 @@ from pydantic import BaseModel, FailFast, Field
 
 from reward.config import ServiceSettings
 from reward.service.answers import json_answer, wrong_field
-from reward.service.queueing import RETRY_AFTER, Queue
+from reward.service.queueing import Queue
 from reward.submission import Submission
-from reward.verdict import Run, Verdict
-from xcoder_core.errors import InputError
+from reward.verdict import Verdict
+from xcoder_core.errors import InfrastructureError, InputError
 from xcoder_core.problem import Limits
 
 LANGUAGE = "cf_python3"
@@ -78,14 +78,15 @@ def add_piston(app: FastAPI, queue: Queue, settings: ServiceSettings) -> None:
         """Run a program on one test."""
         files = {file.name: file.content for file in body.files}
         submission = _submission(body, files, settings)
-        run, is_late = await queue.execute_one(submission, deadline_seconds=settings.deadline_seconds)
+        run = await queue.execute_one(submission, deadline_seconds=settings.deadline_seconds)
         if run.status == Verdict.IE:  # an answer in the original's form would count as a failed test
-            return json_answer({"detail": run.error}, 504 if is_late else 503, RETRY_AFTER)
+            raise InfrastructureError(run.error)
         printed = run.stdout
         if (expected := files.get("correct_output.txt")) is not None:
             printed = "1\n" if run.status == "OK" and _canonical(run.stdout) == _canonical(expected) else "0\n"
         compiling = _stage(0, "", "")  # as in the original: a SyntaxError is an error of the run
-        running = _stage(_code(run), printed, run.error)
+        code = TIMED_OUT if run.status == Verdict.TLE else run.exit_status
+        running = _stage(code, printed, run.error)
         return json_answer(ExecuteResponse(LANGUAGE, platform.python_version(), compiling, running))
 
 
@@ -111,13 +112,6 @@ def _submission(body: ExecuteRequest, files: dict[str, str], settings: ServiceSe
 
 def _canonical(text: str) -> list[str]:
     return YES_OR_NO.sub(lambda word: word[0].upper(), text).split()
-
-
-def _code(run: Run) -> int:
-    """Never 0 for a program that failed."""
-    if run.status == "OK":
-        return 0
-    return TIMED_OUT if run.status == Verdict.TLE else run.return_code or 1
 
 
 def _stage(code: int, stdout: str, stderr: str) -> Stage:

@@ -6,10 +6,11 @@ ones as results come back, so a small request waits for a few programs of a larg
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from fastapi import HTTPException
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from reward.config import ServiceSettings
@@ -45,26 +46,15 @@ class Metrics:
         self.tests = self._counter("tests", "Tests run, by verdict; OK where nothing was compared.", "verdict")
         self.test_cpu_seconds = self._counter("test_cpu_seconds", "CPU time of the programs.")
         self.disconnects = self._counter("disconnects", "Requests whose client left before the answer.", "endpoint")
-        self.queued_tests = self._gauge("queue_tests", "Tests that wait or run.")
-        self.queued_bytes = self._gauge("queue_bytes", "Bodies of requests in progress.")
-        self._gauge("queue_tests_limit", "Most tests that may wait or run.").set(queue_tests)
-        self._gauge("workers", "Sandbox workers.").set(workers)
+        self.gauge("queue_tests_limit", "Most tests that may wait or run.").set(queue_tests)
+        self.gauge("workers", "Sandbox workers.").set(workers)
 
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
         return Counter(f"xcoder_judge_{name}", description, labels, registry=self.registry)
 
-    def _gauge(self, name: str, description: str) -> Gauge:
+    def gauge(self, name: str, description: str) -> Gauge:
+        """A number that rises and falls."""
         return Gauge(f"xcoder_judge_{name}", description, registry=self.registry)
-
-
-class Refusal(Exception):
-    """A request that is not carried out, with what is answered: an HTTP status, the reason as JSON, and headers."""
-
-    def __init__(self, status: int, detail: object, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.headers = headers
 
 
 class Queue:
@@ -76,23 +66,25 @@ class Queue:
         self._metrics = metrics
         self.tests = 0
         self.bytes = 0
+        metrics.gauge("queue_tests", "Tests that wait or run.").set_function(lambda: self.tests)
+        metrics.gauge("queue_bytes", "Bodies of requests in progress.").set_function(lambda: self.bytes)
 
     @contextmanager
     def room_for_bytes(self, size: int) -> Iterator[None]:
-        """Hold room for a request's body. Raises `Refusal`."""
+        """Hold room for a request's body. Raises `HTTPException`."""
         if self.bytes + size > self._settings.queue_mib * MIB:
             message = f"requests of {self.bytes} bytes are in progress; at most {self._settings.queue_mib} MiB"
-            raise Refusal(429, message, RETRY_AFTER)
-        self._add_bytes(size)
+            raise HTTPException(429, message, RETRY_AFTER)
+        self.bytes += size
         try:
             yield
         finally:
-            self._add_bytes(-size)
+            self.bytes -= size
 
     async def judge_all(
         self, submissions: Sequence[Submission], *, stop_at_first_failure: bool, deadline_seconds: float
     ) -> list[Judgement]:
-        """Judge all of `submissions`, in order. What is not finished in time is IE. Raises `Refusal`."""
+        """Judge all of `submissions`, in order. What is not finished in time is IE. Raises `HTTPException`."""
 
         async def judge(submission: Submission, seconds: float) -> Judgement:
             (judgement,) = await self.judge.judge_async(
@@ -122,11 +114,13 @@ class Queue:
 
         return await self._run(submissions, execute, self.judge.workers, deadline_seconds)
 
-    async def execute_one(self, submission: Submission, *, deadline_seconds: float) -> tuple[Run, bool]:
-        """What a submission with one input gives; and whether it is IE because its turn did not come in time."""
+    async def execute_one(self, submission: Submission, *, deadline_seconds: float) -> Run:
+        """What a submission with one input gives. Raises `HTTPException` also where its turn did not come in time."""
         deadline = time.monotonic() + deadline_seconds
         (run,) = await self.execute_all([submission], lambda done: done.runs[0], deadline_seconds=deadline_seconds)
-        return run, run.status == Verdict.IE and time.monotonic() >= deadline
+        if run.status == Verdict.IE and time.monotonic() >= deadline:
+            raise HTTPException(504, f"not run within {deadline_seconds:g} s: {run.error}", RETRY_AFTER)
+        return run
 
     async def _run(
         self,
@@ -156,23 +150,15 @@ class Queue:
     def _room_for_tests(self, count: int) -> Iterator[None]:
         most = self._settings.queue_tests
         if count > most:
-            raise Refusal(413, f"{count} tests in one request; the queue takes {most}")
+            raise HTTPException(413, f"{count} tests in one request; the queue takes {most}")
         if self.tests + count > most:
             message = f"{self.tests} tests wait or run, {count} more were asked for; the queue takes {most}"
-            raise Refusal(429, message, RETRY_AFTER)
-        self._add_tests(count)
+            raise HTTPException(429, message, RETRY_AFTER)
+        self.tests += count
         try:
             yield
         finally:
-            self._add_tests(-count)
-
-    def _add_tests(self, count: int) -> None:
-        self.tests += count
-        self._metrics.queued_tests.set(self.tests)
-
-    def _add_bytes(self, size: int) -> None:
-        self.bytes += size
-        self._metrics.queued_bytes.set(self.bytes)
+            self.tests -= count
 
     def _count(self, verdict: str, cpu_seconds: float) -> None:
         self._metrics.tests.labels(verdict).inc()

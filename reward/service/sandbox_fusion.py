@@ -5,17 +5,16 @@ Python and C++ alone are run; a program finds no files, so `files` must be empty
 standard error the last 2,000 bytes come back.
 """
 
-import signal
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from fastapi import FastAPI, Response
 from pydantic import BaseModel, FailFast, Field
 
+from reward.compiler import PYTHON
 from reward.config import ServiceSettings
-from reward.language import PYTHON
 from reward.service.answers import check_limit, json_answer, wrong_field
-from reward.service.queueing import RETRY_AFTER, Queue
+from reward.service.queueing import Queue
 from reward.submission import Submission
 from reward.verdict import Run, Verdict
 from xcoder_core.errors import InputError
@@ -77,10 +76,7 @@ def add_sandbox_fusion(app: FastAPI, queue: Queue, settings: ServiceSettings) ->
         """Run a program on one input."""
         submission = _submission(body, settings)
         patience = min(settings.deadline_seconds, body.compile_timeout + body.run_timeout + PATIENCE_SECONDS)
-        run, is_late = await queue.execute_one(submission, deadline_seconds=patience)
-        if is_late:
-            return json_answer({"detail": f"not run within {patience:g} s: {run.error}"}, 504, RETRY_AFTER)
-        return json_answer(_answer(run, body.language))
+        return json_answer(_answer(await queue.execute_one(submission, deadline_seconds=patience), body.language))
 
 
 def _submission(body: RunCodeRequest, settings: ServiceSettings) -> Submission:
@@ -106,17 +102,8 @@ def _answer(run: Run, language: str) -> RunCodeResponse:
     result = CommandRunResult(
         "TimeLimitExceeded" if out_of_time else "Finished",
         run.wall_seconds,
-        None if out_of_time else _return_code(run),
+        None if out_of_time else run.exit_status,
         run.stdout,
         run.error,
     )
     return RunCodeResponse("Success" if run.status == "OK" else "Failed", run_result=result)
-
-
-def _return_code(run: Run) -> int:
-    """Never 0 for a program that failed, or clients would compare what it printed."""
-    if run.status == Verdict.OLE:
-        return run.return_code or -signal.SIGXFSZ
-    if run.status == "OK":
-        return 0
-    return run.return_code or 1

@@ -1,5 +1,11 @@
-"""The command `xcoder judge serve`: from settings to a listening service, and to its end without a process left."""
+"""The command `xcoder judge serve`: from settings to a listening service, and to its end without a process left.
 
+Its token comes from the environment or a file, never from the command line, where every user of the machine could read
+it.
+"""
+
+import ipaddress
+import os
 import signal
 import socket
 import sys
@@ -9,11 +15,12 @@ from pathlib import Path
 
 from reward.config import JudgeSettings, ServiceSettings
 from reward.open_judge import open_judge
-from reward.service.authentication import read_token, require_token_beyond_loopback
-from xcoder_core.errors import EnvironmentLacks, install_command
+from xcoder_core.errors import EnvironmentLacks, InputError, install_command
 
 BACKLOG = 2048
 """Connections that wait to be accepted, at most."""
+TOKEN_VARIABLE = "XCODER_JUDGE_TOKEN"
+SHORTEST_TOKEN = 16
 
 
 def serve(settings: ServiceSettings, judge_settings: JudgeSettings, token_file: Path | None) -> None:
@@ -53,6 +60,49 @@ def serve(settings: ServiceSettings, judge_settings: JudgeSettings, token_file: 
             lifespan="on",
         )
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def read_token(file: Path | None) -> str | None:
+    """The token of `file`, else of the environment; None where neither gives one. Raises `InputError`."""
+    given = os.environ.get(TOKEN_VARIABLE)
+    if file is None and given is None:
+        return None
+    if file is not None and given is not None:
+        raise InputError(f"both --token-file and {TOKEN_VARIABLE} are given: keep one of them")
+    source = TOKEN_VARIABLE
+    if file is not None:
+        source = str(file)
+        try:
+            given = file.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise InputError(f"cannot read the token from {file}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"the token in {file} is not text") from error
+    token = (given or "").strip()
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise InputError(
+            f"the token in {source} must be at least {SHORTEST_TOKEN} printable ASCII characters without spaces; "
+            "`openssl rand -hex 32` makes a good one"
+        )
+    return token
+
+
+def require_token_beyond_loopback(host: str, token: str | None) -> None:
+    """Raise `InputError` where `host` can be reached from other machines and no token is set."""
+    if token is None and not is_loopback(host):
+        raise InputError(
+            f"--host {host} can be reached from other machines, so a token is required: set {TOKEN_VARIABLE} or pass "
+            "--token-file (or listen on 127.0.0.1)"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """True where every address of `host` is a loopback address. Raises `InputError` where it has none."""
+    try:
+        found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"--host {host}: not an address of this machine ({error})") from error
+    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
 
 
 @contextmanager

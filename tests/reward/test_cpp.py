@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reward.compiler import compile_program
+from reward.compiler import compile_program, compiled_languages
 from reward.config import JudgeSettings
 from reward.judge import Judge
-from reward.language import compiled_languages
 from reward.submission import Submission
 from reward.tiers import TIERS, why_not
 from reward.verdict import Judgement, Verdict

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from reward.config import JudgeSettings
-from reward.judge import Judge
-from reward.ranks import cores_of_cgroup
+from reward.judge import Judge, cores_of_cgroup
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +40,7 @@ def test_a_container_has_the_cores_of_its_processor_time_not_those_that_it_sees(
 
 
 def test_without_a_limit_a_process_has_the_cores_of_its_affinity() -> None:
-    command = [sys.executable, "-c", "from reward.ranks import usable_cores; print(usable_cores())"]
+    command = [sys.executable, "-c", "from reward.judge import usable_cores; print(usable_cores())"]
     said = subprocess.run(["taskset", "--cpu-list", "0", *command], capture_output=True, check=True, text=True).stdout
     assert said == "1\n"
 

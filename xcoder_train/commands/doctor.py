@@ -15,8 +15,8 @@ from pathlib import Path
 import typer
 from packaging.requirements import Requirement
 
-from reward.language import compiled_languages
-from reward.ranks import usable_cores
+from reward.compiler import compiled_languages
+from reward.judge import usable_cores
 from reward.tiers import MADE_OF, NOT_STOPPED, TIERS, why_not
 from reward.worker import PACKAGES
 from xcoder_core.errors import EnvironmentLacks, install_command

@@ -40,6 +40,15 @@ def test_verdicts_come_in_order_and_in_the_form_of_the_file_interface(service: A
     assert "SyntaxError" in verdicts[3]["message"]
 
 
+def test_a_checker_decides_as_in_the_file_interface(service: Any) -> None:
+    tolerance = {"kind": "float", "absolute": 0.5, "relative": 0}
+    program = {"kind": "program", "code": "print('accept')"}
+    near = submission(code="print(sum(map(int, input().split())) + 0.25)")
+    body = {"submissions": [near, near | {"checker": tolerance}, near | {"checker": program}]}
+    verdicts = service.client.post("/v1/judge", json=body).json()["verdicts"]
+    assert [verdict["verdict"] for verdict in verdicts] == ["WA", "AC", "AC"]
+
+
 def test_a_failed_test_ends_a_submission_where_the_request_says_so(service: Any) -> None:
     body = {"submissions": [submission(code="print(0)")], "stop_at_first_failure": True}
     (verdict,) = service.client.post("/v1/judge", json=body).json()["verdicts"]
@@ -61,6 +70,7 @@ def test_a_failed_test_ends_a_submission_where_the_request_says_so(service: Any)
         ({"language": "cobol"}, [], "known languages are python"),
         ({"function_name": "not a name"}, [], "not a Python name"),
         ({"functionname": "f"}, ["functionname"], "not permitted"),
+        ({"checker": {"kind": "exact"}}, [], "one of lines, float"),
     ],
 )
 def test_a_wrong_field_is_named(service: Any, changes: dict[str, Any], field: list[str | int], message: str) -> None:

@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from reward.service.authentication import read_token
+from reward.service.serve import read_token
 
 TOKEN = "correct-horse-battery-staple"
 SLEEP = "import time\ntime.sleep(20)"
