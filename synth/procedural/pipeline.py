@@ -16,8 +16,15 @@ from synth.procedural.input_forms import (
     Instance,
     draw_instance,
 )
-from synth.procedural.operation import Answer, Operation, OutputOperation, Parameter
-from synth.procedural.operations import LIST_OPERATIONS, NUMBER_OUTPUTS, WORD_OUTPUTS
+from synth.procedural.operations import (
+    LIST_OPERATIONS,
+    NUMBER_OUTPUTS,
+    WORD_OUTPUTS,
+    Answer,
+    Operation,
+    OutputOperation,
+    Parameter,
+)
 
 RESERVED_SHARE = 0.1
 """Share of all signatures that only evaluation splits use."""

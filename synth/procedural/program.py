@@ -10,7 +10,7 @@ from itertools import product
 from typing import Literal
 
 from synth.procedural.input_forms import draw_instance
-from synth.procedural.operation import CODE_STYLES
+from synth.procedural.operations import CODE_STYLES
 from synth.procedural.pipeline import PROBES, Pipeline, Step
 from synth.procedural.task import write_starter
 from xcoder_core.models.prompt import code_response

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from synth.config import Style
 from synth.procedural.input_forms import draw_instance, read_instance, write_instance
-from synth.procedural.operation import Operation
-from synth.procedural.operations import LIST_OPERATIONS
+from synth.procedural.operations import LIST_OPERATIONS, Operation
 from synth.procedural.pipeline import Pipeline, draw_pipeline
 from xcoder_core.problem import IoKind, Limits, Problem, problem_id
 
