@@ -1,10 +1,11 @@
 """The card of a dataset: a README that the dataset's folder carries, with the metadata block that dataset hubs read."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from synth.config import LANGUAGE_MODEL_SECTIONS, SynthSettings
-from synth.funnel import SplitFunnel
+from synth.funnel import Funnel, SplitFunnel, steps
 from synth.published.config import HUB_IDS
 from xcoder_core.terminal import harmless
 
@@ -46,7 +47,7 @@ def write_card(use: str, rows: int, settings: SynthSettings, seed: int, funnels:
         "combinations that occur in no training split, and near-duplicates of evaluation tasks were removed.",
     ]
     for name, funnel in ours.items():
-        sections += [f"## Split `{name}`", _table(_steps(funnel)), _confidence(funnel)]
+        sections += [f"## Split `{name}`", _table(funnel), _confidence(funnel)]
     is_procedural = settings.teacher.kind == "procedural"
     # The data are the same with any of the first four; the rest names places of the one who made the data, or says
     # nothing of this teacher.
@@ -62,10 +63,8 @@ def write_card(use: str, rows: int, settings: SynthSettings, seed: int, funnels:
     return "\n\n".join(sections) + "\n"
 
 
-def write_import_card(
-    use: str, rows: int, settings: SynthSettings, seed: int, steps: dict[str, list[tuple[str, int]]]
-) -> str:
-    """The card of the imported dataset of `use`; `steps` say for each of its splits what became of the rows."""
+def write_import_card(use: str, rows: int, settings: SynthSettings, seed: int, funnels: Mapping[str, Funnel]) -> str:
+    """The card of the imported dataset of `use`."""
     ours = [item for item in settings.imports if item.use == use]
     sources = ", ".join(f"{HUB_IDS[item.source]} (`{item.part}`)" for item in ours)
     sections = [
@@ -74,8 +73,8 @@ def write_import_card(
         f"{_WHAT_IS_IMPORTED[use]} {rows:,} rows, imported from {sources}. Their licence is that of the set they come "
         "from.",
     ]
-    for split, counts in steps.items():
-        sections += [f"## Split `{split}`", _table(counts)]
+    for item in ours:
+        sections += [f"## Split `{item.split}`", _table(funnels[item.split])]
     shown = settings.model_dump(mode="json", include={"imports", "cleaning", "solutions_per_task", "limit_seconds"})
     for item in shown["import"]:
         item.pop("path")  # of the one who made the data
@@ -83,22 +82,9 @@ def write_import_card(
     return "\n\n".join([*sections, *_recipe(seed, shown)]) + "\n"
 
 
-def _steps(funnel: SplitFunnel) -> list[tuple[str, int]]:
-    rows = [(f"set aside: {reason}", count) for reason, count in sorted(funnel.set_aside.items())]
-    rows += [("tasks made", funnel.made)]
-    rows += [(f"inputs refused: {reason}", count) for reason, count in sorted(funnel.refused_inputs.items())]
-    rows += [(f"dropped: {reason}", count) for reason, count in sorted(funnel.dropped.items())]
-    rows += [("tasks kept", funnel.kept), ("candidates asked", funnel.candidates)]
-    rows += [(f"quarantined: {reason}", count) for reason, count in sorted(funnel.quarantined.items())]
-    rows += [("accepted solutions", funnel.accepted_solutions), ("labelled tests", funnel.tests)]
-    rows += [(f"kept in style {style}", count) for style, count in sorted(funnel.styles.items())]
-    rows += [(f"kept of depth {depth}", count) for depth, count in sorted(funnel.depths.items())]
-    return rows
-
-
-def _table(steps: list[tuple[str, int]]) -> str:
+def _table(funnel: Funnel) -> str:
     """A reason may repeat what a model wrote, which would otherwise end the cell or steer a terminal."""
-    cells = [(harmless(name).replace("|", "\\|"), count) for name, count in steps]
+    cells = [(harmless(name).replace("|", "\\|"), count) for name, (count,) in steps(funnel)]
     return "\n".join(["| step | count |", "|---|---:|", *(f"| {name} | {count:,} |" for name, count in cells)])
 
 

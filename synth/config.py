@@ -19,6 +19,7 @@ from synth.language_model.config import (
 from synth.procedural.pipeline import OPERATIONS
 from synth.published.config import ImportSettings
 from synth.push import PushSettings
+from xcoder_core.problem import Limits
 from xcoder_core.settings import Settings
 
 Style = Literal["codeforces", "atcoder", "leetcode"]
@@ -309,6 +310,11 @@ class SynthSettings(Settings):
 
     verification: VerificationSettings = VerificationSettings()
     cleaning: CleaningSettings = CleaningSettings()
+
+    @property
+    def limits(self) -> Limits:
+        """What one test of a task may take."""
+        return Limits(self.limit_seconds, self.limit_memory_mib)
 
     @field_validator("splits")
     @classmethod

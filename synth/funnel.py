@@ -1,16 +1,47 @@
 """What became of everything that was made: counted from the tables, so that a resumed run counts the same."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from synth.config import SynthSettings
 from synth.tables import Quarantined, Removal, WorkTables
 from xcoder_core.errors import InputError
 from xcoder_core.records import read_records
 from xcoder_core.terminal import cell, table_console
+
+
+class Funnel(Protocol):
+    """Counts of one split. `STEPS` has the fields that a reader is shown, from the first step to the last.
+
+    A field that counts by reason is a step for each reason, whose name follows on the words here.
+    """
+
+    STEPS: ClassVar[dict[str, str]]
+    kept: int
+    set_aside: Counter[str]
+    dropped: Counter[str]
+
+
+def steps(*funnels: Funnel) -> Iterator[tuple[str, list[int]]]:
+    """Each step of funnels of one kind, with its count in every one of them."""
+    for name, words in funnels[0].STEPS.items():
+        counts = [getattr(funnel, name) for funnel in funnels]
+        if isinstance(counts[0], Counter):
+            for reason in sorted(set().union(*counts)):
+                yield f"{words}{reason}", [count[reason] for count in counts]
+        else:
+            yield words, counts
+
+
+def plain_counts(funnel: Funnel) -> dict[str, object]:
+    """The fields of a funnel as JSON values, counts by reason in the order of the reasons."""
+    return {
+        name: {str(reason): count[reason] for reason in sorted(count)} if isinstance(count, Counter) else count
+        for name, count in vars(funnel).items()
+    }
 
 
 @dataclass
@@ -20,6 +51,20 @@ class SplitFunnel:
     `set_aside` counts unusable answers of a language model, by question and reason; their tasks were never made. The
     `right` counts are None where the truth is not known.
     """
+
+    STEPS: ClassVar[dict[str, str]] = {
+        "set_aside": "set aside: ",
+        "made": "tasks made",
+        "refused_inputs": "inputs refused: ",
+        "dropped": "dropped: ",
+        "kept": "tasks kept",
+        "candidates": "candidates asked",
+        "quarantined": "quarantined: ",
+        "accepted_solutions": "accepted solutions",
+        "tests": "labelled tests",
+        "styles": "kept in style ",
+        "depths": "kept of depth ",
+    }
 
     set_aside: Counter[str] = field(default_factory=Counter)
     made: int = 0
@@ -48,14 +93,6 @@ class SplitFunnel:
             "golden_right": ("golden_right", _share(self.golden_right, self.kept)),
         }
         return dict(shares.get(name, (name, count)) for name, count in plain_counts(self).items())
-
-
-def plain_counts(funnel: object) -> dict[str, object]:
-    """The fields of a funnel as JSON values, counts by reason in the order of the reasons."""
-    return {
-        name: {str(reason): count[reason] for reason in sorted(count)} if isinstance(count, Counter) else count
-        for name, count in vars(funnel).items()
-    }
 
 
 def count_funnel(settings: SynthSettings, tables: WorkTables) -> dict[str, SplitFunnel]:
@@ -97,53 +134,21 @@ def count_funnel(settings: SynthSettings, tables: WorkTables) -> dict[str, Split
 def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
     """One table on standard error: a column per split, a row per step."""
     from rich.box import SIMPLE_HEAD
-    from rich.padding import Padding
     from rich.table import Table
 
     table = Table(title="Synthesis", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("")
     for name in funnels:
         table.add_column(name, justify="right", overflow="fold")
-
-    def row(name: str, *cells: str) -> None:
-        label = name.lstrip()  # a cell that is broken keeps its indent
-        # A reason may repeat what a model wrote.
-        table.add_row(Padding(cell(label), (0, 0, 0, len(name) - len(label))), *cells)
-
-    splits = list(funnels.values())
-
-    def counts(name: str, field: str) -> None:
-        row(name, *(f"{getattr(split, field):,}" for split in splits))
-
-    def reasons(name: str, field: str) -> None:
-        counters: list[Counter[str]] = [getattr(split, field) for split in splits]
-        for reason in sorted(set().union(*counters)):
-            row(f"  {name}: {reason}", *(f"{counter[reason]:,}" for counter in counters))
-
-    reasons("set aside", "set_aside")
-    counts("tasks made", "made")
-    reasons("inputs refused", "refused_inputs")
-    counts("candidates asked", "candidates")
-    reasons("quarantined", "quarantined")
-    counts("distinct programs run", "programs")
-    reasons("tasks dropped", "dropped")
-    counts("tasks kept", "kept")
-    counts("solutions accepted", "accepted_solutions")
-    counts("tests labelled", "tests")
-    row("labels right", *(_percent(split.labels_right, split.tests) for split in splits))
-    row("golden right", *(_percent(split.golden_right, split.kept) for split in splits))
+    splits = funnels.values()
+    for step, counts in [*steps(*splits), ("distinct programs run", [split.programs for split in splits])]:
+        table.add_row(cell(step), *(f"{count:,}" for count in counts))  # a reason may repeat what a model wrote
+    table.add_row("labels right", *(_percent(split.labels_right, split.tests) for split in splits))
+    table.add_row("golden right", *(_percent(split.golden_right, split.kept) for split in splits))
     table_console(stderr=True).print(table)
 
 
-class Counted(Protocol):
-    """The counts that every funnel has."""
-
-    kept: int
-    set_aside: Counter[str]
-    dropped: Counter[str]
-
-
-def refuse_nothing_kept(funnels: Collection[Counted], folder: Path) -> None:
+def refuse_nothing_kept(funnels: Iterable[Funnel], folder: Path) -> None:
     """Raise `InputError` with the reasons where no split has anything for a later stage."""
     if not any(funnel.kept for funnel in funnels):
         reasons = sum((funnel.set_aside + funnel.dropped for funnel in funnels), Counter[str]())

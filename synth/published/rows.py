@@ -35,6 +35,9 @@ class Reading:
 
     The statement of a function problem may leave its signature open; then it is that of the solution. Tests on standard
     input whose input or output is no text are left out and counted.
+
+    What the import adds: `task_id` names the row, and `statement_key` is the same for rows that state the same problem,
+    however they give its signature.
     """
 
     statement: str
@@ -48,6 +51,8 @@ class Reading:
     inputs: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
     tests_without_text: int = 0
+    statement_key: str = ""
+    task_id: str = ""
 
 
 def read_sft_row(row: Row) -> Reading:

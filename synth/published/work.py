@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from synth.published.pooling import FaultyRow, PooledProblem, ReadRow
+from synth.published.pooling import PooledProblem
+from synth.published.rows import Reading
+from synth.tables import Quarantined
 from xcoder_core.files import write_json
 from xcoder_core.ordered_table import ordered_table, size_of
 from xcoder_core.records import read_records, to_row
@@ -85,12 +87,12 @@ class ImportWork:
     """Where the working files of an import lie. `run_bytes` is how much text a sorted run holds."""
 
     def __init__(self, folder: Path, run_bytes: int | None = None) -> None:
-        self.read = SortedRuns(folder / "read", ReadRow, ("statement_key", "rank", "number"), run_bytes)
-        self.faulty = SortedRuns(folder / "faulty", FaultyRow, ("rank", "number"), run_bytes)
-        self.pooled = SortedRuns(folder / "pooled", PooledProblem, ("problem_id",), run_bytes)
-        self.left_out = SortedRuns(folder / "left_out", FaultyRow, ("rank", "number"), run_bytes)
-        self.stated = folder / "stated.parquet"
-        self._position = folder / "position.json"
+        self.read = SortedRuns(folder / "readings", Reading, ("statement_key", "task_id"), run_bytes)
+        self.faulty = SortedRuns(folder / "faulty_rows", Quarantined, ("task_id",), run_bytes)
+        self.pooled = SortedRuns(folder / "problems", PooledProblem, ("problem_id",), run_bytes)
+        self.left_out = SortedRuns(folder / "left_out_rows", Quarantined, ("task_id",), run_bytes)
+        self.stated = folder / "statements.parquet"
+        self._position = folder / "reading-position.json"
 
     def go_on(self) -> Position:
         """Where a killed run stopped reading; what it left beyond that is thrown away."""

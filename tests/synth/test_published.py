@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from reward.config import JudgeSettings
 from reward.test_table import TestTable
 from synth.config import SynthSettings
 from synth.pipeline import synthesise
-from synth.published.pooling import ReadRow, pool
+from synth.published.pooling import pool
 from synth.published.rows import RowFault, read_rl_row, read_sft_row
 from synth.published.stage import import_published
-from synth.tables import Quarantined, Removal, WorkTables
+from synth.tables import Quarantined, Removal, WorkTables, task_id
 from tests.synth.published_rows import (
     ADD,
     LONGEST,
@@ -39,7 +39,7 @@ from tests.synth.published_rows import (
 )
 from xcoder_core.errors import EnvironmentLacks, InputError
 from xcoder_core.layout import Membership, SynthLayout
-from xcoder_core.problem import Problem, Solution, TestCase, problem_id
+from xcoder_core.problem import Limits, Problem, Solution, TestCase, problem_id
 from xcoder_core.records import read_records, read_table
 from xcoder_core.rows import read_rows
 from xcoder_core.stage import StageContext
@@ -392,7 +392,6 @@ import resource, sys
 from pathlib import Path
 from synth.config import SynthSettings
 from synth.published.stage import import_published
-from synth.published.pooling import ReadRow
 from xcoder_core.stage import StageContext
 from xcoder_core.rows import read_rows
 
@@ -485,11 +484,10 @@ def test_results_of_a_function_are_in_conflict_only_where_the_judge_tells_them_a
 
 def pooled_tests(*given: dict[str, Any]) -> list[tuple[str, str]]:
     """The tests that are left of rows of one problem."""
-    readings = [asdict(read_rl_row(each)) for each in given]
-    rows = [ReadRow(statement_key="a", rank=0, number=number, **each) for number, each in enumerate(readings)]
-    pooled, left_out = pool(rows, ["a"])
+    rows = [replace(read_rl_row(each), task_id=task_id(0, "a", number)) for number, each in enumerate(given)]
+    pooled, left_out = pool(rows, Limits())
     assert pooled is not None and not left_out
-    return [(test.input, test.expected) for test in pooled.tests]
+    return [(test.input, test.expected or "") for test in pooled.tests]
 
 
 def test_a_line_of_json_lines_ends_at_its_newline_alone(tmp_path: Path) -> None:
