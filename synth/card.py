@@ -6,7 +6,7 @@ from typing import Any
 
 from synth.config import LANGUAGE_MODEL_SECTIONS, SynthSettings
 from synth.funnel import Funnel, SplitFunnel, steps
-from synth.published.config import HUB_IDS
+from synth.published.files import HUB_IDS
 from xcoder_core.terminal import harmless
 
 _WHAT = {

@@ -17,7 +17,7 @@ from synth.language_model.config import (
     TaskSettings,
 )
 from synth.procedural.pipeline import OPERATIONS
-from synth.published.config import ImportSettings
+from synth.published.files import ImportSettings
 from synth.push import PushSettings
 from xcoder_core.problem import Limits
 from xcoder_core.settings import Settings

@@ -23,8 +23,7 @@ from synth.cleaning import clean
 from synth.config import SynthSettings, uses_of
 from synth.funnel import plain_counts, refuse_nothing_kept, steps
 from synth.publication import RlRow, RowMaker, SftRow
-from synth.published.config import ImportSettings
-from synth.published.files import count_rows, fetch_files, read_set
+from synth.published.files import ImportSettings, count_rows, fetch_files, read_set
 from synth.published.pooling import PooledProblem, pool, set_aside
 from synth.published.rows import Reading, Row, RowFault, read_rl_row, read_sft_row
 from synth.published.work import ImportWork, Position
