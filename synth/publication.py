@@ -3,12 +3,11 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
 from synth.config import DifficultySettings, SynthSettings
-from synth.tables import Candidate, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables
+from synth.tables import Candidate, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
 from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.prompt import PromptStyle, render_prompt
 from xcoder_core.problem import Problem, Solution, TestCase
@@ -169,14 +168,15 @@ class KeptProblem:
 
 def kept_problems(layout: SynthLayout) -> Iterator[KeptProblem]:
     """Stream the published tables side by side, in the order of problem ids."""
-    tests = groupby(read_records(layout.tests, TestCase), key=lambda test: test.problem_id)
-    solutions = groupby(read_records(layout.solutions, Solution), key=lambda solution: solution.problem_id)
-    problems, memberships = read_records(layout.problems, Problem), read_records(layout.memberships, Membership)
-    for problem, membership in zip(problems, memberships, strict=True):
-        (tested, cases), (solved, candidates) = next(tests), next(solutions)
-        if not problem.problem_id == membership.problem_id == tested == solved:
-            raise RuntimeError(f"the published tables disagree at problem {problem.problem_id}")
-        yield KeptProblem(problem, membership, sum(1 for _ in cases), list(candidates))
+    rows = beside(
+        "problem_id",
+        read_records(layout.problems, Problem),
+        read_records(layout.memberships, Membership),
+        read_records(layout.tests, TestCase),
+        read_records(layout.solutions, Solution),
+    )
+    for problem, (membership,), tests, solutions in rows:
+        yield KeptProblem(problem, membership, len(tests), solutions)
 
 
 def _write_quarantine(tables: WorkTables) -> None:

@@ -190,7 +190,7 @@ class WorkTables:
     def by_task(self, *names: str) -> Iterator[tuple[Any, ...]]:
         """Each task with a list of its records from each of these tables, such as "inputs" and "candidates"."""
         tables = (read_records(getattr(self, name), _RECORDS_OF_TASKS[name]) for name in names)
-        return beside(read_records(self.tasks, Task), *tables)
+        return beside("task_id", read_records(self.tasks, Task), *tables)
 
 
 _RECORDS_OF_TASKS: dict[str, type[Any]] = {
@@ -213,19 +213,20 @@ def split_of(task: str) -> str:
     return task.split("-", 1)[1].rpartition("-")[0]
 
 
-def beside(tasks: Iterable[Task], *tables: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    """Each task with a list of its records from each of `tables`; all are in task order, and a list may be empty."""
-    groups = [groupby(records, key=attrgetter("task_id")) for records in tables]
+def beside(column: str, records: Iterable[Any], *tables: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    """Each record with a list of those of each table that have its `column`, by which all are sorted."""
+    name_of = attrgetter(column)
+    groups = [groupby(table, key=name_of) for table in tables]
     heads = [next(group, None) for group in groups]
-    for task in tasks:
+    for record in records:
         row: list[list[Any]] = []
         for place, head in enumerate(heads):
-            if head is not None and head[0] == task.task_id:
+            if head is not None and head[0] == name_of(record):
                 row.append(list(head[1]))
                 heads[place] = next(groups[place], None)
             else:
                 row.append([])
-        yield task, *row
+        yield record, *row
     for head in heads:
         if head is not None:
-            raise RuntimeError(f"a table holds records of {head[0]}, which is not a task here")
+            raise RuntimeError(f"a table holds records of {head[0]}, which the table beside it does not know")

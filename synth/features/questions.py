@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from synth.features.config import EvolutionSettings, Snippets
-from synth.features.names import normal_form
-from synth.features.tree import CATEGORIES, FeatureTree, TreeError, tree_from_leaves, tree_from_nested
+from synth.features.tree import CATEGORIES, FeatureTree, TreeError, normal_form, tree_from_leaves, tree_from_nested
 from synth.language_model.dialogue import Dialogue, Interview, Question, Unusable
 from synth.prompts import AnswerError, read_answer, read_object, render
 from xcoder_core.errors import InputError

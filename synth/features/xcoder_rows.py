@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from synth.features.names import normal_form
 from synth.features.subtrees import Subtree, digest
-from synth.features.tree import FeatureTree, TreeError, tree_from_nested
+from synth.features.tree import FeatureTree, TreeError, normal_form, tree_from_nested
 from xcoder_core.errors import InputError
 from xcoder_core.rows import BadRow, JsonError, read_json, read_rows
 

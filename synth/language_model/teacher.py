@@ -15,7 +15,7 @@ from synth.features.stage import make_features, needs_model, subtrees
 from synth.language_model.config import LocalTeacherSettings, OpenAITeacherSettings
 from synth.language_model.dialogue import Dialogue, Interview, Unusable
 from synth.language_model.inputs import collect_inputs
-from synth.language_model.questions import Written, ask_programs, ask_solution, ask_task
+from synth.language_model.questions import Draft, ask_programs, ask_solution, ask_task
 from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, split_of
 from synth.teaching import TaskOrder
 from xcoder_core.models.answered import Answers
@@ -58,7 +58,7 @@ class LanguageModelTeacher:
         with self._interview("inputs", self.teacher.sampling.inputs) as interview, open_judge(most_written) as judge:
             unanswered: list[Quarantined] = []
 
-            def written() -> Iterator[Written]:
+            def drafts() -> Iterator[Draft]:
                 dialogues = ((task.task_id, ask_programs(task, count, settings)) for task in tasks)
                 for outcome in self._hold(interview, dialogues):
                     if isinstance(outcome, Quarantined):
@@ -67,7 +67,7 @@ class LanguageModelTeacher:
                         yield outcome
 
             most_failures = FAILED_SHARE * count_tasks(self.settings)
-            yield from collect_inputs(written(), judge, count, settings, self.seed, most_failures)
+            yield from collect_inputs(drafts(), judge, count, settings, self.seed, most_failures)
             for outcome in unanswered:
                 yield outcome
                 yield TaskInputs(outcome.task_id, ())

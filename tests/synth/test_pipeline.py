@@ -147,6 +147,7 @@ def test_candidates_without_a_program_are_quarantined_and_never_executed(
 def test_every_distinct_program_of_a_task_is_executed_once(tables: WorkTables) -> None:
     verdicts = {verdict.task_id: verdict for verdict in read_records(tables.verdicts, Verdict)}
     rows = beside(
+        "task_id",
         read_records(tables.tasks, Task),
         read_records(tables.candidates, Candidate),
         read_records(tables.executions, Execution),
@@ -275,5 +276,5 @@ def test_a_response_without_a_usable_program_has_its_fault_named(response: str, 
 
 def test_records_of_an_unknown_task_are_an_error(tables: WorkTables) -> None:
     tasks = list(read_records(tables.tasks, Task))
-    with pytest.raises(RuntimeError, match="not a task here"):
-        list(beside(tasks[:-1], read_records(tables.inputs, TaskInputs)))
+    with pytest.raises(RuntimeError, match="does not know"):
+        list(beside("task_id", tasks[:-1], read_records(tables.inputs, TaskInputs)))

@@ -6,8 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from synth.features.names import normal_form
-from synth.features.tree import FeatureTree, TreeError, read_tree, tree_from_leaves, tree_from_nested, write_tree
+from synth.features.tree import (
+    FeatureTree,
+    TreeError,
+    normal_form,
+    read_tree,
+    tree_from_leaves,
+    tree_from_nested,
+    write_tree,
+)
 from xcoder_core.errors import InputError
 
 FIRST = {"algorithm": {"graph": {"shortest path": ["Dijkstra", "BFS"]}, "sorting": ["merge sort"]}}
