@@ -70,7 +70,7 @@ def synthesise(
         clean(settings.cleaning, tables, layout, lambda: _verified(tables), uses_of(settings))
     with _timed("datasets", timings):
         publish_tables(tables, layout)
-        rows = publish_datasets(settings, layout, prompt_style, context.seed)
+        rows = publish_datasets(settings, tables, layout, prompt_style, context.seed)
         funnels = count_funnel(settings, tables)
         for use, count in rows.items():
             write_text(layout.dataset(use) / "README.md", write_card(use, count, settings, context.seed, funnels))

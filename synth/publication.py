@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from synth.config import DifficultySettings, SynthSettings
-from synth.tables import Candidate, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables, beside
+from synth.tables import Candidate, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables
 from xcoder_core.layout import Membership, SynthLayout
 from xcoder_core.models.prompt import PromptStyle, render_prompt
 from xcoder_core.problem import Problem, Solution, TestCase
@@ -75,25 +75,22 @@ def publish_tables(tables: WorkTables, layout: SynthLayout) -> None:
             (layout.memberships, Membership, ("problem_id",), _memberships),
         ):
             if not path.exists():
-                records = (record for verified in _kept_tasks(tables) for record in records_of(verified))
+                records = (record for kept in kept_tasks(tables) for record in records_of(kept))
                 write_records(path, record_type, records, key)
             path.with_suffix(".journal").unlink(missing_ok=True)  # of a version that wrote one, and was killed
             progress.advance()
 
 
 def publish_datasets(
-    settings: SynthSettings, layout: SynthLayout, prompt_style: PromptStyle, seed: int
+    settings: SynthSettings, tables: WorkTables, layout: SynthLayout, prompt_style: PromptStyle, seed: int
 ) -> dict[str, int]:
     """Write `datasets/sft` and `datasets/rl`, each where a split has that use, and return how many rows each has."""
-    uses = {split.use for split in settings.splits.values()}
     maker = RowMaker(settings, prompt_style, seed)
     written = {}
-    if "sft" in uses:
-        problems = _of_use(layout, "sft", settings.candidates_per_task)
-        sft_rows = (row for problem in problems for row in maker.sft_rows(*problem))
-        written["sft"] = _count(layout.dataset("sft"), SftRow, sft_rows, ("problem_id", "rank"))
-    if "rl" in uses:
-        written["rl"] = _count(layout.dataset("rl"), RlRow, _rl_rows(layout, maker), ("problem_id",))
+    if any(split.use == "sft" for split in settings.splits.values()):
+        written["sft"] = _count(layout.dataset("sft"), SftRow, _sft_rows(tables, maker), ("problem_id", "rank"))
+    if any(split.use == "rl" for split in settings.splits.values()):
+        written["rl"] = _count(layout.dataset("rl"), RlRow, _rl_rows(tables, maker), ("problem_id",))
     return written
 
 
@@ -151,34 +148,6 @@ class RowMaker:
         return tuple(ChatMessage(message["role"], message["content"]) for message in messages)
 
 
-@dataclass(frozen=True, slots=True)
-class KeptProblem:
-    """A problem with all that is known of it."""
-
-    problem: Problem
-    membership: Membership
-    tests: int
-    solutions: list[Solution]
-
-    @property
-    def accepted(self) -> list[Solution]:
-        """The solutions that pass every labelled test."""
-        return [solution for solution in self.solutions if solution.passed == self.tests]
-
-
-def kept_problems(layout: SynthLayout) -> Iterator[KeptProblem]:
-    """Stream the published tables side by side, in the order of problem ids."""
-    rows = beside(
-        "problem_id",
-        read_records(layout.problems, Problem),
-        read_records(layout.memberships, Membership),
-        read_records(layout.tests, TestCase),
-        read_records(layout.solutions, Solution),
-    )
-    for problem, (membership,), tests, solutions in rows:
-        yield KeptProblem(problem, membership, len(tests), solutions)
-
-
 def _write_quarantine(tables: WorkTables) -> None:
     if tables.quarantine.exists():
         return
@@ -195,7 +164,7 @@ def _write_quarantine(tables: WorkTables) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Verified:
+class KeptTask:
     """A task that verification and cleaning kept, and what was made for it."""
 
     task: Task
@@ -203,24 +172,30 @@ class _Verified:
     candidates: list[Candidate]
     verdict: Verdict
 
+    @property
+    def accepted(self) -> list[Solution]:
+        """The solutions that pass every labelled test."""
+        return [solution for solution in _solutions(self) if solution.passed == len(self.verdict.tests)]
 
-def _kept_tasks(tables: WorkTables) -> Iterator[_Verified]:
+
+def kept_tasks(tables: WorkTables, use: str | None = None) -> Iterator[KeptTask]:
+    """Every kept task, or those of one use, in the order of task ids."""
     removed = {removal.task_id for removal in read_records(tables.removals, Removal)}
     for task, (given,), candidates, (verdict,) in tables.by_task("inputs", "candidates", "verdicts"):
-        if verdict.reason is None and verdict.task_id not in removed:
-            yield _Verified(task, given, candidates, verdict)
+        if verdict.reason is None and verdict.task_id not in removed and use in (None, task.use):
+            yield KeptTask(task, given, candidates, verdict)
 
 
-def _problems(kept: _Verified) -> Iterator[Problem]:
+def _problems(kept: KeptTask) -> Iterator[Problem]:
     problem, seconds = kept.task.problem, kept.verdict.limit_seconds
     yield problem if seconds is None else replace(problem, limits=replace(problem.limits, seconds=seconds))
 
 
-def _memberships(kept: _Verified) -> Iterator[Membership]:
+def _memberships(kept: KeptTask) -> Iterator[Membership]:
     yield Membership(kept.verdict.problem_id, kept.task.split, kept.task.use, kept.task.depth)
 
 
-def _tests(kept: _Verified) -> Iterator[TestCase]:
+def _tests(kept: KeptTask) -> Iterator[TestCase]:
     verdict, given = kept.verdict, kept.given
     labelled = zip(verdict.tests, verdict.labels, verdict.weights, verdict.agreements, strict=True)
     for index, (place, label, weight, agreement) in enumerate(labelled):
@@ -228,7 +203,7 @@ def _tests(kept: _Verified) -> Iterator[TestCase]:
         yield TestCase(verdict.problem_id, index, given.inputs[place], label, origin, weight, agreement)
 
 
-def _solutions(kept: _Verified) -> Iterator[Solution]:
+def _solutions(kept: KeptTask) -> Iterator[Solution]:
     verdict = kept.verdict
     by_index = {candidate.index: candidate for candidate in kept.candidates}
     for index, passed, score in zip(verdict.candidates, verdict.passed, verdict.scores, strict=True):
@@ -245,24 +220,27 @@ def _solutions(kept: _Verified) -> Iterator[Solution]:
         )
 
 
-def _of_use(layout: SynthLayout, use: str, asked: int) -> Iterator[tuple[Problem, int, list[Solution], float]]:
-    """Each problem with its depth, the solutions that pass every test, and their share of the candidates asked for."""
-    for kept in kept_problems(layout):
-        if kept.membership.use == use:
-            yield kept.problem, kept.membership.depth, kept.accepted, len(kept.accepted) / asked
+def _sft_rows(tables: WorkTables, maker: RowMaker) -> Iterator[SftRow]:
+    for kept in kept_tasks(tables, "sft"):
+        accepted = kept.accepted
+        pass_rate = len(accepted) / maker.settings.candidates_per_task
+        yield from maker.sft_rows(kept.task.problem, kept.task.depth, accepted, pass_rate)
 
 
-def _rl_rows(layout: SynthLayout, maker: RowMaker) -> Iterator[RlRow]:
-    settings = maker.settings
+def _rl_rows(tables: WorkTables, maker: RowMaker) -> Iterator[RlRow]:
+    def rows() -> Iterator[RlRow]:
+        for kept in kept_tasks(tables, "rl"):
+            passed = len(kept.accepted)
+            pass_rate = passed / maker.settings.candidates_per_task
+            yield maker.rl_row(kept.task.problem, kept.task.depth, pass_rate, passed > 0)
+
+    difficulty = maker.settings.difficulty
     left_out: set[str] = set()
-    if settings.difficulty.easy_tail < 1:
-        problems = _of_use(layout, "rl", settings.candidates_per_task)
-        bins = {problem.problem_id: maker.difficulty(pass_rate) for problem, _, _, pass_rate in problems}
-        easy = [identity for identity, name in bins.items() if name == next(iter(settings.difficulty.bins))]
-        left_out = beyond_the_tail(easy, len(bins) - len(easy), settings.difficulty, maker.seed)
-    for problem, depth, accepted, pass_rate in _of_use(layout, "rl", settings.candidates_per_task):
-        if problem.problem_id not in left_out:
-            yield maker.rl_row(problem, depth, pass_rate, bool(accepted))
+    if difficulty.easy_tail < 1:
+        bins = {row.problem_id: row.difficulty for row in rows()}
+        easy = [identity for identity, name in bins.items() if name == next(iter(difficulty.bins))]
+        left_out = beyond_the_tail(easy, len(bins) - len(easy), difficulty, maker.seed)
+    yield from (row for row in rows() if row.problem_id not in left_out)
 
 
 def _count(dataset: Path, record_type: type[Row], rows: Iterable[Row], key: tuple[str, ...]) -> int:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from synth.features.config import BuiltinTree, FeatureSettings, Snippets, TreeFile, XcoderRows, XcoderTree
+from synth.features.config import FeatureSettings, Snippets
 from synth.features.questions import FeatureAnswer, evolve_features, extract_features
 from synth.features.subtrees import Subtree, draw_subtrees
 from synth.features.tree import FeatureTree, read_tree, seed_tree, write_tree
@@ -24,11 +24,11 @@ from xcoder_core.rows import BadRow
 def given_tree(settings: FeatureSettings) -> FeatureTree | None:
     """A copy of the tree that the source names; None where it is extracted, or the source has rows."""
     source = settings.source
-    if isinstance(source, TreeFile):
+    if source.kind == "tree":
         return read_tree(source.path)
-    if isinstance(source, XcoderTree):
+    if source.kind == "xcoder_tree":
         return read_published_tree(source.path)
-    return seed_tree() if isinstance(source, BuiltinTree) else None
+    return seed_tree() if source.kind == "builtin" else None
 
 
 def needs_model(settings: FeatureSettings) -> bool:
@@ -40,7 +40,7 @@ def make_features(settings: FeatureSettings, interview: Interview | None, folder
     """Make the feature tree in the folder; a killed run goes on. `interview` may be None unless `needs_model`."""
     if (folder / "features.json").exists():
         return
-    if isinstance(settings.source, XcoderRows):
+    if settings.source.kind == "xcoder_rows":
         write_json(folder / "features.json", {"rows": _check_rows(settings.source.path, folder)})
         return
     if interview is None and needs_model(settings):
@@ -61,7 +61,7 @@ def subtrees(settings: FeatureSettings, folder: Path, count: int, seed: int) -> 
 
     X-Coder's rows are subtrees as they are, in the order of their file. Raises `InputError` where there are too few.
     """
-    if not isinstance(settings.source, XcoderRows):
+    if settings.source.kind != "xcoder_rows":
         yield from draw_subtrees(read_tree(folder / "tree.json"), settings.shape, count, seed)
         return
     rows = (row for row in read_xcoder_rows(settings.source.path) if isinstance(row, Subtree))

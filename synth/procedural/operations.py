@@ -1,7 +1,7 @@
 """The operations: steps of a task that turn a list into a list, and those that end a task.
 
 An operation has wordings (`wordings.toml`), its code in three styles, and the code of a slip. Codes are templates:
-`{v}` is the variable that holds the values and is overwritten, `{c}` the parameter. The code styles are, in order:
+`{v}` is the variable that holds the values and may be overwritten, `{c}` the parameter. The code styles are, in order:
 comprehension, loop, functional. What the first one computes is the truth.
 """
 
@@ -11,13 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 Kind = Literal["numbers", "words"]
+AnswerType = Literal["int", "str", "list[int]", "list[str]"]
 Values = list[int] | list[str]
 Answer = int | str | Values
 Parameter = Literal["amount", "divisor", "count", "length", "prefix", "letter"]
-Code = TypeVar("Code", str, tuple[str, str])
+Code = tuple[str, str]
+"""Lines, which may be none, and the expression of what they compute; in a step that is `{v}`."""
 
 CODE_STYLES = ("comprehension", "loop", "functional")
 
@@ -25,7 +27,7 @@ WORDINGS = tomllib.loads(Path(__file__).with_name("wordings.toml").read_text(enc
 
 
 @dataclass(frozen=True)
-class Way(Generic[Code]):
+class Way:
     """One way to do an operation: programs that do it, in the three styles."""
 
     codes: tuple[Code, Code, Code]
@@ -33,36 +35,41 @@ class Way(Generic[Code]):
     @cached_property
     def apply(self) -> Callable[..., Any]:
         """What the first code computes: a function of the values and the parameter, which leaves the values alone."""
-        code = self.codes[0]
-        before, result = (code, "{v}") if isinstance(code, str) else code
-        lines = textwrap.indent(f"{before}\nreturn {result}", "    ").replace("'{c}'", "c").format(v="a", c="c")
+        lines, result = self.codes[0]
+        body = textwrap.indent(f"{lines}\nreturn {result}", "    ").replace("'{c}'", "c").format(v="a", c="c")
         defined: dict[str, Callable[..., Any]] = {}
-        exec(f"def apply(a, c=None):\n{lines}", defined)  # the text is that of this file
+        exec(f"def apply(a, c=None):\n{body}", defined)  # the text is that of this file
         return defined["apply"]
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One step that turns values into values. `slip` is the way in which a careless programmer does it."""
+    """One operation of a task. `slip` is the way in which a careless programmer does it.
+
+    A step gives values. An operation of the group "output" is the last one: it gives the answer, of which a list is
+    printed with spaces between its elements.
+    """
 
     group: str
     name: str
-    right: Way[str]
-    slip: Way[str] | None
+    right: Way
+    slip: Way | None = None
     parameter: Parameter | None = None
     takes: Kind = "numbers"
-    gives: Kind = "numbers"
+    gives: Kind | AnswerType = "numbers"
 
     @property
     def feature(self) -> str:
         """The operation's path in the feature tree."""
+        if self.group == "output":
+            return f"output/{self.takes}/{self.name}"
         kind = "list" if self.takes == "numbers" else "word"
         return f"{kind} operation/{self.group}/{self.name}"
 
     @property
     def phrasings(self) -> tuple[str, ...]:
-        """Sentences of a statement that ask for it."""
-        return tuple(WORDINGS[self.takes][self.name])
+        """Sentences of a statement that ask for it; of the answer names ("the sum"), which fit every style's verb."""
+        return tuple(WORDINGS["output" if self.group == "output" else self.takes][self.name])
 
     @property
     def slipped(self) -> "Operation | None":
@@ -70,86 +77,59 @@ class Operation:
         return None if self.slip is None else replace(self, right=self.slip, slip=None)
 
 
-@dataclass(frozen=True)
-class OutputOperation:
-    """The last step: it turns values into the answer.
-
-    Its codes are the lines that go before and the expression of the answer; `returns` is the answer's type, and a list
-    is printed with spaces between its elements.
-    """
-
-    name: str
-    right: Way[tuple[str, str]]
-    slip: Way[tuple[str, str]] | None = None
-    takes: Kind = "numbers"
-    returns: Literal["int", "str", "list[int]", "list[str]"] = "int"
-
-    @property
-    def feature(self) -> str:
-        """The operation's path in the feature tree."""
-        return f"output/{self.takes}/{self.name}"
-
-    @property
-    def phrasings(self) -> tuple[str, ...]:
-        """Names of the answer ("the sum"), before which every statement style can put its own verb."""
-        return tuple(WORDINGS["output"][self.name])
-
-    @property
-    def slipped(self) -> "OutputOperation | None":
-        """The operation that a careless programmer writes instead."""
-        return None if self.slip is None else replace(self, right=self.slip, slip=None)
+def _way(*codes: str) -> Way:
+    """The way of a step, whose codes overwrite the values."""
+    first, second, third = ((code, "{v}") for code in codes)
+    return Way((first, second, third))
 
 
-def _kept(condition: str) -> Way[str]:
+def _kept(condition: str) -> Way:
     """Keep the elements `x` for which the condition holds."""
-    codes = (
+    return _way(
         f"{{v}} = [x for x in {{v}} if {condition}]",
         f"res = []\nfor x in {{v}}:\n    if {condition}:\n        res.append(x)\n{{v}} = res",
         f"{{v}} = list(filter(lambda x: {condition}, {{v}}))",
     )
-    return Way(codes)
 
 
-def _replaced(expression: str, functional: str | None = None) -> Way[str]:
+def _replaced(expression: str, functional: str | None = None) -> Way:
     """Replace every element `x`; `functional` is what the third style maps where it needs no lambda."""
-    codes = (
+    return _way(
         f"{{v}} = [{expression} for x in {{v}}]",
         f"res = []\nfor x in {{v}}:\n    res.append({expression})\n{{v}} = res",
         f"{{v}} = list(map({functional or f'lambda x: {expression}'}, {{v}}))",
     )
-    return Way(codes)
 
 
-def _whole(expression: str, loop: str | None = None, last: str | None = None) -> Way[str]:
+def _whole(expression: str, loop: str | None = None, last: str | None = None) -> Way:
     """Replace the list by a value of it; `loop` is the second style's code, `last` the expression of the third."""
     code = f"{{v}} = {expression}"
-    return Way((code, loop or code, code if last is None else f"{{v}} = {last}"))
+    return _way(code, loop or code, code if last is None else f"{{v}} = {last}")
 
 
 def _loop(expression: str, count: str) -> str:
     return f"res = []\nfor i in range({count}):\n    res.append({expression})\n{{v}} = res"
 
 
-def _running(name: str, sign: str) -> Way[str]:
+def _running(name: str, sign: str) -> Way:
     keep_last = f"    if res and res[-1] {sign} x:\n        x = res[-1]\n"
     library = f"from itertools import accumulate\n{{v}} = list(accumulate({{v}}, {name}))"
     loop = f"res = []\nfor x in {{v}}:\n{keep_last}    res.append(x)\n{{v}} = res"
-    return Way((library, loop, library))
+    return _way(library, loop, library)
 
 
-def _neighbours(pair: str, element: str, last: str) -> Way[str]:
+def _neighbours(pair: str, element: str, last: str) -> Way:
     """Replace the list by an expression of each number `x` and the next one `y`."""
-    codes = (
+    return _way(
         f"{{v}} = [{pair} for x, y in zip({{v}}, {{v}}[1:])]",
         _loop(element, "len({v}) - 1"),
         f"{{v}} = list(map({last}, {{v}}, {{v}}[1:]))",
     )
-    return Way(codes)
 
 
-def _windows(end: str) -> Way[str]:
+def _windows(end: str) -> Way:
     sums = f"{{v}} = [sum({{v}}[i:i + {{c}}]) for i in range({end})]"
-    return Way((sums, _loop("sum({v}[i:i + {c}])", end), sums))
+    return _way(sums, _loop("sum({v}[i:i + {c}])", end), sums)
 
 
 def _filter(name: str, right: str, slip: str, parameter: Parameter | None = None, takes: Kind = "numbers") -> Operation:
@@ -196,7 +176,7 @@ LIST_OPERATIONS = (
     Operation("order", "sort decreasing", _FALLING, _RISING),
     Operation("order", "distinct", _DISTINCT, _SORTED_SET),
     Operation("order", "reverse", _REVERSED, _FALLING),
-    Operation("scan", "prefix sums", Way((_SUMS, _SUMS_LOOP, _SUMS)), Way((_SUMS_LATE,) * 3)),
+    Operation("scan", "prefix sums", _way(_SUMS, _SUMS_LOOP, _SUMS), _way(*[_SUMS_LATE] * 3)),
     Operation("scan", "running maximum", _running("max", ">"), _running("min", "<")),
     Operation(
         "scan",
@@ -235,12 +215,12 @@ LIST_OPERATIONS = (
 )
 
 
-def _expression(expression: str, loop: tuple[str, str] | None = None) -> Way[tuple[str, str]]:
+def _expression(expression: str, loop: tuple[str, str] | None = None) -> Way:
     """The answer is one expression; `loop` is the second style's code where it goes another way."""
     return Way((("", expression), loop or ("", expression), (f"ans = {expression}", "ans")))
 
 
-def _count_pairs(sign: str) -> Way[tuple[str, str]]:
+def _count_pairs(sign: str) -> Way:
     codes = (
         ("", f"sum(y {sign} x for x, y in zip({{v}}, {{v}}[1:]))"),
         (f"c = 0\nfor i in range(1, len({{v}})):\n    if {{v}}[i] {sign} {{v}}[i - 1]:\n        c += 1", "c"),
@@ -249,7 +229,7 @@ def _count_pairs(sign: str) -> Way[tuple[str, str]]:
     return Way(codes)
 
 
-def _longest_run(sign: str) -> Way[tuple[str, str]]:
+def _longest_run(sign: str) -> Way:
     lines = (
         f"best = cur = 0\nfor i in range(len({{v}})):\n    if i and {{v}}[i] {sign} {{v}}[i - 1]:\n        cur += 1\n"
         "    else:\n        cur = 1\n    best = max(best, cur)"
@@ -281,23 +261,25 @@ _LENGTH = _expression("len({v})")
 _DISTINCT_COUNT = _expression("len(set({v}))")
 _EVERYTHING = _expression("{v}")
 
+_output = partial(Operation, "output", gives="int")
+
 NUMBER_OUTPUTS = (
-    OutputOperation("sum", _expression("sum({v})", _SUM_LOOP), _expression("sum(set({v}))")),
-    OutputOperation("maximum", _expression("max({v}, default=0)"), _expression("{v}[-1] if {v} else 0")),
-    OutputOperation("minimum", _expression("min({v}, default=0)"), _expression("{v}[0] if {v} else 0")),
-    OutputOperation("count", _COUNT, _DISTINCT_COUNT),
-    OutputOperation("list", _EVERYTHING, returns="list[int]"),
-    OutputOperation("greatest common divisor", Way(_GCD), _expression("min(map(abs, {v}), default=0)")),
-    OutputOperation("distinct count", _DISTINCT_COUNT, _LENGTH),
-    OutputOperation("exclusive or", Way((_XOR_LOOP, _XOR_LOOP, _XOR_REDUCE)), Way((_OR_LOOP,) * 3)),
-    OutputOperation("ascents", _count_pairs(">"), _count_pairs(">=")),
-    OutputOperation("largest subarray sum", Way((_SUBARRAY,) * 3), Way((_SUBARRAY_SLIP,) * 3)),
-    OutputOperation("longest run", _longest_run(">="), _longest_run(">")),
+    _output("sum", _expression("sum({v})", _SUM_LOOP), _expression("sum(set({v}))")),
+    _output("maximum", _expression("max({v}, default=0)"), _expression("{v}[-1] if {v} else 0")),
+    _output("minimum", _expression("min({v}, default=0)"), _expression("{v}[0] if {v} else 0")),
+    _output("count", _COUNT, _DISTINCT_COUNT),
+    _output("list", _EVERYTHING, gives="list[int]"),
+    _output("greatest common divisor", Way(_GCD), _expression("min(map(abs, {v}), default=0)")),
+    _output("distinct count", _DISTINCT_COUNT, _LENGTH),
+    _output("exclusive or", Way((_XOR_LOOP, _XOR_LOOP, _XOR_REDUCE)), Way((_OR_LOOP,) * 3)),
+    _output("ascents", _count_pairs(">"), _count_pairs(">=")),
+    _output("largest subarray sum", Way((_SUBARRAY,) * 3), Way((_SUBARRAY_SLIP,) * 3)),
+    _output("longest run", _longest_run(">="), _longest_run(">")),
 )
 
 WORD_OUTPUTS = (
-    OutputOperation("word count", _COUNT, _DISTINCT_COUNT, "words"),
-    OutputOperation("words", _EVERYTHING, None, "words", "list[str]"),
-    OutputOperation("joined words", _expression("''.join({v})", _JOIN_LOOP), None, "words", "str"),
-    OutputOperation("letter total", Way(_LETTERS), _LENGTH, "words"),
+    _output("word count", _COUNT, _DISTINCT_COUNT, takes="words"),
+    _output("words", _EVERYTHING, takes="words", gives="list[str]"),
+    _output("joined words", _expression("''.join({v})", _JOIN_LOOP), takes="words", gives="str"),
+    _output("letter total", Way(_LETTERS), _LENGTH, takes="words"),
 )

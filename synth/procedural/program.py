@@ -49,7 +49,8 @@ def write_program(pipeline: Pipeline, writing: Writing) -> str:
     reader = pipeline.form.readers[writing.reader].format(v=variable)
     parts = [] if reader == f"{variable} = {variable}" else [reader]
     for step in pipeline.steps:
-        parts.append(step.operation.right.codes[writing.style].format(v=variable, c=step.parameter))
+        code, _ = step.operation.right.codes[writing.style]
+        parts.append(code.format(v=variable, c=step.parameter))
     before, answer = (part.format(v=variable) for part in pipeline.output.right.codes[writing.style])
     if before:
         parts.append(before)
@@ -66,7 +67,7 @@ def write_program(pipeline: Pipeline, writing: Writing) -> str:
 def _give(pipeline: Pipeline, answer: str, style: int) -> str:
     if pipeline.form.parameters:
         return f"return {answer}"
-    if not pipeline.output.returns.startswith("list"):
+    if not pipeline.output.gives.startswith("list"):
         return f"print({answer})"
     if CODE_STYLES[style] != "functional":
         return f"print(*{answer})"

@@ -66,7 +66,7 @@ def draw_task(
 def write_starter(pipeline: Pipeline) -> str:
     """The class and signature that a LeetCode task starts from."""
     parameters = ", ".join(f"{name}: {kind}" for name, kind in pipeline.form.parameters)
-    return f"class Solution:\n    def {FUNCTION_NAME}(self, {parameters}) -> {pipeline.output.returns}:"
+    return f"class Solution:\n    def {FUNCTION_NAME}(self, {parameters}) -> {pipeline.output.gives}:"
 
 
 def draw_inputs(pipeline: Pipeline, count: int, seed: int) -> tuple[str, ...]:

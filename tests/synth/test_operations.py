@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from synth.procedural.operations import LIST_OPERATIONS, NUMBER_OUTPUTS, WORD_OUTPUTS, Operation, OutputOperation
+from synth.procedural.operations import LIST_OPERATIONS, NUMBER_OUTPUTS, WORD_OUTPUTS, Operation
 
 Truth = Callable[..., Any]
 
@@ -144,7 +144,7 @@ def test_an_operation_and_its_slip_compute_what_they_should_and_change_nothing_t
 
 
 @pytest.mark.parametrize("output", NUMBER_OUTPUTS + WORD_OUTPUTS, ids=lambda output: output.feature)
-def test_an_answer_and_its_slip_are_what_they_should_be(output: OutputOperation) -> None:
+def test_an_answer_and_its_slip_are_what_they_should_be(output: Operation) -> None:
     rng = random.Random(output.name)
     right, slip = ANSWERS[output.name]
     assert (output.slipped is None) == (slip is None)
