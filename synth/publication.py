@@ -120,7 +120,7 @@ class RowMaker:
                 depth=depth,
                 is_golden=solution.is_golden,
                 pass_rate=pass_rate,
-                difficulty=self.difficulty(pass_rate),
+                difficulty=self.settings.difficulty.bin_of(pass_rate),
                 prompt=prompt,
                 completion=(ChatMessage("assistant", solution.response),),
             )
@@ -135,13 +135,9 @@ class RowMaker:
             depth=depth,
             prompt=self._prompt(problem),
             pass_rate=pass_rate,
-            difficulty=self.difficulty(pass_rate),
+            difficulty=self.settings.difficulty.bin_of(pass_rate),
             solvable=solvable,
         )
-
-    def difficulty(self, pass_rate: float | None) -> str | None:
-        """The bin of a problem; None where the pass rate is not known."""
-        return None if pass_rate is None else difficulty_of(pass_rate, self.settings.difficulty)
 
     def _prompt(self, problem: Problem) -> tuple[ChatMessage, ...]:
         messages = render_prompt(problem, self.prompt_style)
@@ -249,11 +245,6 @@ def _count(dataset: Path, record_type: type[Row], rows: Iterable[Row], key: tupl
 
     path = write_records(dataset / "train.parquet", record_type, rows, key)
     return pyarrow.parquet.read_metadata(path).num_rows
-
-
-def difficulty_of(pass_rate: float, settings: DifficultySettings) -> str:
-    """The bin of a problem."""
-    return next(name for name, least in settings.bins.items() if pass_rate >= least)
 
 
 def beyond_the_tail(easy: Sequence[str], others: int, settings: DifficultySettings, seed: int) -> set[str]:
