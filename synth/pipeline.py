@@ -11,11 +11,10 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 
 from reward.config import JudgeSettings
-from synth.card import write_card
 from synth.cleaning import clean
 from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks, uses_of
 from synth.execution import execute_brute_force, execute_candidates
-from synth.funnel import count_funnel, print_funnel, refuse_nothing_kept
+from synth.funnel import count_funnel, print_funnel, refuse_nothing_kept, write_card
 from synth.language_model.teacher import LanguageModelTeacher, count_usage, print_usage
 from synth.procedural.teacher import ProceduralTeacher
 from synth.publication import publish_datasets, publish_tables

@@ -18,15 +18,13 @@ from itertools import groupby
 from operator import attrgetter
 from typing import ClassVar
 
-from synth.card import write_import_card
 from synth.cleaning import clean
 from synth.config import SynthSettings, uses_of
-from synth.funnel import plain_counts, refuse_nothing_kept, steps
+from synth.funnel import plain_counts, refuse_nothing_kept, steps, write_import_card
 from synth.publication import RlRow, RowMaker, SftRow
 from synth.published.files import ImportSettings, count_rows, fetch_files, read_set
-from synth.published.pooling import PooledProblem, pool, set_aside
+from synth.published.pooling import ImportWork, PooledProblem, Position, pool, set_aside
 from synth.published.rows import Reading, Row, RowFault, read_rl_row, read_sft_row
-from synth.published.work import ImportWork, Position
 from synth.tables import Quarantined, Removal, StatedTask, WorkTables, task_id
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json, write_text

@@ -189,11 +189,11 @@ def test_the_bytes_do_not_depend_on_kills_or_on_how_much_is_held(
     sets: Path, tmp_path: Path, digests: Callable[[Path], dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed at every write of a run, at every row: the same problems, tests, datasets and cards as in one go."""
-    import synth.published.work as work
+    import synth.published.pooling as pooling
 
     settings = settings_for(sets)
     import_published(settings, "plain", context_in(tmp_path / "whole"))
-    written = work.ImportWork.write_read
+    written = pooling.ImportWork.write_read
 
     class Killed(BaseException):
         pass
@@ -202,7 +202,7 @@ def test_the_bytes_do_not_depend_on_kills_or_on_how_much_is_held(
         written(self, at)
         raise Killed
 
-    monkeypatch.setattr(work.ImportWork, "write_read", killing)
+    monkeypatch.setattr(pooling.ImportWork, "write_read", killing)
     kills = 0
     while True:
         try:
