@@ -150,15 +150,30 @@ class Removal:
 
 
 @dataclass(frozen=True)
+class Table(Below):
+    """The path of a table of these records."""
+
+    record_type: type[Any]
+
+
+@dataclass(frozen=True)
 class WorkTables:
     """The paths of the working tables in the stage's folder."""
 
     folder: Path
 
-    tasks = Below("work/tasks.parquet")
-    """`Task` records."""
-    inputs = Below("work/inputs.parquet")
-    """`TaskInputs` records."""
+    tasks = Table("work/tasks.parquet", Task)
+    inputs = Table("work/inputs.parquet", TaskInputs)
+    candidates = Table("work/candidates.parquet", Candidate)
+    executions = Table("work/executions.parquet", Execution)
+    execution_times = Table("timings/executions.parquet", ExecutionTimes)
+    brute_force = Table("work/brute_force.parquet", Execution)
+    """Of brute-force solutions, on small inputs only."""
+    failures = Table("work/failures.parquet", Quarantined)
+    """Tasks that the judge could not execute."""
+    verdicts = Table("work/verdicts.parquet", Verdict)
+    quarantine = Table("quarantine.parquet", Quarantined)
+    removals = Table("removals.parquet", Removal)
     features = Below("features")
     """Folder of the feature tree and of what a language model answered about features."""
 
@@ -170,37 +185,10 @@ class WorkTables:
         """`Answer` records: everything that a language model answered in that stage."""
         return self.folder / "work" / "answers" / f"{stage}.parquet"
 
-    candidates = Below("work/candidates.parquet")
-    """`Candidate` records."""
-    executions = Below("work/executions.parquet")
-    """`Execution` records."""
-    execution_times = Below("timings/executions.parquet")
-    """`ExecutionTimes` records."""
-    brute_force = Below("work/brute_force.parquet")
-    """`Execution` records of brute-force solutions, on small inputs only."""
-    failures = Below("work/failures.parquet")
-    """`Quarantined` records of tasks that the judge could not execute."""
-    verdicts = Below("work/verdicts.parquet")
-    """`Verdict` records."""
-    quarantine = Below("quarantine.parquet")
-    """`Quarantined` records."""
-    removals = Below("removals.parquet")
-    """`Removal` records."""
-
     def by_task(self, *names: str) -> Iterator[tuple[Any, ...]]:
         """Each task with a list of its records from each of these tables, such as "inputs" and "candidates"."""
-        tables = (read_records(getattr(self, name), _RECORDS_OF_TASKS[name]) for name in names)
+        tables = (read_records(getattr(self, name), vars(WorkTables)[name].record_type) for name in names)
         return beside("task_id", read_records(self.tasks, Task), *tables)
-
-
-_RECORDS_OF_TASKS: dict[str, type[Any]] = {
-    "inputs": TaskInputs,
-    "candidates": Candidate,
-    "executions": Execution,
-    "execution_times": ExecutionTimes,
-    "brute_force": Execution,
-    "verdicts": Verdict,
-}
 
 
 def task_id(rank: int, split: str, index: int) -> str:

@@ -45,10 +45,10 @@ class Question:
 
 
 class Unusable(Exception):
-    """Neither answer to a question could be read; `reason` is that of the second."""
+    """Neither answer to a question could be read; `reason` is that of the second. Without a question: none came."""
 
     def __init__(self, question: str, reason: str, answer: str) -> None:
-        super().__init__(f"{question}: {reason}")
+        super().__init__(f"{question}: {reason}" if question else reason)
         self.question, self.reason, self.answer = question, reason, answer
 
 
@@ -88,20 +88,20 @@ class Interview:
 
     def hold_nearly_all(
         self, dialogues: Iterable[tuple[str, Dialogue[Result]]], total: int | None = None
-    ) -> Iterator[Ended[Result]]:
-        """As `hold`, but unanswered dialogues come last. Raises `InfrastructureError` where they are more than 1 % of
-        `total`, which is the number of these dialogues where it is left out.
+    ) -> Iterator[tuple[str, Result | Unusable]]:
+        """As `hold`, but unanswered dialogues come last, as `Unusable`. Raises `InfrastructureError` where they are
+        more than 1 % of `total`, which is the number of these dialogues where it is left out.
         """
         held = 0
-        unanswered: list[Ended[Result]] = []
+        unanswered: list[tuple[str, Unusable]] = []
         reason = ""
         for ended in self.hold(dialogues):
             held += 1
             if isinstance(ended.outcome, Unanswered):
                 reason = reason or ended.outcome.reason
-                unanswered.append(ended)
+                unanswered.append((ended.key, Unusable("", f"unanswered: {ended.outcome.reason}", "")))
             else:
-                yield ended
+                yield ended.key, ended.outcome
         total = held if total is None else total
         if len(unanswered) > FAILED_SHARE * total:
             raise InfrastructureError(

@@ -20,7 +20,7 @@ from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, s
 from synth.teaching import TaskOrder
 from xcoder_core.models.answered import Answers
 from xcoder_core.models.generation import GenerationSettings, SamplingSettings
-from xcoder_core.models.request import Generator, Unanswered, Usage
+from xcoder_core.models.request import Generator, Usage
 from xcoder_core.problem import Limits
 from xcoder_core.records import read_table
 from xcoder_core.terminal import table_console
@@ -113,13 +113,14 @@ class LanguageModelTeacher:
         self, interview: Interview, dialogues: Iterable[tuple[str, Dialogue[Result]]]
     ) -> Iterator[Result | Quarantined]:
         """The results, and a `Quarantined` for each dialogue without one, as `hold_nearly_all` yields them."""
-        for ended in interview.hold_nearly_all(dialogues):
-            if isinstance(ended.outcome, Unanswered):
-                yield _quarantined(ended.key, f"unanswered: {ended.outcome.reason}", "")
-            elif isinstance(ended.outcome, Unusable):
-                yield _quarantined(ended.key, str(ended.outcome), ended.outcome.answer)
+        for key, outcome in interview.hold_nearly_all(dialogues):
+            if isinstance(
+                outcome, Unusable
+            ):  # a key is a task's id, with the place of a candidate where it is about one
+                task_id, _, index = key.partition("/")
+                yield Quarantined(task_id, int(index or -1), split_of(task_id), str(outcome), outcome.answer)
             else:
-                yield ended.outcome
+                yield outcome
 
 
 def open_teacher(teacher: OpenAITeacherSettings | LocalTeacherSettings, seed: int) -> Generator:
@@ -136,12 +137,6 @@ def open_teacher(teacher: OpenAITeacherSettings | LocalTeacherSettings, seed: in
 def model_name(settings: OpenAITeacherSettings | LocalTeacherSettings) -> str:
     """What the records call the model."""
     return settings.server.model or "" if isinstance(settings, OpenAITeacherSettings) else settings.model
-
-
-def _quarantined(key: str, reason: str, answer: str) -> Quarantined:
-    """A key is a task's id, with the place of a candidate after a slash where it is about one."""
-    task_id, _, index = key.partition("/")
-    return Quarantined(task_id, int(index or -1), split_of(task_id), reason, answer)
 
 
 def count_usage(teacher: OpenAITeacherSettings | LocalTeacherSettings, tables: WorkTables) -> dict[str, Usage]:

@@ -190,7 +190,7 @@ class ImportWork:
         self.faulty = SortedRuns(folder / "faulty_rows", Quarantined, ("task_id",), run_bytes)
         self.pooled = SortedRuns(folder / "problems", PooledProblem, ("problem_id",), run_bytes)
         self.left_out = SortedRuns(folder / "left_out_rows", Quarantined, ("task_id",), run_bytes)
-        self.stated = folder / "statements.parquet"
+        self.stated = folder / "stated.parquet"
         self._position = folder / "reading-position.json"
 
     def go_on(self) -> Position:

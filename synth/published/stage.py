@@ -86,7 +86,7 @@ def read_sets(imports: tuple[ImportSettings, ...], work: ImportWork) -> tuple[in
 
 def pool_rows(settings: SynthSettings, work: ImportWork) -> None:
     """Make one problem of all rows that state it. Raises `InputError` where a set gives none at all."""
-    if work.stated.exists():
+    if work.stated.exists() and work.pooled.runs:
         return
     work.pooled.keep(0)
     work.left_out.keep(0)
