@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xcoder_core.layout import Below
-from xcoder_core.problem import Origin, Problem
+from xcoder_core.problem import IoKind, Limits, Origin, Problem, problem_id
 from xcoder_core.records import read_records
 
 
@@ -189,6 +189,22 @@ class WorkTables:
         """Each task with a list of its records from each of these tables, such as "inputs" and "candidates"."""
         tables = (read_records(getattr(self, name), vars(WorkTables)[name].record_type) for name in names)
         return beside("task_id", read_records(self.tasks, Task), *tables)
+
+
+def new_problem(
+    statement: str,
+    style: str,
+    function_name: str | None,
+    starter_code: str | None,
+    limits: Limits,
+    source: str,
+    features: tuple[str, ...] = (),
+) -> Problem:
+    """A problem under its id: a function problem where it names a function."""
+    io: IoKind = "stdin" if function_name is None else "function"
+    identity = problem_id(statement, io, function_name, starter_code)
+    shown = (statement, style, io, function_name, starter_code)
+    return Problem(identity, *shown, features=features, limits=limits, source=source)
 
 
 def task_id(rank: int, split: str, index: int) -> str:

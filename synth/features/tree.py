@@ -224,20 +224,15 @@ def _add_nested(node: Feature, value: object, path: tuple[str, ...]) -> None:
         raise TreeError(f"more than {MAXIMUM_LEVELS} levels at `{'/'.join(path[:3])}/…`")
     if value is None or value == "":
         return
-    if isinstance(value, dict):
-        for name, below in value.items():
-            _add_nested(_add_once(node, name, path), below, (*path, name))
-    elif isinstance(value, str):
-        _add_once(node, value, path)
-    else:
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, str):
-                _add_once(node, item, path)
-            elif isinstance(item, dict):
-                _add_nested(node, item, path)
-            else:
-                found = json.dumps(item, default=repr)[:60]
-                raise TreeError(f"expected names of features {_place(path)}, found {found}")
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, str):
+            _add_once(node, item, path)
+        elif isinstance(item, dict):
+            for name, below in item.items():
+                _add_nested(_add_once(node, name, path), below, (*path, name))
+        else:
+            found = json.dumps(item, default=repr)[:60]
+            raise TreeError(f"expected names of features {_place(path)}, found {found}")
 
 
 def _add_once(node: Feature, name: str, path: tuple[str, ...]) -> Feature:

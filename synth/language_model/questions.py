@@ -18,11 +18,11 @@ from synth.config import InputSettings, SolutionSettings, Style
 from synth.features.subtrees import Subtree
 from synth.language_model.dialogue import Dialogue, Question, Unusable
 from synth.prompts import AnswerError, read_object, render
-from synth.tables import Candidate, Quarantined, Task
+from synth.tables import Candidate, Quarantined, Task, new_problem
 from synth.teaching import TaskOrder
 from xcoder_core.models.prompt import Message
 from xcoder_core.models.request import Completion
-from xcoder_core.problem import IoKind, Limits, Origin, Problem, problem_id
+from xcoder_core.problem import Limits, Origin
 
 TYPES = {"int", "float", "str", "bool", "list", "None", "Optional", "List"}
 """What the types of a function's parameters and result are made of: values that JSON has."""
@@ -64,18 +64,8 @@ def ask_task(order: TaskOrder, subtree: Subtree, stages: int, limits: Limits, so
         strategy=selection.strategy,
     )
     written: Statement = yield Question("write_task", messages, lambda answer: read_statement(answer, order.style))
-    io: IoKind = "stdin" if written.function_name is None else "function"
-    problem = Problem(
-        problem_id=problem_id(written.text, io, written.function_name, written.starter_code),
-        statement=written.text,
-        style=order.style,
-        io=io,
-        function_name=written.function_name,
-        starter_code=written.starter_code,
-        features=tuple(path for path, _ in selection.features),
-        limits=limits,
-        source=source,
-    )
+    features = tuple(path for path, _ in selection.features)
+    signature = (written.function_name, written.starter_code)
     plan = {"subtree": subtree.leaves, "features": dict(selection.features), "strategy": selection.strategy}
     return Task(
         task_id=order.task_id,
@@ -85,7 +75,7 @@ def ask_task(order: TaskOrder, subtree: Subtree, stages: int, limits: Limits, so
         draws=1,
         pipeline=None,
         plan=json.dumps(plan, ensure_ascii=False),
-        problem=problem,
+        problem=new_problem(written.text, order.style, *signature, limits, source, features),
     )
 
 

@@ -13,10 +13,10 @@ from typing import Generic, TypeVar
 
 from reward.compare import outputs_match, values_match
 from synth.published.rows import Reading
-from synth.tables import Quarantined, split_of
+from synth.tables import Quarantined, new_problem, split_of
 from xcoder_core.files import write_json
 from xcoder_core.ordered_table import ordered_table, size_of
-from xcoder_core.problem import Limits, Problem, Solution, TestCase, problem_id
+from xcoder_core.problem import Limits, Problem, Solution, TestCase
 from xcoder_core.records import read_records, to_row
 
 Record = TypeVar("Record")
@@ -57,15 +57,16 @@ def pool(rows: Iterable[Reading], limits: Limits) -> tuple[PooledProblem | None,
     first, split = rows[0], split_of(rows[0].task_id)
     left_out = [_left_out(row, ELSEWHERE) for row in rows if split_of(row.task_id) != split]
     rows = [row for row in rows if split_of(row.task_id) == split]
-    votes = Counter((row.io, row.function_name, row.starter_code) for row in rows)
-    (io, name, starter), _ = votes.most_common(1)[0]  # of equals, the one that was counted first
-    identity = problem_id(first.statement, io, name, starter)
+    votes = Counter((row.function_name, row.starter_code) for row in rows)
+    (name, starter), _ = votes.most_common(1)[0]  # of equals, the one that was counted first
+    problem = new_problem(first.statement, first.style, name, starter, limits, split)
+    identity = problem.problem_id
     used: list[Reading] = []
     solutions: dict[str, Solution] = {}
     outputs: dict[str, list[tuple[str, str]]] = {}  # by input, at most two: those that differ to the judge
-    match = outputs_match if io == "stdin" else values_match
+    match = outputs_match if problem.io == "stdin" else values_match
     for row in rows:
-        if (row.io, row.function_name, row.starter_code) != (io, name, starter):
+        if (row.function_name, row.starter_code) != (name, starter):
             left_out.append(_left_out(row, OTHER_SIGNATURE))
             continue
         used.append(row)
@@ -87,16 +88,7 @@ def pool(rows: Iterable[Reading], limits: Limits) -> tuple[PooledProblem | None,
     pooled = PooledProblem(
         problem_id=identity,
         task_id=first.task_id,
-        problem=Problem(
-            problem_id=identity,
-            statement=first.statement,
-            style=first.style,
-            io=io,
-            function_name=name,
-            starter_code=starter,
-            limits=limits,
-            source=split,
-        ),
+        problem=problem,
         solutions=tuple(solutions.values()),
         tests=tuple(TestCase(identity, index, *test, origin="published") for index, test in enumerate(tests)),
         conflicts=len(outputs) - len(tests),
