@@ -153,7 +153,7 @@ class Removal:
 class Table(Below):
     """The path of a table of these records."""
 
-    record_type: type[Any]
+    record_type: type
 
 
 @dataclass(frozen=True)

@@ -53,14 +53,8 @@ class Unusable(Exception):
 
 
 Dialogue = Generator[Question, Any, Result]
-
-
-@dataclass(frozen=True)
-class Ended(Generic[Result]):
-    """A dialogue that has come to its end: with its result, with an answer that nobody could read, or unanswered."""
-
-    key: str
-    outcome: Result | Unusable | Unanswered
+Ended = tuple[str, Result | Unusable | Unanswered]
+"""The key of a dialogue that has come to its end, with its result, an answer that nobody could read, or unanswered."""
 
 
 @dataclass
@@ -95,13 +89,13 @@ class Interview:
         held = 0
         unanswered: list[tuple[str, Unusable]] = []
         reason = ""
-        for ended in self.hold(dialogues):
+        for key, outcome in self.hold(dialogues):
             held += 1
-            if isinstance(ended.outcome, Unanswered):
-                reason = reason or ended.outcome.reason
-                unanswered.append((ended.key, Unusable("", f"unanswered: {ended.outcome.reason}", "")))
+            if isinstance(outcome, Unanswered):
+                reason = reason or outcome.reason
+                unanswered.append((key, Unusable("", f"unanswered: {outcome.reason}", "")))
             else:
-                yield ended.key, ended.outcome
+                yield key, outcome
         total = held if total is None else total
         if len(unanswered) > FAILED_SHARE * total:
             raise InfrastructureError(
@@ -151,7 +145,7 @@ class _Round(Generic[Result]):
         at = self.open.pop(key)
         if isinstance(answer, Unanswered):
             at.dialogue.close()
-            self.ended.append(Ended(key, answer))
+            self.ended.append((key, answer))
             return
         try:
             if answer.finish_reason == "length":
@@ -173,9 +167,9 @@ class _Round(Generic[Result]):
         try:
             question = step()
         except StopIteration as end:
-            self.ended.append(Ended(key, end.value))
+            self.ended.append((key, end.value))
         except Unusable as unusable:
-            self.ended.append(Ended(key, unusable))
+            self.ended.append((key, unusable))
         else:
             self._ask(key, _Open(dialogue, question, 0), question.messages)
 

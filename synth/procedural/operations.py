@@ -37,7 +37,7 @@ class Way:
         """What the first code computes: a function of the values and the parameter, which leaves the values alone."""
         lines, result = self.codes[0]
         body = textwrap.indent(f"{lines}\nreturn {result}", "    ").replace("'{c}'", "c").format(v="a", c="c")
-        defined: dict[str, Callable[..., Any]] = {}
+        defined: dict[str, Callable[..., object]] = {}
         exec(f"def apply(a, c=None):\n{body}", defined)  # the text is that of this file
         return defined["apply"]
 

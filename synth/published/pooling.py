@@ -166,9 +166,8 @@ class SortedRuns(Generic[Record]):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The next row to read, the number of sorted runs before it, and the `rows` of each finished set."""
+    """The `rows` of each finished set, the number of the next row of the set after them, and of the runs before it."""
 
-    rank: int = 0
     number: int = 0
     runs: int = 0
     rows: tuple[int, ...] = ()

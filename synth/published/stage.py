@@ -67,19 +67,18 @@ def import_published(
 def read_sets(imports: tuple[ImportSettings, ...], work: ImportWork) -> tuple[int, ...]:
     """Read every row of every set into sorted runs, and return how many rows each set has."""
     at = work.go_on()
-    while at.rank < len(imports):
-        item = imports[at.rank]
+    for rank, item in list(enumerate(imports))[len(at.rows) :]:
         files = fetch_files(item)
         number = at.number
         with Progress(f"reading {item.split}", count_rows(files, item.limit), "rows", done=number) as progress:
             for number, row in read_set(files, item, at.number):
-                held_enough = _hold(row, item.use, task_id(at.rank, item.split, number), work)
+                held_enough = _hold(row, item.use, task_id(rank, item.split, number), work)
                 number += 1
                 if held_enough:
-                    at = Position(at.rank, number, at.runs + 1, at.rows)
+                    at = Position(number, at.runs + 1, at.rows)
                     work.write_read(at)
                 progress.advance()
-        at = Position(at.rank + 1, 0, at.runs + 1, (*at.rows, number))
+        at = Position(0, at.runs + 1, (*at.rows, number))
         work.write_read(at)
     return at.rows
 
