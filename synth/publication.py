@@ -1,10 +1,8 @@
 """The stage that writes what later stages read: problems, tests, solutions, memberships, and the datasets."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TypeVar
 
 from synth.config import DifficultySettings, SynthSettings
 from synth.tables import Candidate, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables
@@ -14,8 +12,6 @@ from xcoder_core.problem import Problem, Solution, TestCase
 from xcoder_core.progress import Progress
 from xcoder_core.records import read_records, write_records
 from xcoder_core.seeds import derive_seed
-
-Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +60,13 @@ class RlRow:
     solvable: bool | None
 
 
+ROWS: dict[str, tuple[type[SftRow | RlRow], tuple[str, ...]]] = {
+    "sft": (SftRow, ("problem_id", "rank")),
+    "rl": (RlRow, ("problem_id",)),
+}
+"""By use: the record of a dataset's row, and its key."""
+
+
 def publish_tables(tables: WorkTables, layout: SynthLayout) -> None:
     """Write the tables of kept problems that are not there yet, each in one pass over what was verified."""
     _write_quarantine(tables)
@@ -85,12 +88,22 @@ def publish_datasets(
     settings: SynthSettings, tables: WorkTables, layout: SynthLayout, prompt_style: PromptStyle, seed: int
 ) -> dict[str, int]:
     """Write `datasets/sft` and `datasets/rl`, each where a split has that use, and return how many rows each has."""
+    import pyarrow.parquet
+
     maker = RowMaker(settings, prompt_style, seed)
     written = {}
-    if any(split.use == "sft" for split in settings.splits.values()):
-        written["sft"] = _count(layout.dataset("sft"), SftRow, _sft_rows(tables, maker), ("problem_id", "rank"))
-    if any(split.use == "rl" for split in settings.splits.values()):
-        written["rl"] = _count(layout.dataset("rl"), RlRow, _rl_rows(tables, maker), ("problem_id",))
+    for use, (record_type, key) in ROWS.items():
+        if all(split.use != use for split in settings.splits.values()):
+            continue
+        left_out = _beyond_the_tail(tables, settings, seed) if use == "rl" else set()
+        rows = (
+            row
+            for kept in kept_tasks(tables, use)
+            if kept.verdict.problem_id not in left_out
+            for row in maker.rows(use, kept.task.problem, kept.task.depth, kept.accepted, kept.pass_rate)
+        )
+        path = write_records(layout.dataset(use) / "train.parquet", record_type, rows, key)
+        written[use] = pyarrow.parquet.read_metadata(path).num_rows
     return written
 
 
@@ -102,11 +115,19 @@ class RowMaker:
     prompt_style: PromptStyle
     seed: int
 
-    def sft_rows(
-        self, problem: Problem, depth: int, solutions: Iterable[Solution], pass_rate: float | None = None
-    ) -> Iterator[SftRow]:
-        """A row for each distinct program: golden first, then in an order by seed, so fewer are a part of more."""
-        identity, prompt = problem.problem_id, self._prompt(problem)
+    def rows(
+        self, use: str, problem: Problem, depth: int, solutions: Sequence[Solution], pass_rate: float | None
+    ) -> Iterator[SftRow | RlRow]:
+        """The row for rollouts; or one for each distinct program: golden first, then in an order by seed, so that fewer
+        are a part of more. `pass_rate` is None where it is not known.
+        """
+        identity = problem.problem_id
+        prompt = tuple(ChatMessage(**message) for message in render_prompt(problem, self.prompt_style))
+        difficulty = self.settings.difficulty.bin_of(pass_rate)
+        if use == "rl":
+            solvable = None if pass_rate is None else pass_rate > 0
+            yield RlRow(identity, problem.style, depth, prompt, pass_rate, difficulty, solvable)
+            return
         ordered = sorted(solutions, key=lambda s: (not s.is_golden, derive_seed(self.seed, "rank", identity, s.index)))
         distinct: dict[str, Solution] = {}
         for solution in ordered:
@@ -120,28 +141,10 @@ class RowMaker:
                 depth=depth,
                 is_golden=solution.is_golden,
                 pass_rate=pass_rate,
-                difficulty=self.settings.difficulty.bin_of(pass_rate),
+                difficulty=difficulty,
                 prompt=prompt,
                 completion=(ChatMessage("assistant", solution.response),),
             )
-
-    def rl_row(
-        self, problem: Problem, depth: int, pass_rate: float | None = None, solvable: bool | None = None
-    ) -> RlRow:
-        """The row of a problem."""
-        return RlRow(
-            problem_id=problem.problem_id,
-            style=problem.style,
-            depth=depth,
-            prompt=self._prompt(problem),
-            pass_rate=pass_rate,
-            difficulty=self.settings.difficulty.bin_of(pass_rate),
-            solvable=solvable,
-        )
-
-    def _prompt(self, problem: Problem) -> tuple[ChatMessage, ...]:
-        messages = render_prompt(problem, self.prompt_style)
-        return tuple(ChatMessage(message["role"], message["content"]) for message in messages)
 
 
 def _write_quarantine(tables: WorkTables) -> None:
@@ -172,6 +175,11 @@ class KeptTask:
     def accepted(self) -> list[Solution]:
         """The solutions that pass every labelled test."""
         return [solution for solution in _solutions(self) if solution.passed == len(self.verdict.tests)]
+
+    @property
+    def pass_rate(self) -> float:
+        """The share of all candidates that pass every labelled test."""
+        return sum(passed == len(self.verdict.tests) for passed in self.verdict.passed) / len(self.candidates)
 
 
 def kept_tasks(tables: WorkTables, use: str | None = None) -> Iterator[KeptTask]:
@@ -216,35 +224,14 @@ def _solutions(kept: KeptTask) -> Iterator[Solution]:
         )
 
 
-def _sft_rows(tables: WorkTables, maker: RowMaker) -> Iterator[SftRow]:
-    for kept in kept_tasks(tables, "sft"):
-        accepted = kept.accepted
-        pass_rate = len(accepted) / maker.settings.candidates_per_task
-        yield from maker.sft_rows(kept.task.problem, kept.task.depth, accepted, pass_rate)
-
-
-def _rl_rows(tables: WorkTables, maker: RowMaker) -> Iterator[RlRow]:
-    def rows() -> Iterator[RlRow]:
-        for kept in kept_tasks(tables, "rl"):
-            passed = len(kept.accepted)
-            pass_rate = passed / maker.settings.candidates_per_task
-            yield maker.rl_row(kept.task.problem, kept.task.depth, pass_rate, passed > 0)
-
-    difficulty = maker.settings.difficulty
-    left_out: set[str] = set()
-    if difficulty.easy_tail < 1:
-        bins = {row.problem_id: row.difficulty for row in rows()}
-        easy = [identity for identity, name in bins.items() if name == next(iter(difficulty.bins))]
-        left_out = beyond_the_tail(easy, len(bins) - len(easy), difficulty, maker.seed)
-    yield from (row for row in rows() if row.problem_id not in left_out)
-
-
-def _count(dataset: Path, record_type: type[Row], rows: Iterable[Row], key: tuple[str, ...]) -> int:
-    """Write the rows of a dataset, and return how many they are."""
-    import pyarrow.parquet
-
-    path = write_records(dataset / "train.parquet", record_type, rows, key)
-    return pyarrow.parquet.read_metadata(path).num_rows
+def _beyond_the_tail(tables: WorkTables, settings: SynthSettings, seed: int) -> set[str]:
+    """The problems for rollouts that are left out of the dataset."""
+    difficulty = settings.difficulty
+    if difficulty.easy_tail == 1:
+        return set()
+    bins = {kept.verdict.problem_id: difficulty.bin_of(kept.pass_rate) for kept in kept_tasks(tables, "rl")}
+    easy = [identity for identity, name in bins.items() if name == next(iter(difficulty.bins))]
+    return beyond_the_tail(easy, len(bins) - len(easy), difficulty, seed)
 
 
 def beyond_the_tail(easy: Sequence[str], others: int, settings: DifficultySettings, seed: int) -> set[str]:

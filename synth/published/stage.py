@@ -21,7 +21,7 @@ from typing import ClassVar
 from synth.cleaning import clean
 from synth.config import SynthSettings, uses_of
 from synth.funnel import plain_counts, refuse_nothing_kept, steps, write_import_card
-from synth.publication import RlRow, RowMaker, SftRow
+from synth.publication import ROWS, RowMaker
 from synth.published.files import ImportSettings, count_rows, fetch_files, read_set
 from synth.published.pooling import ImportWork, PooledProblem, Position, pool, set_aside
 from synth.published.rows import Reading, Row, RowFault, read_rl_row, read_sft_row
@@ -134,13 +134,6 @@ def _useless(split: str, work: ImportWork) -> InputError:
     return InputError(f"{split} has no rows")
 
 
-ROWS: dict[str, tuple[type[SftRow | RlRow], tuple[str, ...]]] = {
-    "sft": (SftRow, ("problem_id", "rank")),
-    "rl": (RlRow, ("problem_id",)),
-}
-"""By use: the record of a dataset's row, and its key."""
-
-
 @dataclass
 class ImportFunnel:
     """What became of the rows of one set; the fields are those of `funnel.json`."""
@@ -215,7 +208,7 @@ def publish(
                 tests.append(test)
             for solution in pooled.solutions:
                 solutions.append(solution)
-            for row in [maker.rl_row(problem, 0)] if use == "rl" else maker.sft_rows(problem, 0, pooled.solutions):
+            for row in maker.rows(use, problem, 0, pooled.solutions, None):
                 datasets[use].append(row)
     for funnel in funnels.values():
         funnel.rows_merged = funnel.rows - funnel.set_aside.total() - funnel.made
