@@ -114,17 +114,18 @@ class FeatureTree:
     def __init__(self) -> None:
         self.root = Feature("")
 
-    def grow(self, path: str) -> None:
-        """Add the feature at a path or count it once more; the features above it are not counted again."""
+    def grow(self, path: str, count: int = 1) -> None:
+        """Add the feature at a path, or count it so many times more; the features above it are not counted again."""
         above, _, name = path.rpartition("/")
         node = self.find(above)
         if node is None:
             raise ValueError(f"there is no feature {above!r} above {name!r}")
-        _child(node, name).count += 1
+        _child(node, name).count += count
 
     def merge(self, other: "FeatureTree") -> None:
         """Add every node of another tree with its count; nodes of the same normal form become one."""
-        _merge(self.root, other.root)
+        for path, node in other.nodes():
+            self.grow(path, node.count)
 
     def leaves(self) -> Iterator[str]:
         """Paths of the features without children, such as `algorithm/graph/shortest path/Dijkstra`, sorted."""
@@ -141,7 +142,7 @@ class FeatureTree:
     def find(self, path: str) -> Feature | None:
         """The node at a path, in any spelling of its names."""
         node: Feature | None = self.root
-        for name in path.split("/"):
+        for name in path.split("/") if path else ():
             node = None if node is None else node.children.get(normal_form(name))
         return node
 
@@ -209,14 +210,6 @@ def _child(node: Feature, name: str) -> Feature:
     if form not in node.children:
         node.children[form] = Feature(clean_name(name))
     return node.children[form]
-
-
-def _merge(into: Feature, other: Feature) -> None:
-    for form, child in other.children.items():
-        if form not in into.children:
-            into.children[form] = Feature(child.name)
-        into.children[form].count += child.count
-        _merge(into.children[form], child)
 
 
 def _add_nested(node: Feature, value: object, path: tuple[str, ...]) -> None:

@@ -47,9 +47,19 @@ class LanguageModelTeacher:
 
     def tasks(self, orders: Iterable[TaskOrder], limits: Limits, taken: set[str]) -> Iterator[Task | Quarantined]:
         """A task for each order, from the subtree of its number. Raises `InputError` where there are too few."""
-        self._make_features()
-        with self._interview("tasks", self.teacher.sampling.tasks) as interview:
-            yield from self._hold(interview, self._task_dialogues(orders, limits))
+        features, folder = self.settings.features, self.tables.features
+        with self._interview("features", features.sampling) if needs_model(features) else nullcontext() as interview:
+            make_features(features, interview, folder, self.seed)
+        drawn = subtrees(features, folder, count_tasks(self.settings), self.seed)
+
+        def dialogues() -> Iterator[tuple[str, Dialogue[Task]]]:
+            for order in orders:
+                subtree = next(one for one in drawn if one.index == order.number)
+                stages, model = self.settings.tasks.stages, model_name(self.teacher)
+                yield order.task_id, ask_task(order, subtree, stages, limits, model)
+
+        with self._interview("tasks", self.teacher.sampling.tasks) as asked:
+            yield from self._hold(asked, dialogues())
 
     def inputs(self, tasks: Iterable[Task], count: int) -> Iterator[TaskInputs | Quarantined]:
         """At most `count` test inputs of each task, after what was set aside on the way to them."""
@@ -91,17 +101,6 @@ class LanguageModelTeacher:
         model = self.__dict__.pop("model", None)
         if hasattr(model, "close"):
             model.close()
-
-    def _task_dialogues(self, orders: Iterable[TaskOrder], limits: Limits) -> Iterator[tuple[str, Dialogue[Task]]]:
-        drawn = subtrees(self.settings.features, self.tables.features, count_tasks(self.settings), self.seed)
-        for order in orders:
-            subtree = next(one for one in drawn if one.index == order.number)
-            yield order.task_id, ask_task(order, subtree, self.settings.tasks.stages, limits, model_name(self.teacher))
-
-    def _make_features(self) -> None:
-        features = self.settings.features
-        with self._interview("features", features.sampling) if needs_model(features) else nullcontext() as interview:
-            make_features(features, interview, self.tables.features, self.seed)
 
     @contextmanager
     def _interview(self, stage: str, sampling: SamplingSettings) -> Iterator[Interview]:
