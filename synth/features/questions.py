@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from synth.features.config import EvolutionSettings, Snippets
-from synth.features.tree import CATEGORIES, FeatureTree, TreeError, normal_form, tree_from_leaves, tree_from_nested
+from synth.features.tree import CATEGORIES, FeatureTree, normal_form, tree_from_leaves, tree_from_nested
 from synth.language_model.dialogue import Dialogue, Interview, Question, Unusable
 from synth.prompts import AnswerError, read_answer, read_object, render
 from xcoder_core.errors import InputError
@@ -125,11 +125,7 @@ def read_extraction(answer: str) -> Paths:
         if category in by_category:
             raise AnswerError(f"the category `{category}` stands twice")
         by_category[category] = below
-    try:
-        tree = tree_from_nested(by_category)
-    except TreeError as error:
-        raise AnswerError(str(error)) from error
-    features = tuple(leaf for leaf in tree.leaves() if "/" in leaf)
+    features = tuple(leaf for leaf in tree_from_nested(by_category).leaves() if "/" in leaf)
     if not features:
         raise AnswerError("there is no feature below any category")
     return features
@@ -241,9 +237,5 @@ def _paths(path: Paths, names: object) -> Paths:
             raise AnswerError(f"`{name[:40]}…` has {len(name)} characters; a name has at most {MAXIMUM_NAME}")
         if normal_form(name) in above:
             raise AnswerError(f"`{name}` repeats a feature above it")
-    try:
-        below = tree_from_nested({path[0]: names})
-    except TreeError as error:
-        raise AnswerError(str(error)) from error
     start = "/".join(path)
-    return tuple(f"{start}/{leaf.partition('/')[2]}" for leaf in below.leaves())
+    return tuple(f"{start}/{leaf.partition('/')[2]}" for leaf in tree_from_nested({path[0]: names}).leaves())

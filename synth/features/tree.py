@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from synth.prompts import AnswerError
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_text
 from xcoder_core.yaml_source import read_yaml_file
@@ -91,8 +92,8 @@ def _squeezed(formula: str) -> str:
     return f"o({inner})"
 
 
-class TreeError(ValueError):
-    """Nested values that are no feature tree; the message says what and where."""
+class TreeError(AnswerError):
+    """Nested values that are no feature tree, whether a model or a file holds them; the message says what and where."""
 
 
 @dataclass(slots=True)

@@ -57,13 +57,6 @@ Ended = tuple[str, Result | Unusable | Unanswered]
 """The key of a dialogue that has come to its end, with its result, an answer that nobody could read, or unanswered."""
 
 
-@dataclass
-class _Open(Generic[Result]):
-    dialogue: Dialogue[Result]
-    question: Question
-    attempt: int
-
-
 @dataclass(frozen=True)
 class Interview:
     """Holds dialogues with one model; `seed` decides every sample. `purpose` is what usage is counted for."""
@@ -110,7 +103,7 @@ class _Round(Generic[Result]):
     def __init__(self, interview: Interview, pending: Iterator[tuple[str, Dialogue[Result]]]) -> None:
         self.interview = interview
         self.pending = pending
-        self.open: dict[str, _Open[Result]] = {}
+        self.open: dict[str, tuple[Dialogue[Result], Question, int]] = {}
         self.requests: deque[Request] = deque()
         self.ended: deque[Ended[Result]] = deque()
 
@@ -142,9 +135,9 @@ class _Round(Generic[Result]):
 
     def _take(self, answer: Completion | Unanswered) -> None:
         key = answer.request_id.rpartition("/")[0].rpartition("/")[0]
-        at = self.open.pop(key)
+        dialogue, question, attempt = self.open.pop(key)
         if isinstance(answer, Unanswered):
-            at.dialogue.close()
+            dialogue.close()
             self.ended.append((key, answer))
             return
         try:
@@ -152,16 +145,16 @@ class _Round(Generic[Result]):
                 raise AnswerError(
                     f"cut off: the answer had reached {answer.completion_tokens} tokens; answer more briefly"
                 )
-            value = at.question.read(answer)
+            value = question.read(answer)
         except AnswerError as error:
-            if at.attempt + 1 < ATTEMPTS:
-                messages = at.question.again(at.question.messages, answer.answer, str(error))
-                self._ask(key, _Open(at.dialogue, at.question, at.attempt + 1), messages)
+            if attempt + 1 < ATTEMPTS:
+                messages = question.again(question.messages, answer.answer, str(error))
+                self._ask(key, dialogue, question, attempt + 1, messages)
             else:
-                unusable = Unusable(at.question.name, str(error), answer.text)
-                self._go_on(key, at.dialogue, partial(at.dialogue.throw, unusable))
+                unusable = Unusable(question.name, str(error), answer.text)
+                self._go_on(key, dialogue, partial(dialogue.throw, unusable))
             return
-        self._go_on(key, at.dialogue, partial(at.dialogue.send, value))
+        self._go_on(key, dialogue, partial(dialogue.send, value))
 
     def _go_on(self, key: str, dialogue: Dialogue[Result], step: Callable[[], Question]) -> None:
         try:
@@ -171,10 +164,11 @@ class _Round(Generic[Result]):
         except Unusable as unusable:
             self.ended.append((key, unusable))
         else:
-            self._ask(key, _Open(dialogue, question, 0), question.messages)
+            self._ask(key, dialogue, question, 0, question.messages)
 
-    def _ask(self, key: str, opened: _Open[Result], messages: list[Message]) -> None:
-        self.open[key] = opened
-        name, attempt = opened.question.name, opened.attempt
-        seed = derive_seed(self.interview.seed, "teacher", key, name, attempt)
-        self.requests.append(Request(f"{key}/{name}/{attempt}", messages, seed, self.interview.purpose))
+    def _ask(
+        self, key: str, dialogue: Dialogue[Result], question: Question, attempt: int, messages: list[Message]
+    ) -> None:
+        self.open[key] = dialogue, question, attempt
+        seed = derive_seed(self.interview.seed, "teacher", key, question.name, attempt)
+        self.requests.append(Request(f"{key}/{question.name}/{attempt}", messages, seed, self.interview.purpose))
