@@ -87,7 +87,7 @@ def extract_features(settings: Snippets, interview: Interview, path: Path) -> Fe
     tree = FeatureTree()
     for answer in hold_dialogues(interview, path, _snippets(settings), total, "feature extraction"):
         tree.merge(tree_from_leaves(answer.features))
-    if not tree.root.children:
+    if not tree.children:
         raise InputError(
             f"none of the {total} rows of {settings.path} gave features; why is in the column `reason` of {path}"
         )

@@ -97,23 +97,20 @@ class TreeError(AnswerError):
 
 
 @dataclass(slots=True)
-class Feature:
-    """One node. `count` says how many of the merged trees had it; `children` are keyed by normal form."""
+class FeatureTree:
+    """A feature with the finer ones below it, or a whole tree, whose root is no feature and has no name.
 
-    name: str
+    `count` says how many of the merged trees had the feature; `children` are keyed by normal form. Equal sets of merged
+    trees give equal files.
+    """
+
+    name: str = ""
     count: int = 0
-    children: "dict[str, Feature]" = field(default_factory=dict)
+    children: "dict[str, FeatureTree]" = field(default_factory=dict)
 
-    def sorted_children(self) -> "list[Feature]":
+    def sorted_children(self) -> "list[FeatureTree]":
         """In the order of their normal forms, which does not depend on the order of merging."""
         return [self.children[form] for form in sorted(self.children)]
-
-
-class FeatureTree:
-    """A mutable tree of features; equal sets of merged trees give equal files."""
-
-    def __init__(self) -> None:
-        self.root = Feature("")
 
     def grow(self, path: str, count: int = 1) -> None:
         """Add the feature at a path, or count it so many times more; the features above it are not counted again."""
@@ -132,28 +129,24 @@ class FeatureTree:
         """Paths of the features without children, such as `algorithm/graph/shortest path/Dijkstra`, sorted."""
         yield from (path for path, node in self.nodes() if not node.children)
 
-    def nodes(self) -> Iterator[tuple[str, Feature]]:
-        """Every node below the root with its path, each before its children."""
-        pending = [(child.name, child) for child in reversed(self.root.sorted_children())]
+    def nodes(self) -> "Iterator[tuple[str, FeatureTree]]":
+        """Every node below with its path, each before its children."""
+        pending = [(child.name, child) for child in reversed(self.sorted_children())]
         while pending:
             path, node = pending.pop()
             yield path, node
             pending += [(f"{path}/{child.name}", child) for child in reversed(node.sorted_children())]
 
-    def find(self, path: str) -> Feature | None:
+    def find(self, path: str) -> "FeatureTree | None":
         """The node at a path, in any spelling of its names."""
-        node: Feature | None = self.root
+        node: FeatureTree | None = self
         for name in path.split("/") if path else ():
             node = None if node is None else node.children.get(normal_form(name))
         return node
 
     def counts(self) -> dict[str, int]:
         """Category to the number of features below it, all levels counted, as the paper's Table 8 counts them."""
-        counts = {category.name: 0 for category in self.root.sorted_children()}
-        for path, _ in self.nodes():
-            category, below, _ = path.partition("/")
-            counts[category] += bool(below)
-        return counts
+        return {category.name: sum(1 for _ in category.nodes()) for category in self.sorted_children()}
 
 
 def tree_from_nested(value: object) -> FeatureTree:
@@ -165,7 +158,7 @@ def tree_from_nested(value: object) -> FeatureTree:
     tree = FeatureTree()
     if not isinstance(value, dict):
         raise TreeError("expected an object whose keys are categories")
-    _add_nested(tree.root, value, ())
+    _add_nested(tree, value, ())
     return tree
 
 
@@ -173,7 +166,7 @@ def tree_from_leaves(paths: Iterable[str]) -> FeatureTree:
     """The tree that has these paths and nothing else, each node counted once."""
     tree = FeatureTree()
     for path in paths:
-        node = tree.root
+        node = tree
         for name in path.split("/"):
             node = _child(node, name)
             node.count = 1
@@ -191,29 +184,29 @@ def seed_tree() -> FeatureTree:
 
 def write_tree(path: Path, tree: FeatureTree) -> None:
     """Write the tree as JSON, in one step."""
-    write_text(path, json.dumps(_to_json(tree.root), ensure_ascii=False, indent=1) + "\n")
+    write_text(path, json.dumps(_to_json(tree), ensure_ascii=False, indent=1) + "\n")
 
 
 def read_tree(path: Path) -> FeatureTree:
     """The inverse of `write_tree`; raises `InputError` for any other file."""
     tree = FeatureTree()
     try:
-        _read_children(tree.root, json.loads(path.read_text(encoding="utf-8-sig")))
+        _read_children(tree, json.loads(path.read_text(encoding="utf-8-sig")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a feature tree as synthesis writes it: {error!r}") from error
     return tree
 
 
-def _child(node: Feature, name: str) -> Feature:
+def _child(node: FeatureTree, name: str) -> FeatureTree:
     form = normal_form(name)
     if not form:
         raise TreeError(f"{name!r} names no feature")
     if form not in node.children:
-        node.children[form] = Feature(clean_name(name))
+        node.children[form] = FeatureTree(clean_name(name))
     return node.children[form]
 
 
-def _add_nested(node: Feature, value: object, path: tuple[str, ...]) -> None:
+def _add_nested(node: FeatureTree, value: object, path: tuple[str, ...]) -> None:
     if len(path) > MAXIMUM_LEVELS:
         raise TreeError(f"more than {MAXIMUM_LEVELS} levels at `{'/'.join(path[:3])}/…`")
     if value is None or value == "":
@@ -229,7 +222,7 @@ def _add_nested(node: Feature, value: object, path: tuple[str, ...]) -> None:
             raise TreeError(f"expected names of features {_place(path)}, found {found}")
 
 
-def _add_once(node: Feature, name: str, path: tuple[str, ...]) -> Feature:
+def _add_once(node: FeatureTree, name: str, path: tuple[str, ...]) -> FeatureTree:
     if len(name) > MAXIMUM_NAME:
         raise TreeError(f"a name of {len(name)} characters {_place(path)}; at most {MAXIMUM_NAME} are a name")
     if not clean_name(name).isprintable():
@@ -245,7 +238,7 @@ def _place(path: tuple[str, ...]) -> str:
     return f"below `{'/'.join(path)}`" if path else "at the root"
 
 
-def _to_json(node: Feature) -> list[dict[str, object]]:
+def _to_json(node: FeatureTree) -> list[dict[str, object]]:
     values: list[dict[str, object]] = []
     for child in node.sorted_children():
         below = {"children": _to_json(child)} if child.children else {}
@@ -253,7 +246,7 @@ def _to_json(node: Feature) -> list[dict[str, object]]:
     return values
 
 
-def _read_children(node: Feature, children: Any) -> None:
+def _read_children(node: FeatureTree, children: Any) -> None:
     for value in children:
         child = _child(node, value["name"])
         child.count += int(value["count"])

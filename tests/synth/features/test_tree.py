@@ -129,7 +129,7 @@ def test_a_tree_survives_its_file_and_equal_trees_are_equal_bytes(tmp_path: Path
     tree.merge(tree_from_nested(SECOND))
     write_tree(tmp_path / "one.json", tree)
     again = read_tree(tmp_path / "one.json")
-    assert again.root == tree.root
+    assert again == tree
     shuffled = FeatureTree()
     for path in reversed(list(tree.leaves())):
         shuffled.merge(tree_from_leaves([path]))
