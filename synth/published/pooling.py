@@ -4,17 +4,17 @@ Those are records that are sorted on disk and merged, and how far reading has co
 """
 
 import heapq
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from reward.compare import outputs_match, values_match
 from synth.published.rows import Reading
 from synth.tables import Quarantined, new_problem, split_of
-from xcoder_core.files import write_json
+from xcoder_core.files import read_object, write_json
 from xcoder_core.ordered_table import ordered_table, size_of
 from xcoder_core.problem import Limits, Problem, Solution, TestCase
 from xcoder_core.records import read_records, to_row
@@ -121,6 +121,7 @@ class SortedRuns(Generic[Record]):
         self, folder: Path, record_type: type[Record], key: tuple[str, ...], run_bytes: int | None = None
     ) -> None:
         self.folder, self.record_type, self.key = folder, record_type, key
+        self._key_of = attrgetter(*key)
         self._run_bytes = RUN_BYTES if run_bytes is None else run_bytes
         self._held: list[Record] = []
         self._bytes = 0
@@ -160,9 +161,6 @@ class SortedRuns(Generic[Record]):
         for run in self.runs[count:]:
             run.unlink()
 
-    def _key_of(self, record: Record) -> tuple[str | int, ...]:
-        return tuple(getattr(record, name) for name in self.key)
-
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -170,7 +168,7 @@ class Position:
 
     number: int = 0
     runs: int = 0
-    rows: tuple[int, ...] = ()
+    rows: Sequence[int] = ()
 
 
 class ImportWork:
@@ -186,10 +184,7 @@ class ImportWork:
 
     def go_on(self) -> Position:
         """Where a killed run stopped reading; what it left beyond that is thrown away."""
-        at = Position()
-        if self._position.exists():
-            stored = json.loads(self._position.read_text(encoding="utf-8"))
-            at = Position(**{**stored, "rows": tuple(stored["rows"])})
+        at = Position(**read_object(self._position))
         self.read.keep(at.runs)
         self.faulty.keep(at.runs)
         return at

@@ -11,7 +11,7 @@ import hashlib
 import heapq
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -64,7 +64,7 @@ def import_published(
     work.remove_runs()
 
 
-def read_sets(imports: tuple[ImportSettings, ...], work: ImportWork) -> tuple[int, ...]:
+def read_sets(imports: tuple[ImportSettings, ...], work: ImportWork) -> Sequence[int]:
     """Read every row of every set into sorted runs, and return how many rows each set has."""
     at = work.go_on()
     for rank, item in list(enumerate(imports))[len(at.rows) :]:
@@ -176,7 +176,7 @@ class ImportFunnel:
 
 
 def publish(
-    maker: RowMaker, tables: WorkTables, layout: SynthLayout, work: ImportWork, rows: tuple[int, ...]
+    maker: RowMaker, tables: WorkTables, layout: SynthLayout, work: ImportWork, rows: Sequence[int]
 ) -> tuple[dict[str, ImportFunnel], dict[str, int]]:
     """Write what later stages read, from `rows` of each set; return the funnels and the number of dataset rows."""
     settings = maker.settings
