@@ -6,7 +6,7 @@ block that dataset hubs read.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -154,7 +154,7 @@ def print_funnel(funnels: dict[str, SplitFunnel]) -> None:
     table_console(stderr=True).print(table)
 
 
-def refuse_nothing_kept(funnels: Iterable[Funnel], folder: Path) -> None:
+def refuse_nothing_kept(funnels: Collection[Funnel], folder: Path) -> None:
     """Raise `InputError` with the reasons where no split has anything for a later stage."""
     if not any(funnel.kept for funnel in funnels):
         reasons = sum((funnel.set_aside + funnel.dropped for funnel in funnels), Counter[str]())
