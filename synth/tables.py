@@ -4,9 +4,10 @@ A task's id starts with the rank of its split, so that table order is the order 
 then the others in the order of the recipe.
 """
 
+import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -219,18 +220,13 @@ def split_of(task: str) -> str:
 
 def beside(column: str, records: Iterable[Any], *tables: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
     """Each record with a list of those of each table that have its `column`, by which all are sorted."""
+    streams = [zip(repeat(place), table) for place, table in enumerate((records, *tables))]
     name_of = attrgetter(column)
-    groups = [groupby(table, key=name_of) for table in tables]
-    heads = [next(group, None) for group in groups]
-    for record in records:
-        row: list[list[Any]] = []
-        for place, head in enumerate(heads):
-            if head is not None and head[0] == name_of(record):
-                row.append(list(head[1]))
-                heads[place] = next(groups[place], None)
-            else:
-                row.append([])
-        yield record, *row
-    for head in heads:
-        if head is not None:
-            raise RuntimeError(f"a table holds records of {head[0]}, which the table beside it does not know")
+    merged = heapq.merge(*streams, key=lambda placed: name_of(placed[1]))
+    for name, group in groupby(merged, key=lambda placed: name_of(placed[1])):
+        row: list[list[Any]] = [[] for _ in streams]
+        for place, record in group:
+            row[place].append(record)
+        if not row[0]:
+            raise RuntimeError(f"a table holds records of {name}, which the table beside it does not know")
+        yield row[0][0], *row[1:]
