@@ -67,20 +67,13 @@ def collect_inputs(
 
 def _generate(drafts: list[Draft], judge: Executor, count: int, settings: InputSettings, seed: int) -> None:
     """Run the generators: one line a run, the categories in turn, and the first line once more."""
-    asked = [(draft, program) for draft in drafts if (program := draft.generator) is not None]
-    orders = [
-        [
-            f"{derive_seed(seed, 'generator', draft.task.task_id, place) % 10**9} "
-            f"{CATEGORIES[place % len(CATEGORIES)]}\n"
-            for place in range(SPARE * count)
-        ]
-        for draft, _ in asked
+    asked = [
+        (draft, program, [_order(draft, place, seed) for place in range(SPARE * count)])
+        for draft in drafts
+        if (program := draft.generator) is not None
     ]
-    submissions = (
-        _submission(draft, program, (*lines, lines[0]), settings)
-        for (draft, program), lines in zip(asked, orders, strict=True)
-    )
-    for (draft, program), lines, execution in zip(asked, orders, judge.execute(submissions), strict=True):
+    submissions = (_submission(draft, program, (*lines, lines[0]), settings) for draft, program, lines in asked)
+    for (draft, program, lines), execution in zip(asked, judge.execute(submissions), strict=True):
         *runs, again = execution.runs
         outputs = [run.output if run.status == "OK" else None for run in runs]
         draft.generator = None
@@ -97,6 +90,12 @@ def _generate(drafts: list[Draft], judge: Executor, count: int, settings: InputS
                     draft.refused.append(f"generator failed: {run.status}")
                 else:
                     draft.inputs.append(Input("generator", line.split()[1], _normal(draft, output)))
+
+
+def _order(draft: Draft, place: int, seed: int) -> str:
+    return (
+        f"{derive_seed(seed, 'generator', draft.task.task_id, place) % 10**9} {CATEGORIES[place % len(CATEGORIES)]}\n"
+    )
 
 
 def _validate(drafts: list[Draft], judge: Executor, settings: InputSettings) -> None:
