@@ -68,6 +68,8 @@ def calibrated_limit(cpu_seconds: Sequence[float], settings: TimeLimitSettings) 
 
     None where no limit of the grid is enough, so that the task is dropped. Raises `ValueError` without runs.
     """
+    if not cpu_seconds:
+        raise ValueError("a time limit needs the CPU seconds of at least one run of the golden solution")
     wanted = settings.factor * max(cpu_seconds)
     return next((limit for limit in settings.grid if limit >= wanted), None)
 
