@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from synth.features.config import FeatureSettings
 from synth.language_model.config import (
@@ -71,9 +71,17 @@ class ProceduralTeacherSettings(Settings):
         return branches
 
 
-TeacherSettings = Annotated[
-    ProceduralTeacherSettings | OpenAITeacherSettings | LocalTeacherSettings, Field(discriminator="kind")
-]
+def _teacher_kind(value: object) -> object:
+    """A teacher without `kind` is the procedural one."""
+    return value.get("kind", "procedural") if isinstance(value, dict) else getattr(value, "kind", None)
+
+
+TeacherSettings = (
+    Annotated[ProceduralTeacherSettings, Tag("procedural")]
+    | Annotated[OpenAITeacherSettings, Tag("openai")]
+    | Annotated[LocalTeacherSettings, Tag("vllm")]
+    | Annotated[LocalTeacherSettings, Tag("transformers")]
+)
 
 
 class SplitSettings(Settings):
@@ -250,7 +258,7 @@ class SynthSettings(Settings):
     There is no teacher then, and nothing is verified: of the other settings, only `cleaning`, `solutions_per_task` and
     the limits have a meaning."""
 
-    teacher: TeacherSettings = ProceduralTeacherSettings()
+    teacher: Annotated[TeacherSettings, Discriminator(_teacher_kind)] = ProceduralTeacherSettings()
     """Who writes tasks, inputs and solutions: `kind` is `procedural` (built in), `openai` (any server that speaks that
     protocol), `vllm` or `transformers` (a model in this process)."""
 
@@ -311,11 +319,6 @@ class SynthSettings(Settings):
     def limits(self) -> Limits:
         """What one test of a task may take."""
         return Limits(self.limit_seconds, self.limit_memory_mib)
-
-    @field_validator("teacher", mode="before")
-    @classmethod
-    def _the_first_kind_needs_no_name(cls, teacher: object) -> object:
-        return {"kind": "procedural", **teacher} if isinstance(teacher, dict) else teacher
 
     @field_validator("splits")
     @classmethod
