@@ -28,9 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synth.cleaning import find_duplicates
+from synth.cleaning import Decontamination, EvaluationProblem, EvaluationSet, find_duplicates
 from synth.config import CleaningSettings
-from synth.decontamination import Decontamination, EvaluationProblem, EvaluationSet
 from xcoder_core.files import write_json, write_text
 
 RESULTS = Path(__file__).parent / "results" / "cleaning.json"

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from synth.config import MAXIMUM_DEPTH, Style
 from synth.procedural.input_forms import Instance, draw_instance, read_instance
 from synth.procedural.pipeline import Pipeline
-from synth.procedural.program import mistakes
 from synth.procedural.task import draw_inputs, draw_task
+from synth.procedural.teacher import mistakes
 from xcoder_core.seeds import derive_seed
 
 INPUTS = 20

@@ -17,8 +17,9 @@ from synth.language_model.config import (
     TaskSettings,
 )
 from synth.procedural.pipeline import OPERATIONS
-from synth.published.config import ImportSettings
+from synth.published.files import ImportSettings
 from synth.push import PushSettings
+from xcoder_core.problem import Limits
 from xcoder_core.settings import Settings
 
 Style = Literal["codeforces", "atcoder", "leetcode"]
@@ -212,6 +213,10 @@ class DifficultySettings(Settings):
             )
         return bins
 
+    def bin_of(self, pass_rate: float | None) -> str | None:
+        """The bin of a problem; None where the pass rate is not known."""
+        return None if pass_rate is None else next(name for name, least in self.bins.items() if pass_rate >= least)
+
 
 class TimeLimitSettings(Settings):
     """How the limit of a task follows from the run times of its golden solution: as tight as they allow, on a grid.
@@ -310,6 +315,11 @@ class SynthSettings(Settings):
     verification: VerificationSettings = VerificationSettings()
     cleaning: CleaningSettings = CleaningSettings()
 
+    @property
+    def limits(self) -> Limits:
+        """What one test of a task may take."""
+        return Limits(self.limit_seconds, self.limit_memory_mib)
+
     @field_validator("splits")
     @classmethod
     def _split_names_are_plain(cls, splits: dict[str, SplitSettings]) -> dict[str, SplitSettings]:
@@ -322,32 +332,26 @@ class SynthSettings(Settings):
 
     @model_validator(mode="after")
     def _tasks_come_from_one_place(self) -> "SynthSettings":
-        if not self.imports:
-            if not self.splits:
-                raise ValueError(
-                    "needs `splits`, the tasks that a teacher is to make, or `import`, published sets to bring in"
-                )
-            return self
+        if not self.imports and not self.splits:
+            raise ValueError(
+                "needs `splits`, the tasks that a teacher is to make, or `import`, published sets to bring in"
+            )
         for name in NOT_FOR_IMPORTS:
-            if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                continue
+            if self.imports:
                 raise ValueError(
                     f"`{name}` says how tasks are made, and `import` brings in tasks that are there already; keep one "
                     "of the two. A recipe that needs both kinds runs them as two recipes"
                 )
+            if name in LANGUAGE_MODEL_SECTIONS and self.teacher.kind == "procedural":
+                raise ValueError(
+                    f"`{name}` says how a language model is asked, and the teacher is procedural; leave it out, or "
+                    "give a `teacher` of kind openai, vllm or transformers"
+                )
         splits = [item.split for item in self.imports]
         if len(set(splits)) < len(splits):
             raise ValueError(f"`import` names one set twice: {', '.join(splits)}")
-        return self
-
-    @model_validator(mode="after")
-    def _sections_are_for_this_teacher(self) -> "SynthSettings":
-        if self.teacher.kind == "procedural":
-            for section in LANGUAGE_MODEL_SECTIONS:
-                if getattr(self, section) != type(self).model_fields[section].default:
-                    raise ValueError(
-                        f"`{section}` says how a language model is asked, and the teacher is procedural; leave it out, "
-                        "or give a `teacher` of kind openai, vllm or transformers"
-                    )
         return self
 
 

@@ -11,11 +11,10 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 
 from reward.config import JudgeSettings
-from synth.card import write_card
 from synth.cleaning import clean
 from synth.config import ProceduralTeacherSettings, SynthSettings, count_tasks, uses_of
 from synth.execution import execute_brute_force, execute_candidates
-from synth.funnel import count_funnel, print_funnel, refuse_nothing_kept
+from synth.funnel import count_funnel, print_funnel, refuse_nothing_kept, write_card
 from synth.language_model.teacher import LanguageModelTeacher, count_usage, print_usage
 from synth.procedural.teacher import ProceduralTeacher
 from synth.publication import publish_datasets, publish_tables
@@ -69,7 +68,7 @@ def synthesise(
         clean(settings.cleaning, tables, layout, lambda: _verified(tables), uses_of(settings))
     with _timed("datasets", timings):
         publish_tables(tables, layout)
-        rows = publish_datasets(settings, layout, prompt_style, context.seed)
+        rows = publish_datasets(settings, tables, layout, prompt_style, context.seed)
         funnels = count_funnel(settings, tables)
         for use, count in rows.items():
             write_text(layout.dataset(use) / "README.md", write_card(use, count, settings, context.seed, funnels))

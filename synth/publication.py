@@ -1,11 +1,8 @@
 """The stage that writes what later stages read: problems, tests, solutions, memberships, and the datasets."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
-from pathlib import Path
-from typing import TypeVar
 
 from synth.config import DifficultySettings, SynthSettings
 from synth.tables import Candidate, Quarantined, Removal, Task, TaskInputs, Verdict, WorkTables
@@ -15,8 +12,6 @@ from xcoder_core.records import read_records, write_records
 from xcoder_core.seeds import derive_seed
 from xcoder_core.stage import Membership, SynthLayout
 from xcoder_core.terminal import Progress
-
-Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +60,13 @@ class RlRow:
     solvable: bool | None
 
 
+ROWS: dict[str, tuple[type[SftRow | RlRow], tuple[str, ...]]] = {
+    "sft": (SftRow, ("problem_id", "rank")),
+    "rl": (RlRow, ("problem_id",)),
+}
+"""By use: the record of a dataset's row, and its key."""
+
+
 def publish_tables(tables: WorkTables, layout: SynthLayout) -> None:
     """Write the tables of kept problems that are not there yet, each in one pass over what was verified."""
     _write_quarantine(tables)
@@ -76,25 +78,32 @@ def publish_tables(tables: WorkTables, layout: SynthLayout) -> None:
             (layout.memberships, Membership, ("problem_id",), _memberships),
         ):
             if not path.exists():
-                records = (record for verified in _kept_tasks(tables) for record in records_of(verified))
+                records = (record for kept in kept_tasks(tables) for record in records_of(kept))
                 write_records(path, record_type, records, key)
             path.with_suffix(".journal").unlink(missing_ok=True)  # of a version that wrote one, and was killed
             progress.advance()
 
 
 def publish_datasets(
-    settings: SynthSettings, layout: SynthLayout, prompt_style: PromptStyle, seed: int
+    settings: SynthSettings, tables: WorkTables, layout: SynthLayout, prompt_style: PromptStyle, seed: int
 ) -> dict[str, int]:
     """Write `datasets/sft` and `datasets/rl`, each where a split has that use, and return how many rows each has."""
-    uses = {split.use for split in settings.splits.values()}
+    import pyarrow.parquet
+
     maker = RowMaker(settings, prompt_style, seed)
     written = {}
-    if "sft" in uses:
-        problems = _of_use(layout, "sft", settings.candidates_per_task)
-        sft_rows = (row for problem in problems for row in maker.sft_rows(*problem))
-        written["sft"] = _count(layout.dataset("sft"), SftRow, sft_rows, ("problem_id", "rank"))
-    if "rl" in uses:
-        written["rl"] = _count(layout.dataset("rl"), RlRow, _rl_rows(layout, maker), ("problem_id",))
+    for use, (record_type, key) in ROWS.items():
+        if all(split.use != use for split in settings.splits.values()):
+            continue
+        left_out = _beyond_the_tail(tables, settings, seed) if use == "rl" else set()
+        rows = (
+            row
+            for kept in kept_tasks(tables, use)
+            if kept.verdict.problem_id not in left_out
+            for row in maker.rows(use, kept.task.problem, kept.task.depth, kept.accepted, kept.pass_rate)
+        )
+        path = write_records(layout.dataset(use) / "train.parquet", record_type, rows, key)
+        written[use] = pyarrow.parquet.read_metadata(path).num_rows
     return written
 
 
@@ -106,11 +115,19 @@ class RowMaker:
     prompt_style: PromptStyle
     seed: int
 
-    def sft_rows(
-        self, problem: Problem, depth: int, solutions: Iterable[Solution], pass_rate: float | None = None
-    ) -> Iterator[SftRow]:
-        """A row for each distinct program: golden first, then in an order by seed, so fewer are a part of more."""
-        identity, prompt = problem.problem_id, self._prompt(problem)
+    def rows(
+        self, use: str, problem: Problem, depth: int, solutions: Sequence[Solution], pass_rate: float | None
+    ) -> Iterator[SftRow | RlRow]:
+        """The row for rollouts; or one for each distinct program: golden first, then in an order by seed, so that fewer
+        are a part of more. `pass_rate` is None where it is not known.
+        """
+        identity = problem.problem_id
+        prompt = tuple(ChatMessage(**message) for message in render_prompt(problem, self.prompt_style))
+        difficulty = self.settings.difficulty.bin_of(pass_rate)
+        if use == "rl":
+            solvable = None if pass_rate is None else pass_rate > 0
+            yield RlRow(identity, problem.style, depth, prompt, pass_rate, difficulty, solvable)
+            return
         ordered = sorted(solutions, key=lambda s: (not s.is_golden, derive_seed(self.seed, "rank", identity, s.index)))
         distinct: dict[str, Solution] = {}
         for solution in ordered:
@@ -124,59 +141,10 @@ class RowMaker:
                 depth=depth,
                 is_golden=solution.is_golden,
                 pass_rate=pass_rate,
-                difficulty=self.difficulty(pass_rate),
+                difficulty=difficulty,
                 prompt=prompt,
                 completion=(ChatMessage("assistant", solution.response),),
             )
-
-    def rl_row(
-        self, problem: Problem, depth: int, pass_rate: float | None = None, solvable: bool | None = None
-    ) -> RlRow:
-        """The row of a problem."""
-        return RlRow(
-            problem_id=problem.problem_id,
-            style=problem.style,
-            depth=depth,
-            prompt=self._prompt(problem),
-            pass_rate=pass_rate,
-            difficulty=self.difficulty(pass_rate),
-            solvable=solvable,
-        )
-
-    def difficulty(self, pass_rate: float | None) -> str | None:
-        """The bin of a problem; None where the pass rate is not known."""
-        return None if pass_rate is None else difficulty_of(pass_rate, self.settings.difficulty)
-
-    def _prompt(self, problem: Problem) -> tuple[ChatMessage, ...]:
-        messages = render_prompt(problem, self.prompt_style)
-        return tuple(ChatMessage(message["role"], message["content"]) for message in messages)
-
-
-@dataclass(frozen=True, slots=True)
-class KeptProblem:
-    """A problem with all that is known of it."""
-
-    problem: Problem
-    membership: Membership
-    tests: int
-    solutions: list[Solution]
-
-    @property
-    def accepted(self) -> list[Solution]:
-        """The solutions that pass every labelled test."""
-        return [solution for solution in self.solutions if solution.passed == self.tests]
-
-
-def kept_problems(layout: SynthLayout) -> Iterator[KeptProblem]:
-    """Stream the published tables side by side, in the order of problem ids."""
-    tests = groupby(read_records(layout.tests, TestCase), key=lambda test: test.problem_id)
-    solutions = groupby(read_records(layout.solutions, Solution), key=lambda solution: solution.problem_id)
-    problems, memberships = read_records(layout.problems, Problem), read_records(layout.memberships, Membership)
-    for problem, membership in zip(problems, memberships, strict=True):
-        (tested, cases), (solved, candidates) = next(tests), next(solutions)
-        if not problem.problem_id == membership.problem_id == tested == solved:
-            raise RuntimeError(f"the published tables disagree at problem {problem.problem_id}")
-        yield KeptProblem(problem, membership, sum(1 for _ in cases), list(candidates))
 
 
 def _write_quarantine(tables: WorkTables) -> None:
@@ -195,7 +163,7 @@ def _write_quarantine(tables: WorkTables) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Verified:
+class KeptTask:
     """A task that verification and cleaning kept, and what was made for it."""
 
     task: Task
@@ -203,24 +171,35 @@ class _Verified:
     candidates: list[Candidate]
     verdict: Verdict
 
+    @property
+    def accepted(self) -> list[Solution]:
+        """The solutions that pass every labelled test."""
+        return [solution for solution in _solutions(self) if solution.passed == len(self.verdict.tests)]
 
-def _kept_tasks(tables: WorkTables) -> Iterator[_Verified]:
+    @property
+    def pass_rate(self) -> float:
+        """The share of all candidates that pass every labelled test."""
+        return sum(passed == len(self.verdict.tests) for passed in self.verdict.passed) / len(self.candidates)
+
+
+def kept_tasks(tables: WorkTables, use: str | None = None) -> Iterator[KeptTask]:
+    """Every kept task, or those of one use, in the order of task ids."""
     removed = {removal.task_id for removal in read_records(tables.removals, Removal)}
     for task, (given,), candidates, (verdict,) in tables.by_task("inputs", "candidates", "verdicts"):
-        if verdict.reason is None and verdict.task_id not in removed:
-            yield _Verified(task, given, candidates, verdict)
+        if verdict.reason is None and verdict.task_id not in removed and use in (None, task.use):
+            yield KeptTask(task, given, candidates, verdict)
 
 
-def _problems(kept: _Verified) -> Iterator[Problem]:
+def _problems(kept: KeptTask) -> Iterator[Problem]:
     problem, seconds = kept.task.problem, kept.verdict.limit_seconds
     yield problem if seconds is None else replace(problem, limits=replace(problem.limits, seconds=seconds))
 
 
-def _memberships(kept: _Verified) -> Iterator[Membership]:
+def _memberships(kept: KeptTask) -> Iterator[Membership]:
     yield Membership(kept.verdict.problem_id, kept.task.split, kept.task.use, kept.task.depth)
 
 
-def _tests(kept: _Verified) -> Iterator[TestCase]:
+def _tests(kept: KeptTask) -> Iterator[TestCase]:
     verdict, given = kept.verdict, kept.given
     labelled = zip(verdict.tests, verdict.labels, verdict.weights, verdict.agreements, strict=True)
     for index, (place, label, weight, agreement) in enumerate(labelled):
@@ -228,7 +207,7 @@ def _tests(kept: _Verified) -> Iterator[TestCase]:
         yield TestCase(verdict.problem_id, index, given.inputs[place], label, origin, weight, agreement)
 
 
-def _solutions(kept: _Verified) -> Iterator[Solution]:
+def _solutions(kept: KeptTask) -> Iterator[Solution]:
     verdict = kept.verdict
     by_index = {candidate.index: candidate for candidate in kept.candidates}
     for index, passed, score in zip(verdict.candidates, verdict.passed, verdict.scores, strict=True):
@@ -245,37 +224,14 @@ def _solutions(kept: _Verified) -> Iterator[Solution]:
         )
 
 
-def _of_use(layout: SynthLayout, use: str, asked: int) -> Iterator[tuple[Problem, int, list[Solution], float]]:
-    """Each problem with its depth, the solutions that pass every test, and their share of the candidates asked for."""
-    for kept in kept_problems(layout):
-        if kept.membership.use == use:
-            yield kept.problem, kept.membership.depth, kept.accepted, len(kept.accepted) / asked
-
-
-def _rl_rows(layout: SynthLayout, maker: RowMaker) -> Iterator[RlRow]:
-    settings = maker.settings
-    left_out: set[str] = set()
-    if settings.difficulty.easy_tail < 1:
-        problems = _of_use(layout, "rl", settings.candidates_per_task)
-        bins = {problem.problem_id: maker.difficulty(pass_rate) for problem, _, _, pass_rate in problems}
-        easy = [identity for identity, name in bins.items() if name == next(iter(settings.difficulty.bins))]
-        left_out = beyond_the_tail(easy, len(bins) - len(easy), settings.difficulty, maker.seed)
-    for problem, depth, accepted, pass_rate in _of_use(layout, "rl", settings.candidates_per_task):
-        if problem.problem_id not in left_out:
-            yield maker.rl_row(problem, depth, pass_rate, bool(accepted))
-
-
-def _count(dataset: Path, record_type: type[Row], rows: Iterable[Row], key: tuple[str, ...]) -> int:
-    """Write the rows of a dataset, and return how many they are."""
-    import pyarrow.parquet
-
-    path = write_records(dataset / "train.parquet", record_type, rows, key)
-    return pyarrow.parquet.read_metadata(path).num_rows
-
-
-def difficulty_of(pass_rate: float, settings: DifficultySettings) -> str:
-    """The bin of a problem."""
-    return next(name for name, least in settings.bins.items() if pass_rate >= least)
+def _beyond_the_tail(tables: WorkTables, settings: SynthSettings, seed: int) -> set[str]:
+    """The problems for rollouts that are left out of the dataset."""
+    difficulty = settings.difficulty
+    if difficulty.easy_tail == 1:
+        return set()
+    bins = {kept.verdict.problem_id: difficulty.bin_of(kept.pass_rate) for kept in kept_tasks(tables, "rl")}
+    easy = [identity for identity, name in bins.items() if name == next(iter(difficulty.bins))]
+    return beyond_the_tail(easy, len(bins) - len(easy), difficulty, seed)
 
 
 def beyond_the_tail(easy: Sequence[str], others: int, settings: DifficultySettings, seed: int) -> set[str]:

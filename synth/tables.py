@@ -4,14 +4,15 @@ A task's id starts with the rank of its split, so that table order is the order 
 then the others in the order of the recipe.
 """
 
+import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from xcoder_core.problem import Origin, Problem
+from xcoder_core.problem import IoKind, Limits, Origin, Problem, problem_id
 from xcoder_core.records import read_records
 from xcoder_core.stage import Below
 
@@ -150,15 +151,30 @@ class Removal:
 
 
 @dataclass(frozen=True)
+class Table(Below):
+    """The path of a table of these records."""
+
+    record_type: type
+
+
+@dataclass(frozen=True)
 class WorkTables:
     """The paths of the working tables in the stage's folder."""
 
     folder: Path
 
-    tasks = Below("work/tasks.parquet")
-    """`Task` records."""
-    inputs = Below("work/inputs.parquet")
-    """`TaskInputs` records."""
+    tasks = Table("work/tasks.parquet", Task)
+    inputs = Table("work/inputs.parquet", TaskInputs)
+    candidates = Table("work/candidates.parquet", Candidate)
+    executions = Table("work/executions.parquet", Execution)
+    execution_times = Table("timings/executions.parquet", ExecutionTimes)
+    brute_force = Table("work/brute_force.parquet", Execution)
+    """Of brute-force solutions, on small inputs only."""
+    failures = Table("work/failures.parquet", Quarantined)
+    """Tasks that the judge could not execute."""
+    verdicts = Table("work/verdicts.parquet", Verdict)
+    quarantine = Table("quarantine.parquet", Quarantined)
+    removals = Table("removals.parquet", Removal)
     features = Below("features")
     """Folder of the feature tree and of what a language model answered about features."""
 
@@ -170,37 +186,26 @@ class WorkTables:
         """`Answer` records: everything that a language model answered in that stage."""
         return self.folder / "work" / "answers" / f"{stage}.parquet"
 
-    candidates = Below("work/candidates.parquet")
-    """`Candidate` records."""
-    executions = Below("work/executions.parquet")
-    """`Execution` records."""
-    execution_times = Below("timings/executions.parquet")
-    """`ExecutionTimes` records."""
-    brute_force = Below("work/brute_force.parquet")
-    """`Execution` records of brute-force solutions, on small inputs only."""
-    failures = Below("work/failures.parquet")
-    """`Quarantined` records of tasks that the judge could not execute."""
-    verdicts = Below("work/verdicts.parquet")
-    """`Verdict` records."""
-    quarantine = Below("quarantine.parquet")
-    """`Quarantined` records."""
-    removals = Below("removals.parquet")
-    """`Removal` records."""
-
     def by_task(self, *names: str) -> Iterator[tuple[Any, ...]]:
         """Each task with a list of its records from each of these tables, such as "inputs" and "candidates"."""
-        tables = (read_records(getattr(self, name), _RECORDS_OF_TASKS[name]) for name in names)
-        return beside(read_records(self.tasks, Task), *tables)
+        tables = (read_records(getattr(self, name), vars(WorkTables)[name].record_type) for name in names)
+        return beside("task_id", read_records(self.tasks, Task), *tables)
 
 
-_RECORDS_OF_TASKS: dict[str, type[Any]] = {
-    "inputs": TaskInputs,
-    "candidates": Candidate,
-    "executions": Execution,
-    "execution_times": ExecutionTimes,
-    "brute_force": Execution,
-    "verdicts": Verdict,
-}
+def new_problem(
+    statement: str,
+    style: str,
+    function_name: str | None,
+    starter_code: str | None,
+    limits: Limits,
+    source: str,
+    features: tuple[str, ...] = (),
+) -> Problem:
+    """A problem under its id: a function problem where it names a function."""
+    io: IoKind = "stdin" if function_name is None else "function"
+    identity = problem_id(statement, io, function_name, starter_code)
+    shown = (statement, style, io, function_name, starter_code)
+    return Problem(identity, *shown, features=features, limits=limits, source=source)
 
 
 def task_id(rank: int, split: str, index: int) -> str:
@@ -213,19 +218,15 @@ def split_of(task: str) -> str:
     return task.split("-", 1)[1].rpartition("-")[0]
 
 
-def beside(tasks: Iterable[Task], *tables: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    """Each task with a list of its records from each of `tables`; all are in task order, and a list may be empty."""
-    groups = [groupby(records, key=attrgetter("task_id")) for records in tables]
-    heads = [next(group, None) for group in groups]
-    for task in tasks:
-        row: list[list[Any]] = []
-        for place, head in enumerate(heads):
-            if head is not None and head[0] == task.task_id:
-                row.append(list(head[1]))
-                heads[place] = next(groups[place], None)
-            else:
-                row.append([])
-        yield task, *row
-    for head in heads:
-        if head is not None:
-            raise RuntimeError(f"a table holds records of {head[0]}, which is not a task here")
+def beside(column: str, records: Iterable[Any], *tables: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    """Each record with a list of those of each table that have its `column`, by which all are sorted."""
+    streams = [zip(repeat(place), table) for place, table in enumerate((records, *tables))]
+    name_of = attrgetter(column)
+    merged = heapq.merge(*streams, key=lambda placed: name_of(placed[1]))
+    for name, group in groupby(merged, key=lambda placed: name_of(placed[1])):
+        row: list[list[Any]] = [[] for _ in streams]
+        for place, record in group:
+            row[place].append(record)
+        if not row[0]:
+            raise RuntimeError(f"a table holds records of {name}, which the table beside it does not know")
+        yield row[0][0], *row[1:]

@@ -54,7 +54,6 @@ def make_tasks(settings: SynthSettings, teacher: Teacher, tables: WorkTables, se
     if store.is_sealed:
         return
     aside = _set_aside(tables, "tasks")
-    limits = Limits(settings.limit_seconds, settings.limit_memory_mib)
     taken = {task.problem.problem_id for task in store.pending()}
     lost = {quarantined.task_id for quarantined in aside.pending()}
     orders = (
@@ -63,7 +62,7 @@ def make_tasks(settings: SynthSettings, teacher: Teacher, tables: WorkTables, se
         if order.task_id not in lost and (order.task_id,) not in store.keys
     )
     with Progress("tasks", count_tasks(settings), "tasks", done=len(store.keys) + len(lost)) as progress:
-        for outcome in teacher.tasks(orders, limits, taken):
+        for outcome in teacher.tasks(orders, settings.limits, taken):
             if isinstance(outcome, Task):
                 store.append(outcome)
             else:

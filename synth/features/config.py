@@ -55,34 +55,16 @@ class BuiltinTree(Settings):
     """Chooses this source."""
 
 
-class TreeFile(Settings):
-    """A tree that an earlier run wrote, as `features/tree.json`."""
+class FeatureFile(Settings):
+    """A file of features: a tree, or subtrees."""
 
-    kind: Literal["tree"]
-    """Chooses this source."""
-
-    path: Path
-    """The file."""
-
-
-class XcoderTree(Settings):
-    """X-Coder's merged tree, `feature_evoled.json`: JSON nested by category, leaves in lists."""
-
-    kind: Literal["xcoder_tree"]
-    """Chooses this source."""
+    kind: Literal["tree", "xcoder_tree", "xcoder_rows"]
+    """`tree`: a tree that an earlier run wrote, as `features/tree.json`. `xcoder_tree`: X-Coder's merged tree,
+    `feature_evoled.json`, which is JSON nested by category with leaves in lists. `xcoder_rows`: X-Coder's published
+    feature rows, of which each is a subtree as it is; nothing is drawn or evolved."""
 
     path: Path
-    """The file."""
-
-
-class XcoderRows(Settings):
-    """X-Coder's published feature rows: each row is a subtree as it is, and nothing is drawn or evolved."""
-
-    kind: Literal["xcoder_rows"]
-    """Chooses this source."""
-
-    path: Path
-    """`.jsonl`, `.json` or `.parquet`."""
+    """The file; for `xcoder_rows` `.jsonl`, `.json` or `.parquet`."""
 
 
 class Snippets(Settings):
@@ -126,9 +108,7 @@ class EvolutionSettings(Settings):
 class FeatureSettings(Settings):
     """What tasks can be about, for a language model as the teacher."""
 
-    source: Annotated[BuiltinTree | TreeFile | XcoderTree | XcoderRows | Snippets, Field(discriminator="kind")] = (
-        BuiltinTree()
-    )
+    source: Annotated[BuiltinTree | FeatureFile | Snippets, Field(discriminator="kind")] = BuiltinTree()
     """Where features come from."""
 
     evolution: EvolutionSettings = EvolutionSettings()
@@ -142,7 +122,7 @@ class FeatureSettings(Settings):
 
     @model_validator(mode="after")
     def _rows_are_not_evolved(self) -> "FeatureSettings":
-        if isinstance(self.source, XcoderRows) and self.evolution.rounds:
+        if self.source.kind == "xcoder_rows" and self.evolution.rounds:
             raise ValueError(
                 "evolution.rounds cannot be set with the source xcoder_rows, whose rows are subtrees already"
             )

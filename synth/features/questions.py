@@ -10,16 +10,15 @@ Answers are kept as tables: each has features, or the reason why there are none.
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from synth.features.config import EvolutionSettings, Snippets
-from synth.features.names import normal_form
-from synth.features.tree import CATEGORIES, FeatureTree, TreeError, tree_from_leaves, tree_from_nested
+from synth.features.tree import CATEGORIES, FeatureTree, normal_form, tree_from_leaves, tree_from_nested
 from synth.language_model.dialogue import Dialogue, Interview, Question, Unusable
 from synth.prompts import AnswerError, read_answer, read_object, render
 from xcoder_core.errors import InputError
-from xcoder_core.models.request import Unanswered
 from xcoder_core.records import RecordStore, read_records
 from xcoder_core.rows import BadRow, read_rows
 from xcoder_core.seeds import derive_seed
@@ -72,67 +71,45 @@ def hold_dialogues(
                     else:
                         yield key, dialogue
 
-            for ended in interview.hold_nearly_all(new(), total):
-                if isinstance(ended.outcome, Unanswered):
-                    store.append(FeatureAnswer(ended.key, (), f"unanswered: {ended.outcome.reason}"))
-                elif isinstance(ended.outcome, Unusable):
-                    store.append(FeatureAnswer(ended.key, (), ended.outcome.reason, ended.outcome.answer))
+            for key, outcome in interview.hold_nearly_all(new(), total):
+                if isinstance(outcome, Unusable):
+                    store.append(FeatureAnswer(key, (), outcome.reason, outcome.answer))
                 else:
-                    store.append(FeatureAnswer(ended.key, ended.outcome, None))
+                    store.append(FeatureAnswer(key, outcome, None))
                 progress.advance()
         store.seal()
     yield from read_records(path, FeatureAnswer)
 
 
-@dataclass(frozen=True, slots=True)
-class Snippet:
-    """A task with its solution, which is empty where there is none; `place` is its row, from 1."""
-
-    place: int
-    instruction: str
-    code: str
-
-
 def extract_features(settings: Snippets, interview: Interview, path: Path) -> FeatureTree:
     """The merged features of all snippets, each counted by snippets. The table at `path` keeps the answers."""
-    total = sum(1 for _ in read_snippets(settings))
-
-    def dialogues() -> Iterator[tuple[str, Dialogue[Paths] | FeatureAnswer]]:
-        for row in read_snippets(settings):
-            key = f"{row.place:09d}"
-            yield key, FeatureAnswer(key, (), row.reason) if isinstance(row, BadRow) else _ask_snippet(row)
-
+    total = sum(1 for _ in _snippets(settings))
     tree = FeatureTree()
-    for answer in hold_dialogues(interview, path, dialogues(), total, "feature extraction"):
+    for answer in hold_dialogues(interview, path, _snippets(settings), total, "feature extraction"):
         tree.merge(tree_from_leaves(answer.features))
-    if not tree.root.children:
+    if not tree.children:
         raise InputError(
             f"none of the {total} rows of {settings.path} gave features; why is in the column `reason` of {path}"
         )
     return tree
 
 
-def read_snippets(settings: Snippets) -> Iterator[Snippet | BadRow]:
-    """The snippets of the file, and the rows that are none."""
-    for number, row in enumerate(read_rows(settings.path)):
-        if settings.limit is not None and number >= settings.limit:
-            return
-        if isinstance(row, BadRow):
-            yield row
-            continue
-        place, values = row[0].number, row[1]
+def _snippets(settings: Snippets) -> Iterator[tuple[str, Dialogue[Paths] | FeatureAnswer]]:
+    """The dialogue about each row, by its number from 1, or why there is none."""
+    for row in islice(read_rows(settings.path), settings.limit):
+        key = f"{row.place if isinstance(row, BadRow) else row[0].number:09d}"
         try:
-            instruction = _text(values, settings.instruction)
-            code = "" if settings.code is None else _text(values, settings.code)
+            if isinstance(row, BadRow):
+                raise ValueError(row.reason)
+            instruction = _text(row[1], settings.instruction)
+            code = "" if settings.code is None else _text(row[1], settings.code)
+            length = len(instruction) + len(code)
+            if length > settings.maximum_characters:
+                raise ValueError(f"{length} characters, more than maximum_characters ({settings.maximum_characters})")
         except ValueError as error:
-            yield BadRow(place, str(error))
-            continue
-        length = len(instruction) + len(code)
-        if length > settings.maximum_characters:
-            reason = f"{length} characters, more than maximum_characters ({settings.maximum_characters})"
-            yield BadRow(place, reason)
+            yield key, FeatureAnswer(key, (), str(error))
         else:
-            yield Snippet(place, instruction, code)
+            yield key, _ask_snippet(instruction, code)
 
 
 def read_extraction(answer: str) -> Paths:
@@ -148,21 +125,15 @@ def read_extraction(answer: str) -> Paths:
         if category in by_category:
             raise AnswerError(f"the category `{category}` stands twice")
         by_category[category] = below
-    try:
-        tree = tree_from_nested(by_category)
-    except TreeError as error:
-        raise AnswerError(str(error)) from error
-    features = tuple(leaf for leaf in tree.leaves() if "/" in leaf)
+    features = tuple(leaf for leaf in tree_from_nested(by_category).leaves() if "/" in leaf)
     if not features:
         raise AnswerError("there is no feature below any category")
     return features
 
 
-def _ask_snippet(snippet: Snippet) -> Dialogue[Paths]:
+def _ask_snippet(instruction: str, code: str) -> Dialogue[Paths]:
     categories = [{"name": name, "meaning": meaning} for name, meaning in CATEGORIES.items()]
-    messages = render(
-        "extract_features", categories=categories, instruction=snippet.instruction.strip(), code=snippet.code.strip()
-    )
+    messages = render("extract_features", categories=categories, instruction=instruction.strip(), code=code.strip())
     return (yield Question("extract_features", messages, lambda completion: read_extraction(completion.text)))
 
 
@@ -266,9 +237,5 @@ def _paths(path: Paths, names: object) -> Paths:
             raise AnswerError(f"`{name[:40]}…` has {len(name)} characters; a name has at most {MAXIMUM_NAME}")
         if normal_form(name) in above:
             raise AnswerError(f"`{name}` repeats a feature above it")
-    try:
-        below = tree_from_nested({path[0]: names})
-    except TreeError as error:
-        raise AnswerError(str(error)) from error
     start = "/".join(path)
-    return tuple(f"{start}/{leaf.partition('/')[2]}" for leaf in below.leaves())
+    return tuple(f"{start}/{leaf.partition('/')[2]}" for leaf in tree_from_nested({path[0]: names}).leaves())

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from synth.features.config import Range, ShapeSettings
-from synth.features.tree import Feature, FeatureTree
+from synth.features.tree import FeatureTree
 from xcoder_core.errors import InputError
 from xcoder_core.seeds import derive_seed
 
@@ -42,7 +42,7 @@ class _Branch:
 
 def draw_subtrees(tree: FeatureTree, shape: ShapeSettings, count: int, seed: int) -> Iterator[Subtree]:
     """Yield `count` different subtrees, in order of their index. Raises `InputError` where the tree holds too few."""
-    root = _branch(tree.root, "")
+    root = _branch(tree, "")
     most = _most_leaves(root, shape, shape.root[1])
     if most < shape.minimum_leaves:
         raise InputError(
@@ -101,7 +101,7 @@ def _sample(weighted: Sequence[tuple[Item, int]], width: Range, by_count: bool, 
     return [items[place] for place in heapq.nlargest(wanted, range(len(items)), key=keys.__getitem__)]
 
 
-def _branch(node: Feature, path: str) -> _Branch:
+def _branch(node: FeatureTree, path: str) -> _Branch:
     branch = _Branch()
     for child in node.sorted_children():
         below = f"{path}/{child.name}" if path else child.name

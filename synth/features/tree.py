@@ -1,15 +1,21 @@
 """The feature tree: categories at the root, ever finer features below, and how often each was found.
 
-Names that mean one feature (see `names.py`) are one node, shown under the first of them.
+Names that mean one feature are one node, shown under the first of them. Case, plural, hyphens, possessives, filler
+words and abbreviations make no difference ("Dijkstra's Algorithm", "dijkstra"; "BFS", "breadth-first search"):
+`normal_form` is compared and never shown. `names.toml` has the words.
 """
 
 import json
+import re
+import tomllib
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from synth.features.names import clean_name, normal_form
+from synth.prompts import AnswerError
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_text
 from xcoder_core.yaml_source import read_yaml_file
@@ -30,68 +36,117 @@ MAXIMUM_NAME = 200
 MAXIMUM_LEVELS = 12
 """Levels below the root; what is nested deeper is not read."""
 
+_MEANINGS = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
 
-class TreeError(ValueError):
-    """Nested values that are no feature tree; the message says what and where."""
+_SPACING = re.compile(r"[\s\-_‐-―]+")
+_POSSESSIVE = re.compile(r"['’]s\b|(?<=s)['’](?=\s|$)")
+_FORMULA = re.compile(r"o\((?:[^()]|\([^()]*\))*\)")
+# A run counts from its first mark alone, so that a long one is not tried from every mark of it.
+_PUNCTUATION = re.compile(r"(?<![\"'`’.,;:?])[\"'`’.,;:?]+(?=\s|$)|(?<!\S)[\"'`’]+")
+
+
+@lru_cache(maxsize=1 << 18)
+def normal_form(name: str) -> str:
+    """The name reduced to what it means; empty for a name without content."""
+    text = name.replace("²", "^2").replace("³", "^3")  # which the next line would make plain digits
+    text = unicodedata.normalize("NFKC", text).casefold().strip()
+    formulas = [_squeezed(formula) for formula in _FORMULA.findall(text)]
+    text = _FORMULA.sub(" \0 ", text)
+    text = _PUNCTUATION.sub(" ", _POSSESSIVE.sub("", text).replace("∕", "/"))
+    words = [_singular(word) for word in _SPACING.sub(" ", text).split()]
+    words = " ".join(_MEANINGS["abbreviations"].get(word, word) for word in words).split()
+    while len(words) > 1 and words[-1] in _MEANINGS["fillers"]:
+        words.pop()
+    plain = " ".join(words)
+    plain = _MEANINGS["synonyms"].get(plain, plain)
+    for formula in formulas:
+        plain = plain.replace("\0", formula, 1)
+    return plain
+
+
+def clean_name(name: str) -> str:
+    """A name as it is shown: one space between words, and a slash that cannot be taken for one between two names."""
+    return " ".join(unicodedata.normalize("NFC", name).replace("/", "∕").split())
+
+
+def _singular(word: str) -> str:
+    if word in _MEANINGS["singulars"]:
+        return _MEANINGS["singulars"][word]
+    if len(word) <= 3 or word in _MEANINGS["not_plural"] or not word.isalpha():
+        return word
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith(("sses", "xes", "ches", "shes")):
+        return word[:-2]
+    if word.endswith("s") and not word.endswith(("ss", "us", "is", "os")):
+        return word[:-1]
+    return word
+
+
+def _squeezed(formula: str) -> str:
+    """A complexity with one way of writing: `O(N * log N)`, `O(n log(n))` and `O(n log n)` are one."""
+    inner = formula[2:-1].replace("**", "^").replace("√", "sqrt ")
+    inner = re.sub(r"(log|sqrt)\s*\(\s*(\w+)\s*\)", r"\1 \2", inner)
+    inner = re.sub(r"[\s*·×]+", " ", inner)
+    inner = re.sub(r"\s*([-+/∕^()])\s*", r"\1", inner).strip()
+    return f"o({inner})"
+
+
+class TreeError(AnswerError):
+    """Nested values that are no feature tree, whether a model or a file holds them; the message says what and where."""
 
 
 @dataclass(slots=True)
-class Feature:
-    """One node. `count` says how many of the merged trees had it; `children` are keyed by normal form."""
+class FeatureTree:
+    """A feature with the finer ones below it, or a whole tree, whose root is no feature and has no name.
 
-    name: str
+    `count` says how many of the merged trees had the feature; `children` are keyed by normal form. Equal sets of merged
+    trees give equal files.
+    """
+
+    name: str = ""
     count: int = 0
-    children: "dict[str, Feature]" = field(default_factory=dict)
+    children: "dict[str, FeatureTree]" = field(default_factory=dict)
 
-    def sorted_children(self) -> "list[Feature]":
+    def sorted_children(self) -> "list[FeatureTree]":
         """In the order of their normal forms, which does not depend on the order of merging."""
         return [self.children[form] for form in sorted(self.children)]
 
-
-class FeatureTree:
-    """A mutable tree of features; equal sets of merged trees give equal files."""
-
-    def __init__(self) -> None:
-        self.root = Feature("")
-
-    def grow(self, path: str) -> None:
-        """Add the feature at a path or count it once more; the features above it are not counted again."""
+    def grow(self, path: str, count: int = 1) -> None:
+        """Add the feature at a path, or count it so many times more; the features above it are not counted again."""
         above, _, name = path.rpartition("/")
         node = self.find(above)
         if node is None:
             raise ValueError(f"there is no feature {above!r} above {name!r}")
-        _child(node, name).count += 1
+        _child(node, name).count += count
 
     def merge(self, other: "FeatureTree") -> None:
         """Add every node of another tree with its count; nodes of the same normal form become one."""
-        _merge(self.root, other.root)
+        for path, node in other.nodes():
+            self.grow(path, node.count)
 
     def leaves(self) -> Iterator[str]:
         """Paths of the features without children, such as `algorithm/graph/shortest path/Dijkstra`, sorted."""
         yield from (path for path, node in self.nodes() if not node.children)
 
-    def nodes(self) -> Iterator[tuple[str, Feature]]:
-        """Every node below the root with its path, each before its children."""
-        pending = [(child.name, child) for child in reversed(self.root.sorted_children())]
+    def nodes(self) -> "Iterator[tuple[str, FeatureTree]]":
+        """Every node below with its path, each before its children."""
+        pending = [(child.name, child) for child in reversed(self.sorted_children())]
         while pending:
             path, node = pending.pop()
             yield path, node
             pending += [(f"{path}/{child.name}", child) for child in reversed(node.sorted_children())]
 
-    def find(self, path: str) -> Feature | None:
+    def find(self, path: str) -> "FeatureTree | None":
         """The node at a path, in any spelling of its names."""
-        node: Feature | None = self.root
-        for name in path.split("/"):
+        node: FeatureTree | None = self
+        for name in path.split("/") if path else ():
             node = None if node is None else node.children.get(normal_form(name))
         return node
 
     def counts(self) -> dict[str, int]:
         """Category to the number of features below it, all levels counted, as the paper's Table 8 counts them."""
-        counts = {category.name: 0 for category in self.root.sorted_children()}
-        for path, _ in self.nodes():
-            category, below, _ = path.partition("/")
-            counts[category] += bool(below)
-        return counts
+        return {category.name: sum(1 for _ in category.nodes()) for category in self.sorted_children()}
 
 
 def tree_from_nested(value: object) -> FeatureTree:
@@ -103,7 +158,7 @@ def tree_from_nested(value: object) -> FeatureTree:
     tree = FeatureTree()
     if not isinstance(value, dict):
         raise TreeError("expected an object whose keys are categories")
-    _add_nested(tree.root, value, ())
+    _add_nested(tree, value, ())
     return tree
 
 
@@ -111,7 +166,7 @@ def tree_from_leaves(paths: Iterable[str]) -> FeatureTree:
     """The tree that has these paths and nothing else, each node counted once."""
     tree = FeatureTree()
     for path in paths:
-        node = tree.root
+        node = tree
         for name in path.split("/"):
             node = _child(node, name)
             node.count = 1
@@ -129,58 +184,45 @@ def seed_tree() -> FeatureTree:
 
 def write_tree(path: Path, tree: FeatureTree) -> None:
     """Write the tree as JSON, in one step."""
-    write_text(path, json.dumps(_to_json(tree.root), ensure_ascii=False, indent=1) + "\n")
+    write_text(path, json.dumps(_to_json(tree), ensure_ascii=False, indent=1) + "\n")
 
 
 def read_tree(path: Path) -> FeatureTree:
     """The inverse of `write_tree`; raises `InputError` for any other file."""
     tree = FeatureTree()
     try:
-        _read_children(tree.root, json.loads(path.read_text(encoding="utf-8-sig")))
+        _read_children(tree, json.loads(path.read_text(encoding="utf-8-sig")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a feature tree as synthesis writes it: {error!r}") from error
     return tree
 
 
-def _child(node: Feature, name: str) -> Feature:
+def _child(node: FeatureTree, name: str) -> FeatureTree:
     form = normal_form(name)
     if not form:
         raise TreeError(f"{name!r} names no feature")
     if form not in node.children:
-        node.children[form] = Feature(clean_name(name))
+        node.children[form] = FeatureTree(clean_name(name))
     return node.children[form]
 
 
-def _merge(into: Feature, other: Feature) -> None:
-    for form, child in other.children.items():
-        if form not in into.children:
-            into.children[form] = Feature(child.name)
-        into.children[form].count += child.count
-        _merge(into.children[form], child)
-
-
-def _add_nested(node: Feature, value: object, path: tuple[str, ...]) -> None:
+def _add_nested(node: FeatureTree, value: object, path: tuple[str, ...]) -> None:
     if len(path) > MAXIMUM_LEVELS:
         raise TreeError(f"more than {MAXIMUM_LEVELS} levels at `{'/'.join(path[:3])}/…`")
     if value is None or value == "":
         return
-    if isinstance(value, dict):
-        for name, below in value.items():
-            _add_nested(_add_once(node, name, path), below, (*path, name))
-    elif isinstance(value, str):
-        _add_once(node, value, path)
-    else:
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, str):
-                _add_once(node, item, path)
-            elif isinstance(item, dict):
-                _add_nested(node, item, path)
-            else:
-                found = json.dumps(item, default=repr)[:60]
-                raise TreeError(f"expected names of features {_place(path)}, found {found}")
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, str):
+            _add_once(node, item, path)
+        elif isinstance(item, dict):
+            for name, below in item.items():
+                _add_nested(_add_once(node, name, path), below, (*path, name))
+        else:
+            found = json.dumps(item, default=repr)[:60]
+            raise TreeError(f"expected names of features {_place(path)}, found {found}")
 
 
-def _add_once(node: Feature, name: str, path: tuple[str, ...]) -> Feature:
+def _add_once(node: FeatureTree, name: str, path: tuple[str, ...]) -> FeatureTree:
     if len(name) > MAXIMUM_NAME:
         raise TreeError(f"a name of {len(name)} characters {_place(path)}; at most {MAXIMUM_NAME} are a name")
     if not clean_name(name).isprintable():
@@ -196,7 +238,7 @@ def _place(path: tuple[str, ...]) -> str:
     return f"below `{'/'.join(path)}`" if path else "at the root"
 
 
-def _to_json(node: Feature) -> list[dict[str, object]]:
+def _to_json(node: FeatureTree) -> list[dict[str, object]]:
     values: list[dict[str, object]] = []
     for child in node.sorted_children():
         below = {"children": _to_json(child)} if child.children else {}
@@ -204,7 +246,7 @@ def _to_json(node: Feature) -> list[dict[str, object]]:
     return values
 
 
-def _read_children(node: Feature, children: Any) -> None:
+def _read_children(node: FeatureTree, children: Any) -> None:
     for value in children:
         child = _child(node, value["name"])
         child.count += int(value["count"])

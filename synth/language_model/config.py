@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from xcoder_core.models.settings import GenerationSettings, SamplingSettings, ServerSettings
 from xcoder_core.settings import Settings
@@ -151,9 +151,7 @@ class ExpectedSettings(Settings):
     execution_cpu_seconds: float = Field(default=0.1, gt=0)
     """CPU seconds of one program on one input."""
 
-    @model_validator(mode="after")
-    def _every_question_has_its_tokens(self) -> "ExpectedSettings":
-        missing = [name for name in TOKENS if name not in self.completion_tokens]
-        if missing:
-            self.completion_tokens.update({name: TOKENS[name] for name in missing})
-        return self
+    @field_validator("completion_tokens")
+    @classmethod
+    def _every_question_has_its_tokens(cls, tokens: dict[QuestionName, float]) -> dict[QuestionName, float]:
+        return TOKENS | tokens

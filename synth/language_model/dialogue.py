@@ -45,29 +45,16 @@ class Question:
 
 
 class Unusable(Exception):
-    """Neither answer to a question could be read; `reason` is that of the second."""
+    """Neither answer to a question could be read; `reason` is that of the second. Without a question: none came."""
 
     def __init__(self, question: str, reason: str, answer: str) -> None:
-        super().__init__(f"{question}: {reason}")
+        super().__init__(f"{question}: {reason}" if question else reason)
         self.question, self.reason, self.answer = question, reason, answer
 
 
 Dialogue = Generator[Question, Any, Result]
-
-
-@dataclass(frozen=True)
-class Ended(Generic[Result]):
-    """A dialogue that has come to its end: with its result, with an answer that nobody could read, or unanswered."""
-
-    key: str
-    outcome: Result | Unusable | Unanswered
-
-
-@dataclass
-class _Open(Generic[Result]):
-    dialogue: Dialogue[Result]
-    question: Question
-    attempt: int
+Ended = tuple[str, Result | Unusable | Unanswered]
+"""The key of a dialogue that has come to its end, with its result, an answer that nobody could read, or unanswered."""
 
 
 @dataclass(frozen=True)
@@ -88,20 +75,20 @@ class Interview:
 
     def hold_nearly_all(
         self, dialogues: Iterable[tuple[str, Dialogue[Result]]], total: int | None = None
-    ) -> Iterator[Ended[Result]]:
-        """As `hold`, but unanswered dialogues come last. Raises `InfrastructureError` where they are more than 1 % of
-        `total`, which is the number of these dialogues where it is left out.
+    ) -> Iterator[tuple[str, Result | Unusable]]:
+        """As `hold`, but unanswered dialogues come last, as `Unusable`. Raises `InfrastructureError` where they are
+        more than 1 % of `total`, which is the number of these dialogues where it is left out.
         """
         held = 0
-        unanswered: list[Ended[Result]] = []
+        unanswered: list[tuple[str, Unusable]] = []
         reason = ""
-        for ended in self.hold(dialogues):
+        for key, outcome in self.hold(dialogues):
             held += 1
-            if isinstance(ended.outcome, Unanswered):
-                reason = reason or ended.outcome.reason
-                unanswered.append(ended)
+            if isinstance(outcome, Unanswered):
+                reason = reason or outcome.reason
+                unanswered.append((key, Unusable("", f"unanswered: {outcome.reason}", "")))
             else:
-                yield ended
+                yield key, outcome
         total = held if total is None else total
         if len(unanswered) > FAILED_SHARE * total:
             raise InfrastructureError(
@@ -116,7 +103,7 @@ class _Round(Generic[Result]):
     def __init__(self, interview: Interview, pending: Iterator[tuple[str, Dialogue[Result]]]) -> None:
         self.interview = interview
         self.pending = pending
-        self.open: dict[str, _Open[Result]] = {}
+        self.open: dict[str, tuple[Dialogue[Result], Question, int]] = {}
         self.requests: deque[Request] = deque()
         self.ended: deque[Ended[Result]] = deque()
 
@@ -148,39 +135,40 @@ class _Round(Generic[Result]):
 
     def _take(self, answer: Completion | Unanswered) -> None:
         key = answer.request_id.rpartition("/")[0].rpartition("/")[0]
-        at = self.open.pop(key)
+        dialogue, question, attempt = self.open.pop(key)
         if isinstance(answer, Unanswered):
-            at.dialogue.close()
-            self.ended.append(Ended(key, answer))
+            dialogue.close()
+            self.ended.append((key, answer))
             return
         try:
             if answer.finish_reason == "length":
                 raise AnswerError(
                     f"cut off: the answer had reached {answer.completion_tokens} tokens; answer more briefly"
                 )
-            value = at.question.read(answer)
+            value = question.read(answer)
         except AnswerError as error:
-            if at.attempt + 1 < ATTEMPTS:
-                messages = at.question.again(at.question.messages, answer.answer, str(error))
-                self._ask(key, _Open(at.dialogue, at.question, at.attempt + 1), messages)
+            if attempt + 1 < ATTEMPTS:
+                messages = question.again(question.messages, answer.answer, str(error))
+                self._ask(key, dialogue, question, attempt + 1, messages)
             else:
-                unusable = Unusable(at.question.name, str(error), answer.text)
-                self._go_on(key, at.dialogue, partial(at.dialogue.throw, unusable))
+                unusable = Unusable(question.name, str(error), answer.text)
+                self._go_on(key, dialogue, partial(dialogue.throw, unusable))
             return
-        self._go_on(key, at.dialogue, partial(at.dialogue.send, value))
+        self._go_on(key, dialogue, partial(dialogue.send, value))
 
     def _go_on(self, key: str, dialogue: Dialogue[Result], step: Callable[[], Question]) -> None:
         try:
             question = step()
         except StopIteration as end:
-            self.ended.append(Ended(key, end.value))
+            self.ended.append((key, end.value))
         except Unusable as unusable:
-            self.ended.append(Ended(key, unusable))
+            self.ended.append((key, unusable))
         else:
-            self._ask(key, _Open(dialogue, question, 0), question.messages)
+            self._ask(key, dialogue, question, 0, question.messages)
 
-    def _ask(self, key: str, opened: _Open[Result], messages: list[Message]) -> None:
-        self.open[key] = opened
-        name, attempt = opened.question.name, opened.attempt
-        seed = derive_seed(self.interview.seed, "teacher", key, name, attempt)
-        self.requests.append(Request(f"{key}/{name}/{attempt}", messages, seed, self.interview.purpose))
+    def _ask(
+        self, key: str, dialogue: Dialogue[Result], question: Question, attempt: int, messages: list[Message]
+    ) -> None:
+        self.open[key] = dialogue, question, attempt
+        seed = derive_seed(self.interview.seed, "teacher", key, question.name, attempt)
+        self.requests.append(Request(f"{key}/{question.name}/{attempt}", messages, seed, self.interview.purpose))

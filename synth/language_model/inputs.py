@@ -6,7 +6,6 @@ the outputs differ, since its inputs could not be made again. A validator reads 
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 
 from reward.executor import Executor
@@ -14,12 +13,11 @@ from reward.submission import Submission
 from reward.verdict import Execution, Run
 from synth.config import InputSettings
 from synth.execution import FAILED_SHARE, INFRASTRUCTURE_FAILURE
-from synth.language_model.questions import CATEGORIES, Written, generated_count, read_signature
+from synth.language_model.questions import CATEGORIES, Draft, Input, generated_count, read_signature
 from synth.tables import Quarantined, TaskInputs
 from xcoder_core.errors import InfrastructureError
-from xcoder_core.problem import Limits, Origin
+from xcoder_core.problem import Limits
 from xcoder_core.seeds import derive_seed
-from xcoder_core.settings import require
 
 TASKS_AT_ONCE = 128
 """Tasks whose programs are run together; their inputs are in memory at the same time."""
@@ -33,46 +31,8 @@ LONGEST_REASON = 200
 """Characters kept of what a validator says."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Input:
-    origin: Origin
-    category: str
-    text: str
-
-
-@dataclass
-class _Draft:
-    """The inputs of a task in the making; `set_aside` begins with what could not be read."""
-
-    written: Written
-    inputs: list[_Input]
-    refused: list[str] = field(default_factory=list)
-    set_aside: list[Quarantined] = field(default_factory=list)
-    generator: str | None = None
-    is_lost: bool = False
-
-    def __post_init__(self) -> None:
-        for error in self.written.unusable:
-            self.put_aside(f"{error.question}: {error.reason}", error.answer)
-
-    @property
-    def id(self) -> str:
-        return self.written.task.task_id
-
-    def put_aside(self, reason: str, response: str) -> None:
-        self.set_aside.append(Quarantined(self.id, -1, self.written.task.split, reason, response))
-
-    def has_failed(self, execution: Execution) -> bool:
-        """Nothing is known of a program on which the judge failed; the task then has no inputs at all."""
-        if all(run.status != "IE" for run in execution.runs):
-            return False
-        self.put_aside(INFRASTRUCTURE_FAILURE, "")
-        self.inputs, self.is_lost = [], True
-        return True
-
-
 def collect_inputs(
-    written: Iterable[Written],
+    drafts: Iterable[Draft],
     judge: Executor,
     inputs_per_task: int,
     settings: InputSettings,
@@ -85,45 +45,39 @@ def collect_inputs(
     tasks fail that way; what was yielded before stays valid.
     """
     failures = 0
-    pending = iter(written)
+    pending = iter(drafts)
     generated = generated_count(inputs_per_task, settings)
     while some := list(islice(pending, TASKS_AT_ONCE)):
-        drafts = [_Draft(one, [_Input("prompt", *pair) for pair in one.inputs]) for one in some]
         if generated:
-            _generate(drafts, judge, generated, settings, seed)
-        for draft in drafts:
+            _generate(some, judge, generated, settings, seed)
+        for draft in some:
             _drop_unfit(draft, settings)
-        _validate(drafts, judge, settings)
-        failures += sum(draft.is_lost for draft in drafts)
+        _validate(some, judge, settings)
+        failures += sum(one.reason == INFRASTRUCTURE_FAILURE for draft in some for one in draft.set_aside)
         if failures > most_failures:
             raise InfrastructureError(
                 f"the judge itself failed on the generators or validators of {failures} tasks, again and again. At "
                 f"most {FAILED_SHARE:.0%} of the tasks may be lost. Look at the judge (xcoder doctor), then run the "
                 "same command again; no question is asked twice."
             )
-        for draft in drafts:
+        for draft in some:
             yield from draft.set_aside
             yield _task_inputs(draft, inputs_per_task - generated, generated)
 
 
-def _generate(drafts: list[_Draft], judge: Executor, count: int, settings: InputSettings, seed: int) -> None:
+def _generate(drafts: list[Draft], judge: Executor, count: int, settings: InputSettings, seed: int) -> None:
     """Run the generators: one line a run, the categories in turn, and the first line once more."""
-    asked = [(draft, program) for draft in drafts if (program := draft.written.generator) is not None]
-    orders = [
-        [
-            f"{derive_seed(seed, 'generator', draft.id, place) % 10**9} {CATEGORIES[place % len(CATEGORIES)]}\n"
-            for place in range(SPARE * count)
-        ]
-        for draft, _ in asked
+    asked = [
+        (draft, program, [_order(draft, place, seed) for place in range(SPARE * count)])
+        for draft in drafts
+        if (program := draft.generator) is not None
     ]
-    submissions = (
-        _submission(draft, program, (*lines, lines[0]), settings)
-        for (draft, program), lines in zip(asked, orders, strict=True)
-    )
-    for (draft, program), lines, execution in zip(asked, orders, judge.execute(submissions), strict=True):
+    submissions = (_submission(draft, program, (*lines, lines[0]), settings) for draft, program, lines in asked)
+    for (draft, program, lines), execution in zip(asked, judge.execute(submissions), strict=True):
         *runs, again = execution.runs
         outputs = [run.output if run.status == "OK" else None for run in runs]
-        if draft.has_failed(execution):
+        draft.generator = None
+        if _has_failed(draft, execution):
             continue
         if outputs[0] != again.output:
             draft.put_aside("write_generator: its outputs differ for one seed", program)
@@ -135,20 +89,34 @@ def _generate(drafts: list[_Draft], judge: Executor, count: int, settings: Input
                 if output is None:
                     draft.refused.append(f"generator failed: {run.status}")
                 else:
-                    draft.inputs.append(_Input("generator", line.split()[1], _normal(draft, output)))
+                    draft.inputs.append(Input("generator", line.split()[1], _normal(draft, output)))
 
 
-def _validate(drafts: list[_Draft], judge: Executor, settings: InputSettings) -> None:
-    asked = [draft for draft in drafts if draft.written.validator is not None and draft.inputs]
-    submissions = (
-        _submission(draft, require(draft.written.validator), tuple(one.text for one in draft.inputs), settings)
-        for draft in asked
+def _order(draft: Draft, place: int, seed: int) -> str:
+    return (
+        f"{derive_seed(seed, 'generator', draft.task.task_id, place) % 10**9} {CATEGORIES[place % len(CATEGORIES)]}\n"
     )
-    for draft, execution in zip(asked, judge.execute(submissions), strict=True):
-        if not draft.has_failed(execution):
+
+
+def _validate(drafts: list[Draft], judge: Executor, settings: InputSettings) -> None:
+    asked = [(draft, program) for draft in drafts if (program := draft.validator) is not None and draft.inputs]
+    submissions = (
+        _submission(draft, program, tuple(one.text for one in draft.inputs), settings) for draft, program in asked
+    )
+    for (draft, _), execution in zip(asked, judge.execute(submissions), strict=True):
+        if not _has_failed(draft, execution):
             verdicts = [_refusal(run) for run in execution.runs]
             draft.refused += [verdict for verdict in verdicts if verdict is not None]
             draft.inputs = [one for one, verdict in zip(draft.inputs, verdicts, strict=True) if verdict is None]
+
+
+def _has_failed(draft: Draft, execution: Execution) -> bool:
+    """Nothing is known of a program on which the judge failed; the task then has no inputs at all."""
+    if all(run.status != "IE" for run in execution.runs):
+        return False
+    draft.put_aside(INFRASTRUCTURE_FAILURE, "")
+    draft.inputs = []
+    return True
 
 
 def _refusal(run: Run) -> str | None:
@@ -163,10 +131,10 @@ def _refusal(run: Run) -> str | None:
     return "validator failed: it said neither valid nor invalid"
 
 
-def _drop_unfit(draft: _Draft, settings: InputSettings) -> None:
-    starter = draft.written.task.problem.starter_code
+def _drop_unfit(draft: Draft, settings: InputSettings) -> None:
+    starter = draft.task.problem.starter_code
     parameters = None if starter is None else len(read_signature(starter)[1])
-    kept: dict[str, _Input] = {}
+    kept: dict[str, Input] = {}
     for one in draft.inputs:
         if len(one.text.encode()) > settings.largest_kib * 1024:
             draft.refused.append("too large")
@@ -181,8 +149,8 @@ def _drop_unfit(draft: _Draft, settings: InputSettings) -> None:
     draft.inputs = list(kept.values())
 
 
-def _normal(draft: _Draft, output: str) -> str:
-    if draft.written.task.problem.io == "function":
+def _normal(draft: Draft, output: str) -> str:
+    if draft.task.problem.io == "function":
         return "\n".join(line for line in output.split("\n") if line.strip())
     return output if output.endswith("\n") else output + "\n"
 
@@ -197,22 +165,22 @@ def _are_arguments(text: str, parameters: int) -> bool:
     return len(lines) == parameters
 
 
-def _task_inputs(draft: _Draft, prompted: int, generated: int) -> TaskInputs:
+def _task_inputs(draft: Draft, prompted: int, generated: int) -> TaskInputs:
     """Each kind up to its share; where one falls short, the other does not take its place."""
     taken = [one for one in draft.inputs if one.origin == "prompt"][:prompted]
     taken += [one for one in draft.inputs if one.origin == "generator"][:generated]
     return TaskInputs(
-        task_id=draft.id,
+        task_id=draft.task.task_id,
         inputs=tuple(one.text for one in taken),
         origins=tuple(one.origin for one in taken),
         categories=tuple(one.category for one in taken),
         refused=tuple(draft.refused),
         generator=draft.generator,
-        validator=draft.written.validator,
-        brute_force=draft.written.brute_force,
+        validator=draft.validator,
+        brute_force=draft.brute_force,
     )
 
 
-def _submission(draft: _Draft, code: str, inputs: tuple[str, ...], settings: InputSettings) -> Submission:
+def _submission(draft: Draft, code: str, inputs: tuple[str, ...], settings: InputSettings) -> Submission:
     limits = Limits(settings.limit_seconds, MEMORY_MIB)
-    return Submission(id=draft.id, code=code, inputs=inputs, expected=(None,) * len(inputs), limits=limits)
+    return Submission(id=draft.task.task_id, code=code, inputs=inputs, expected=(None,) * len(inputs), limits=limits)

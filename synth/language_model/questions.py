@@ -9,7 +9,7 @@ import ast
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -18,11 +18,11 @@ from synth.config import InputSettings, SolutionSettings, Style
 from synth.features.subtrees import Subtree
 from synth.language_model.dialogue import Dialogue, Question, Unusable
 from synth.prompts import AnswerError, read_object, render
-from synth.tables import Candidate, Task
+from synth.tables import Candidate, Quarantined, Task, new_problem
 from synth.teaching import TaskOrder
 from xcoder_core.models.prompt import Message
 from xcoder_core.models.request import Completion
-from xcoder_core.problem import IoKind, Limits, Problem, problem_id
+from xcoder_core.problem import Limits, Origin
 
 TYPES = {"int", "float", "str", "bool", "list", "None", "Optional", "List"}
 """What the types of a function's parameters and result are made of: values that JSON has."""
@@ -64,18 +64,8 @@ def ask_task(order: TaskOrder, subtree: Subtree, stages: int, limits: Limits, so
         strategy=selection.strategy,
     )
     written: Statement = yield Question("write_task", messages, lambda answer: read_statement(answer, order.style))
-    io: IoKind = "stdin" if written.function_name is None else "function"
-    problem = Problem(
-        problem_id=problem_id(written.text, io, written.function_name, written.starter_code),
-        statement=written.text,
-        style=order.style,
-        io=io,
-        function_name=written.function_name,
-        starter_code=written.starter_code,
-        features=tuple(path for path, _ in selection.features),
-        limits=limits,
-        source=source,
-    )
+    features = tuple(path for path, _ in selection.features)
+    signature = (written.function_name, written.starter_code)
     plan = {"subtree": subtree.leaves, "features": dict(selection.features), "strategy": selection.strategy}
     return Task(
         task_id=order.task_id,
@@ -85,7 +75,7 @@ def ask_task(order: TaskOrder, subtree: Subtree, stages: int, limits: Limits, so
         draws=1,
         pipeline=None,
         plan=json.dumps(plan, ensure_ascii=False),
-        problem=problem,
+        problem=new_problem(written.text, order.style, *signature, limits, source, features),
     )
 
 
@@ -171,28 +161,42 @@ CATEGORIES = ("small", "medium", "large", "edge")
 """What an input is meant to show; generators are asked for them in turn."""
 
 
-@dataclass(frozen=True)
-class Written:
-    """The inputs (category and text) and programs that a model wrote for a task, None where there is none.
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A test input in the making."""
 
-    `unusable` holds what could not be read: question, reason, and the last answer.
+    origin: Origin
+    category: str
+    text: str
+
+
+@dataclass
+class Draft:
+    """The inputs and programs that a model wrote for a task, None where there is none.
+
+    `set_aside` has what could not be read or used, `refused` the reason of each input that was dropped.
     """
 
     task: Task
-    inputs: tuple[tuple[str, str], ...]
+    inputs: list[Input]
     generator: str | None
     validator: str | None
     brute_force: str | None
-    unusable: tuple[Unusable, ...]
+    set_aside: list[Quarantined] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    def put_aside(self, reason: str, response: str) -> None:
+        """Note why something cannot be used."""
+        self.set_aside.append(Quarantined(self.task.task_id, -1, self.task.split, reason, response))
 
 
-def ask_programs(task: Task, inputs_per_task: int, settings: InputSettings) -> Dialogue[Written]:
+def ask_programs(task: Task, inputs_per_task: int, settings: InputSettings) -> Dialogue[Draft]:
     """The dialogue about one task, which asks for what the settings want."""
     problem = task.problem
     shown = {"statement": problem.statement, "starter_code": problem.starter_code}
     parameters = None if problem.starter_code is None else read_signature(problem.starter_code)[1]
     prompted = inputs_per_task - generated_count(inputs_per_task, settings)
-    unusable: list[Unusable] = []
+    draft = Draft(task, [], None, None, None)
 
     def ask(wanted: bool, name: str, read: Callable[[Completion], Result], **fields: object) -> Dialogue[Result | None]:
         if not wanted:
@@ -200,16 +204,17 @@ def ask_programs(task: Task, inputs_per_task: int, settings: InputSettings) -> D
         try:
             return (yield Question(name, render(name, **shown, **fields), read))
         except Unusable as error:
-            unusable.append(error)
+            draft.put_aside(str(error), error.answer)
             return None
 
     inputs = yield from ask(
         prompted > 0, "write_inputs", lambda answer: read_inputs(answer, prompted, parameters), count=prompted
     )
-    generator = yield from ask(prompted < inputs_per_task, "write_generator", read_program)
-    validator = yield from ask(settings.validator, "write_validator", read_program)
-    brute_force = yield from ask(settings.brute_force, "write_brute_force", read_program)
-    return Written(task, inputs or (), generator, validator, brute_force, tuple(unusable))
+    draft.inputs = [Input("prompt", *pair) for pair in inputs or ()]
+    draft.generator = yield from ask(prompted < inputs_per_task, "write_generator", read_program)
+    draft.validator = yield from ask(settings.validator, "write_validator", read_program)
+    draft.brute_force = yield from ask(settings.brute_force, "write_brute_force", read_program)
+    return draft
 
 
 def ask_solution(task: Task, index: int, model: str, settings: SolutionSettings) -> Dialogue[Candidate]:

@@ -15,11 +15,11 @@ from synth.features.stage import make_features, needs_model, subtrees
 from synth.language_model.config import LocalTeacherSettings, OpenAITeacherSettings
 from synth.language_model.dialogue import Dialogue, Interview, Unusable
 from synth.language_model.inputs import collect_inputs
-from synth.language_model.questions import Written, ask_programs, ask_solution, ask_task
+from synth.language_model.questions import Draft, ask_programs, ask_solution, ask_task
 from synth.tables import Candidate, Quarantined, Task, TaskInputs, WorkTables, split_of
 from synth.teaching import TaskOrder
 from xcoder_core.models.answered import Answers
-from xcoder_core.models.request import Generator, Unanswered, Usage
+from xcoder_core.models.request import Generator, Usage
 from xcoder_core.models.settings import GenerationSettings, SamplingSettings
 from xcoder_core.problem import Limits
 from xcoder_core.records import read_table
@@ -47,9 +47,19 @@ class LanguageModelTeacher:
 
     def tasks(self, orders: Iterable[TaskOrder], limits: Limits, taken: set[str]) -> Iterator[Task | Quarantined]:
         """A task for each order, from the subtree of its number. Raises `InputError` where there are too few."""
-        self._make_features()
-        with self._interview("tasks", self.teacher.sampling.tasks) as interview:
-            yield from self._hold(interview, self._task_dialogues(orders, limits))
+        features, folder = self.settings.features, self.tables.features
+        with self._interview("features", features.sampling) if needs_model(features) else nullcontext() as interview:
+            make_features(features, interview, folder, self.seed)
+        drawn = subtrees(features, folder, count_tasks(self.settings), self.seed)
+
+        def dialogues() -> Iterator[tuple[str, Dialogue[Task]]]:
+            for order in orders:
+                subtree = next(one for one in drawn if one.index == order.number)
+                stages, model = self.settings.tasks.stages, model_name(self.teacher)
+                yield order.task_id, ask_task(order, subtree, stages, limits, model)
+
+        with self._interview("tasks", self.teacher.sampling.tasks) as asked:
+            yield from self._hold(asked, dialogues())
 
     def inputs(self, tasks: Iterable[Task], count: int) -> Iterator[TaskInputs | Quarantined]:
         """At most `count` test inputs of each task, after what was set aside on the way to them."""
@@ -58,7 +68,7 @@ class LanguageModelTeacher:
         with self._interview("inputs", self.teacher.sampling.inputs) as interview, open_judge(most_written) as judge:
             unanswered: list[Quarantined] = []
 
-            def written() -> Iterator[Written]:
+            def drafts() -> Iterator[Draft]:
                 dialogues = ((task.task_id, ask_programs(task, count, settings)) for task in tasks)
                 for outcome in self._hold(interview, dialogues):
                     if isinstance(outcome, Quarantined):
@@ -67,7 +77,7 @@ class LanguageModelTeacher:
                         yield outcome
 
             most_failures = FAILED_SHARE * count_tasks(self.settings)
-            yield from collect_inputs(written(), judge, count, settings, self.seed, most_failures)
+            yield from collect_inputs(drafts(), judge, count, settings, self.seed, most_failures)
             for outcome in unanswered:
                 yield outcome
                 yield TaskInputs(outcome.task_id, ())
@@ -92,17 +102,6 @@ class LanguageModelTeacher:
         if hasattr(model, "close"):
             model.close()
 
-    def _task_dialogues(self, orders: Iterable[TaskOrder], limits: Limits) -> Iterator[tuple[str, Dialogue[Task]]]:
-        drawn = subtrees(self.settings.features, self.tables.features, count_tasks(self.settings), self.seed)
-        for order in orders:
-            subtree = next(one for one in drawn if one.index == order.number)
-            yield order.task_id, ask_task(order, subtree, self.settings.tasks.stages, limits, model_name(self.teacher))
-
-    def _make_features(self) -> None:
-        features = self.settings.features
-        with self._interview("features", features.sampling) if needs_model(features) else nullcontext() as interview:
-            make_features(features, interview, self.tables.features, self.seed)
-
     @contextmanager
     def _interview(self, stage: str, sampling: SamplingSettings) -> Iterator[Interview]:
         with Answers(self.tables.answers(stage)) as answers:
@@ -113,13 +112,14 @@ class LanguageModelTeacher:
         self, interview: Interview, dialogues: Iterable[tuple[str, Dialogue[Result]]]
     ) -> Iterator[Result | Quarantined]:
         """The results, and a `Quarantined` for each dialogue without one, as `hold_nearly_all` yields them."""
-        for ended in interview.hold_nearly_all(dialogues):
-            if isinstance(ended.outcome, Unanswered):
-                yield _quarantined(ended.key, f"unanswered: {ended.outcome.reason}", "")
-            elif isinstance(ended.outcome, Unusable):
-                yield _quarantined(ended.key, str(ended.outcome), ended.outcome.answer)
+        for key, outcome in interview.hold_nearly_all(dialogues):
+            if isinstance(
+                outcome, Unusable
+            ):  # a key is a task's id, with the place of a candidate where it is about one
+                task_id, _, index = key.partition("/")
+                yield Quarantined(task_id, int(index or -1), split_of(task_id), str(outcome), outcome.answer)
             else:
-                yield ended.outcome
+                yield outcome
 
 
 def open_teacher(teacher: OpenAITeacherSettings | LocalTeacherSettings, seed: int) -> Generator:
@@ -136,12 +136,6 @@ def open_teacher(teacher: OpenAITeacherSettings | LocalTeacherSettings, seed: in
 def model_name(settings: OpenAITeacherSettings | LocalTeacherSettings) -> str:
     """What the records call the model."""
     return settings.server.model or "" if isinstance(settings, OpenAITeacherSettings) else settings.model
-
-
-def _quarantined(key: str, reason: str, answer: str) -> Quarantined:
-    """A key is a task's id, with the place of a candidate after a slash where it is about one."""
-    task_id, _, index = key.partition("/")
-    return Quarantined(task_id, int(index or -1), split_of(task_id), reason, answer)
 
 
 def count_usage(teacher: OpenAITeacherSettings | LocalTeacherSettings, tables: WorkTables) -> dict[str, Usage]:

@@ -4,7 +4,7 @@ import json
 import random
 from dataclasses import dataclass
 
-from synth.procedural.operation import WORDINGS, Kind, Values
+from synth.procedural.operations import WORDINGS, Kind, Values
 
 ALPHABET = "abcde"
 

@@ -16,8 +16,14 @@ from synth.procedural.input_forms import (
     Instance,
     draw_instance,
 )
-from synth.procedural.operation import Answer, Operation, OutputOperation, Parameter
-from synth.procedural.operations import LIST_OPERATIONS, NUMBER_OUTPUTS, WORD_OUTPUTS
+from synth.procedural.operations import (
+    LIST_OPERATIONS,
+    NUMBER_OUTPUTS,
+    WORD_OUTPUTS,
+    Answer,
+    Operation,
+    Parameter,
+)
 
 RESERVED_SHARE = 0.1
 """Share of all signatures that only evaluation splits use."""
@@ -51,7 +57,7 @@ class Pipeline:
 
     form: InputForm
     steps: tuple[Step, ...]
-    output: OutputOperation
+    output: Operation
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -120,7 +126,7 @@ def is_meaningful(pipeline: Pipeline, rng: random.Random) -> bool:
 def _draw(rng: random.Random, depth: int, is_function: bool, operations: Sequence[Operation]) -> Pipeline | None:
     taken = {operation.takes for operation in operations}
     form = rng.choice([form for form in (FUNCTION_FORMS if is_function else STDIN_FORMS) if form.values in taken])
-    values = form.values
+    values: str = form.values
     steps: list[Step] = []
     for _ in range(depth):
         choices = [operation for operation in operations if operation.takes == values]

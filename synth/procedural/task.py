@@ -8,14 +8,14 @@ sentence by sentence can follow more operations than it was trained on.
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from synth.config import Style
 from synth.procedural.input_forms import draw_instance, read_instance, write_instance
-from synth.procedural.operation import Operation
-from synth.procedural.operations import LIST_OPERATIONS
+from synth.procedural.operations import LIST_OPERATIONS, Operation
 from synth.procedural.pipeline import Pipeline, draw_pipeline
-from xcoder_core.problem import IoKind, Limits, Problem, problem_id
+from synth.tables import new_problem
+from xcoder_core.problem import Limits, Problem
 
 FUNCTION_NAME = "solve"
 DEFAULT_LIMITS = Limits()
@@ -48,26 +48,14 @@ def draw_task(
     statement = _write_statement(pipeline, style, rng)
     name = FUNCTION_NAME if is_function else None
     starter = write_starter(pipeline) if is_function else None
-    io: IoKind = "function" if is_function else "stdin"
-    problem = Problem(
-        problem_id=problem_id(statement, io, name, starter),
-        statement=statement,
-        style=style,
-        io=io,
-        function_name=name,
-        starter_code=starter,
-        difficulty=str(depth),
-        features=pipeline.features,
-        limits=limits,
-        source="procedural",
-    )
-    return ProceduralTask(problem, pipeline, draws)
+    problem = new_problem(statement, style, name, starter, limits, "procedural", pipeline.features)
+    return ProceduralTask(replace(problem, difficulty=str(depth)), pipeline, draws)
 
 
 def write_starter(pipeline: Pipeline) -> str:
     """The class and signature that a LeetCode task starts from."""
     parameters = ", ".join(f"{name}: {kind}" for name, kind in pipeline.form.parameters)
-    return f"class Solution:\n    def {FUNCTION_NAME}(self, {parameters}) -> {pipeline.output.returns}:"
+    return f"class Solution:\n    def {FUNCTION_NAME}(self, {parameters}) -> {pipeline.output.gives}:"
 
 
 def draw_inputs(pipeline: Pipeline, count: int, seed: int) -> tuple[str, ...]:

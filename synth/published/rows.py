@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 
 from reward.extract import extract_code, fenced_blocks, parses
-from xcoder_core.problem import IoKind
 
 # What a bracket may hold is bounded, or a text of nothing but beginnings would be read to its end from each of them.
 STARTER = re.compile(r"class Solution(?:\([^)]{0,100}\))?:[ \t]*\n\s+def\s+(\w+)\s*\(\s*self\b[^)]{0,2000}\)[^\n:]*:")
@@ -35,11 +34,13 @@ class Reading:
 
     The statement of a function problem may leave its signature open; then it is that of the solution. Tests on standard
     input whose input or output is no text are left out and counted.
+
+    What the import adds: `task_id` names the row, and `statement_key` is the same for rows that state the same problem,
+    however they give its signature.
     """
 
     statement: str
     style: str
-    io: IoKind
     function_name: str | None
     starter_code: str | None
     response: str | None = None
@@ -48,6 +49,8 @@ class Reading:
     inputs: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
     tests_without_text: int = 0
+    statement_key: str = ""
+    task_id: str = ""
 
 
 def read_sft_row(row: Row) -> Reading:
@@ -66,39 +69,34 @@ def read_rl_row(row: Row) -> Reading:
     """A statement with its tests, in the form that the judge takes. Raises `RowFault`."""
     statement = _rl_statement(row)
     signature = _signature_in(statement) or _signature_in(_text_or_none(row, "starter_code") or "")
-    kind = row.get("prompter_type")
+    kind, left_out = row.get("prompter_type"), 0
+    tests = _decoded(row, "selected_uts" if kind == "livecodebench" else "input_output")
+    if kind == "livecodebench" and "input_output" in tests:
+        tests = _decoded(tests, "input_output")
     if kind == "leetcode":
-        pairs = _assertions(_decoded(row, "input_output"), signature)
-        return _with_tests(_reading(row, statement, signature), pairs)
-    if kind == "livecodebench":
-        held = _decoded(row, "selected_uts")
-        tests = _decoded(held, "input_output") if "input_output" in held else held
-    else:
-        tests = _decoded(row, "input_output")
-    name = tests.get("fn_name")
-    if name is None:
+        pairs = _assertions(tests, signature)
+    elif (name := tests.get("fn_name")) is None:
         if kind != "livecodebench" and row.get("type") not in (None, "stdin_stdout"):
             raise RowFault(f"tests of an unknown type: {row['type']!r:.40}")
-        return _with_texts(_reading(row, statement, None), tests)
-    if signature is None or signature[0] != str(name).rpartition(".")[2]:
+        signature = None
+        pairs, left_out = _texts(tests)
+    elif signature is None or signature[0] != str(name).rpartition(".")[2]:
         raise RowFault(NO_SIGNATURE)
-    pairs = [(_arguments(given), _json(answer)) for given, answer in _pairs(tests)]
-    return _with_tests(_reading(row, statement, signature), pairs)
+    else:
+        pairs = [(_arguments(given), _json(answer)) for given, answer in _pairs(tests)]
+    inputs, expected = zip(*pairs, strict=True)
+    reading = _reading(row, statement, signature)
+    return _encodable(replace(reading, inputs=inputs, expected=expected, tests_without_text=left_out))
 
 
 def _reading(row: Row, statement: str, signature: tuple[str, str] | None) -> Reading:
     name, starter = signature or (None, None)
     style = _text_or_none(row, "style") or (UNSTATED if signature is None else "leetcode")
-    return Reading(statement, style, "stdin" if signature is None else "function", name, starter)
+    return Reading(statement, style, name, starter)
 
 
-def _with_tests(reading: Reading, pairs: list[tuple[str, str]], left_out: int = 0) -> Reading:
-    inputs, expected = zip(*pairs, strict=True)
-    return _encodable(replace(reading, inputs=inputs, expected=expected, tests_without_text=left_out))
-
-
-def _with_texts(reading: Reading, tests: Row) -> Reading:
-    """With tests on standard input, some of which may be left out. Raises the first one's `RowFault` where all are."""
+def _texts(tests: Row) -> tuple[list[tuple[str, str]], int]:
+    """The tests on standard input, and how many were left out. Raises the first one's `RowFault` where all are."""
     texts: list[tuple[str, str]] = []
     faults: list[RowFault] = []
     for given, answer in _pairs(tests):
@@ -108,7 +106,7 @@ def _with_texts(reading: Reading, tests: Row) -> Reading:
             faults.append(fault)
     if not texts:
         raise faults[0]
-    return _with_tests(reading, texts, len(faults))
+    return texts, len(faults)
 
 
 def _encodable(reading: Reading) -> Reading:

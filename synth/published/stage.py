@@ -11,28 +11,26 @@ import hashlib
 import heapq
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
+from typing import ClassVar
 
-from synth.card import write_import_card
 from synth.cleaning import clean
 from synth.config import SynthSettings, uses_of
-from synth.funnel import plain_counts, refuse_nothing_kept
-from synth.publication import RlRow, RowMaker, SftRow
-from synth.published.config import ImportSettings
-from synth.published.files import count_rows, fetch_files, read_set
-from synth.published.pooling import SHOWN_CHARACTERS, FaultyRow, PooledProblem, ReadRow, pool
+from synth.funnel import plain_counts, refuse_nothing_kept, steps, write_import_card
+from synth.publication import ROWS, RowMaker
+from synth.published.files import ImportSettings, count_rows, fetch_files, read_set
+from synth.published.pooling import ImportWork, PooledProblem, Position, pool, set_aside
 from synth.published.rows import Reading, Row, RowFault, read_rl_row, read_sft_row
-from synth.published.work import ImportWork, Position
 from synth.tables import Quarantined, Removal, StatedTask, WorkTables, task_id
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json, write_text
 from xcoder_core.models.prompt import PromptStyle
 from xcoder_core.ordered_table import ordered_table
-from xcoder_core.problem import Limits, Problem, Solution, TestCase
+from xcoder_core.problem import Problem, Solution, TestCase
 from xcoder_core.records import read_records, write_records
 from xcoder_core.rows import BadRow
 from xcoder_core.stage import Membership, StageContext, SynthLayout
@@ -51,102 +49,106 @@ def import_published(
     tables, layout = WorkTables(context.folder), SynthLayout(context.folder)
     work = ImportWork(context.folder / "work", run_bytes)
     rows = read_sets(settings.imports, work)
-    pool_rows([item.split for item in settings.imports], work)
+    pool_rows(settings, work)
     clean(settings.cleaning, tables, layout, lambda: read_records(work.stated, StatedTask), uses_of(settings))
     maker = RowMaker(settings, prompt_style, context.seed)
     funnels, dataset_rows = publish(maker, tables, layout, work, rows)
-    funnel = {split: counts.as_json() for split, counts in funnels.items()}
+    funnel = {split: plain_counts(counts) for split, counts in funnels.items()}
     write_json(layout.funnel, funnel)
     for split, counts in funnels.items():
-        steps = ", ".join(f"{name} {count:,}" for name, count in counts.steps() if count)
-        print(f"{split}: {steps}", file=sys.stderr)
+        shown = ", ".join(f"{name} {count:,}" for name, (count,) in steps(counts) if count)
+        print(f"{split}: {shown}", file=sys.stderr)
     refuse_nothing_kept(funnels.values(), context.folder)
     context.finish(funnel=funnel, dataset_rows=dataset_rows)
     work.remove_runs()
 
 
-def read_sets(imports: tuple[ImportSettings, ...], work: ImportWork) -> tuple[int, ...]:
+def read_sets(imports: tuple[ImportSettings, ...], work: ImportWork) -> Sequence[int]:
     """Read every row of every set into sorted runs, and return how many rows each set has."""
     at = work.go_on()
-    while at.rank < len(imports):
-        item = imports[at.rank]
+    for rank, item in list(enumerate(imports))[len(at.rows) :]:
         files = fetch_files(item)
         number = at.number
         with Progress(f"reading {item.split}", count_rows(files, item.limit), "rows", done=number) as progress:
             for number, row in read_set(files, item, at.number):
+                held_enough = _hold(row, item.use, task_id(rank, item.split, number), work)
                 number += 1
-                if _hold(row, at.rank, number - 1, item.use, work):
-                    at = Position(at.rank, number, at.runs + 1, at.rows)
+                if held_enough:
+                    at = Position(number, at.runs + 1, at.rows)
                     work.write_read(at)
                 progress.advance()
-        at = Position(at.rank + 1, 0, at.runs + 1, (*at.rows, number))
+        at = Position(0, at.runs + 1, (*at.rows, number))
         work.write_read(at)
     return at.rows
 
 
-def pool_rows(splits: list[str], work: ImportWork) -> None:
+def pool_rows(settings: SynthSettings, work: ImportWork) -> None:
     """Make one problem of all rows that state it. Raises `InputError` where a set gives none at all."""
-    if work.stated.exists():
+    if work.stated.exists() and work.pooled.runs:
         return
     work.pooled.keep(0)
     work.left_out.keep(0)
-    problems: Counter[int] = Counter()
+    problems: Counter[str] = Counter()
 
     def stated() -> Iterator[StatedTask]:
         for _, rows in groupby(work.read.merged(), key=attrgetter("statement_key")):
-            problem, left_out = pool(rows, splits)
+            pooled, left_out = pool(rows, settings.limits)
             for row in left_out:
                 if work.left_out.append(row):
                     work.left_out.write()
-            if problem is None:
+            if pooled is None:
                 continue
-            problems[problem.rank] += 1
-            yield StatedTask(problem.task_id, problem.problem_id, splits[problem.rank], problem.statement)
-            if work.pooled.append(problem):
+            split = pooled.problem.source
+            problems[split] += 1
+            yield StatedTask(pooled.task_id, pooled.problem_id, split, pooled.problem.statement)
+            if work.pooled.append(pooled):
                 work.pooled.write()
         work.pooled.write()
         work.left_out.write()
-        for rank, split in enumerate(splits):
-            if not problems[rank]:
-                raise _useless(rank, split, work)
+        for item in settings.imports:
+            if not problems[item.split]:
+                raise _useless(item.split, work)
 
     write_records(work.stated, StatedTask, stated(), ("task_id",))
 
 
-def _hold(row: Row | BadRow, rank: int, number: int, use: str, work: ImportWork) -> bool:
+def _hold(row: Row | BadRow, use: str, name: str, work: ImportWork) -> bool:
     """Read a row and hold it, or why it cannot be used. True when what is held should be written."""
     if isinstance(row, BadRow):
-        return work.faulty.append(FaultyRow(rank, number, row.reason, ""))
+        return work.faulty.append(set_aside(name, row.reason, ""))
     try:
         reading = READERS[use](row)
     except RowFault as fault:
-        shown = row.get("response") or row.get("problem") or ""
-        text = str(shown)[:SHOWN_CHARACTERS].encode("utf-8", "replace").decode()
-        return work.faulty.append(FaultyRow(rank, number, str(fault), text))
+        return work.faulty.append(set_aside(name, str(fault), str(row.get("response") or row.get("problem") or "")))
     key = hashlib.sha256(" ".join(reading.statement.split()).encode()).hexdigest()[:32]
-    return work.read.append(ReadRow(statement_key=key, rank=rank, number=number, **asdict(reading)))
+    return work.read.append(replace(reading, statement_key=key, task_id=name))
 
 
-def _useless(rank: int, split: str, work: ImportWork) -> InputError:
+def _useless(split: str, work: ImportWork) -> InputError:
     for runs in (work.faulty, work.left_out):
-        first = next((row for row in runs.merged() if row.rank == rank), None)
+        first = next((row for row in runs.merged() if row.split == split), None)
         if first is not None:
-            return InputError(
-                f"not one row of {split} could be used; its row {first.number} because of this: {first.reason}"
-            )
+            number = int(first.task_id.rpartition("-")[2])
+            return InputError(f"not one row of {split} could be used; its row {number} because of this: {first.reason}")
     return InputError(f"{split} has no rows")
-
-
-ROWS: dict[str, tuple[type[SftRow | RlRow], tuple[str, ...]]] = {
-    "sft": (SftRow, ("problem_id", "rank")),
-    "rl": (RlRow, ("problem_id",)),
-}
-"""By use: the record of a dataset's row, and its key."""
 
 
 @dataclass
 class ImportFunnel:
     """What became of the rows of one set; the fields are those of `funnel.json`."""
+
+    STEPS: ClassVar[dict[str, str]] = {
+        "rows": "rows",
+        "set_aside": "set aside: ",
+        "rows_merged": "merged into another row's problem",
+        "made": "problems",
+        "dropped": "dropped: ",
+        "kept": "problems kept",
+        "accepted_solutions": "solutions",
+        "tests": "tests",
+        "tests_in_conflict": "tests in conflict",
+        "tests_without_text": "tests without text",
+    }
 
     rows: int
     set_aside: Counter[str] = field(default_factory=Counter)
@@ -168,79 +170,57 @@ class ImportFunnel:
         self.tests += len(pooled.tests)
         self.tests_in_conflict += pooled.conflicts
         self.tests_without_text += pooled.tests_without_text
-        self.styles[pooled.style] += 1
-        self.kinds[pooled.io] += 1
-
-    def as_json(self) -> dict[str, object]:
-        """The funnel as JSON values."""
-        return plain_counts(self)
-
-    def steps(self) -> list[tuple[str, int]]:
-        """What became of the rows, from the first step to the last."""
-        steps = [("rows", self.rows)]
-        steps += [(f"set aside: {reason}", count) for reason, count in sorted(self.set_aside.items())]
-        steps += [("merged into another row's problem", self.rows_merged), ("problems", self.made)]
-        steps += [(f"dropped: {reason}", count) for reason, count in sorted(self.dropped.items())]
-        steps += [("problems kept", self.kept), ("solutions", self.accepted_solutions), ("tests", self.tests)]
-        return [*steps, ("tests in conflict", self.tests_in_conflict), ("tests without text", self.tests_without_text)]
+        self.styles[pooled.problem.style] += 1
+        self.kinds[pooled.problem.io] += 1
 
 
 def publish(
-    maker: RowMaker, tables: WorkTables, layout: SynthLayout, work: ImportWork, rows: tuple[int, ...]
+    maker: RowMaker, tables: WorkTables, layout: SynthLayout, work: ImportWork, rows: Sequence[int]
 ) -> tuple[dict[str, ImportFunnel], dict[str, int]]:
     """Write what later stages read, from `rows` of each set; return the funnels and the number of dataset rows."""
     settings = maker.settings
     funnels = {item.split: ImportFunnel(count) for item, count in zip(settings.imports, rows, strict=True)}
     _write_quarantine(funnels, tables, work)
     removed = {removal.problem_id: removal.reason for removal in read_records(tables.removals, Removal)}
-    limits = Limits(settings.limit_seconds, settings.limit_memory_mib)
-    uses = sorted({item.use for item in settings.imports})
+    uses = uses_of(settings)
     with ExitStack() as stack, Progress("datasets", work.pooled.count(), "tasks") as progress:
         problems = stack.enter_context(ordered_table(layout.problems, Problem, ("problem_id",)))
         tests = stack.enter_context(ordered_table(layout.tests, TestCase, ("problem_id", "index")))
         solutions = stack.enter_context(ordered_table(layout.solutions, Solution, ("problem_id", "index")))
         memberships = stack.enter_context(ordered_table(layout.memberships, Membership, ("problem_id",)))
         datasets = {
-            use: stack.enter_context(ordered_table(layout.dataset(use) / "train.parquet", *ROWS[use])) for use in uses
+            use: stack.enter_context(ordered_table(layout.dataset(use) / "train.parquet", *ROWS[use]))
+            for use in sorted(set(uses.values()))
         }
         for pooled in work.pooled.merged():
             progress.advance()
-            item = settings.imports[pooled.rank]
-            funnel = funnels[item.split]
+            problem = pooled.problem
+            use, funnel = uses[problem.source], funnels[problem.source]
             funnel.made += 1
             if pooled.problem_id in removed:
                 funnel.dropped[removed[pooled.problem_id]] += 1
                 continue
             funnel.keep(pooled)
-            problem = pooled.problem(limits, source=item.split)
             problems.append(problem)
-            memberships.append(Membership(pooled.problem_id, item.split, item.use, depth=0))
-            for index, test in enumerate(pooled.tests):
-                tests.append(TestCase(pooled.problem_id, index, test.input, test.expected, "published"))
-            answers = [
-                Solution(pooled.problem_id, index, held.code, held.response, held.model)
-                for index, held in enumerate(pooled.solutions)
-            ]
-            for answer in answers:
-                solutions.append(answer)
-            made = [maker.rl_row(problem, 0)] if item.use == "rl" else maker.sft_rows(problem, 0, answers)
-            for row in made:
-                datasets[item.use].append(row)
+            memberships.append(Membership(problem.problem_id, problem.source, use, depth=0))
+            for test in pooled.tests:
+                tests.append(test)
+            for solution in pooled.solutions:
+                solutions.append(solution)
+            for row in maker.rows(use, problem, 0, pooled.solutions, None):
+                datasets[use].append(row)
     for funnel in funnels.values():
         funnel.rows_merged = funnel.rows - funnel.set_aside.total() - funnel.made
     written: dict[str, int] = {use: table.rows for use, table in datasets.items()}
     for use, count in written.items():
-        steps = {item.split: funnels[item.split].steps() for item in settings.imports if item.use == use}
-        write_text(layout.dataset(use) / "README.md", write_import_card(use, count, settings, maker.seed, steps))
+        write_text(layout.dataset(use) / "README.md", write_import_card(use, count, settings, maker.seed, funnels))
     return funnels, written
 
 
 def _write_quarantine(funnels: dict[str, ImportFunnel], tables: WorkTables, work: ImportWork) -> None:
     """Write and count every row that was set aside, in the order of the sets."""
-    splits = list(funnels)
-    rows = heapq.merge(work.faulty.merged(), work.left_out.merged(), key=lambda row: (row.rank, row.number))
+    rows = heapq.merge(work.faulty.merged(), work.left_out.merged(), key=attrgetter("task_id"))
     with ordered_table(tables.quarantine, Quarantined, ("task_id", "index")) as table:
         for row in rows:
-            split = splits[row.rank]
-            table.append(Quarantined(task_id(row.rank, split, row.number), -1, split, row.reason, row.shown))
-            funnels[split].set_aside[row.reason] += 1
+            table.append(row)
+            funnels[row.split].set_aside[row.reason] += 1

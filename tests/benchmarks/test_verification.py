@@ -29,8 +29,8 @@ from reward.judge import Judge
 from reward.submission import Submission
 from synth.config import VerificationSettings
 from synth.procedural.input_forms import read_instance
-from synth.procedural.program import mistakes
 from synth.procedural.task import draw_inputs, draw_task
+from synth.procedural.teacher import mistakes
 from synth.voting import verify, vote_of
 from tests.synth.right_programs import right_programs
 

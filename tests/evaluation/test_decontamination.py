@@ -8,8 +8,8 @@ import pytest
 
 from evaluation.benchmark import Benchmark, decontamination_status
 from evaluation.livecodebench import load_livecodebench
+from synth.cleaning import Decontamination, read_evaluation_set
 from synth.config import CleaningSettings
-from synth.decontamination import Decontamination, read_evaluation_set
 from tests.evaluation.releases import write_release
 from xcoder_core.errors import InputError
 

@@ -14,9 +14,8 @@ from typing import Any
 from synth.config import ProceduralTeacherSettings
 from synth.features.tree import FeatureTree, tree_from_leaves
 from synth.procedural.pipeline import OPERATIONS, Pipeline
-from synth.procedural.program import Writing, mistakes, write_program
 from synth.procedural.task import draw_inputs, draw_task
-from synth.procedural.teacher import ProceduralTeacher
+from synth.procedural.teacher import ProceduralTeacher, Writing, mistakes, write_program
 from xcoder_core.models.prompt import code_response
 from xcoder_core.seeds import derive_seed
 

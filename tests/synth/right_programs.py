@@ -1,7 +1,7 @@
 """The right programs of a pipeline, for tests that need all of them."""
 
 from synth.procedural.pipeline import Pipeline
-from synth.procedural.program import write_program, writings
+from synth.procedural.teacher import write_program, writings
 
 
 def right_programs(pipeline: Pipeline) -> list[str]:

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from synth.cleaning import find_duplicates, find_removals
+from synth.cleaning import Decontamination, EvaluationSet, find_duplicates, find_removals, read_evaluation_set
 from synth.config import CleaningSettings, SynthSettings
-from synth.decontamination import Decontamination, EvaluationSet, read_evaluation_set
 from synth.procedural.teacher import ProceduralTeacher
 from synth.statement_index import statement_ngrams, statement_shingles
 from synth.tables import Removal, Task, Verdict, WorkTables, task_id

@@ -4,14 +4,14 @@ import pytest
 from pydantic import ValidationError
 
 from synth.config import DifficultySettings
-from synth.publication import beyond_the_tail, difficulty_of
+from synth.publication import beyond_the_tail
 
 
 @pytest.mark.parametrize(
     ("pass_rate", "name"), [(1.0, "easy"), (0.9, "easy"), (0.875, "medium"), (0.5, "medium"), (0.0, "hard")]
 )
 def test_a_bin_begins_at_its_least_pass_rate(pass_rate: float, name: str) -> None:
-    assert difficulty_of(pass_rate, DifficultySettings()) == name
+    assert DifficultySettings().bin_of(pass_rate) == name
 
 
 @pytest.mark.parametrize("bins", [{}, {"easy": 0.5}, {"a": 0.5, "b": 0.6, "c": 0.0}, {"a": 1.5, "b": 0.0}])

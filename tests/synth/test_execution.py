@@ -14,8 +14,7 @@ import psutil
 from synth.config import SynthSettings
 from synth.execution import distinct_programs
 from synth.procedural.pipeline import read_pipeline
-from synth.procedural.program import Writing, write_program
-from synth.procedural.teacher import ProceduralTeacher, parse_response
+from synth.procedural.teacher import ProceduralTeacher, Writing, parse_response, write_program
 from synth.tables import Candidate, Execution, Quarantined, Task, Verdict, WorkTables
 from synth.teaching import make_inputs, make_tasks
 from xcoder_core.models.prompt import code_response

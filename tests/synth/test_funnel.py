@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from reward.config import JudgeSettings
-from synth.card import write_card
 from synth.config import SynthSettings
-from synth.funnel import SplitFunnel, print_funnel
+from synth.funnel import SplitFunnel, print_funnel, write_card
 from synth.pipeline import synthesise
 from synth.prompts import AnswerError, read_answer
 from xcoder_core.errors import InputError

@@ -147,6 +147,7 @@ def test_candidates_without_a_program_are_quarantined_and_never_executed(
 def test_every_distinct_program_of_a_task_is_executed_once(tables: WorkTables) -> None:
     verdicts = {verdict.task_id: verdict for verdict in read_records(tables.verdicts, Verdict)}
     rows = beside(
+        "task_id",
         read_records(tables.tasks, Task),
         read_records(tables.candidates, Candidate),
         read_records(tables.executions, Execution),
@@ -229,7 +230,7 @@ def test_the_rl_dataset_holds_no_longer_tail_of_easy_problems_than_asked_for(
     def names(easy_tail: float) -> list[str]:
         difficulty = {"bins": bins, "easy_tail": easy_tail}
         settings = SynthSettings.model_validate({**small_settings, "difficulty": difficulty})
-        publish_datasets(settings, SynthLayout(folder), "plain", 11)
+        publish_datasets(settings, WorkTables(folder), SynthLayout(folder), "plain", 11)
         return [row.difficulty for row in read_records(SynthLayout(folder).dataset("rl") / "train.parquet", RlRow)]
 
     everything, some, none = Counter(names(1)), Counter(names(0.5)), Counter(names(0))
@@ -253,7 +254,7 @@ def test_fewer_solutions_per_task_are_a_prefix_of_more(
     shutil.copytree(layout.folder, folder)
     settings = SynthSettings.model_validate({**small_settings, "solutions_per_task": 2})
     everything = list(read_records(layout.dataset("sft") / "train.parquet", SftRow))
-    rows = publish_datasets(settings, SynthLayout(folder), "plain", 11)
+    rows = publish_datasets(settings, WorkTables(folder), SynthLayout(folder), "plain", 11)
     two = list(read_records(SynthLayout(folder).dataset("sft") / "train.parquet", SftRow))
     assert two == [row for row in everything if row.rank < 2] and len(two) == rows["sft"] < len(everything)
 
@@ -275,5 +276,5 @@ def test_a_response_without_a_usable_program_has_its_fault_named(response: str, 
 
 def test_records_of_an_unknown_task_are_an_error(tables: WorkTables) -> None:
     tasks = list(read_records(tables.tasks, Task))
-    with pytest.raises(RuntimeError, match="not a task here"):
-        list(beside(tasks[:-1], read_records(tables.inputs, TaskInputs)))
+    with pytest.raises(RuntimeError, match="does not know"):
+        list(beside("task_id", tasks[:-1], read_records(tables.inputs, TaskInputs)))

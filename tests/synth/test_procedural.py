@@ -24,9 +24,16 @@ from synth.procedural.pipeline import (
     read_pipeline,
     write_pipeline,
 )
-from synth.procedural.program import Breakage, Writing, break_program, mistakes, write_program, writings
 from synth.procedural.task import ProceduralTask, draw_inputs, draw_task, true_output
-from synth.procedural.teacher import ProceduralTeacher
+from synth.procedural.teacher import (
+    Breakage,
+    ProceduralTeacher,
+    Writing,
+    break_program,
+    mistakes,
+    write_program,
+    writings,
+)
 from tests.synth.right_programs import right_programs
 from xcoder_core.problem import Limits
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from reward.config import JudgeSettings
 from reward.test_table import TestTable
 from synth.config import SynthSettings
 from synth.pipeline import synthesise
-from synth.published.pooling import ReadRow, pool
+from synth.published.pooling import pool
 from synth.published.rows import RowFault, read_rl_row, read_sft_row
 from synth.published.stage import import_published
-from synth.tables import Quarantined, Removal, WorkTables
+from synth.tables import Quarantined, Removal, WorkTables, task_id
 from tests.synth.published_rows import (
     ADD,
     LONGEST,
@@ -38,7 +38,7 @@ from tests.synth.published_rows import (
     write_parquet,
 )
 from xcoder_core.errors import EnvironmentLacks, InputError
-from xcoder_core.problem import Problem, Solution, TestCase, problem_id
+from xcoder_core.problem import Limits, Problem, Solution, TestCase, problem_id
 from xcoder_core.records import read_records, read_table
 from xcoder_core.rows import read_rows
 from xcoder_core.stage import Membership, StageContext, SynthLayout
@@ -188,11 +188,11 @@ def test_the_bytes_do_not_depend_on_kills_or_on_how_much_is_held(
     sets: Path, tmp_path: Path, digests: Callable[[Path], dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed at every write of a run, at every row: the same problems, tests, datasets and cards as in one go."""
-    import synth.published.work as work
+    import synth.published.pooling as pooling
 
     settings = settings_for(sets)
     import_published(settings, "plain", context_in(tmp_path / "whole"))
-    written = work.ImportWork.write_read
+    written = pooling.ImportWork.write_read
 
     class Killed(BaseException):
         pass
@@ -201,7 +201,7 @@ def test_the_bytes_do_not_depend_on_kills_or_on_how_much_is_held(
         written(self, at)
         raise Killed
 
-    monkeypatch.setattr(work.ImportWork, "write_read", killing)
+    monkeypatch.setattr(pooling.ImportWork, "write_read", killing)
     kills = 0
     while True:
         try:
@@ -334,14 +334,14 @@ def test_a_hostile_row_is_set_aside_and_ends_no_import(
 @pytest.mark.parametrize("text", ["class Solution(" * 100_000, "class Solution:\n def f(self " * 20_000])
 def test_a_statement_of_nothing_but_beginnings_holds_nobody_up(text: str) -> None:
     began = time.process_time()
-    assert read_sft_row(sft(text, answer(ADD))).io == "stdin"
+    assert read_sft_row(sft(text, answer(ADD))).function_name is None
     assert time.process_time() - began < 2
 
 
 def test_assertions_become_arguments_in_the_order_of_the_signature() -> None:
     reading = read_rl_row(rl_rows()[3])
     assert (reading.inputs, reading.expected) == (("[2, 7]\n9",), ("[0, 1]",))
-    assert reading.io == "function" and reading.function_name == "twoSum"
+    assert reading.function_name == "twoSum"
 
 
 def test_what_an_evaluation_set_holds_is_not_imported(sets: Path, tmp_path: Path) -> None:
@@ -391,7 +391,6 @@ import resource, sys
 from pathlib import Path
 from synth.config import SynthSettings
 from synth.published.stage import import_published
-from synth.published.pooling import ReadRow
 from xcoder_core.stage import StageContext
 from xcoder_core.rows import read_rows
 
@@ -484,11 +483,10 @@ def test_results_of_a_function_are_in_conflict_only_where_the_judge_tells_them_a
 
 def pooled_tests(*given: dict[str, Any]) -> list[tuple[str, str]]:
     """The tests that are left of rows of one problem."""
-    readings = [asdict(read_rl_row(each)) for each in given]
-    rows = [ReadRow(statement_key="a", rank=0, number=number, **each) for number, each in enumerate(readings)]
-    pooled, left_out = pool(rows, ["a"])
+    rows = [replace(read_rl_row(each), task_id=task_id(0, "a", number)) for number, each in enumerate(given)]
+    pooled, left_out = pool(rows, Limits())
     assert pooled is not None and not left_out
-    return [(test.input, test.expected) for test in pooled.tests]
+    return [(test.input, test.expected or "") for test in pooled.tests]
 
 
 def test_a_line_of_json_lines_ends_at_its_newline_alone(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from evaluation.config import EvaluationSettings
-from synth.published.config import ImportSettings
+from synth.published.files import ImportSettings
 from xcoder_core.errors import InputError
 from xcoder_core.models.settings import ModelSettings
 from xcoder_train.recipe.reading import load_recipe

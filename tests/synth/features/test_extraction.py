@@ -71,7 +71,7 @@ def test_what_was_answered_is_not_asked_again_and_the_table_is_the_same_in_any_o
         assert kept.isdisjoint(call.asked for call in server.calls[before:])
         with interview(server, tmp_path / "two" / "answers.parquet", 16) as asked:
             second = extract_features(settings(snippets), asked, tmp_path / "two" / "extracted.parquet")
-    assert first.root == second.root
+    assert first == second
     for name in ("extracted.parquet", "answers.parquet"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -82,7 +82,7 @@ def test_other_columns_and_a_limit_can_be_named(
     with OpenAIServer(model_answer) as server, interview(server, tmp_path / "answers.parquet") as asked:
         tree = extract_features(settings(snippets, code=None, limit=2), asked, tmp_path / "extracted.parquet")
         assert all("<solution>" not in call.asked for call in server.calls)
-        assert tree.root.children["algorithm"].count == 2
+        assert tree.children["algorithm"].count == 2
         with pytest.raises(InputError, match=r"none of the 12 rows .* the column `reason`"):
             extract_features(settings(snippets, instruction="text"), asked, tmp_path / "none.parquet")
     reason = next(read_records(tmp_path / "none.parquet", FeatureAnswer)).reason

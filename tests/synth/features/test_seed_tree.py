@@ -2,8 +2,7 @@
 
 from collections import Counter
 
-from synth.features.names import clean_name, normal_form
-from synth.features.tree import CATEGORIES, SEED_TREE, seed_tree
+from synth.features.tree import CATEGORIES, SEED_TREE, clean_name, normal_form, seed_tree
 from xcoder_core.yaml_source import read_yaml_file
 
 LEAVES = list(seed_tree().leaves())

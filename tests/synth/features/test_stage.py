@@ -15,12 +15,12 @@ import pytest
 from openai_server import Call, Fault, OpenAIServer
 from pydantic import ValidationError
 
-from synth.card import write_card
 from synth.config import SynthSettings
 from synth.features.config import FeatureSettings
 from synth.features.stage import make_features, needs_model, subtrees
 from synth.features.subtrees import Subtree
 from synth.features.tree import seed_tree
+from synth.funnel import write_card
 from xcoder_core.errors import InputError
 from xcoder_core.models.answered import Answers
 from xcoder_core.records import read_records

@@ -31,7 +31,7 @@ def test_every_subtree_has_the_shape_and_only_leaves_of_the_tree() -> None:
         assert set(subtree.leaves) <= known
         assert 6 <= len(subtree.leaves) <= 16
         tree = tree_from_leaves(subtree.leaves)
-        widths["root"].add(len(tree.root.children))
+        widths["root"].add(len(tree.children))
         for _, node in tree.nodes():
             inner = sum(bool(child.children) for child in node.children.values())
             widths["inner"].add(inner)

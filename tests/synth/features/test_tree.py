@@ -6,8 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from synth.features.names import normal_form
-from synth.features.tree import FeatureTree, TreeError, read_tree, tree_from_leaves, tree_from_nested, write_tree
+from synth.features.tree import (
+    FeatureTree,
+    TreeError,
+    normal_form,
+    read_tree,
+    tree_from_leaves,
+    tree_from_nested,
+    write_tree,
+)
 from xcoder_core.errors import InputError
 
 FIRST = {"algorithm": {"graph": {"shortest path": ["Dijkstra", "BFS"]}, "sorting": ["merge sort"]}}
@@ -122,7 +129,7 @@ def test_a_tree_survives_its_file_and_equal_trees_are_equal_bytes(tmp_path: Path
     tree.merge(tree_from_nested(SECOND))
     write_tree(tmp_path / "one.json", tree)
     again = read_tree(tmp_path / "one.json")
-    assert again.root == tree.root
+    assert again == tree
     shuffled = FeatureTree()
     for path in reversed(list(tree.leaves())):
         shuffled.merge(tree_from_leaves([path]))

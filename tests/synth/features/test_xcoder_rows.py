@@ -8,8 +8,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from synth.features.stage import read_published_tree, read_xcoder_rows
 from synth.features.subtrees import Subtree
-from synth.features.xcoder_rows import read_published_tree, read_xcoder_rows
 from xcoder_core.errors import InputError
 from xcoder_core.rows import BadRow
 

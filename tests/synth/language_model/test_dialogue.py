@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from openai_server import Fault, OpenAIServer
 
-from synth.language_model.dialogue import Dialogue, Ended, Interview, Question, Unusable
+from synth.language_model.dialogue import Dialogue, Interview, Question, Unusable
 from synth.prompts import AnswerError
 from xcoder_core.models.answered import Answers
 from xcoder_core.models.openai_backend import OpenAIGenerator
@@ -46,7 +46,7 @@ def hold(server: OpenAIServer, path: Path, starts: Iterable[str], **server_setti
     with OpenAIGenerator(settings, "model") as model, Answers(path) as answers:
         interview = Interview(model, answers, SamplingSettings(max_new_tokens=100), "test", 3)
         dialogues = ((f"key/{start}", doubling(start)) for start in starts)
-        return {ended.key: ended.outcome for ended in interview.hold(dialogues)}
+        return dict(interview.hold(dialogues))
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_dialogue_may_go_on_after_an_unusable_answer(server: OpenAIServer, tmp
     settings = ServerSettings(base_url=server.base_url, model="model")
     with OpenAIGenerator(settings, "model") as model, Answers(tmp_path / "answers.parquet") as answers:
         interview = Interview(model, answers, SamplingSettings(), "test", 3)
-        assert list(interview.hold([("a", forgiving())])) == [Ended("a", "without it: `nothing` is no number")]
+        assert list(interview.hold([("a", forgiving())])) == [("a", "without it: `nothing` is no number")]
 
 
 def test_what_was_answered_is_not_asked_again(server: OpenAIServer, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from evaluation.report.stages import difficulty_figures, difficulty_tables, funn
 from synth.estimate import estimate, questions_of
 from synth.language_model.config import ExpectedSettings
 from synth.procedural.task import true_output
-from synth.publication import kept_problems
+from synth.publication import kept_tasks
 from synth.tables import Candidate, Execution, Quarantined, Task, TaskInputs, Verdict, WorkTables
 from synth.voting import vote_of
 from xcoder_core.models.answered import Answer
@@ -264,11 +264,8 @@ def test_a_small_run_foretells_a_larger_one_of_another_seed(
 def test_the_datasets_load_and_the_card_names_no_server(finished: Path, tmp_path: Path, server: OpenAIServer) -> None:
     layout = SynthLayout(finished)
     rows = datasets.load_dataset(str(layout.dataset("sft")), cache_dir=str(tmp_path))["train"]
-    accepted = sum(
-        len({solution.code for solution in kept.accepted})
-        for kept in kept_problems(layout)
-        if kept.membership.use == "sft"
-    )
+    kept_for_sft = kept_tasks(WorkTables(finished), "sft")
+    accepted = sum(len({solution.code for solution in kept.accepted}) for kept in kept_for_sft)
     assert len(rows) == accepted > 0
     card = (layout.dataset("sft") / "README.md").read_text()
     assert server.base_url not in card and "The truth is not known" in card

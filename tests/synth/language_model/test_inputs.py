@@ -10,7 +10,7 @@ from reward.judge import Judge
 from synth.config import InputSettings
 from synth.execution import smaller_half
 from synth.language_model.inputs import collect_inputs
-from synth.language_model.questions import Written
+from synth.language_model.questions import Draft, Input
 from synth.tables import Quarantined, Task, TaskInputs
 from xcoder_core.problem import Problem
 
@@ -35,9 +35,10 @@ def collect(
 ) -> tuple[TaskInputs, list[Quarantined]]:
     io, name = ("stdin", None) if starter is None else ("function", "best")
     problem = Problem("p", "Add.", "codeforces", io, name, starter)  # type: ignore[arg-type]
-    written = Written(Task("000-a-00000000", "a", "sft", 1, 1, None, problem), inputs, generator, validator, None, ())
+    task = Task("000-a-00000000", "a", "sft", 1, 1, None, problem)
+    draft = Draft(task, [Input("prompt", *pair) for pair in inputs], generator, validator, None)
     settings = InputSettings(generated_share=share, largest_kib=largest_kib)
-    *aside, made = collect_inputs([written], judge, 8, settings, 5, most_failures=0)
+    *aside, made = collect_inputs([draft], judge, 8, settings, 5, most_failures=0)
     assert isinstance(made, TaskInputs)
     return made, aside  # type: ignore[return-value]
 

@@ -54,7 +54,7 @@ def test_a_local_model_answers_and_what_it_cannot_do_is_set_aside(folder: Path, 
     model = open_teacher(teacher, 3)
     with Answers(tmp_path / "answers.parquet") as answers:
         short = Interview(model, answers, SamplingSettings(max_new_tokens=4), "test", 3)
-        (cut_off,) = [ended.outcome for ended in short.hold([("a", dialogue())])]
+        ((_, cut_off),) = short.hold([("a", dialogue())])
         assert isinstance(cut_off, Unusable) and cut_off.reason.startswith("cut off")
         kept = list(answers.kept())
     assert len(kept) == 2 and all(answer.completion_tokens == 4 for answer in kept)
