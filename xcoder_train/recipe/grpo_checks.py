@@ -26,6 +26,18 @@ _SAMPLING = {
     "logprobs": "the trainer, which corrects by the sampled tokens' log-probabilities",
     "seed": "the seed of vLLM's process: one for every request would make the rollouts of a group alike",
 }
+# Settings of vLLM's that change which tokens are likely. Its log-probabilities are those after the change, the
+# trainer's are those before it, so every importance ratio would be wrong.
+_RESHAPING = (
+    "allowed_token_ids",
+    "bad_words",
+    "frequency_penalty",
+    "logit_bias",
+    "logits_processors",
+    "min_tokens",
+    "presence_penalty",
+    "structured_outputs",
+)
 _VESPO_CORRECTS_BY = ("token_truncate", "token_mask")
 
 _NOT_OF_OUR_SAMPLER = ("min_p", "generation_kwargs", "cache_implementation", "use_transformers_continuous_batching")
@@ -92,6 +104,10 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
     for name in given if way != "transformers" and isinstance(given, dict) else ():
         if name in _SAMPLING:
             yield conflict(f"`{name}` is decided by {_SAMPLING[name]}", "grpo.training.trl.generation_kwargs")
+    if way != "transformers":
+        yield from _reshaped(grpo)
+    if way != "vllm_colocate" and grpo.max_num_seqs is not None:
+        yield conflict(f"has no effect with generation: {way}", "grpo.max_num_seqs")
     over = training.vllm_tensor_parallel_size
     if way == "vllm_colocate" and grpo.launch.processes % over:
         yield conflict(
@@ -112,6 +128,30 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
             f"({patience:g} s), or the processes that wait for one judge are taken for dead",
             "grpo.reward.deadline_seconds",
         )
+
+
+def _reshaped(grpo: GrpoSettings) -> Iterator[Conflict]:
+    """Rollouts of vLLM that would come from another distribution than the one that is trained."""
+    trl, given = grpo.training.trl, grpo.training.trl.get("generation_kwargs")
+    changed = {
+        "grpo.top_p": grpo.top_p < 1,
+        "grpo.top_k": grpo.top_k > 0,
+        "grpo.training.repetition_penalty": grpo.training.repetition_penalty != 1,
+        "grpo.training.trl.min_p": bool(trl.get("min_p")),
+        "grpo.training.trl.vllm_structured_outputs_regex": trl.get("vllm_structured_outputs_regex") is not None,
+    }
+    changed |= {
+        f"grpo.training.trl.generation_kwargs.{name}": name in _RESHAPING
+        for name in (given if isinstance(given, dict) else ())
+    }
+    for path, is_changed in changed.items():
+        if is_changed:
+            yield conflict(
+                "vLLM's log-probabilities would be those among the tokens that this leaves likely, and the trainer's "
+                "are those among all tokens: every importance ratio would be wrong. Leave it out; temperature is the "
+                "one that both apply",
+                path,
+            )
 
 
 def _prompts(recipe: Recipe, grpo: GrpoSettings) -> Iterator[Conflict]:

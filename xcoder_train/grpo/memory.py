@@ -1,0 +1,227 @@
+"""What GRPO takes of one device: the trainer, and vLLM beside it with `generation: vllm_colocate`. No torch in here.
+
+vLLM gets a share of the device. Its weights and its working memory come off, and keys and values get the rest
+(`determine_available_memory` in vllm/v1/worker/gpu_worker.py). Asleep, it gives back its weights and its cache; so
+while rollouts are sampled it stands beside the trainer's weights and optimiser, and while the policy is trained only
+its working memory stands beside all of the trainer.
+"""
+
+import json
+import math
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+
+from xcoder_core.errors import InputError
+from xcoder_core.models.shape import ModelShape
+from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.training.memory import MemoryEstimate, estimate
+
+GIB = 1 << 30
+KEPT_FREE = 0.1
+"""Of a device, for CUDA and NCCL, a gathered block of shards, and fragmentation. Only a share that the recipe gives may
+go into it."""
+WORKING = 2 * GIB
+"""Of vLLM: activations of the 4,096 tokens that TRL lets it read at once, logits, graphs of kernels, libraries."""
+_BFLOAT16 = 2  # what vLLM computes in on a GPU, also from weights that are stored in float32
+_LENGTH_STEP = 1024  # proposed lengths are multiples of it
+_MOST_GIB = 4096  # of a device that is proposed
+
+
+@dataclass(frozen=True)
+class EngineMemory:
+    """vLLM beside the trainer on one device. Sizes in bytes; tokens and rollouts are those of one engine, which
+    `vllm_tensor_parallel_size` devices share."""
+
+    device: int
+    trainer_sampling: int
+    """The trainer's weights and optimiser, which stay while rollouts are sampled."""
+    trainer_training: int
+    """All of the trainer at its peak."""
+    weights: int
+    bytes_per_token: int
+    """Keys and values of one token on this device."""
+    share: float
+    """vLLM's `gpu_memory_utilization`."""
+    share_is_given: bool
+    sleeps: bool
+    longest: int
+    """Tokens of a prompt and a completion at most."""
+    asked: int
+    """Rollouts of a step that this engine makes."""
+    at_once: int
+    """Rollouts that it decodes together."""
+
+    @property
+    def cache(self) -> int:
+        """Bytes for keys and values."""
+        return max(0, int(self.share * self.device) - self.weights - WORKING)
+
+    @property
+    def cache_tokens(self) -> int:
+        """Tokens whose keys and values the engine can hold."""
+        return self.cache // self.bytes_per_token
+
+    @property
+    def at_full_length(self) -> int:
+        """Rollouts of the greatest length that the cache holds."""
+        return self.cache_tokens // self.longest
+
+    @property
+    def usable(self) -> int:
+        """What the two may take together."""
+        return int(self.device * (1.0 if self.share_is_given else 1 - KEPT_FREE))
+
+    @property
+    def sampling(self) -> int:
+        """What is taken while rollouts are sampled: with a cache for one rollout of full length at least."""
+        return self.trainer_sampling + max(
+            int(self.share * self.device), self.weights + WORKING + self.longest * self.bytes_per_token
+        )
+
+    @property
+    def training(self) -> int:
+        """What is taken while the policy is trained."""
+        return self.trainer_training + (WORKING if self.sleeps else self.weights + WORKING + self.cache)
+
+    @property
+    def fits(self) -> bool:
+        """Whether both phases fit the device, and vLLM's share holds one rollout of full length."""
+        return max(self.sampling, self.training) <= self.usable and self.at_full_length > 0
+
+
+def rollouts_at_once(settings: GrpoSettings, cache_tokens: int, asked: int) -> int:
+    """Rollouts that an engine decodes together: `max_num_seqs`, or as many as its cache holds half done.
+
+    Rollouts that are in progress are half done on average. Where they are longer, vLLM preempts the newest ones.
+    """
+    half_done = settings.max_prompt_length + settings.max_completion_length / 2
+    return min(asked, settings.max_num_seqs or max(1, int(cache_tokens / half_done)))
+
+
+def rollouts_of_engine(settings: GrpoSettings) -> int:
+    """Rollouts of a step that one colocated engine is asked for."""
+    each = settings.prompts_per_step * settings.rollouts // settings.launch.processes
+    return each * settings.training.vllm_tensor_parallel_size
+
+
+def engine_memory(shape: ModelShape, settings: GrpoSettings, device: int) -> EngineMemory:
+    """vLLM's share of a device of so many bytes, whether it sleeps, and how many rollouts it takes on at a time.
+
+    It sleeps where that lets it hold more of the rollouts that it is asked for. What the recipe gives stays.
+    """
+    training, over = settings.training, settings.training.vllm_tensor_parallel_size
+    trainer = estimate_grpo(shape, settings, on_gpu=True)
+    heads = math.ceil(shape.kv_heads / over)
+    memory = EngineMemory(
+        device=device,
+        trainer_sampling=trainer.weights + trainer.optimizer,
+        trainer_training=trainer.total - trainer.key_value_cache,
+        weights=shape.parameters * _BFLOAT16 // over,
+        bytes_per_token=2 * shape.layers * heads * shape.head_size * _BFLOAT16,
+        share=training.vllm_gpu_memory_utilization or 0.0,
+        share_is_given=training.vllm_gpu_memory_utilization is not None,
+        sleeps=training.vllm_enable_sleep_mode,
+        longest=settings.max_prompt_length + settings.max_completion_length,
+        asked=rollouts_of_engine(settings),
+        at_once=1,
+    )
+    useful = memory.weights + WORKING + memory.asked * memory.longest * memory.bytes_per_token
+    if "vllm_enable_sleep_mode" not in training.model_fields_set:
+        wanted = int(memory.share * device) if memory.share_is_given else useful
+        memory = replace(memory, sleeps=memory.trainer_training + wanted > memory.usable)
+    if not memory.share_is_given:
+        beside = memory.trainer_sampling if memory.sleeps else memory.trainer_training
+        hundredths = min((memory.usable - beside) * 100 // device, math.ceil(useful * 100 / device))
+        memory = replace(memory, share=max(0, hundredths) / 100)
+    return replace(memory, at_once=rollouts_at_once(settings, memory.cache_tokens, memory.asked))
+
+
+def fitting_engine(shape: ModelShape, settings: GrpoSettings, device: int) -> EngineMemory:
+    """As `engine_memory`. Raises `InputError` with the arithmetic, and what would fit, where it does not fit."""
+    memory = engine_memory(shape, settings, device)
+    if memory.fits:
+        return memory
+    vllm = f"vLLM's {_gib(memory.weights)} of weights + {_gib(WORKING)} of working memory"
+    if memory.share_is_given:
+        vllm = (
+            f"vLLM's {memory.share:g} of the device = {_gib(int(memory.share * device))}, of which {vllm[7:]} come off,"
+        )
+    awake = "asleep with its working memory" if memory.sleeps else "awake"
+    raise InputError(
+        f"GRPO with vllm_colocate does not fit a device of {_gib(device)}, of which {_gib(memory.usable)} may be used. "
+        f"While sampling it takes {_gib(memory.sampling)}: {_gib(memory.trainer_sampling)} of the trainer + {vllm} + "
+        f"{_gib(memory.longest * memory.bytes_per_token)} of keys and values for one rollout of {memory.longest:,} "
+        f"tokens. While training it takes {_gib(memory.training)}: {_gib(memory.trainer_training)} of the trainer, and "
+        f"vLLM {awake}. {_what_fits(shape, settings, device)}"
+    )
+
+
+def _what_fits(shape: ModelShape, settings: GrpoSettings, device: int) -> str:
+    """The change that takes least away, and the smallest device that needs none."""
+    training = settings.training
+    freed = {"vllm_enable_sleep_mode": True, "vllm_gpu_memory_utilization": None}
+    given = [name for name in freed if name in training.model_fields_set and getattr(training, name) != freed[name]]
+    settings = settings.model_copy(update={"training": training.model_copy(update=freed)})
+    larger = bisect_left(range(_MOST_GIB), True, key=lambda gib: gib > 0 and _fits(shape, settings, gib * GIB))
+    for changed, keys in _changes(shape, settings):
+        if _fits(shape, changed, device):
+            keys = [*(f"grpo.training.{name}={json.dumps(freed[name])}" for name in given), *keys]
+            return f"This fits: {' '.join(keys)}; or a device of {larger} GiB"
+    return (
+        "No shorter rollouts fit. Train adapters (grpo.lora), shard over more processes (grpo.launch), give vLLM "
+        f"devices of its own (grpo.generation: vllm_server), or take a device of {larger} GiB"
+    )
+
+
+def _fits(shape: ModelShape, settings: GrpoSettings, device: int) -> bool:
+    return engine_memory(shape, settings, device).fits
+
+
+def _changes(shape: ModelShape, settings: GrpoSettings) -> Iterator[tuple[GrpoSettings, list[str]]]:
+    """Settings that take less, with the keys that are changed: first those that change nothing of what is trained."""
+    training, now = settings.training, settings.max_completion_length
+    splits = [
+        over
+        for over in (1, 2, 4, 8)
+        if over >= training.vllm_tensor_parallel_size
+        and not settings.launch.processes % over
+        and not shape.kv_heads % over
+    ]
+    lengths = (now, *range((now - 1) // _LENGTH_STEP * _LENGTH_STEP, 0, -_LENGTH_STEP))
+    for length, rows, over in product(lengths, dict.fromkeys((settings.micro_batch, 1)), splits):
+        new: dict[str, object] = {"max_completion_length": length, "micro_batch": rows}
+        keys = [f"grpo.{name}={value}" for name, value in new.items() if value != getattr(settings, name)]
+        if over != training.vllm_tensor_parallel_size:
+            keys.append(f"grpo.training.vllm_tensor_parallel_size={over}")
+        split = training.model_copy(update={"vllm_tensor_parallel_size": over})
+        yield settings.model_copy(update={**new, "training": split}), keys
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB"
+
+
+def estimate_grpo(shape: ModelShape, settings: GrpoSettings, *, on_gpu: bool) -> MemoryEstimate:
+    """Memory of GRPO; vLLM's share of the device (`vllm_gpu_memory_utilization`) is not in it.
+
+    With a KL term (`training.beta`) a second model stands beside the policy, unless adapters can be switched off.
+    """
+    longest = settings.max_prompt_length + settings.max_completion_length
+    cached = _rows_decoded_together(settings) * longest
+    policy = estimate(shape, settings, settings.micro_batch * longest, cached, on_gpu=on_gpu, is_quantized=False)
+    has_reference = settings.training.beta != 0 and settings.lora is None
+    return replace(policy, weights=2 * policy.weights) if has_reference else policy
+
+
+def _rows_decoded_together(settings: GrpoSettings) -> int:
+    """The most rows of which one process keeps keys and values: of a step, of held-out tasks, of pass rates."""
+    if settings.curriculum is not None and settings.curriculum.pass_rates is None:
+        return settings.rollout_batch
+    if settings.generation != "transformers":
+        return 0
+    held_out = settings.evaluation
+    tasks = 0 if held_out is None else held_out.tasks * held_out.samples
+    rows = math.ceil(max(settings.prompts_per_step * settings.rollouts, tasks) / settings.launch.processes)
+    return min(settings.rollout_batch, rows)
