@@ -80,9 +80,7 @@ def test_what_the_recipe_gives_stays() -> None:
 
 def test_devices_that_share_an_engine_share_its_weights_its_cache_and_its_rollouts() -> None:
     one = engine_memory(SHAPE, settings(launch={"processes": 2}), 79 * GIB)
-    both = engine_memory(
-        SHAPE, settings(launch={"processes": 2}, training={"vllm_tensor_parallel_size": 2}), 79 * GIB
-    )
+    both = engine_memory(SHAPE, settings(launch={"processes": 2}, training={"vllm_tensor_parallel_size": 2}), 79 * GIB)
     assert (both.weights, both.bytes_per_token) == (one.weights // 2, one.bytes_per_token // 2)
     assert (one.asked, both.asked) == (64, 128)
     assert both.cache_tokens > 2 * one.cache_tokens
