@@ -9,15 +9,15 @@ import pytest
 from xcoder_core.errors import EnvironmentLacks, InputError
 from xcoder_core.models.settings import InitSettings, ModelSettings
 from xcoder_core.models.shape import KNOWN, model_shape
-from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.memory import estimate_grpo
+from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.plan.make import make_plan
-from xcoder_train.training.memory import MemoryEstimate
 from xcoder_train.plan.sft import estimate_sft
 from xcoder_train.runs.launch import stage_command, stage_environment, take_own_gpus
 from xcoder_train.sft.settings import SftSettings
 from xcoder_train.training.arithmetic import peak_flops
 from xcoder_train.training.launch_settings import LaunchSettings
+from xcoder_train.training.memory import MemoryEstimate
 from xcoder_train.training.settings import LoraSettings
 
 FULL = """\
