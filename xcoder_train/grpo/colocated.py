@@ -36,7 +36,7 @@ def memory_arguments(settings: GrpoSettings, start: Path | str, device: torch.de
         return {}
     total, given = torch.cuda.get_device_properties(device).total_memory, settings.launch.hardware.memory_gib
     memory = fitting_engine(shape, settings, total if given is None else min(total, int(given * GIB)))
-    share = memory.share if memory.share_is_given else memory.share * memory.device / total
+    share = settings.training.vllm_gpu_memory_utilization or memory.share * memory.device / total
     return {"vllm_gpu_memory_utilization": share, "vllm_enable_sleep_mode": memory.sleeps}
 
 

@@ -9,7 +9,6 @@ its working memory stands beside all of the trainer.
 import json
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -25,33 +24,30 @@ go into it."""
 WORKING = 2 * GIB
 """Of vLLM: activations of the 4,096 tokens that TRL lets it read at once, logits, graphs of kernels, libraries."""
 _BFLOAT16 = 2  # what vLLM computes in on a GPU, also from weights that are stored in float32
-_LENGTH_STEP = 1024  # proposed lengths are multiples of it
 _MOST_GIB = 4096  # of a device that is proposed
+_SPLIT = "vllm_tensor_parallel_size"
 
 
 @dataclass(frozen=True)
 class EngineMemory:
-    """vLLM beside the trainer on one device. Sizes in bytes; tokens and rollouts are those of one engine, which
-    `vllm_tensor_parallel_size` devices share."""
+    """vLLM beside the trainer on one device, in bytes. Rollouts and `cache_tokens` are those of one engine, which
+    `vllm_tensor_parallel_size` devices share. `share` is its `gpu_memory_utilization`."""
 
     device: int
+    usable: int
+    """What vLLM and the trainer may take together."""
     trainer_sampling: int
     """The trainer's weights and optimiser, which stay while rollouts are sampled."""
     trainer_training: int
     """All of the trainer at its peak."""
     weights: int
     bytes_per_token: int
-    """Keys and values of one token on this device."""
     share: float
-    """vLLM's `gpu_memory_utilization`."""
-    share_is_given: bool
     sleeps: bool
     longest: int
     """Tokens of a prompt and a completion at most."""
     asked: int
-    """Rollouts of a step that this engine makes."""
-    at_once: int
-    """Rollouts that it decodes together."""
+    """Rollouts of a step that the engine makes."""
 
     @property
     def cache(self) -> int:
@@ -67,11 +63,6 @@ class EngineMemory:
     def at_full_length(self) -> int:
         """Rollouts of the greatest length that the cache holds."""
         return self.cache_tokens // self.longest
-
-    @property
-    def usable(self) -> int:
-        """What the two may take together."""
-        return int(self.device * (1.0 if self.share_is_given else 1 - KEPT_FREE))
 
     @property
     def sampling(self) -> int:
@@ -107,35 +98,24 @@ def rollouts_of_engine(settings: GrpoSettings) -> int:
 
 
 def engine_memory(shape: ModelShape, settings: GrpoSettings, device: int) -> EngineMemory:
-    """vLLM's share of a device of so many bytes, whether it sleeps, and how many rollouts it takes on at a time.
+    """vLLM's share of a device of so many bytes, and whether it sleeps.
 
     It sleeps where that lets it hold more of the rollouts that it is asked for. What the recipe gives stays.
     """
     training, over = settings.training, settings.training.vllm_tensor_parallel_size
-    trainer = estimate_grpo(shape, settings, on_gpu=True)
-    heads = math.ceil(shape.kv_heads / over)
-    memory = EngineMemory(
-        device=device,
-        trainer_sampling=trainer.weights + trainer.optimizer,
-        trainer_training=trainer.total - trainer.key_value_cache,
-        weights=shape.parameters * _BFLOAT16 // over,
-        bytes_per_token=2 * shape.layers * heads * shape.head_size * _BFLOAT16,
-        share=training.vllm_gpu_memory_utilization or 0.0,
-        share_is_given=training.vllm_gpu_memory_utilization is not None,
-        sleeps=training.vllm_enable_sleep_mode,
-        longest=settings.max_prompt_length + settings.max_completion_length,
-        asked=rollouts_of_engine(settings),
-        at_once=1,
-    )
-    useful = memory.weights + WORKING + memory.asked * memory.longest * memory.bytes_per_token
+    trainer, given = estimate_grpo(shape, settings, on_gpu=True), training.vllm_gpu_memory_utilization
+    stays, peak = trainer.weights + trainer.optimizer, trainer.total - trainer.key_value_cache
+    weights = shape.parameters * _BFLOAT16 // over
+    bytes_per_token = 2 * shape.layers * math.ceil(shape.kv_heads / over) * shape.head_size * _BFLOAT16
+    longest, asked = settings.max_prompt_length + settings.max_completion_length, rollouts_of_engine(settings)
+    usable = int(device * (1 - KEPT_FREE if given is None else 1))
+    useful = weights + WORKING + asked * longest * bytes_per_token if given is None else int(given * device)
+    sleeps = training.vllm_enable_sleep_mode
     if "vllm_enable_sleep_mode" not in training.model_fields_set:
-        wanted = int(memory.share * device) if memory.share_is_given else useful
-        memory = replace(memory, sleeps=memory.trainer_training + wanted > memory.usable)
-    if not memory.share_is_given:
-        beside = memory.trainer_sampling if memory.sleeps else memory.trainer_training
-        hundredths = min((memory.usable - beside) * 100 // device, math.ceil(useful * 100 / device))
-        memory = replace(memory, share=max(0, hundredths) / 100)
-    return replace(memory, at_once=rollouts_at_once(settings, memory.cache_tokens, memory.asked))
+        sleeps = peak + useful > usable
+    room = usable - (stays if sleeps else peak)
+    share = given or max(0, min(room * 100 // device, math.ceil(useful * 100 / device))) / 100
+    return EngineMemory(device, usable, stays, peak, weights, bytes_per_token, share, sleeps, longest, asked)
 
 
 def fitting_engine(shape: ModelShape, settings: GrpoSettings, device: int) -> EngineMemory:
@@ -143,60 +123,40 @@ def fitting_engine(shape: ModelShape, settings: GrpoSettings, device: int) -> En
     memory = engine_memory(shape, settings, device)
     if memory.fits:
         return memory
-    vllm = f"vLLM's {_gib(memory.weights)} of weights + {_gib(WORKING)} of working memory"
-    if memory.share_is_given:
-        vllm = (
-            f"vLLM's {memory.share:g} of the device = {_gib(int(memory.share * device))}, of which {vllm[7:]} come off,"
-        )
-    awake = "asleep with its working memory" if memory.sleeps else "awake"
+    given = settings.training.vllm_gpu_memory_utilization
+    share = "" if given is None else f", and vllm_gpu_memory_utilization gives vLLM {_gib(int(given * device))} of it"
     raise InputError(
-        f"GRPO with vllm_colocate does not fit a device of {_gib(device)}, of which {_gib(memory.usable)} may be used. "
-        f"While sampling it takes {_gib(memory.sampling)}: {_gib(memory.trainer_sampling)} of the trainer + {vllm} + "
-        f"{_gib(memory.longest * memory.bytes_per_token)} of keys and values for one rollout of {memory.longest:,} "
+        f"GRPO with vllm_colocate does not fit a device of {_gib(device)}, of which {_gib(memory.usable)} may be used"
+        f"{share}. While sampling it takes {_gib(memory.sampling)}: {_gib(memory.trainer_sampling)} of the trainer, "
+        f"vLLM's {_gib(memory.weights)} of weights and {_gib(WORKING)} of working memory, and at least "
+        f"{_gib(memory.longest * memory.bytes_per_token)} of keys and values, for one rollout of {memory.longest:,} "
         f"tokens. While training it takes {_gib(memory.training)}: {_gib(memory.trainer_training)} of the trainer, and "
-        f"vLLM {awake}. {_what_fits(shape, settings, device)}"
+        f"vLLM {'asleep' if memory.sleeps else 'awake'}. {_what_fits(shape, settings, device)}"
     )
 
 
 def _what_fits(shape: ModelShape, settings: GrpoSettings, device: int) -> str:
     """The change that takes least away, and the smallest device that needs none."""
-    training = settings.training
-    freed = {"vllm_enable_sleep_mode": True, "vllm_gpu_memory_utilization": None}
-    given = [name for name in freed if name in training.model_fields_set and getattr(training, name) != freed[name]]
-    settings = settings.model_copy(update={"training": training.model_copy(update=freed)})
-    larger = bisect_left(range(_MOST_GIB), True, key=lambda gib: gib > 0 and _fits(shape, settings, gib * GIB))
-    for changed, keys in _changes(shape, settings):
-        if _fits(shape, changed, device):
-            keys = [*(f"grpo.training.{name}={json.dumps(freed[name])}" for name in given), *keys]
+    now, chosen = settings.training, {"vllm_gpu_memory_utilization": None, "vllm_enable_sleep_mode": True}
+    freed = settings.model_copy(update={"training": now.model_copy(update=chosen)})
+    sizes = range(1, _MOST_GIB)
+    larger = sizes[0] + bisect_left(sizes, True, key=lambda gib: engine_memory(shape, freed, gib * GIB).fits)
+    over = now.vllm_tensor_parallel_size
+    splits = [n for n in (1, 2, 4, 8) if n >= over and not settings.launch.processes % n and not shape.kv_heads % n]
+    lengths = sorted({settings.max_completion_length, *range(1024, settings.max_completion_length, 1024)}, reverse=True)
+    for length, rows, split in product(lengths, (settings.micro_batch, 1), splits):  # what is trained changes last
+        training = freed.training.model_copy(update={"vllm_tensor_parallel_size": split})
+        new = {"max_completion_length": length, "micro_batch": rows}
+        if engine_memory(shape, settings.model_copy(update={**new, "training": training}), device).fits:
+            keys = [f"grpo.{name}={value}" for name, value in new.items() if value != getattr(settings, name)]
+            told = {**{name: value for name, value in chosen.items() if name in now.model_fields_set}, _SPLIT: split}
+            told = {name: value for name, value in told.items() if value != getattr(now, name)}
+            keys += [f"grpo.training.{name}={json.dumps(value)}" for name, value in told.items()]
             return f"This fits: {' '.join(keys)}; or a device of {larger} GiB"
     return (
         "No shorter rollouts fit. Train adapters (grpo.lora), shard over more processes (grpo.launch), give vLLM "
         f"devices of its own (grpo.generation: vllm_server), or take a device of {larger} GiB"
     )
-
-
-def _fits(shape: ModelShape, settings: GrpoSettings, device: int) -> bool:
-    return engine_memory(shape, settings, device).fits
-
-
-def _changes(shape: ModelShape, settings: GrpoSettings) -> Iterator[tuple[GrpoSettings, list[str]]]:
-    """Settings that take less, with the keys that are changed: first those that change nothing of what is trained."""
-    training, now = settings.training, settings.max_completion_length
-    splits = [
-        over
-        for over in (1, 2, 4, 8)
-        if over >= training.vllm_tensor_parallel_size
-        and not settings.launch.processes % over
-        and not shape.kv_heads % over
-    ]
-    lengths = (now, *range((now - 1) // _LENGTH_STEP * _LENGTH_STEP, 0, -_LENGTH_STEP))
-    for length, rows, over in product(lengths, dict.fromkeys((settings.micro_batch, 1)), splits):
-        new: dict[str, object] = {"max_completion_length": length, "micro_batch": rows}
-        keys = [f"grpo.{name}={value}" for name, value in new.items() if value != getattr(settings, name)]
-        if over != training.vllm_tensor_parallel_size:
-            keys.append(f"grpo.training.vllm_tensor_parallel_size={over}")
-        split = training.model_copy(update={"vllm_tensor_parallel_size": over})
-        yield settings.model_copy(update={**new, "training": split}), keys
 
 
 def _gib(size: int) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from xcoder_core.models.shape import ModelShape
-from xcoder_train.grpo.memory import GIB, WORKING, EngineMemory, fitting_engine
+from xcoder_train.grpo.memory import GIB, WORKING, fitting_engine, rollouts_at_once
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.plan.part import Part, row, shown_bytes
 
@@ -20,33 +20,26 @@ def colocated_part(settings: GrpoSettings, shape: ModelShape | None) -> Part:
         said = "chosen from the device when it starts; grpo.launch.hardware.memory_gib=79 shows it here for 80 GB"
         return Part({"vllm": None}, row("vLLM", said))
     memory = fitting_engine(shape, settings, int(gib * GIB))
-    figures = asdict(memory) | {name: getattr(memory, name) for name in ("cache", "cache_tokens", "at_full_length")}
-    figures |= {"working": WORKING, "sampling": memory.sampling, "training": memory.training}
-    state = "asleep" if memory.sleeps else "awake"
+    at_once = rollouts_at_once(settings, memory.cache_tokens, memory.asked)
+    names = ("cache", "cache_tokens", "at_full_length", "sampling", "training")
+    figures = {**asdict(memory), **{name: getattr(memory, name) for name in names}, "at_once": at_once}
+    preempted = "all of them fit at full length, so none is preempted"
+    if at_once > memory.at_full_length:
+        preempted = (
+            f"none is preempted while those in progress have {memory.cache_tokens // at_once:,} tokens on average, "
+            f"prompt included; at full length {memory.at_full_length:,} fit, and the other "
+            f"{at_once - memory.at_full_length:,} would be computed again"
+        )
     lines = row(
         "vLLM",
         f"{memory.share:.2f} of a device of {shown_bytes(memory.device)}: weights {shown_bytes(memory.weights)}, "
         f"working memory {shown_bytes(WORKING)}, cache {shown_bytes(memory.cache)} = {memory.cache_tokens:,} tokens",
     )
-    lines += row("", f"{memory.at_once:,} of {memory.asked:,} rollouts at a time; {_preemption(memory)}")
-    for phase, trainer, taken, vllm in (
+    lines += row("", f"{at_once:,} of {memory.asked:,} rollouts at a time; {preempted}")
+    for phase, trainer, taken, state in (
         ("sampling", memory.trainer_sampling, memory.sampling, "awake"),
-        ("training", memory.trainer_training, memory.training, state),
+        ("training", memory.trainer_training, memory.training, "asleep" if memory.sleeps else "awake"),
     ):
-        lines += row(
-            f"  {phase}",
-            f"{shown_bytes(taken)} of {shown_bytes(memory.usable)}: trainer {shown_bytes(trainer)}, vLLM {vllm} "
-            f"{shown_bytes(taken - trainer)}",
-        )
+        said = f"{shown_bytes(taken)} of {shown_bytes(memory.usable)}: trainer {shown_bytes(trainer)}"
+        lines += row(f"  {phase}", f"{said}, vLLM {state} {shown_bytes(taken - trainer)}")
     return Part({"vllm": figures}, lines)
-
-
-def _preemption(memory: EngineMemory) -> str:
-    """How many rollouts would lose their keys and values to others, which are then computed again."""
-    if memory.at_once <= memory.at_full_length:
-        return "all of them fit at full length, so none is preempted"
-    return (
-        f"none is preempted while those in progress have {memory.cache_tokens // memory.at_once:,} tokens on average, "
-        f"prompt included; at full length {memory.at_full_length:,} fit, and the other "
-        f"{memory.at_once - memory.at_full_length:,} would be computed again"
-    )

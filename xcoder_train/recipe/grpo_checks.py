@@ -29,15 +29,9 @@ _SAMPLING = {
 # Settings of vLLM's that change which tokens are likely. Its log-probabilities are those after the change, the
 # trainer's are those before it, so every importance ratio would be wrong.
 _RESHAPING = (
-    "allowed_token_ids",
-    "bad_words",
-    "frequency_penalty",
-    "logit_bias",
-    "logits_processors",
-    "min_tokens",
-    "presence_penalty",
-    "structured_outputs",
-)
+    "allowed_token_ids bad_words frequency_penalty logit_bias logits_processors min_tokens presence_penalty "
+    "structured_outputs"
+).split()
 _VESPO_CORRECTS_BY = ("token_truncate", "token_mask")
 
 _NOT_OF_OUR_SAMPLER = ("min_p", "generation_kwargs", "cache_implementation", "use_transformers_continuous_batching")
@@ -132,26 +126,25 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
 
 def _reshaped(grpo: GrpoSettings) -> Iterator[Conflict]:
     """Rollouts of vLLM that would come from another distribution than the one that is trained."""
-    trl, given = grpo.training.trl, grpo.training.trl.get("generation_kwargs")
-    changed = {
-        "grpo.top_p": grpo.top_p < 1,
-        "grpo.top_k": grpo.top_k > 0,
-        "grpo.training.repetition_penalty": grpo.training.repetition_penalty != 1,
-        "grpo.training.trl.min_p": bool(trl.get("min_p")),
-        "grpo.training.trl.vllm_structured_outputs_regex": trl.get("vllm_structured_outputs_regex") is not None,
+    trl = grpo.training.trl
+    given = trl.get("generation_kwargs")
+    values_and_neutral = {
+        "top_p": (grpo.top_p, 1),
+        "top_k": (grpo.top_k, 0),
+        "training.repetition_penalty": (grpo.training.repetition_penalty, 1),
+        "training.trl.min_p": (trl.get("min_p") or 0, 0),
+        "training.trl.vllm_structured_outputs_regex": (trl.get("vllm_structured_outputs_regex"), None),
     }
-    changed |= {
-        f"grpo.training.trl.generation_kwargs.{name}": name in _RESHAPING
-        for name in (given if isinstance(given, dict) else ())
-    }
-    for path, is_changed in changed.items():
-        if is_changed:
-            yield conflict(
-                "vLLM's log-probabilities would be those among the tokens that this leaves likely, and the trainer's "
-                "are those among all tokens: every importance ratio would be wrong. Leave it out; temperature is the "
-                "one that both apply",
-                path,
-            )
+    changed = [path for path, (value, neutral) in values_and_neutral.items() if value != neutral]
+    names = given if isinstance(given, dict) else ()
+    changed += [f"training.trl.generation_kwargs.{name}" for name in names if name in _RESHAPING]
+    for path in changed:
+        yield conflict(
+            "vLLM's log-probabilities would be those among the tokens that this leaves likely, and the trainer's are "
+            "those among all tokens: every importance ratio would be wrong. Leave it out; temperature is the one that "
+            "both apply",
+            f"grpo.{path}",
+        )
 
 
 def _prompts(recipe: Recipe, grpo: GrpoSettings) -> Iterator[Conflict]:

@@ -84,9 +84,7 @@ PRIVATE_NAMES = (
 
 _BOUND = "bounds the rollouts that an engine takes on to what its cache holds"
 VLLM_NAMES = (
-    PrivateName("vllm.v1.engine.llm_engine:LLMEngine", "engine_core", _BOUND),
     PrivateName("vllm.v1.engine.core_client:InprocClient", "engine_core", _BOUND),
-    PrivateName("vllm.v1.engine.core:EngineCore", "scheduler", _BOUND),
     PrivateName("vllm.v1.core.sched.scheduler:Scheduler", "max_num_running_reqs", _BOUND),
     PrivateName("vllm.config:CacheConfig", "num_gpu_blocks", "the size of the cache"),
 )
