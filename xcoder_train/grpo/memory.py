@@ -153,9 +153,10 @@ def _what_fits(shape: ModelShape, settings: GrpoSettings, device: int) -> str:
             told = {name: value for name, value in told.items() if value != getattr(now, name)}
             keys += [f"grpo.training.{name}={json.dumps(value)}" for name, value in told.items()]
             return f"This fits: {' '.join(keys)}; or a device of {larger} GiB"
+    adapters = "" if settings.lora is not None else "train adapters (grpo.lora), "
     return (
-        "No shorter rollouts fit. Train adapters (grpo.lora), shard over more processes (grpo.launch), give vLLM "
-        f"devices of its own (grpo.generation: vllm_server), or take a device of {larger} GiB"
+        f"No shorter rollouts fit: {adapters}shard over more processes (grpo.launch), give vLLM devices of its own "
+        f"(grpo.generation: vllm_server), or take a device of {larger} GiB"
     )
 
 
