@@ -114,6 +114,7 @@ def test_what_is_said_to_fit_fits_and_more_memory_is_never_worse() -> None:
         (FULL, ["grpo.training.vllm_gpu_memory_utilization=0.95"]),
         ("recipes/xcoder-qwen2.5-7b-lora.yaml", ["grpo.launch.hardware.memory_gib=40", "grpo.micro_batch=4"]),
         ("recipes/xcoder-qwen2.5-7b-lora.yaml", ["grpo.training.vllm_enable_sleep_mode=false", "grpo.micro_batch=8"]),
+        (FULL, ["grpo.launch.hardware.memory_gib=32", "grpo.training.vllm_max_model_length=32768"]),
         ("recipes/xcoder-qwen3-8b.yaml", ["grpo.launch.hardware.memory_gib=32"]),
     ],
 )
@@ -126,7 +127,8 @@ def test_what_cannot_fit_is_refused_with_a_proposal_that_does(recipe: str, overr
     proposal = re.search(r"This fits: ([^;]+); or a device of (\d+) GiB", said)
     assert proposal, said
     assert planned(*overrides, *proposal[1].split(), recipe=recipe)["cache_tokens"] > 0
-    chosen = ["grpo.training.vllm_gpu_memory_utilization=null", "grpo.training.vllm_enable_sleep_mode=true"]
+    chosen = ["grpo.training.vllm_gpu_memory_utilization=null", "grpo.training.vllm_max_model_length=null"]
+    chosen += ["grpo.training.vllm_enable_sleep_mode=true"]
     size = int(proposal[2])
     planned(*overrides, *chosen, f"grpo.launch.hardware.memory_gib={size}", recipe=recipe)
     with pytest.raises(InputError):

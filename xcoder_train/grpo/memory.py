@@ -24,8 +24,7 @@ go into it."""
 WORKING = 2 * GIB
 """Of vLLM: activations of the 4,096 tokens that TRL lets it read at once, logits, graphs of kernels, libraries."""
 _BFLOAT16 = 2  # what vLLM computes in on a GPU, also from weights that are stored in float32
-_MOST_GIB = 4096  # of a device that is proposed
-_SPLIT = "vllm_tensor_parallel_size"
+_SLEEP, _SPLIT = "vllm_enable_sleep_mode", "vllm_tensor_parallel_size"
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class EngineMemory:
     share: float
     sleeps: bool
     longest: int
-    """Tokens of a prompt and a completion at most."""
+    """Tokens of a prompt and a completion at most; those of a context that the recipe gives."""
     asked: int
     """Rollouts of a step that the engine makes."""
 
@@ -107,11 +106,12 @@ def engine_memory(shape: ModelShape, settings: GrpoSettings, device: int) -> Eng
     stays, peak = trainer.weights + trainer.optimizer, trainer.total - trainer.key_value_cache
     weights = shape.parameters * _BFLOAT16 // over
     bytes_per_token = 2 * shape.layers * math.ceil(shape.kv_heads / over) * shape.head_size * _BFLOAT16
-    longest, asked = settings.max_prompt_length + settings.max_completion_length, rollouts_of_engine(settings)
+    longest = training.vllm_max_model_length or settings.max_prompt_length + settings.max_completion_length
+    asked = rollouts_of_engine(settings)
     usable = int(device * (1 - KEPT_FREE if given is None else 1))
     useful = weights + WORKING + asked * longest * bytes_per_token if given is None else int(given * device)
     sleeps = training.vllm_enable_sleep_mode
-    if "vllm_enable_sleep_mode" not in training.model_fields_set:
+    if _SLEEP not in training.model_fields_set:
         sleeps = peak + useful > usable
     room = usable - (stays if sleeps else peak)
     share = given or max(0, min(room * 100 // device, math.ceil(useful * 100 / device))) / 100
@@ -137,11 +137,11 @@ def fitting_engine(shape: ModelShape, settings: GrpoSettings, device: int) -> En
 
 def _what_fits(shape: ModelShape, settings: GrpoSettings, device: int) -> str:
     """The change that takes least away, and the smallest device that needs none."""
-    now, chosen = settings.training, {"vllm_gpu_memory_utilization": None, "vllm_enable_sleep_mode": True}
+    now = settings.training
+    chosen: dict[str, object] = {"vllm_gpu_memory_utilization": None, "vllm_max_model_length": None, _SLEEP: True}
     freed = settings.model_copy(update={"training": now.model_copy(update=chosen)})
-    sizes = range(1, _MOST_GIB)
-    larger = sizes[0] + bisect_left(sizes, True, key=lambda gib: engine_memory(shape, freed, gib * GIB).fits)
-    over = now.vllm_tensor_parallel_size
+    larger = 1 + bisect_left(range(1, 4096), True, key=lambda gib: engine_memory(shape, freed, gib * GIB).fits)
+    over, written = now.vllm_tensor_parallel_size, {*now.model_fields_set, _SPLIT}
     splits = [n for n in (1, 2, 4, 8) if n >= over and not settings.launch.processes % n and not shape.kv_heads % n]
     lengths = sorted({settings.max_completion_length, *range(1024, settings.max_completion_length, 1024)}, reverse=True)
     for length, rows, split in product(lengths, (settings.micro_batch, 1), splits):  # what is trained changes last
@@ -149,9 +149,8 @@ def _what_fits(shape: ModelShape, settings: GrpoSettings, device: int) -> str:
         new = {"max_completion_length": length, "micro_batch": rows}
         if engine_memory(shape, settings.model_copy(update={**new, "training": training}), device).fits:
             keys = [f"grpo.{name}={value}" for name, value in new.items() if value != getattr(settings, name)]
-            told = {**{name: value for name, value in chosen.items() if name in now.model_fields_set}, _SPLIT: split}
-            told = {name: value for name, value in told.items() if value != getattr(now, name)}
-            keys += [f"grpo.training.{name}={json.dumps(value)}" for name, value in told.items()]
+            told = {name: {**chosen, _SPLIT: split}[name] for name in (*chosen, _SPLIT) if name in written}
+            keys += [f"grpo.training.{name}={json.dumps(v)}" for name, v in told.items() if v != getattr(now, name)]
             return f"This fits: {' '.join(keys)}; or a device of {larger} GiB"
     adapters = "" if settings.lora is not None else "train adapters (grpo.lora), "
     return (
