@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from trl import GRPOTrainer
 
 from xcoder_core.models.shape import shape_at
 from xcoder_core.seeds import derive_seed
 from xcoder_train.grpo.memory import GIB, fitting_engine, rollouts_at_once, rollouts_of_engine
 from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.grpo.trainer import FrugalGrpoTrainer
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput, SamplingParams
@@ -40,7 +40,7 @@ def memory_arguments(settings: GrpoSettings, start: Path | str, device: torch.de
     return {"vllm_gpu_memory_utilization": share, "vllm_enable_sleep_mode": memory.sleeps}
 
 
-def prepare_engine(trainer: GRPOTrainer, settings: GrpoSettings, seed: int) -> dict[str, object]:
+def prepare_engine(trainer: FrugalGrpoTrainer, settings: GrpoSettings, seed: int) -> dict[str, object]:
     """Bound the rollouts that the engine takes on, and seed those of held-out tasks. Returns what it computes with."""
     generation = trainer.vllm_generation
     engine = generation.llm.llm_engine
