@@ -26,7 +26,7 @@ from xcoder_core.files import write_json
 from xcoder_core.models.loading import save_model, train_tokenizer
 from xcoder_core.problem import Solution
 from xcoder_core.records import read_records
-from xcoder_core.stage import StageContext, SynthLayout
+from xcoder_core.stage import StageContext, SynthLayout, read_result
 from xcoder_train.recipe.schema import Recipe
 
 ENDLESS = "```python\nwhile True:\n    pass\n```"
@@ -46,6 +46,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--new-tokens", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=4, help="with 32 x 8 rollouts, 1,024 completions are judged")
     parser.add_argument("--vllm", action="store_true")
+    parser.add_argument(
+        "--vllm-share", type=float, metavar="SHARE", help="of the device, in place of what is chosen (TRL's own: 0.3)"
+    )
     parser.add_argument("--output", type=Path, metavar="FILE")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
@@ -80,6 +83,7 @@ def measure(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "model": {"name": chosen.model, "parameters": shape.parameters, "lora": chosen.lora},
         "step": {"prompts": chosen.prompts, "rollouts": chosen.rollouts, "new_tokens": chosen.new_tokens},
         "generation": "vllm_colocate" if chosen.vllm else "transformers",
+        "rollouts_by": read_result(stage).get("rollouts_by"),
         "completions_judged": recorded.given,
         "peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0,
         **measured,
@@ -101,6 +105,8 @@ def recipe_of(chosen: argparse.Namespace, folder: Path) -> Recipe:
     }
     if chosen.lora:
         section["lora"] = {"rank": chosen.lora, "alpha": 2 * chosen.lora}
+    if chosen.vllm_share is not None:
+        section["training"] |= {"vllm_gpu_memory_utilization": chosen.vllm_share, "vllm_enable_sleep_mode": False}
     return Recipe.model_validate({"name": "benchmark", "model": {"path": str(folder / "base")}, "grpo": section})
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from xcoder_core.errors import InputError
 from xcoder_core.models.folder import shape_at
-from xcoder_train.plan.grpo import estimate_grpo
+from xcoder_train.grpo.memory import estimate_grpo
 from xcoder_train.plan.make import make_plan
 from xcoder_train.recipe.reading import evaluation_recipe, load_recipe
 from xcoder_train.recipe.schema import Recipe

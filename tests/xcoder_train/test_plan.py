@@ -9,15 +9,15 @@ import pytest
 from xcoder_core.errors import EnvironmentLacks, InputError
 from xcoder_core.models.folder import KNOWN, model_shape
 from xcoder_core.models.settings import InitSettings, ModelSettings
+from xcoder_train.grpo.memory import estimate_grpo
 from xcoder_train.grpo.settings import GrpoSettings
-from xcoder_train.plan.grpo import estimate_grpo
 from xcoder_train.plan.make import make_plan
-from xcoder_train.plan.memory import MemoryEstimate
 from xcoder_train.plan.sft import estimate_sft
 from xcoder_train.runs.launch import stage_command, stage_environment, take_own_gpus
 from xcoder_train.sft.settings import SftSettings
 from xcoder_train.training.arithmetic import peak_flops
 from xcoder_train.training.launch_settings import LaunchSettings
+from xcoder_train.training.memory import MemoryEstimate
 from xcoder_train.training.settings import LoraSettings
 
 FULL = """\
@@ -270,14 +270,6 @@ def test_muon_over_shards_is_warned_of(recipe: Path) -> None:
     assert "bfloat16" in plan.figures["stages"]["sft"]["warning"] and "warning" in plan.text
     for one in (muon, sharded):
         assert "warning" not in make_plan(recipe, one).figures["stages"]["sft"]
-
-
-def test_a_cut_distribution_is_warned_of_where_vllm_makes_the_rollouts(recipe: Path) -> None:
-    cut, vllm = ["grpo.top_k=5", "grpo.top_p=0.8"], ["grpo.generation=vllm_colocate"]
-    for one in cut:
-        assert "importance ratio" in make_plan(recipe, [*vllm, one]).figures["stages"]["grpo"]["warning"]
-    for several in (cut, vllm):
-        assert "warning" not in make_plan(recipe, several).figures["stages"]["grpo"]
 
 
 def test_a_model_is_not_sharded_over_a_cpu(tmp_path: Path) -> None:

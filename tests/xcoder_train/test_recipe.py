@@ -301,6 +301,9 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
             ["grpo.generation=vllm_server", "grpo.training.trl.generation_kwargs={temperature: 0.6}"],
             "`temperature` is decided by `grpo.temperature`",
         ),
+        (["grpo.max_num_seqs=8"], "grpo.max_num_seqs = 8: has no effect with generation: transformers"),
+        (["grpo.generation=vllm_server", "grpo.max_num_seqs=8"], "has no effect with generation: vllm_server"),
+        (["grpo.launch.hardware.memory_gib=0"], "expected greater than 0"),
         (
             ["grpo.training.chat_template_kwargs={enable_thinking: false}"],
             "is decided by the tokenizer's chat template",
@@ -316,6 +319,31 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
 )
 def test_conflicts_are_found_before_anything_starts(recipe: Path, overrides: list[str], said: str) -> None:
     assert said in refusal(recipe, overrides)
+
+
+@pytest.mark.parametrize("way", ["vllm_colocate", "vllm_server"])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        "grpo.top_p=0.8",
+        "grpo.top_k=5",
+        "grpo.training.repetition_penalty=1.1",
+        "grpo.training.trl.min_p=0.1",
+        "grpo.training.trl.vllm_structured_outputs_regex='a*'",
+        "grpo.training.trl.generation_kwargs={presence_penalty: 0.1}",
+        "grpo.training.trl.generation_kwargs={stop_token_ids: [9], logit_bias: {3: -1}}",
+        "grpo.training.trl.generation_kwargs={min_tokens: 4}",
+    ],
+)
+def test_rollouts_of_vllm_from_another_distribution_than_the_trained_one_are_refused(
+    recipe: Path, way: str, cut: str
+) -> None:
+    said = refusal(recipe, [f"grpo.generation={way}", cut])
+    assert "every importance ratio would be wrong" in said
+    assert cut.partition("=")[0] in said
+    assert load_recipe(recipe, [f"grpo.generation={way}", "grpo.temperature=0.6"]).grpo is not None
+    kept = "grpo.training.trl.generation_kwargs={stop_token_ids: [9]}"
+    assert load_recipe(recipe, [f"grpo.generation={way}", kept]).grpo is not None
 
 
 def test_two_benchmarks_of_one_name_are_refused_before_anything_is_trained(recipe: Path, tmp_path: Path) -> None:

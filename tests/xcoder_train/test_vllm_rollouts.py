@@ -6,12 +6,17 @@ import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from packaging.requirements import Requirement
 
-from xcoder_core.errors import EnvironmentLacks
+from xcoder_core.errors import EnvironmentLacks, InputError
+from xcoder_core.models.folder import KNOWN
+from xcoder_train.grpo.colocated import memory_arguments
+from xcoder_train.grpo.memory import GIB, engine_memory
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.vllm_rollouts import SUPPORTED, check_server, check_version, check_vllm, wait_for_server
 
@@ -25,13 +30,18 @@ class Healthy(BaseHTTPRequestHandler):
     """Answers as a vLLM server does that is up; `served` is what it says of itself, None without development mode."""
 
     served: dict[str, Any] | None = None
+    version: str | None = None
 
     def do_GET(self) -> None:
-        shown = self.path == "/server_info?config_format=json" and self.served is not None
+        shown: dict[str, Any] | None = None
+        if self.path == "/server_info?config_format=json" and self.served is not None:
+            shown = {"vllm_config": self.served}
+        elif self.path == "/version" and self.version is not None:
+            shown = {"version": self.version}
         self.send_response(200 if shown or self.path == "/health" else 404)
         self.end_headers()
         if shown:
-            self.wfile.write(json.dumps({"vllm_config": self.served}).encode())
+            self.wfile.write(json.dumps(shown).encode())
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""
@@ -75,12 +85,49 @@ def test_a_machine_without_vllm_is_told_before_anything_loads() -> None:
         check_vllm(GrpoSettings(generation="vllm_colocate"), has_gpu=False, model="m")
 
 
+def test_an_engine_gets_its_share_from_the_gpu_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """torch answers for a GPU that this machine lacks; all else is as on one."""
+    model, gpu = "Qwen/Qwen2.5-Coder-7B-Instruct", torch.device("cuda", 0)
+
+    def told(gib: float, start: str = model, **changed: Any) -> dict[str, object]:
+        found = SimpleNamespace(total_memory=int(gib * GIB))
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: found)
+        section = {"generation": "vllm_colocate", "prompts_per_step": 16, "micro_batch": 1, "lora": {}, **changed}
+        return memory_arguments(GrpoSettings.model_validate(section), start, gpu)
+
+    planned = engine_memory(
+        KNOWN[model], GrpoSettings(generation="vllm_colocate", prompts_per_step=16, micro_batch=1, lora={}), 79 * GIB
+    )
+    whole = {"vllm_gpu_memory_utilization": planned.share, "vllm_enable_sleep_mode": True}
+    assert told(79) == whole and planned.sleeps
+    part = told(139.5, launch={"hardware": {"memory_gib": 79}})
+    assert part["vllm_gpu_memory_utilization"] == pytest.approx(planned.share * 79 / 139.5)
+    given = told(79, training={"vllm_gpu_memory_utilization": 0.4, "vllm_enable_sleep_mode": False})
+    assert given == {"vllm_gpu_memory_utilization": 0.4, "vllm_enable_sleep_mode": False}
+    with pytest.raises(InputError, match=r"does not fit a device of 23.5 GiB"):
+        told(23.5)
+    assert told(79, start="some/model") == {} and "left to TRL" in capsys.readouterr().err
+    assert told(79, generation="transformers") == told(79, generation="vllm_server") == {}
+    assert memory_arguments(GrpoSettings(generation="vllm_colocate"), model, torch.device("cpu")) == {}
+
+
 def test_a_server_that_is_up_is_waited_for_and_one_that_is_not_is_told_how_to_start(server: str) -> None:
     wait_for_server(server, 5, "m")
     with pytest.raises(EnvironmentLacks, match="within 0 seconds .*trl vllm-serve --model org/name"):
         wait_for_server("http://127.0.0.1:9", 0, "org/name")
     with pytest.raises(EnvironmentLacks, match="404"):
         wait_for_server(f"{server}/elsewhere", 0, "m")
+
+
+def test_what_a_server_computes_with_is_asked_for(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Healthy, "served", SERVED)
+    assert check_server(server, GrpoSettings(), "m") == {"vllm": None, "dtype": None}
+    dtype = {"model_config": {**SERVED["model_config"], "dtype": "torch.bfloat16"}}
+    monkeypatch.setattr(Healthy, "served", SERVED | dtype)
+    monkeypatch.setattr(Healthy, "version", "0.30.0")
+    assert check_server(server, GrpoSettings(), "m") == {"vllm": "0.30.0", "dtype": "torch.bfloat16"}
 
 
 @pytest.mark.parametrize(

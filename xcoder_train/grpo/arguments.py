@@ -1,6 +1,7 @@
 """TRL's arguments of GRPO: the recipe's `training` over our defaults, and over both what its other keys decide."""
 
 import math
+from collections.abc import Mapping
 
 from trl import GRPOConfig
 
@@ -11,9 +12,14 @@ from xcoder_train.training.trl_arguments import built, decided_arguments, defaul
 
 
 def grpo_config(
-    settings: GrpoSettings, context: StageContext, processes: int, stop_tokens: frozenset[int], held_out_tasks: int
+    settings: GrpoSettings,
+    context: StageContext,
+    processes: int,
+    stop_tokens: frozenset[int],
+    held_out_tasks: int,
+    engine: Mapping[str, object],
 ) -> GRPOConfig:
-    """The arguments of GRPO. Begins the stage's W&B run where the recipe asks for one."""
+    """The arguments of GRPO; `engine` are those of a colocated vLLM's memory. Begins the stage's W&B run, if any."""
     batch = plan_grpo_batch(settings.prompts_per_step, settings.rollouts, processes, settings.micro_batch)
     arguments: dict[str, object] = {
         **default_arguments(),
@@ -30,14 +36,16 @@ def grpo_config(
     }
     if settings.evaluation is not None:
         samples = settings.evaluation.samples
+        # vLLM has its own queue, and would run empty at the end of each batch.
+        at_most = settings.rollout_batch if settings.generation == "transformers" else held_out_tasks * samples
         arguments |= {
             "eval_strategy": "steps",
             "eval_steps": settings.evaluation.every_steps,
             "num_generations_eval": samples,
-            "per_device_eval_batch_size": evaluation_batch(held_out_tasks, samples, processes, settings.rollout_batch),
+            "per_device_eval_batch_size": evaluation_batch(held_out_tasks, samples, processes, at_most),
         }
     if settings.generation != "transformers":
-        arguments["vllm_mode"] = settings.generation.removeprefix("vllm_")
+        arguments |= {"vllm_mode": settings.generation.removeprefix("vllm_"), **engine}
         arguments.setdefault("vllm_max_model_length", settings.max_prompt_length + settings.max_completion_length)
         # vLLM knows the stop tokens of the folder that it loads, where a base model's end of turn may be missing.
         own = settings.training.trl.get("generation_kwargs") or {}

@@ -118,6 +118,10 @@ class GrpoSettings(Settings):
     rollout_batch: int = Field(default=64, ge=1)
     """Completions that one process decodes together with `generation: transformers`."""
 
+    max_num_seqs: int | None = Field(default=None, ge=1)
+    """Completions that one engine decodes together with `generation: vllm_colocate`; when left out, as many as its
+    cache holds if each is half done."""
+
     optimizer: OptimizerSettings = OptimizerSettings()
 
     lora: LoraSettings | None = None

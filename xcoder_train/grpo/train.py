@@ -26,6 +26,7 @@ from xcoder_core.settings import require
 from xcoder_core.stage import StageContext, SynthLayout
 from xcoder_train.grpo.alarms import Alarms
 from xcoder_train.grpo.arguments import grpo_config
+from xcoder_train.grpo.colocated import memory_arguments, prepare_engine
 from xcoder_train.grpo.pass_rates import JudgedPolicy, pass_rates
 from xcoder_train.grpo.prompt_order import PromptOrder
 from xcoder_train.grpo.prompts import curriculum, held_out_prompts, load_prompts, refuse_too_few
@@ -53,8 +54,10 @@ def train(
     state = begin_training(settings.training)
 
     start = context.start or require(model.path)
+    rollouts_by: dict[str, object] = {}
     if settings.generation != "transformers":
-        check_vllm(settings, has_gpu=torch.cuda.is_available(), model=str(start))
+        rollouts_by = check_vllm(settings, has_gpu=torch.cuda.is_available(), model=str(start))
+    engine = memory_arguments(settings, start, state.device)
     tokenizer = load_tokenizer(start, model.trust_remote_code, model.chat_template)
     layout = SynthLayout(context.inputs["synth"])
     prompts, too_long = load_prompts(layout, tokenizer, settings, model.prompt)
@@ -98,7 +101,7 @@ def train(
         trainer = FrugalGrpoTrainer(
             model=policy,
             reward_funcs=reward,
-            args=grpo_config(settings, context, state.num_processes, stop_tokens, held_out_tasks),
+            args=grpo_config(settings, context, state.num_processes, stop_tokens, held_out_tasks, engine),
             train_dataset=prompts,
             eval_dataset=held_out,
             processing_class=tokenizer,
@@ -108,6 +111,8 @@ def train(
             prompt_order=order,
             callbacks=[MetricsFile(context.folder / "metrics.jsonl"), alarms, TrainingProgress("GRPO", "reward")],
         )
+        if settings.generation == "vllm_colocate":
+            rollouts_by |= prepare_engine(trainer, settings, context.seed)
         trainer.add_callback(clock)
         trainer.remove_callback(PrinterCallback)
         steps = train_from_newest(trainer, state, context.folder, resume=settings.resume)
@@ -127,11 +132,18 @@ def train(
             "excluded_rollouts": round(steps_excluded(context.folder / "metrics.jsonl") / uses * rollouts_per_set),
             "alarms": alarms.counts,
             "judge_tier": judge.tier,
+            **({"rollouts_by": rollouts_by, "trained_by": computed_in(trainer)} if rollouts_by else {}),
             **saved,
             "training_seconds": clock.seconds(),
         }
     trainer.end()
     return figures
+
+
+def computed_in(trainer: FrugalGrpoTrainer) -> dict[str, str]:
+    """The version of torch, and the dtypes of the policy's weights and of its computation."""
+    weights = str(next(trainer.model.parameters()).dtype).removeprefix("torch.")
+    return {"torch": torch.__version__, "weights": weights, "dtype": "bfloat16" if trainer.args.bf16 else weights}
 
 
 def steps_excluded(metrics: Path) -> float:

@@ -4,19 +4,24 @@ import importlib.metadata
 import json
 import time
 import urllib.request
+from contextlib import suppress
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from xcoder_core.errors import EnvironmentLacks, install_command
 from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.training.private_names import VLLM_NAMES, require_private_names
 
 SUPPORTED = SpecifierSet(">=0.27,<0.31")
 """As the extra `vllm` in pyproject.toml, which says why; a test holds the two together."""
 
 
-def check_vllm(settings: GrpoSettings, *, has_gpu: bool, model: str) -> None:
-    """Raise `EnvironmentLacks` where the package, the GPU or the server for `generation: vllm_…` is missing."""
+def check_vllm(settings: GrpoSettings, *, has_gpu: bool, model: str) -> dict[str, object]:
+    """The version of vLLM, and of a server its dtype.
+
+    Raises `EnvironmentLacks` where the package, the GPU or the server for `generation: vllm_…` is missing.
+    """
     installed = _installed()
     check_version(installed)
     # A server gets the trained weights from GPU to GPU.
@@ -28,7 +33,9 @@ def check_vllm(settings: GrpoSettings, *, has_gpu: bool, model: str) -> None:
     if settings.generation == "vllm_server":
         url = (settings.training.vllm_server_base_url or "http://0.0.0.0:8000").rstrip("/")  # where TRL will look
         wait_for_server(url, settings.training.vllm_server_timeout, model)
-        check_server(url, settings, model)
+        return check_server(url, settings, model)
+    require_private_names(VLLM_NAMES)
+    return {"vllm": str(installed)}
 
 
 def check_version(installed: str | None) -> None:
@@ -71,8 +78,10 @@ def wait_for_server(url: str, seconds: float, model: str) -> None:
         time.sleep(min(1.0, seconds))
 
 
-def check_server(url: str, settings: GrpoSettings, model: str) -> None:
-    """Raise `EnvironmentLacks` where the server could not take the policy's weights, or not make its rollouts.
+def check_server(url: str, settings: GrpoSettings, model: str) -> dict[str, object]:
+    """The server's version and dtype, as far as it tells.
+
+    Raises `EnvironmentLacks` where the server could not take the policy's weights, or not make its rollouts.
 
     TRL asks for less of it, and after the model is loaded (`trl.generation.vllm_client.VLLMClient`).
     """
@@ -98,6 +107,9 @@ def check_server(url: str, settings: GrpoSettings, model: str) -> None:
     ):
         if not holds:
             raise EnvironmentLacks(f"the vLLM server at {url} {lack}. {_start(model)}")
+    with suppress(OSError, ValueError, KeyError), urllib.request.urlopen(f"{url}/version", timeout=60) as answer:
+        return {"vllm": json.load(answer)["version"], "dtype": served["model_config"].get("dtype")}
+    return {"vllm": None, "dtype": served["model_config"].get("dtype")}
 
 
 def _start(model: str) -> str:

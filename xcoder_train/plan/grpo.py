@@ -1,17 +1,17 @@
 """The plan of GRPO: its steps, rollouts, hours, memory and disk, and what judging the rollouts takes."""
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from synth.language_model.config import ExpectedSettings
 from xcoder_core.errors import InputError
 from xcoder_core.models.folder import ModelShape
 from xcoder_core.settings import require
-from xcoder_train.grpo.settings import GrpoSettings
-from xcoder_train.plan.memory import MemoryEstimate, estimate
+from xcoder_train.grpo.memory import estimate_grpo
 from xcoder_train.plan.part import Part, row, shown_core_time, shown_count
 from xcoder_train.plan.synth import finished_rows, has_finished_synthesis, planned_tasks
 from xcoder_train.plan.training import CHARACTERS_PER_TOKEN, Hours, training_part
+from xcoder_train.plan.vllm import colocated_part
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.training.arithmetic import plan_grpo_batch
 
@@ -20,7 +20,8 @@ _JUDGE_SHARE = 0.05
 
 
 def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
-    """What GRPO would sample and train on, for how long, and what it takes. Raises InputError for too few problems."""
+    """What GRPO would sample and train on, for how long, and what it takes. Raises InputError for too few problems, and
+    for a device that is too small."""
     settings = require(recipe.grpo)
     prompts, uses = settings.prompts_per_step, settings.training.num_iterations
     batch = plan_grpo_batch(prompts, settings.rollouts, settings.launch.processes, settings.micro_batch)
@@ -45,6 +46,7 @@ def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
     memory = None if shape is None else estimate_grpo(shape, settings, on_gpu=on_gpu)
     rollouts = {} if new_tokens is None else {"rollouts": new_tokens * CHARACTERS_PER_TOKEN}
     training = training_part(settings, shape, memory, rollouts)
+    vllm = colocated_part(settings, shape)
     lines = [] if problems is None else row("problems", f"{problems:,} ({said})")
     lines += row(
         "step",
@@ -73,32 +75,8 @@ def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
         "new_tokens_at_most": new_tokens,
         "hours": hours and asdict(hours),
     }
-    lines += (hours.lines() if hours else []) + judging.lines + training.lines
-    return Part(figures | training.figures | judging.figures, lines, training.warnings + _cut_distribution(settings))
-
-
-def estimate_grpo(shape: ModelShape, settings: GrpoSettings, *, on_gpu: bool) -> MemoryEstimate:
-    """Memory of GRPO; vLLM's share of the device (`vllm_gpu_memory_utilization`) is not in it.
-
-    With a KL term (`training.beta`) a second model stands beside the policy, unless adapters can be switched off.
-    """
-    longest = settings.max_prompt_length + settings.max_completion_length
-    cached = _rows_decoded_together(settings) * longest
-    policy = estimate(shape, settings, settings.micro_batch * longest, cached, on_gpu=on_gpu, is_quantized=False)
-    has_reference = settings.training.beta != 0 and settings.lora is None
-    return replace(policy, weights=2 * policy.weights) if has_reference else policy
-
-
-def _rows_decoded_together(settings: GrpoSettings) -> int:
-    """The most rows of which one process keeps keys and values: of a step, of held-out tasks, of pass rates."""
-    if settings.curriculum is not None and settings.curriculum.pass_rates is None:
-        return settings.rollout_batch
-    if settings.generation != "transformers":
-        return 0
-    held_out = settings.evaluation
-    tasks = 0 if held_out is None else held_out.tasks * held_out.samples
-    rows = math.ceil(max(settings.prompts_per_step * settings.rollouts, tasks) / settings.launch.processes)
-    return min(settings.rollout_batch, rows)
+    lines += (hours.lines() if hours else []) + judging.lines + training.lines + vllm.lines
+    return Part(figures | training.figures | judging.figures | vllm.figures, lines, training.warnings)
 
 
 def _judging(recipe: Recipe, completions: int, steps: int, hours: Hours | None) -> Part:
@@ -130,12 +108,3 @@ def _judging(recipe: Recipe, completions: int, steps: int, hours: Hours | None) 
     }
     runs = f"{executions:,} runs, {tests} for each completion"
     return Part({"judge": judge}, row("judge", f"{shown_core_time(core_hours)}: {runs}; {shown}"))
-
-
-def _cut_distribution(settings: GrpoSettings) -> list[str]:
-    if settings.generation == "transformers" or not (settings.top_k or settings.top_p < 1):
-        return []
-    return [
-        "vLLM's log-probabilities are those among the tokens that top_k and top_p leave, the policy's are not, so "
-        "every importance ratio is at most 1 (mean 0.988 at top_k 5, top_p 0.8): top_k 0 and top_p 1 have no bias"
-    ]

@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 from xcoder_core.models.folder import ModelShape
 from xcoder_core.settings import require
 from xcoder_core.stage import SynthLayout
-from xcoder_train.plan.memory import MemoryEstimate, estimate
 from xcoder_train.plan.part import Part, row, shown_count
 from xcoder_train.plan.synth import finished_rows, has_finished_synthesis, planned_tasks
 from xcoder_train.plan.training import Hours, training_part
@@ -14,6 +13,7 @@ from xcoder_train.runs.keys import stage_folder
 from xcoder_train.sft.settings import MOST_LOGITS, SftDataSettings, SftSettings
 from xcoder_train.training.arithmetic import plan_sft_batch, training_flops_per_token
 from xcoder_train.training.launch_settings import division
+from xcoder_train.training.memory import MemoryEstimate, estimate
 
 # Examples in one row in the paper's SFT data: 32,768 tokens over means of 659 for the task and 17,742 for the solution.
 _PAPERS_EXAMPLES_PER_ROW = 1.8

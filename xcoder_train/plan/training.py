@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass
 
 from xcoder_core.models.folder import ModelShape
-from xcoder_train.plan.memory import MemoryEstimate, optimizer_numbers
 from xcoder_train.plan.part import Part, row, shown_bytes, shown_count
 from xcoder_train.training.launch_settings import LaunchSettings, is_sharded
+from xcoder_train.training.memory import MemoryEstimate, optimizer_numbers
 from xcoder_train.training.settings import TrainedSettings
 
 CHARACTERS_PER_TOKEN = 4

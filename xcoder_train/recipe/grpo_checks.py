@@ -26,6 +26,12 @@ _SAMPLING = {
     "logprobs": "the trainer, which corrects by the sampled tokens' log-probabilities",
     "seed": "the seed of vLLM's process: one for every request would make the rollouts of a group alike",
 }
+# Settings of vLLM's that change which tokens are likely. Its log-probabilities are those after the change, the
+# trainer's are those before it, so every importance ratio would be wrong.
+_RESHAPING = (
+    "allowed_token_ids bad_words frequency_penalty logit_bias logits_processors min_tokens presence_penalty "
+    "structured_outputs"
+).split()
 _VESPO_CORRECTS_BY = ("token_truncate", "token_mask")
 
 _NOT_OF_OUR_SAMPLER = ("min_p", "generation_kwargs", "cache_implementation", "use_transformers_continuous_batching")
@@ -92,6 +98,10 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
     for name in given if way != "transformers" and isinstance(given, dict) else ():
         if name in _SAMPLING:
             yield conflict(f"`{name}` is decided by {_SAMPLING[name]}", "grpo.training.trl.generation_kwargs")
+    if way != "transformers":
+        yield from _reshaped(grpo)
+    if way != "vllm_colocate" and grpo.max_num_seqs is not None:
+        yield conflict(f"has no effect with generation: {way}", "grpo.max_num_seqs")
     over = training.vllm_tensor_parallel_size
     if way == "vllm_colocate" and grpo.launch.processes % over:
         yield conflict(
@@ -111,6 +121,29 @@ def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
             f"deadline_seconds ({grpo.reward.deadline_seconds:g}) must be at most half of training.ddp_timeout "
             f"({patience:g} s), or the processes that wait for one judge are taken for dead",
             "grpo.reward.deadline_seconds",
+        )
+
+
+def _reshaped(grpo: GrpoSettings) -> Iterator[Conflict]:
+    """Rollouts of vLLM that would come from another distribution than the one that is trained."""
+    trl = grpo.training.trl
+    given = trl.get("generation_kwargs")
+    values_and_neutral = {
+        "top_p": (grpo.top_p, 1),
+        "top_k": (grpo.top_k, 0),
+        "training.repetition_penalty": (grpo.training.repetition_penalty, 1),
+        "training.trl.min_p": (trl.get("min_p") or 0, 0),
+        "training.trl.vllm_structured_outputs_regex": (trl.get("vllm_structured_outputs_regex"), None),
+    }
+    changed = [path for path, (value, neutral) in values_and_neutral.items() if value != neutral]
+    names = given if isinstance(given, dict) else ()
+    changed += [f"training.trl.generation_kwargs.{name}" for name in names if name in _RESHAPING]
+    for path in changed:
+        yield conflict(
+            "vLLM's log-probabilities would be those among the tokens that this leaves likely, and the trainer's are "
+            "those among all tokens: every importance ratio would be wrong. Leave it out; temperature is the one that "
+            "both apply",
+            f"grpo.{path}",
         )
 
 

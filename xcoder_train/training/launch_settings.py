@@ -14,7 +14,7 @@ SHARDING = ("FSDP", "DEEPSPEED")
 
 
 class HardwareSettings(Settings):
-    """What one device does and costs: for MFU while training, and for the hours and price of `xcoder plan`."""
+    """What one device does, holds and costs: for MFU and vLLM's memory while training, and for `xcoder plan`."""
 
     peak_tflops: float | None = Field(default=None, gt=0)
     """Dense bf16 peak in TFLOP/s; while training, common NVIDIA GPUs are known by their names."""
@@ -24,6 +24,10 @@ class HardwareSettings(Settings):
 
     tokens_per_second: float | None = Field(default=None, gt=0)
     """Measured or stated speed of one device: of SFT's tokens, in place of `mfu`, or of all of GRPO in new tokens."""
+
+    memory_gib: float | None = Field(default=None, gt=0)
+    """Memory of one device that may be used; all of it when left out, which `xcoder plan` does not know. torch shows
+    23.5 GiB of a GPU of 24 GB, 79 of 80 GB, and 139.5 of 141 GB."""
 
     price_per_hour: float | None = Field(default=None, gt=0)
     """Of one device, in whatever currency the reader pays in."""

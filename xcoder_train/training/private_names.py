@@ -52,6 +52,10 @@ PRIVATE_NAMES = (
     PrivateName(_GRPO, "loss_type", "the same"),
     PrivateName(_GRPO, "num_iterations", "how many steps each set of rollouts is trained on"),
     PrivateName(_GRPO, "num_generations", "the size of a group"),
+    PrivateName(_GRPO, "vllm_generation", "holds the engine of colocated rollouts"),
+    PrivateName(
+        "trl.generation.vllm_generation:VLLMGeneration", "llm", "the engine, which held-out tasks are seeded by"
+    ),
     PrivateName(_GRPO, "log_completions", "put off while an evaluation logs"),
     PrivateName(_GRPO, '"importance_sampling_ratio"', "says which tokens the importance correction masks"),
     PrivateName(_GRPO, '"completion_mask"', "says where a completion ends"),
@@ -78,6 +82,14 @@ PRIVATE_NAMES = (
     ),
 )
 
+_BOUND = "bounds the rollouts that an engine takes on to what its cache holds"
+VLLM_NAMES = (
+    PrivateName("vllm.v1.engine.core_client:InprocClient", "engine_core", _BOUND),
+    PrivateName("vllm.v1.core.sched.scheduler:Scheduler", "max_num_running_reqs", _BOUND),
+    PrivateName("vllm.config:CacheConfig", "num_gpu_blocks", "the size of the cache"),
+)
+"""What we use of vLLM where it runs in the training process."""
+
 
 def missing(names: Iterable[PrivateName]) -> Iterator[str]:
     """One sentence for each of the names that the installed version lacks."""
@@ -86,11 +98,11 @@ def missing(names: Iterable[PrivateName]) -> Iterator[str]:
             yield f"{each.owner.replace(':', '.')} has no {each.name} ({each.why})"
 
 
-def require_private_names() -> None:
-    """Raise `EnvironmentLacks` where the installed TRL or transformers lacks a name that training uses."""
-    lacking = list(missing(PRIVATE_NAMES))
+def require_private_names(names: Iterable[PrivateName] | None = None) -> None:
+    """Raise `EnvironmentLacks` where the installed packages lack one of the names; those that all training uses."""
+    lacking = list(missing(PRIVATE_NAMES if names is None else names))
     if lacking:
         raise EnvironmentLacks(
-            f"the installed TRL or transformers is not one that this version works with: {'; '.join(lacking)}. "
+            f"the installed TRL, transformers or vLLM is not one that this version works with: {'; '.join(lacking)}. "
             "Install the versions that pyproject.toml asks for: pip install ."
         )

@@ -160,10 +160,12 @@ class GrpoTraining(TrainingSettings):
     """What becomes of a token or rollout that vLLM and the policy find differently likely."""
 
     vllm_gpu_memory_utilization: Number | None = Field(default=None, gt=0, le=1)
-    """Share of a GPU's memory for vLLM with `generation: vllm_colocate`; 0.3 when left out."""
+    """Share of a GPU's memory for vLLM with `generation: vllm_colocate`; when left out, what the trainer leaves of the
+    device, and no more than a step's rollouts need."""
 
     vllm_enable_sleep_mode: bool = False
-    """With `generation: vllm_colocate`, vLLM gives its memory back while the policy is trained."""
+    """With `generation: vllm_colocate`, vLLM gives its memory back while the policy is trained. A recipe that does not
+    name it gets it on a GPU where vLLM can hold more rollouts by it."""
 
     vllm_tensor_parallel_size: int = Field(default=1, ge=1)
     """GPUs that vLLM splits the model over with `generation: vllm_colocate`; must divide `launch.processes`."""

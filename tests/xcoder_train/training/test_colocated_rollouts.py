@@ -21,10 +21,13 @@ import yaml
 from reward.test_table import TestTable
 from tests.xcoder_train.training import colocated_on_cpu
 from xcoder_core.errors import EnvironmentLacks
+from xcoder_core.models.folder import shape_at
 from xcoder_core.stage import StageContext, SynthLayout
+from xcoder_train.grpo.memory import engine_memory
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.vllm_rollouts import check_vllm
 from xcoder_train.recipe.schema import Recipe
+from xcoder_train.training.private_names import VLLM_NAMES, missing
 
 pytestmark = [
     pytest.mark.vllm,
@@ -85,9 +88,9 @@ def command(synthesis: Path, recipe_values: Callable[..., Any]) -> Callable[...,
     return write
 
 
-def _environment() -> dict[str, str]:
+def _environment(**further: str) -> dict[str, str]:
     told = {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
-    return {**os.environ, **told}
+    return {**os.environ, **told, **further}
 
 
 def _stage_folder(folder: Path) -> Path:
@@ -95,8 +98,9 @@ def _stage_folder(folder: Path) -> Path:
     return found
 
 
-def _run(command: list[str], folder: Path) -> Path:
-    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=600, check=False)
+def _run(command: list[str], folder: Path, **environment: str) -> Path:
+    told = _environment(**environment)
+    done = subprocess.run(command, env=told, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return _stage_folder(folder)
 
@@ -203,11 +207,119 @@ def test_a_killed_run_leaves_no_process_and_goes_on_with_an_engine_that_has_the_
     _engine_agrees_with_the_policy(lines)
 
 
+BLOCK, BLOCKS = 32, 30
+"""A cache of 960 tokens: two rollouts of full length, or three that are half done."""
+
+
+@pytest.mark.slow
+def test_an_engine_takes_on_the_rollouts_that_its_cache_holds_and_preempts_fewer(
+    command: Callable[..., list[str]], start: Path, tmp_path: Path
+) -> None:
+    small = json.dumps({"block_size": BLOCK, "num_gpu_blocks_override": BLOCKS})
+    seen, made_by = {}, {}
+    for name, changed in (("chosen", {}), ("all of a step", {"max_num_seqs": 16})):
+        folder = tmp_path / name
+        folder.mkdir()
+        watched = {"COLOCATED_ENGINE": small, "COLOCATED_WATCH": str(folder / "seen.json")}
+        stage = _run(command(folder, start, training={"max_steps": 2}, **changed), folder, **watched)
+        seen[name] = json.loads((folder / "seen.json").read_text())
+        made_by[name] = json.loads((stage / "stage.json").read_text())["rollouts_by"]
+        _engine_agrees_with_the_policy(_steps(stage))
+    chosen = int(BLOCK * BLOCKS / (256 + 100 / 2))
+    assert made_by["chosen"]["cache_tokens"] == BLOCK * BLOCKS
+    assert made_by["chosen"]["max_num_seqs"] == seen["chosen"]["together"] == chosen == 3
+    assert made_by["all of a step"]["max_num_seqs"] == 16
+    assert seen["all of a step"]["together"] > chosen
+    assert seen["chosen"]["preempted"] < seen["all of a step"]["preempted"]
+
+
+@pytest.mark.slow
+def test_held_out_tasks_are_drawn_alike_by_the_engine_that_makes_the_rollouts(
+    command: Callable[..., list[str]], start: Path, tmp_path: Path
+) -> None:
+    """From a policy that as good as stands still, and from one that moves."""
+    held_out = {"evaluation": {"every_steps": 2, "tasks": 4, "samples": 2}}
+    lines, folders = {}, {}
+    for name, rate in (("still", 1e-12), ("moving", 3e-3)):
+        (tmp_path / name).mkdir()
+        asked = command(tmp_path / name, start, training={"learning_rate": rate, "max_steps": 4}, **held_out)
+        folders[name] = _run(asked, tmp_path / name)
+        lines[name] = _steps(folders[name])
+    evaluated = {name: [line for line in lines[name] if "eval_reward" in line] for name in lines}
+    assert [line["step"] for line in evaluated["still"]] == [line["step"] for line in evaluated["moving"]] == [0, 2, 4]
+    drawn = ("eval_reward", "eval_verdicts/AC", "eval_completions/mean_length", "eval_completions/min_length")
+    first, *others = ([line[name] for name in drawn] for line in evaluated["still"])
+    assert first == others[0] == others[1] == [evaluated["moving"][0][name] for name in drawn]
+    assert len({tuple(line[name] for name in drawn) for line in evaluated["moving"]}) > 1
+    for line in evaluated["moving"]:
+        assert 0 < line["eval_sampling/sampling_logp_difference/max"] < LOG_PROBABILITY, line
+    trained = [line for line in lines["moving"] if "reward" in line]
+    assert [line["step"] for line in trained] == [1, 2, 3, 4]
+    _engine_agrees_with_the_policy(trained)
+
+    figures = json.loads((folders["moving"] / "stage.json").read_text())
+    assert figures["rollouts_by"]["vllm"].endswith("+cpu") and figures["rollouts_by"]["dtype"] == "float32"
+    assert figures["trained_by"] == {"torch": torch.__version__, "weights": "float32", "dtype": "float32"}
+    manifest = json.loads((tmp_path / "moving" / "runs" / "tiny" / "manifest.json").read_text())
+    assert manifest["stages"]["grpo"]["figures"]["rollouts_by"] == figures["rollouts_by"]
+    # VLLM_CPU_KVCACHE_SPACE is one GiB; here keys and values have the four bytes of float32, on a GPU they have two.
+    shape = shape_at(start / "model")
+    assert shape is not None
+    each = 2 * engine_memory(shape, GrpoSettings(), 1).bytes_per_token
+    assert figures["rollouts_by"]["cache_tokens"] * each == pytest.approx(2**30, rel=1e-3)
+    assert figures["rollouts_by"]["max_num_seqs"] == 16
+
+
+@pytest.mark.slow
+def test_each_held_out_rollout_has_a_seed_of_its_own_whatever_is_drawn_between(start: Path, tmp_path: Path) -> None:
+    """The engine alone: rollouts of a group differ, those of two evaluations are the same, training draws on."""
+    script = tmp_path / "draw.py"
+    script.write_text(DRAW)
+    done = subprocess.run(
+        [sys.executable, str(script), str(start / "model")],
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    first, between, second, elsewhere = json.loads(done.stdout.splitlines()[-1])
+    assert first == second and first != elsewhere
+    assert len({tuple(tokens) for tokens in first[:4]}) == 4  # the same prompt four times
+    assert len({tuple(tokens) for tokens in between}) == len(between) and not any(each in first for each in between)
+
+
+DRAW = """
+import json, sys
+from vllm import LLM, SamplingParams
+from xcoder_train.grpo.colocated import SeededHeldOut
+
+if __name__ == "__main__":
+    llm = LLM(sys.argv[1], dtype="float32", enforce_eager=True, max_model_len=256, seed=0)
+    evaluating = True
+    here, there = (SeededHeldOut(llm, lambda: evaluating, (5, "held out", place)) for place in (0, 1))
+    prompts = [{"prompt_token_ids": ids} for ids in [[7, 8, 9]] * 4 + [[9, 8]] * 2]
+    sampling = SamplingParams(temperature=1.0, max_tokens=24, logprobs=0, ignore_eos=True)
+
+    def drawn(engine):
+        outputs = engine.generate(prompts, sampling_params=sampling, use_tqdm=False)
+        return [list(one.token_ids) for output in outputs for one in output.outputs]
+
+    first = drawn(here)
+    evaluating = False
+    between = drawn(here)
+    evaluating = True
+    print(json.dumps([first, between, drawn(here), drawn(there)]))
+"""
+
+
 def test_a_build_for_cpus_that_drops_its_weights_is_refused_before_anything_loads() -> None:
     """As it is installed: with oneDNN nothing can be loaded into its layers, see `colocated_on_cpu`."""
     from vllm import _custom_ops
 
     if not _custom_ops._supports_onednn:
         pytest.skip("this build has no oneDNN")
+    assert list(missing(VLLM_NAMES)) == []
     with pytest.raises(EnvironmentLacks, match="needs a GPU, and there is none"):
         check_vllm(GrpoSettings(generation="vllm_colocate"), has_gpu=False, model="m")

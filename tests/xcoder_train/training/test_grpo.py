@@ -208,13 +208,13 @@ def test_adapters_learn_and_leave_a_merged_model_with_their_logits(
 
 
 def test_trl_is_told_the_authors_settings_and_vllm_every_stop_token(tmp_path: Path, stage: Stage) -> None:
-    given = {"learning_rate": 1e-5, "trl": {"generation_kwargs": {"stop_token_ids": [9], "presence_penalty": 0.1}}}
+    given = {"learning_rate": 1e-5, "trl": {"generation_kwargs": {"stop_token_ids": [9], "ignore_eos": False}}}
     recipe, context = stage("grpo", tmp_path, generation="vllm_colocate", training=given)
-    told = grpo_config(recipe.grpo, context, 1, frozenset({7, 3}), 0)
-    assert told.generation_kwargs == {"stop_token_ids": [3, 7, 9], "presence_penalty": 0.1}
+    told = grpo_config(recipe.grpo, context, 1, frozenset({7, 3}), 0, {})
+    assert told.generation_kwargs == {"stop_token_ids": [3, 7, 9], "ignore_eos": False}
     assert (told.vllm_mode, told.vllm_max_model_length, told.learning_rate) == ("colocate", 356, 1e-5)
     recipe, context = stage("grpo", tmp_path, training={"learning_rate": None})
-    told = grpo_config(recipe.grpo, context, 1, frozenset({7, 3}), 0)
+    told = grpo_config(recipe.grpo, context, 1, frozenset({7, 3}), 0, {})
     assert (told.learning_rate, told.epsilon, told.epsilon_high, told.beta) == (4e-7, 0.2, 0.28, 0.0)
     assert (told.loss_type, told.vllm_importance_sampling_mode) == ("dr_grpo", "token_truncate")
 

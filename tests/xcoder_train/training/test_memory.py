@@ -14,10 +14,10 @@ from xcoder_core.models.folder import model_shape
 from xcoder_core.models.loading import initialise_model, save_model
 from xcoder_core.models.settings import InitSettings
 from xcoder_core.stage import SynthLayout
-from xcoder_train.plan.memory import MemoryEstimate
 from xcoder_train.plan.sft import estimate_sft
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.sft.data import corpus, read_rows
+from xcoder_train.training.memory import MemoryEstimate
 
 SHAPE = {"hidden_size": 512, "intermediate_size": 1408, "layers": 8, "heads": 8, "kv_heads": 4, "vocabulary": 960}
 PROJECT = Path(__file__).parents[3]
