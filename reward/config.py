@@ -43,6 +43,16 @@ class JudgeSettings(Settings):
     """Added to the wall-clock cap, in seconds, so that a loaded machine does not decide verdicts."""
 
 
+class OverlongSettings(Settings):
+    """A penalty that grows over the last tokens before the length limit (DAPO, arXiv 2503.14476, equation 13)."""
+
+    tokens: int = Field(ge=1)
+    """Tokens before the limit over which it grows evenly from 0; DAPO has 4,096 of 20,480."""
+
+    penalty: float = Field(default=1.0, gt=0)
+    """What a completion at its limit loses."""
+
+
 class RewardSettings(Settings):
     """What a rollout is worth once it is judged."""
 
@@ -58,12 +68,25 @@ class RewardSettings(Settings):
     truncated: float = 0.0
     """Added to the reward of a completion that reached its length limit without ending."""
 
+    overlong: OverlongSettings | None = None
+    """Take from the reward of a completion that comes near its length limit, whether it ends or not."""
+
+    leave_out_truncated: bool = False
+    """Give no reward to a completion that reached its length limit without ending: it counts neither in its group's
+    mean nor in its deviation, and teaches nothing. On held-out tasks it keeps its reward."""
+
     deadline_seconds: float = Field(default=900.0, gt=0)
     """Judging one batch may take this long; what is not judged by then has no reward. At most half of
     `training.ddp_timeout`."""
 
     shuffle_within_batch: bool = False
     """A control that must not learn: rewards are dealt out at random within each batch."""
+
+    @model_validator(mode="after")
+    def _truncated_has_one_meaning(self) -> "RewardSettings":
+        if self.leave_out_truncated and self.truncated:
+            raise ValueError("truncated has no effect with leave_out_truncated; keep one of the two")
+        return self
 
 
 class ServiceSettings(Settings):

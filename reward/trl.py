@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from reward.config import RewardSettings
+from reward.config import OverlongSettings, RewardSettings
 from reward.executor import Executor
 from reward.extract import extract_code, syntax_tree
 from reward.submission import Submission
@@ -39,6 +39,8 @@ class JudgedReward:
 
     `tests` are those of each problem, by the column `problem_id` of the dataset. `text_of` reads a completion's token
     ids where TRL's text does not say all: whether the prompt opened the model's reasoning, and where it was closed.
+    `length_limit` says how many tokens a completion may have, by optimiser step, and on held-out tasks for None;
+    `settings.overlong` needs it.
     """
 
     judge: Executor
@@ -49,6 +51,7 @@ class JudgedReward:
     maximum_excluded_share: float = 0.05
     seed: int = 0
     text_of: Callable[[Sequence[int]], str] | None = None
+    length_limit: Callable[[int | None], int] | None = None
     seen: int = 0
     excluded: int = 0
     __name__ = "judged"  # what TRL calls it in its metrics
@@ -62,18 +65,26 @@ class JudgedReward:
         trainer_state: "TrainerState",
         log_extra: Callable[[str, Sequence[object]], None],
         log_metric: Callable[[str, float], None],
+        held_out: Sequence[bool] = (),
         **_: object,
     ) -> list[float | None]:
-        """One reward per completion, in their order; None where the judge could not tell."""
+        """One reward per completion, in their order; None where the judge could not tell, or the recipe says so.
+
+        `held_out` is a column of the held-out tasks alone.
+        """
         started = time.monotonic()
         texts = [c[0]["content"] for c in completions] if self.text_of is None else map(self.text_of, completion_ids)
         programs = list(map(extract_code, texts))
         judgements = await self._judge(list(zip(problem_id, programs, strict=True)))
-        rewards: list[float | None] = []
-        for judgement, tokens in zip(judgements, completion_ids, strict=True):
-            worth = reward_of(judgement, self.settings)
-            truncated = not tokens or tokens[-1] not in self.stop_tokens
-            rewards.append(worth + self.settings.truncated if worth is not None and truncated else worth)
+        truncated = [not tokens or tokens[-1] not in self.stop_tokens for tokens in completion_ids]
+        terms = [self.settings.truncated if is_truncated else 0.0 for is_truncated in truncated]
+        if self.settings.overlong is not None:
+            assert self.length_limit is not None, "settings.overlong needs length_limit"
+            limit, overlong = self.length_limit(None if held_out else trainer_state.global_step), self.settings.overlong
+            lost = (overlong_penalty(len(tokens), limit, overlong) for tokens in completion_ids)
+            terms = [term - penalty for term, penalty in zip(terms, lost, strict=True)]
+        worths = (reward_of(judgement, self.settings) for judgement in judgements)
+        rewards = [None if worth is None else worth + term for worth, term in zip(worths, terms, strict=True)]
         self._log(judgements, rewards, time.monotonic() - started, log_extra, log_metric)
         log_extra("problem_id", list(problem_id))
         special = list(map(self._is_special_cased, problem_id, programs, judgements))
@@ -82,6 +93,8 @@ class JudgedReward:
         self._count(rewards)
         if self.settings.shuffle_within_batch:
             random.Random(derive_seed(self.seed, "reward", "shuffle", trainer_state.global_step)).shuffle(rewards)
+        if self.settings.leave_out_truncated and not held_out:  # no failure of the judge, so not among the excluded
+            rewards = [None if left_out else worth for worth, left_out in zip(rewards, truncated, strict=True)]
         return rewards
 
     async def _judge(self, asked: list[tuple[str, str | None]]) -> list[Judgement | None]:
@@ -165,6 +178,12 @@ def reward_of(judgement: Judgement | None, settings: RewardSettings) -> float | 
             return float(judgement.verdict is Verdict.AC)
         case unknown:
             assert_never(unknown)
+
+
+def overlong_penalty(tokens: int, limit: int, overlong: OverlongSettings) -> float:
+    """What a completion of so many tokens loses: -`penalty` times equation 13 of DAPO (arXiv 2503.14476), in which
+    L_max is `limit` and L_cache is `overlong.tokens`."""
+    return overlong.penalty * min(1.0, max(0.0, (tokens - (limit - overlong.tokens)) / overlong.tokens))
 
 
 def first_failing_test(judgement: Judgement) -> int | None:

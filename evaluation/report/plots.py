@@ -31,6 +31,8 @@ VERDICT_COLOURS = {
     "no code": "#8a6d3b",
     "IE": "#cf222e",
 }
+PART_COLOURS = {"sampling": "#0b5cad", "update": "#8a6d3b", "old_logprobs": "#b9a27c", "judging": "#57606a"}
+PART_COLOURS |= {"waiting": "#cf222e", "weight_sync": "#8c959f", "rest": "#c9d1d9"}
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def curve_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], yl
     return _figure(draw, description)
 
 
-def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], description: str) -> Figure:
+def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], description: str, of: str) -> Figure:
     """Shares (0 to 1) that add up to one, stacked over steps."""
 
     def draw(axes: Axes) -> None:
@@ -128,10 +130,10 @@ def share_plot(steps: Sequence[float], shares: Mapping[str, Sequence[float]], de
             x,
             *(100 * values for _, values in rows.values()),
             labels=list(rows),
-            colors=[VERDICT_COLOURS.get(label, INK) for label in rows],
+            colors=[(VERDICT_COLOURS | PART_COLOURS).get(label, INK) for label in rows],
             linewidth=0,
         )
-        axes.set(xlabel="step", ylabel="rollouts, %", ylim=(0, 100))
+        axes.set(xlabel="step", ylabel=f"{of}, %", ylim=(0, 100))
         if x[0] < x[-1]:
             axes.set_xlim(x[0], x[-1])
         _legend(axes, 5)

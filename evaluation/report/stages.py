@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 import pyarrow.parquet
 
-from evaluation.report.plots import Figure, bar_plot, curve_plot, histogram, share_plot
+from evaluation.report.plots import PART_COLOURS, Figure, bar_plot, curve_plot, histogram, share_plot
 from evaluation.tables import Table, share
 from xcoder_core.files import read_object
 from xcoder_core.problem import Problem, Solution, TestCase
@@ -42,13 +42,27 @@ def grpo_figures(folder: Path) -> list[Figure]:
             f"accepted: {100 * accepted[0]:.0f} % at first, {100 * accepted[-1]:.0f} % at last"
         )
         steps = [row["step"] for row in rows]
-        figures.append(share_plot(steps, {name: shares[name] for name in order}, description))
+        figures.append(share_plot(steps, {name: shares[name] for name in order}, description, "rollouts"))
     steps, flat = column(metrics, "frac_reward_zero_std")
     if steps:
         description = "Share of GRPO groups whose rollouts all got the same reward and so teach nothing"
         percents = [100 * share for share in flat]
         figures.append(curve_plot({"groups": (steps, percents)}, "groups, %", description))
-    return figures
+    return figures + _step_times(metrics)
+
+
+def _step_times(metrics: Metrics) -> list[Figure]:
+    """The parts of a step's time, the largest first; nothing where none were logged."""
+    seconds = {part: column(metrics, f"timing/{part}_runtime") for part in PART_COLOURS}
+    totals = {part: sum(values) for part, (_, values) in seconds.items() if any(values)}
+    steps, whole = column(metrics, "timing/step_runtime")
+    if not totals or not all(whole):
+        return []
+    order = sorted(totals, key=lambda part: -totals[part])
+    shares = {part: [one / step for one, step in zip(seconds[part][1], whole, strict=True)] for part in order}
+    listed = ", ".join(f"{part} {totals[part] / sum(whole):.0%}" for part in order)
+    description = f"Time of a GRPO step, {sum(whole) / len(whole):,.1f} seconds on average: {listed}"
+    return [share_plot(steps, shares, description, "time")]
 
 
 def _with_held_out(metrics: Metrics, name: str, label: str, title: str) -> list[Figure]:

@@ -31,6 +31,7 @@ from xcoder_core.problem import Problem, Solution
 from xcoder_core.records import read_records
 from xcoder_core.seeds import derive_seed
 from xcoder_core.stage import StageContext, SynthLayout
+from xcoder_train.grpo.step_times import PARTS
 from xcoder_train.stages import STAGES
 
 TITLES: dict[str, str] = {stage.name: stage.title for stage in STAGES.values()}
@@ -108,6 +109,11 @@ def grpo_metrics() -> list[dict[str, Any]]:
             "verdicts/WA": 0.9 - step / 100,
             "verdicts/no code": 0.1,
             "verdicts/IE": 0.0,
+            **{f"timing/{part}_runtime": 0.0 for part in PARTS},
+            "timing/sampling_runtime": 6.0,
+            "timing/update_runtime": 3.0,
+            "timing/judging_runtime": 1.0,
+            "timing/step_runtime": 10.0,
         }
         for step in range(1, 61)
     ]
@@ -208,6 +214,11 @@ def test_a_fall_of_pass_at_k_and_a_judge_without_isolation_are_said_in_words(
     text = Outline((tmp_path / "page.html").read_text()).text
     assert re.search(r"rl - sft: pass@4 on heldout, all problems, falls from \d", text)
     assert "Programs of sft were judged without isolation" in text and "Programs of rl were" not in text
+
+
+def test_the_time_of_a_step_is_shown_by_its_parts(page: str) -> None:
+    text = Outline(page).text
+    assert "Time of a GRPO step, 10.0 seconds on average: sampling 60%, update 30%, judging 10%" in text
 
 
 def test_what_a_run_lacks_is_said_and_not_shown(run: tuple[Path, dict[str, Path]], tmp_path: Path) -> None:

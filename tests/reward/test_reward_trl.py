@@ -13,11 +13,12 @@ from typing import Any
 
 import psutil
 import pytest
+from trl.rewards import get_soft_overlong_punishment
 
-from reward.config import JudgeSettings, RewardSettings
+from reward.config import JudgeSettings, OverlongSettings, RewardSettings
 from reward.judge import Judge
 from reward.test_table import TestTable
-from reward.trl import NO_CODE, ROLLOUTS_BEFORE_BREAKER, JudgedReward
+from reward.trl import NO_CODE, ROLLOUTS_BEFORE_BREAKER, JudgedReward, overlong_penalty
 from tests.chat_templates import PROMPT, cases
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.models.chat import completion_text, opened_reasoning, prompt_token_ids
@@ -91,20 +92,23 @@ class Rollouts:
         self.metrics: dict[str, float] = {}
 
     async def score(
-        self, rollouts: list[tuple[str, str]], *, ended: list[bool] | None = None, step: int = 0
+        self, rollouts: list[tuple[str, str]], *, ended: list[bool] | None = None, step: int = 0, **more: Any
     ) -> list[float | None]:
+        ids = [[5, STOP if end else 6] for end in ended or [True] * len(rollouts)]
         return await self.reward(
             prompts=[[{"role": "user", "content": name}] for name, _ in rollouts],
             completions=[[{"role": "assistant", "content": text}] for _, text in rollouts],
-            completion_ids=[[5, STOP if end else 6] for end in ended or [True] * len(rollouts)],
+            completion_ids=more.pop("completion_ids", ids),
             problem_id=[name for name, _ in rollouts],
             trainer_state=SimpleNamespace(global_step=step),
             log_extra=self.columns.__setitem__,
             log_metric=self.metrics.__setitem__,
+            **more,
         )
 
 
 def rollouts_with(judge: Judge, tests: TestTable, share: float = 0.05, **settings: Any) -> Rollouts:
+    limit = settings.pop("limit", {})
     reward = JudgedReward(
         judge,
         tests,
@@ -112,6 +116,7 @@ def rollouts_with(judge: Judge, tests: TestTable, share: float = 0.05, **setting
         stop_tokens=frozenset({STOP}),
         maximum_excluded_share=share,
         seed=3,
+        **limit,
     )
     return Rollouts(reward)
 
@@ -143,6 +148,50 @@ def test_a_truncated_rollout_pays_on_top_of_what_its_program_earns(judge: Judge,
     right = ("sum", ROLLOUTS[0][1])
     rewards = asyncio.run(rollouts.score([right, right, ("sum", "no code")], ended=[True, False, False]))
     assert rewards == [1.0, 0.75, -0.25]
+
+
+def test_the_penalty_near_the_limit_is_equation_13_of_dapo() -> None:
+    """With the paper's own numbers: L_max 20,480 and L_cache 4,096."""
+    overlong = OverlongSettings(tokens=4096)
+    for tokens, expected in ((1, 0), (16384, 0), (16385, 1 / 4096), (18432, 0.5), (20480, 1), (20481, 1)):
+        assert overlong_penalty(tokens, 20480, overlong) == expected
+    assert overlong_penalty(18432, 20480, OverlongSettings(tokens=4096, penalty=3.0)) == 1.5
+    theirs = get_soft_overlong_punishment(20480, 4096)
+    lengths = random.Random(0).sample(range(1, 20481), 200)
+    assert theirs([[0] * length for length in lengths]) == [-overlong_penalty(one, 20480, overlong) for one in lengths]
+
+
+def test_a_completion_near_the_limit_of_its_step_pays_whether_it_ends_or_not(judge: Judge, tests: TestTable) -> None:
+    limits = {None: 200, 0: 20, 7: 40}
+    rollouts = rollouts_with(
+        judge,
+        tests,
+        kind="all",
+        truncated=-0.25,
+        overlong={"tokens": 10, "penalty": 0.5},
+        limit={"length_limit": limits.__getitem__},
+    )
+    asked = [("sum", ROLLOUTS[0][1])] * 4 + [("sum", "no code")]
+    ids = [[5] * (length - 1) + [STOP] for length in (10, 14, 20)] + [[5] * 20, [5] * 14 + [STOP]]
+    rewards = [asyncio.run(rollouts.score(asked, completion_ids=ids, step=step)) for step in (0, 7)]
+    assert rewards == [[1.0, 0.8, 0.5, 0.25, -0.25], [1.0, 1.0, 1.0, 0.75, 0.0]]
+    held_out = asyncio.run(rollouts.score(asked, completion_ids=ids, held_out=[True] * 5))
+    assert held_out == [1.0, 1.0, 1.0, 0.75, 0.0]
+
+
+def test_a_penalty_without_a_limit_is_refused(judge: Judge, tests: TestTable) -> None:
+    with pytest.raises(AssertionError, match="settings.overlong needs length_limit"):
+        asyncio.run(rollouts_with(judge, tests, overlong={"tokens": 10}).score([("sum", "no code")]))
+
+
+def test_a_truncated_rollout_that_is_left_out_is_no_failure_of_the_judge(judge: Judge, tests: TestTable) -> None:
+    rollouts = rollouts_with(judge, tests, share=0.0, kind="all", leave_out_truncated=True)
+    asked, ended = [("sum", ROLLOUTS[0][1])] * 2 * ROLLOUTS_BEFORE_BREAKER, [True, False] * ROLLOUTS_BEFORE_BREAKER
+    assert asyncio.run(rollouts.score(asked, ended=ended)) == [1.0, None] * ROLLOUTS_BEFORE_BREAKER
+    assert rollouts.metrics["judge/excluded"] == 0
+    assert rollouts.metrics["verdicts/AC"] == 1
+    held_out = asyncio.run(rollouts.score(asked, ended=ended, held_out=[True] * len(asked)))
+    assert held_out == [1.0] * len(asked)
 
 
 @pytest.mark.parametrize(("kind", "none"), [("paper", -2.5), ("fraction", -0.5), ("all", -0.5)])

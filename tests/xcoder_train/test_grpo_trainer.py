@@ -131,6 +131,9 @@ def _largest_difference(one: GRPOTrainer, other: GRPOTrainer) -> float:
         {"loss_type": "dr_grpo", "num_iterations": 2, "max_steps": 2},
         {"loss_type": "dapo", "steps_per_generation": 3, "gradient_accumulation_steps": 1, "max_steps": 3,
          "per_device_train_batch_size": 8},
+        {"loss_type": "dapo", "steps_per_generation": 6, "gradient_accumulation_steps": 3, "max_steps": 4,
+         "num_iterations": 2},
+        {"loss_type": "grpo", "steps_per_generation": 6, "gradient_accumulation_steps": 3, "max_steps": 2},
     ],
     ids=lambda arguments: "-".join(f"{name}={value}" for name, value in arguments.items()),
 )  # fmt: skip

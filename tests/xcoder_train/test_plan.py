@@ -64,6 +64,35 @@ def test_steps_of_grpo_are_whole_ones_and_a_set_of_rollouts_may_serve_several(re
     assert (twice["steps"], twice["completions"]) == (2 * grpo["steps"], grpo["completions"])
 
 
+def test_several_updates_share_the_rollouts_that_are_sampled_at_once(recipe: Path) -> None:
+    plan = make_plan(recipe, ["grpo.prompts_per_step=64", "grpo.updates_per_rollouts=4"])
+    grpo = plan.figures["stages"]["grpo"]
+    assert (grpo["prompts_per_step"], grpo["completions_per_step"]) == (64, 512)
+    assert grpo["steps"] == 2 * 4 * (640 // 256)
+    assert grpo["completions"] == 2 * 2 * 256 * 8 == grpo["steps"] * 512
+    assert "2,048 completions are sampled at once, for 4 steps" in plan.text
+    uneven = make_plan(recipe, ["grpo.updates_per_rollouts=4", "grpo.training.max_steps=270"]).figures["stages"]["grpo"]
+    assert uneven["completions"] == 68 * 512 * 8  # the last set serves two steps
+    with pytest.raises(InputError, match="a set of 768 prompts cannot be filled from 640 tasks"):
+        make_plan(recipe, ["grpo.updates_per_rollouts=6"])
+    small = ["model={path: null, init: {context: 512}}", "grpo.rollout_batch=100000", "evaluation=null"]
+    one, four = (
+        make_plan(recipe, [*small, "grpo.prompts_per_step=64", f"grpo.updates_per_rollouts={updates}"]).figures[
+            "stages"
+        ]["grpo"]["memory"]["key_value_cache"]
+        for updates in (1, 4)
+    )
+    assert four == 4 * one > 0
+
+
+def test_shorter_rollouts_at_first_are_fewer_tokens(recipe: Path) -> None:
+    plan = make_plan(recipe, ["grpo.lengths=[[0, 16000], [4, 30000]]", "grpo.training.num_iterations=2"])
+    grpo = plan.figures["stages"]["grpo"]
+    assert grpo["steps"] == 20  # ten sets, of which the first two are made before step 4
+    assert grpo["new_tokens_at_most"] == 1024 * (2 * 16000 + 8 * 30000)
+    assert "16,000 from step 0 on, 30,000 from step 4 on" in plan.text
+
+
 def test_a_recipe_that_keeps_every_checkpoint_has_no_bound_on_its_disk(recipe: Path) -> None:
     stages = make_plan(recipe, ["sft.training.save_total_limit=null"]).figures["stages"]
     assert stages["sft"]["disk"] == {} and stages["grpo"]["disk"]

@@ -29,7 +29,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.chdir(ROOT)
     launch = "sft.launch={nodes: 2, processes: 16, accelerate: recipes/accelerate/fsdp2-multinode.yaml}"
     script = slurm_script(
-        Path("recipes/xcoder-qwen2.5-7b.yaml"), [launch, "name=two"], time="01:00:00", partition="gpu", account=None
+        Path("recipes/xcoder-qwen2.5-7b.yaml"), [launch, "name=two"], time="12:00:00", partition="gpu", account=None
     )
     (tmp_path / "sbatch").write_text(SUBMIT)
     (tmp_path / "sbatch").chmod(0o755)

@@ -18,6 +18,7 @@ from xcoder_core.models.folder import KNOWN
 from xcoder_train.grpo.colocated import memory_arguments
 from xcoder_train.grpo.memory import GIB, engine_memory
 from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.grpo.vllm_gauges import server_gauges
 from xcoder_train.grpo.vllm_rollouts import SUPPORTED, check_server, check_version, check_vllm, wait_for_server
 
 SERVED = {
@@ -31,6 +32,7 @@ class Healthy(BaseHTTPRequestHandler):
 
     served: dict[str, Any] | None = None
     version: str | None = None
+    metrics: str | None = None
 
     def do_GET(self) -> None:
         shown: dict[str, Any] | None = None
@@ -38,10 +40,11 @@ class Healthy(BaseHTTPRequestHandler):
             shown = {"vllm_config": self.served}
         elif self.path == "/version" and self.version is not None:
             shown = {"version": self.version}
-        self.send_response(200 if shown or self.path == "/health" else 404)
+        measured = self.metrics if self.path == "/metrics" else None
+        self.send_response(200 if shown or measured or self.path == "/health" else 404)
         self.end_headers()
-        if shown:
-            self.wfile.write(json.dumps(shown).encode())
+        if shown or measured:
+            self.wfile.write((measured or json.dumps(shown)).encode())
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""
@@ -153,3 +156,24 @@ def test_a_server_that_could_not_follow_the_policy_is_told_what_it_lacks(
     monkeypatch.setattr(Healthy, "served", served)
     with pytest.raises(EnvironmentLacks, match=f"{lack}.* trl vllm-serve --model m"):
         check_server(server, GrpoSettings(), "m")
+
+
+METRICS = """\
+# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="m"} 3.0
+vllm:num_requests_running{engine="1",model_name="m"} 5.0
+# TYPE vllm:num_requests_waiting gauge
+vllm:num_requests_waiting{engine="0",model_name="m"} 11.0
+vllm:num_requests_waiting_by_reason{engine="0",model_name="m",reason="capacity"} 99.0
+# TYPE vllm:kv_cache_usage_perc gauge
+vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.875
+vllm:kv_cache_usage_perc{engine="1",model_name="m"} 1e-05
+"""
+
+
+def test_a_servers_gauges_are_read_from_its_metrics(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Healthy, "metrics", METRICS)
+    assert server_gauges(server) == {"waiting": 11, "cache_use": 0.875}
+    assert server_gauges(f"{server}/elsewhere") == {}
+    assert server_gauges("http://127.0.0.1:9") == {}

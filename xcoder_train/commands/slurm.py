@@ -4,13 +4,17 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Annotated
 
 import typer
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from xcoder_core.errors import InputError
+from xcoder_core.models.folder import model_shape
+from xcoder_core.settings import require
 from xcoder_train.commands.options import Overrides, RecipePath
+from xcoder_train.plan.checkpoints import GRACE_SECONDS
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.recipe.settings import Options
@@ -23,8 +27,6 @@ app = typer.Typer(rich_markup_mode=None)
 _ON_EACH_NODE = ("$SLURM_NODEID", "$MASTER", "$PORT")
 
 DEFAULT_TIME = "24:00:00"
-GRACE_SECONDS = 120
-"""Seconds before a job's time is up at which its stage is asked to end; more than a stage may take for it."""
 
 
 @app.command()
@@ -98,6 +100,9 @@ def _job(recipe: Recipe, stage: StageName, arguments: list[str], asked: Options)
         )
     progress = None
     if STAGES[stage].trains is not None:
+        timed = recipe.slurm.model_copy(update={stage: {**getattr(recipe.slurm, stage), "time": options.get("time")}})
+        plan = resolve_name(require(STAGES[stage].plan))  # which refuses a job that no checkpoint would be made in
+        plan(recipe.model_copy(update={"slurm": timed}), model_shape(recipe.model), True)
         folder = shlex.quote(str(recipe.run_folder / stage))
         progress = f"{folder}'/*/{CHECKPOINTS}/checkpoint-*'"
     command = ["xcoder", STAGES[stage].subcommand, *arguments]

@@ -27,6 +27,7 @@ def grpo_config(
         **settings.training.for_trl(),
         **decided_arguments(context, "grpo", batch),
         "num_completions_to_print": 0,
+        "steps_per_generation": batch.accumulation * settings.updates_per_rollouts,
         "num_generations": settings.rollouts,
         "max_completion_length": settings.max_completion_length,
         "temperature": settings.temperature,

@@ -92,7 +92,7 @@ def rollouts_at_once(settings: GrpoSettings, cache_tokens: int, asked: int) -> i
 
 def rollouts_of_engine(settings: GrpoSettings) -> int:
     """Rollouts of a step that one colocated engine is asked for."""
-    each = settings.prompts_per_step * settings.rollouts // settings.launch.processes
+    each = settings.prompts_per_set * settings.rollouts // settings.launch.processes
     return each * settings.training.vllm_tensor_parallel_size
 
 
@@ -183,5 +183,5 @@ def _rows_decoded_together(settings: GrpoSettings) -> int:
         return 0
     held_out = settings.evaluation
     tasks = 0 if held_out is None else held_out.tasks * held_out.samples
-    rows = math.ceil(max(settings.prompts_per_step * settings.rollouts, tasks) / settings.launch.processes)
+    rows = math.ceil(max(settings.prompts_per_set * settings.rollouts, tasks) / settings.launch.processes)
     return min(settings.rollout_batch, rows)

@@ -38,10 +38,10 @@ def load_prompts(
 
 def refuse_too_few(prompts: Dataset, settings: GrpoSettings, which: str) -> None:
     """Raise InputError where a step cannot be filled: TRL would end at once, with the model unchanged."""
-    if len(prompts) < settings.prompts_per_step:
+    if len(prompts) < settings.prompts_per_set:
         raise InputError(
-            f"grpo.prompts_per_step = {settings.prompts_per_step}, but there are only {len(prompts)} prompts {which}. "
-            "Lower it, or synthesise more tasks."
+            f"grpo.prompts_per_step = {settings.prompts_per_step}, but there are only {len(prompts)} prompts {which}, "
+            f"and {settings.prompts_per_set} are sampled at once. Lower it, or synthesise more tasks."
         )
 
 
@@ -59,12 +59,12 @@ def curriculum(
 def held_out_prompts(
     layout: SynthLayout, tokenizer: PreTrainedTokenizerBase, settings: GrpoSettings, style: PromptStyle, seed: int
 ) -> Dataset:
-    """Columns `prompt` and `problem_id` of tasks kept for evaluation that fit `max_prompt_length`, chosen by seed."""
+    """Columns `prompt`, `problem_id`, `held_out` of the tasks for evaluation that fit `max_prompt_length`, by seed."""
     benchmark = load_heldout(layout.folder)
     problems = sorted(benchmark.problems, key=lambda one: derive_seed(seed, "grpo", "held out", one.problem_id))
     asked = ((problem.problem_id, render_prompt(problem, style)) for problem in problems)
     short = (
-        {"problem_id": name, "prompt": prompt}
+        {"problem_id": name, "prompt": prompt, "held_out": True}
         for name, prompt in asked
         if len(prompt_token_ids(tokenizer, prompt)) <= settings.max_prompt_length
     )

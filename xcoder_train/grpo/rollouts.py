@@ -13,14 +13,14 @@ from xcoder_core.seeds import derive_seed
 from xcoder_train.grpo.settings import GrpoSettings
 
 
-def sampling_settings(settings: GrpoSettings) -> SamplingSettings:
-    """How rollouts are sampled."""
+def sampling_settings(settings: GrpoSettings, step: int | None = None) -> SamplingSettings:
+    """How the rollouts of an optimiser step are sampled, and for None all other completions."""
     return SamplingSettings(
         temperature=settings.temperature,
         top_p=settings.top_p,
         top_k=settings.top_k,
         repetition_penalty=settings.training.repetition_penalty,
-        max_new_tokens=settings.max_completion_length,
+        max_new_tokens=settings.length_limit(step),
     )
 
 
@@ -47,6 +47,7 @@ def rollout_function(
         else:
             names = [str(ids) for ids in prompt_ids]
             seeds = [derive_seed(seed, "held out", name, place, row) for row, name in enumerate(names)]
+        sampling = sampling_settings(settings, trainer.state.global_step if model.training else None)
         stops = stop_token_ids(tokenizer, model)
         # Alike lengths together, and the rollouts of a group stay neighbours, so their prompt is read once.
         order = sorted(range(len(prompts)), key=lambda row: (len(prompt_ids[row]), prompt_ids[row], row))
@@ -60,7 +61,7 @@ def rollout_function(
                     model,
                     [prompt_ids[row] for row in rows],
                     [seeds[row] for row in rows],
-                    sampling_settings(settings),
+                    sampling,
                     stops,
                     tokenizer.pad_token_id,
                 ):

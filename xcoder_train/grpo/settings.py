@@ -1,9 +1,9 @@
 """Settings of GRPO: the `grpo:` section of a recipe."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from reward.config import RewardSettings
 from xcoder_core.settings import Settings
@@ -75,6 +75,10 @@ class GrpoSettings(Settings):
     prompts_per_step: int = Field(default=128, ge=1)
     """Problems per optimiser step."""
 
+    updates_per_rollouts: int = Field(default=1, ge=1)
+    """Optimiser steps into which a set of rollouts is divided: so many times `prompts_per_step` problems are sampled at
+    once, and the policy that sampled them is the old policy of all these steps."""
+
     rollouts: int = Field(default=8, ge=2)
     """Completions per problem; their rewards are compared with each other."""
 
@@ -84,6 +88,10 @@ class GrpoSettings(Settings):
 
     max_completion_length: int = Field(default=30196, ge=1)
     """A rollout is cut off at this many tokens; when left out, at no more than the context has beside the prompt."""
+
+    lengths: tuple[tuple[int, int], ...] = ()
+    """Shorter limits for a part of the training, as `[[0, 16384], [90, 24576]]`: from step 0 on rollouts are cut off at
+    16,384 tokens, from step 90 on at 24,576. Held-out tasks always have `max_completion_length`."""
 
     temperature: float = Field(default=1.0, gt=0)
     """Softmax temperature of rollouts."""
@@ -131,3 +139,25 @@ class GrpoSettings(Settings):
     """Continue from the newest whole checkpoint of an interrupted stage."""
 
     training: GrpoTraining = GrpoTraining()
+
+    @model_validator(mode="after")
+    def _lengths_follow_each_other(self) -> Self:
+        steps = [step for step, _ in self.lengths]
+        if steps and (steps[0] != 0 or steps != sorted(set(steps)) or min(tokens for _, tokens in self.lengths) < 1):
+            raise ValueError(f"lengths: expected pairs of step and tokens, with steps 0 < … < …; got {self.lengths}")
+        return self
+
+    @property
+    def prompts_per_set(self) -> int:
+        """Problems that are sampled at once."""
+        return self.prompts_per_step * self.updates_per_rollouts
+
+    @property
+    def steps_per_set(self) -> int:
+        """Optimiser steps between one set of rollouts and the next."""
+        return self.updates_per_rollouts * self.training.num_iterations
+
+    def length_limit(self, step: int | None) -> int:
+        """Tokens at which a rollout of this optimiser step is cut off, and for None any other completion."""
+        begun = [tokens for start, tokens in self.lengths if step is not None and start <= step]
+        return begun[-1] if begun else self.max_completion_length

@@ -37,6 +37,7 @@ from xcoder_train.grpo.vllm_rollouts import check_vllm
 from xcoder_train.training.checkpoints import CHECKPOINTS, train_from_newest
 from xcoder_train.training.optimizer import optimizer_factory
 from xcoder_train.training.start import begin_training
+from xcoder_train.training.timed_checkpoints import TimedCheckpoints
 from xcoder_train.training.tracking import Clock, MetricsFile, TrainingProgress
 from xcoder_train.training.weights import load_training_model, lora_config, save_trained
 
@@ -89,6 +90,7 @@ def train(
             maximum_excluded_share=settings.maximum_excluded_share,
             seed=context.seed,
             text_of=partial(completion_text, tokenizer, opened),
+            length_limit=settings.length_limit,
         )
         held_out = None
         if settings.evaluation is not None:
@@ -109,17 +111,19 @@ def train(
             rollout_func=rollouts,
             optimizer_factory=optimizer_factory(settings.optimizer, settings.training),
             prompt_order=order,
+            length_limit=settings.length_limit,
             callbacks=[MetricsFile(context.folder / "metrics.jsonl"), alarms, TrainingProgress("GRPO", "reward")],
         )
         if settings.generation == "vllm_colocate":
             rollouts_by |= prepare_engine(trainer, settings, context.seed)
         trainer.add_callback(clock)
+        trainer.add_callback(TimedCheckpoints(settings.training.save_minutes, every=settings.steps_per_set))
         trainer.remove_callback(PrinterCallback)
         steps = train_from_newest(trainer, state, context.folder, resume=settings.resume)
         saved = save_trained(trainer, tokenizer, start, model, context.folder / "model")
 
-    uses = trainer.num_iterations  # steps that each set of rollouts is trained on
-    rollouts_per_set = settings.prompts_per_step * settings.rollouts
+    uses = settings.steps_per_set
+    rollouts_per_set = settings.prompts_per_set * settings.rollouts
     figures: dict[str, object] = {}
     if state.is_main_process:
         figures = {
@@ -129,7 +133,7 @@ def train(
             "prompts_without_lesson": considered - len(prompts),
             "steps": steps,
             "rollouts": math.ceil(steps / uses) * rollouts_per_set,
-            "excluded_rollouts": round(steps_excluded(context.folder / "metrics.jsonl") / uses * rollouts_per_set),
+            "excluded_rollouts": round(sets_excluded(context.folder / "metrics.jsonl", uses) * rollouts_per_set),
             "alarms": alarms.counts,
             "judge_tier": judge.tier,
             **({"rollouts_by": rollouts_by, "trained_by": computed_in(trainer)} if rollouts_by else {}),
@@ -146,12 +150,12 @@ def computed_in(trainer: FrugalGrpoTrainer) -> dict[str, str]:
     return {"torch": torch.__version__, "weights": weights, "dtype": "bfloat16" if trainer.args.bf16 else weights}
 
 
-def steps_excluded(metrics: Path) -> float:
-    """Rollouts without a reward, counted in steps' worth of rollouts, over all processes and all starts of the run."""
+def sets_excluded(metrics: Path, uses: int) -> float:
+    """Rollouts without a reward, over all processes and all starts of the run, in sets that each serve `uses` steps."""
     total, before = 0.0, 0
     for text in metrics.read_text(encoding="utf-8").splitlines():
         line = json.loads(text)
         if "judge/excluded" in line:
-            total += line["judge/excluded"] * (line["step"] - before)
-            before = line["step"]
+            made = math.ceil(line["step"] / uses)
+            total, before = total + line["judge/excluded"] * (made - before), made
     return total

@@ -6,13 +6,15 @@ by length before they are cut into micro-batches, each micro-batch is cut to its
 in which every advantage is zero are cut to a single token: their gradient is zero.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from trl import GRPOConfig, GRPOTrainer
-from trl.trainer.utils import split_tensor_dict
+from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
 from xcoder_train.grpo.prompt_order import GroupSampler, PromptOrder
+from xcoder_train.grpo.step_times import StepTimes
 from xcoder_train.training.optimizer import OptimizerFactory
 
 Batch = dict[str, Any]
@@ -23,7 +25,7 @@ class FrugalGrpoTrainer(GRPOTrainer):
     """GRPOTrainer; see the module's description.
 
     `optimizer_factory` is what the Trainer takes for such optimisers; `prompt_order` replaces the shuffle from the
-    trainer's seed.
+    trainer's seed; `length_limit` is that of vLLM's completions, by optimiser step, and on held-out tasks for None.
     """
 
     args: GRPOConfig
@@ -36,11 +38,15 @@ class FrugalGrpoTrainer(GRPOTrainer):
         *args: Any,
         optimizer_factory: OptimizerFactory | None = None,
         prompt_order: PromptOrder | None = None,
+        length_limit: Callable[[int | None], int] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.optimizer_cls_and_kwargs = optimizer_factory
         self.prompt_order = prompt_order or PromptOrder(len(kwargs["train_dataset"]), self.args.seed)
+        self.length_limit = length_limit
+        self.times = StepTimes(self)
+        self.add_callback(self.times)
 
     def _get_train_sampler(self, dataset: object = None) -> GroupSampler:
         """Groups in an order that a resumed run takes up where it was, in any epoch."""
@@ -57,7 +63,11 @@ class FrugalGrpoTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, object]]) -> Batch:
         """As TRL; the share of tokens that its importance correction masks is logged, which TRL does not do."""
-        output = super()._generate_and_score_completions(inputs)
+        if self.use_vllm and self.length_limit is not None:
+            step = self.state.global_step if self.model.training else None
+            self.vllm_generation.max_completion_length = self.length_limit(step)
+        with self.times.during("rest"):
+            output = super()._generate_and_score_completions(inputs)
         ratio = output.get("importance_sampling_ratio")
         if ratio is not None:
             tokens = output["completion_mask"].bool()
@@ -68,9 +78,9 @@ class FrugalGrpoTrainer(GRPOTrainer):
         return output
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As TRL; an evaluation writes no table of completions, which would replace that of the step before it."""
+        """As TRL; a set of rollouts is written once, and those of an evaluation never: they would replace a step's."""
         is_on = self.log_completions
-        self.log_completions = is_on and self.model.training
+        self.log_completions = is_on and self.model.training and "reward" in self._metrics["train"]
         try:
             super().log(logs, start_time)
         finally:
@@ -78,23 +88,30 @@ class FrugalGrpoTrainer(GRPOTrainer):
 
     def _prepare_inputs(self, generation_batch: Any) -> Batch:
         """The next micro-batch; a new set of rollouts is made when the last one is used up."""
-        steps = self.args.steps_per_generation
-        if not self.model.training or steps != self.args.gradient_accumulation_steps or not self._order_is_free:
-            # Rollouts that several optimiser steps share must stay shuffled, or one step would get all long ones.
+        steps, per_update = int(self.args.steps_per_generation or 1), self.args.gradient_accumulation_steps
+        if not self.model.training or steps % per_update or not self._order_is_free:
             return super()._prepare_inputs(generation_batch)
         if self._step % (steps * self.num_iterations) == 0 or self._buffered_inputs is None:
             batch = self._generate_and_score_completions(generation_batch)
-            self._buffered_inputs = split_tensor_dict(by_length(batch), steps)
+            if steps > per_update:  # or one update would get all long ones
+                batch = shuffle_sequence_dict(batch)
+            parts = split_tensor_dict(batch, steps // per_update)
+            self._buffered_inputs = [rows for part in parts for rows in split_tensor_dict(by_length(part), per_update)]
         return self._buffered_inputs[self._step % steps]
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> tuple[object, ...]:
         """As TRL; the completions of an evaluation, of which many are decoded at once, are scored a few at a time."""
         if not self.model.training:
             kwargs["batch_size"] = self.args.per_device_train_batch_size
-        return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        if torch.is_grad_enabled():
+            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        with self.times.during("old_logprobs"):  # of the policy that sampled, or of the reference
+            self.times.tokens["old_logprobs"] += int(args[2].sum())
+            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
 
     def _compute_loss(self, model: torch.nn.Module, inputs: Batch) -> torch.Tensor:
         """The loss of one micro-batch, without the columns that hold only padding."""
+        self.times.tokens["update"] += int(inputs["prompt_mask"].sum() + inputs["completion_mask"].sum())
         if inputs["advantages"].any() or not self._zero_advantage_is_zero_gradient:
             return super()._compute_loss(model, trimmed(inputs))
         before = {name: len(values) for name, values in self._metrics["train"].items()}

@@ -8,6 +8,7 @@ from xcoder_core.errors import InputError
 from xcoder_core.models.folder import ModelShape
 from xcoder_core.settings import require
 from xcoder_train.grpo.memory import estimate_grpo
+from xcoder_train.plan.checkpoints import checkpoint_part
 from xcoder_train.plan.part import Part, row, shown_core_time, shown_count
 from xcoder_train.plan.synth import finished_rows, has_finished_synthesis, planned_tasks
 from xcoder_train.plan.training import CHARACTERS_PER_TOKEN, Hours, training_part
@@ -23,22 +24,23 @@ def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
     """What GRPO would sample and train on, for how long, and what it takes. Raises InputError for too few problems, and
     for a device that is too small."""
     settings = require(recipe.grpo)
-    prompts, uses = settings.prompts_per_step, settings.training.num_iterations
+    prompts, together, uses = settings.prompts_per_step, settings.prompts_per_set, settings.steps_per_set
     batch = plan_grpo_batch(prompts, settings.rollouts, settings.launch.processes, settings.micro_batch)
     is_finished = has_finished_synthesis(recipe)
     problems = finished_rows(recipe, "rl") if is_finished else planned_tasks(recipe, "rl")
     said = "counted" if is_finished and problems is not None else "at most"
-    if problems is not None and problems < prompts:
+    if problems is not None and problems < together:
         raise InputError(
-            f"grpo.prompts_per_step = {prompts}, but the synthesis has only {problems} problems for it. "
-            "Lower it, or synthesise more tasks."
+            f"grpo needs {together} prompts at once, but the synthesis has only {problems} problems for it. "
+            "Lower grpo.prompts_per_step, or synthesise more tasks."
         )
     steps = settings.training.max_steps if settings.training.max_steps > 0 else None
     if steps is None and problems is not None:  # prompts that do not fill a step are left out of an epoch
-        steps = math.ceil(settings.training.epochs * (problems // prompts * uses))
-    per_step = prompts * settings.rollouts
-    completions = None if steps is None else math.ceil(steps / uses) * per_step  # each is trained on in `uses` steps
-    new_tokens = None if completions is None else completions * settings.max_completion_length
+        steps = math.ceil(settings.training.epochs * (problems // together * uses))
+    per_step, per_set = prompts * settings.rollouts, together * settings.rollouts
+    sets = None if steps is None else range(0, steps, uses)  # the steps at which rollouts are made
+    completions = None if sets is None else len(sets) * per_set
+    new_tokens = None if sets is None else sum(per_set * settings.length_limit(step) for step in sets)
     longest, context = settings.max_prompt_length + settings.max_completion_length, shape and shape.context
     # A share of the hardware's peak says nothing here, since generation is bound by memory.
     rate = settings.launch.hardware.tokens_per_second
@@ -53,7 +55,10 @@ def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
         f"{prompts:,} prompts x {settings.rollouts} rollouts = {per_step:,} completions = {batch.accumulation:,} "
         f"micro-batches of {settings.micro_batch:,} x {batch.processes} processes",
     )
+    if settings.updates_per_rollouts > 1:
+        lines += row("", f"{per_set:,} completions are sampled at once, for {settings.updates_per_rollouts} steps")
     lines += row("sequence", f"{longest:,} tokens at most" + (f" of the context's {context:,}" if context else ""))
+    lines += row("lengths", ", ".join(f"{tokens:,} from step {step:,} on" for step, tokens in settings.lengths))
     judging = Part({"judge": None}, [])
     if steps is not None and completions is not None and new_tokens is not None:
         total = f"{completions:,} completions, at most {shown_count(new_tokens)} new tokens"
@@ -75,8 +80,10 @@ def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
         "new_tokens_at_most": new_tokens,
         "hours": hours and asdict(hours),
     }
-    lines += (hours.lines() if hours else []) + judging.lines + training.lines + vllm.lines
-    return Part(figures | training.figures | judging.figures | vllm.figures, lines, training.warnings)
+    checkpoints = checkpoint_part(recipe, "grpo", steps, hours, uses)
+    lines += (hours.lines() if hours else []) + judging.lines + training.lines + vllm.lines + checkpoints.lines
+    figures |= training.figures | judging.figures | vllm.figures | checkpoints.figures
+    return Part(figures, lines, training.warnings)
 
 
 def _judging(recipe: Recipe, completions: int, steps: int, hours: Hours | None) -> Part:

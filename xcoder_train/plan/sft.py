@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from xcoder_core.models.folder import ModelShape
 from xcoder_core.settings import require
 from xcoder_core.stage import SynthLayout
+from xcoder_train.plan.checkpoints import checkpoint_part
 from xcoder_train.plan.part import Part, row, shown_count
 from xcoder_train.plan.synth import finished_rows, has_finished_synthesis, planned_tasks
 from xcoder_train.plan.training import Hours, training_part
@@ -60,8 +61,9 @@ def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
         "tokens_at_most": tokens,
         "hours": hours and asdict(hours),
     }
-    lines += (hours.lines() if hours else []) + training.lines
-    return Part(figures | training.figures, lines, training.warnings)
+    checkpoints = checkpoint_part(recipe, "sft", steps, hours)
+    lines += (hours.lines() if hours else []) + training.lines + checkpoints.lines
+    return Part(figures | training.figures | checkpoints.figures, lines, training.warnings)
 
 
 def estimate_sft(shape: ModelShape, settings: SftSettings, *, on_gpu: bool) -> MemoryEstimate:

@@ -80,7 +80,8 @@ def _disk_of_weights(shape: ModelShape | None, settings: TrainedSettings) -> dic
         return {}
     trained, training = _trained(settings, shape), settings.training
     checkpoint = (trained + optimizer_numbers(shape, settings, trained)) * _FLOAT32
-    kept = 0 if training.save_strategy == "no" else (training.save_total_limit or 0) + 1
+    is_saved = training.save_strategy != "no" or training.save_minutes is not None
+    kept = (training.save_total_limit or 0) + 1 if is_saved else 0
     checkpoints = {f"{kept} checkpoints": kept * checkpoint} if kept else {}
     return checkpoints | {"model": shape.parameters * _FLOAT32}
 

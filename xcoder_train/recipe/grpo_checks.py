@@ -42,16 +42,19 @@ def grpo_conflicts(recipe: Recipe) -> Iterator[Conflict]:
     if recipe.grpo is not None:
         yield from _loss(recipe.grpo)
         yield from _rollouts(recipe.grpo)
+        yield from _lengths(recipe.grpo)
         yield from _prompts(recipe, recipe.grpo)
 
 
 def _loss(grpo: GrpoSettings) -> Iterator[Conflict]:
     training = grpo.training
-    if training.num_iterations > 1 and training.save_steps % training.num_iterations:
+    times = {"updates_per_rollouts": grpo.updates_per_rollouts, "num_iterations": training.num_iterations}
+    factors = " x ".join(name for name, factor in times.items() if factor > 1)
+    if factors and training.save_strategy == "steps" and training.save_steps % grpo.steps_per_set:
         yield conflict(
             "a checkpoint inside a generation window cannot be resumed exactly: save_steps "
-            f"({training.save_steps:g}) must be divisible by num_iterations ({training.num_iterations})",
-            "grpo.training.num_iterations",
+            f"({training.save_steps:g}) must be divisible by {factors} ({grpo.steps_per_set})",
+            "grpo.training.save_steps",
         )
     loss, level = training.loss_type, training.importance_sampling_level
     needed = "sequence" if loss == "luspo" else "token"
@@ -147,13 +150,30 @@ def _reshaped(grpo: GrpoSettings) -> Iterator[Conflict]:
         )
 
 
+def _lengths(grpo: GrpoSettings) -> Iterator[Conflict]:
+    longest, last = grpo.max_completion_length, grpo.training.max_steps
+    for step, tokens in grpo.lengths:
+        if tokens > longest:
+            yield conflict(f"{tokens} tokens are more than max_completion_length ({longest})", "grpo.lengths")
+        if 0 < last <= step:
+            yield conflict(f"step {step} is never reached: training.max_steps is {last}", "grpo.lengths")
+    overlong = grpo.reward.overlong
+    shortest = min([longest, *(tokens for _, tokens in grpo.lengths)])
+    if overlong is not None and overlong.tokens >= shortest:
+        yield conflict(
+            f"a penalty over the last {overlong.tokens} tokens before a limit of {shortest} would meet all completions",
+            "grpo.reward.overlong.tokens",
+        )
+
+
 def _prompts(recipe: Recipe, grpo: GrpoSettings) -> Iterator[Conflict]:
     if recipe.synth is not None:
         splits = recipe.synth.splits.values()
         tasks = sum(split.tasks for split in splits if split.use == "rl")
-        if 0 < tasks < grpo.prompts_per_step:  # none at all: another conflict, or an import
+        if 0 < tasks < grpo.prompts_per_set:  # none at all: another conflict, or an import
             yield conflict(
-                f"a step of {grpo.prompts_per_step} prompts cannot be filled from {tasks} tasks for rl",
+                f"a {'step' if grpo.updates_per_rollouts == 1 else 'set'} of {grpo.prompts_per_set} prompts cannot be "
+                f"filled from {tasks} tasks for rl",
                 "grpo.prompts_per_step",
             )
     path = None if grpo.curriculum is None else grpo.curriculum.pass_rates

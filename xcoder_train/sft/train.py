@@ -31,6 +31,7 @@ from xcoder_train.training.arithmetic import BatchPlan, plan_sft_batch, training
 from xcoder_train.training.checkpoints import CHECKPOINTS, train_from_newest
 from xcoder_train.training.settings import LoraSettings
 from xcoder_train.training.start import begin_training
+from xcoder_train.training.timed_checkpoints import TimedCheckpoints
 from xcoder_train.training.tracking import Clock, Throughput
 from xcoder_train.training.weights import load_training_model, save_trained
 
@@ -69,6 +70,7 @@ def train(settings: SftSettings, model: ModelSettings, context: StageContext) ->
         trainer, flops_per_token(settings.lora, start, statistics), settings.launch.hardware.peak_tflops
     )
     trainer.add_callback(throughput)
+    trainer.add_callback(TimedCheckpoints(settings.training.save_minutes))
     trainer.add_callback(clock)
     steps = train_from_newest(trainer, state, context.folder, resume=settings.resume)
     saved = save_trained(trainer, tokenizer, start, model, context.folder / "model")

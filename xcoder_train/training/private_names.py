@@ -57,9 +57,18 @@ PRIVATE_NAMES = (
         "trl.generation.vllm_generation:VLLMGeneration", "llm", "the engine, which held-out tasks are seeded by"
     ),
     PrivateName(_GRPO, "log_completions", "put off while an evaluation logs"),
+    PrivateName(
+        _GRPO, "vllm_generation", "vLLM in the trainer, which is told how long the completions of a step may be"
+    ),
+    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "max_completion_length", "the same"),
     PrivateName(_GRPO, '"importance_sampling_ratio"', "says which tokens the importance correction masks"),
     PrivateName(_GRPO, '"completion_mask"', "says where a completion ends"),
     PrivateName(_GRPO, '"TRL_EXPERIMENTAL_SILENCE"', "`rollout_func` is marked experimental"),
+    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "generate", "timed"),
+    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "sync_weights", "the same"),
+    PrivateName("trl.generation.vllm_generation", "VLLMGeneration", "holds the engine whose cache is looked at"),
+    PrivateName("trl.trainer.utils", "is_async_callable", "whether TRL awaits a reward function"),
+    PrivateName("trl.trainer.utils", "shuffle_sequence_dict", "mixes rollouts that several updates share"),
     PrivateName("trl.trainer.utils", "split_tensor_dict", "divides a set of rollouts into micro-batches"),
     PrivateName("trl.trainer.grpo_trainer", "All reward functions returned None", "dropped: it prints rollouts"),
     PrivateName(_SFT, "_total_train_tokens", "taken from and to checkpoints; TRL counts from zero after a resume"),

@@ -90,6 +90,9 @@ class TrainingSettings(Settings):
     save_steps: Steps = Field(default=500, gt=0)
     """Steps between two checkpoints; below 1 a share of all steps."""
 
+    save_minutes: Number | None = Field(default=None, gt=0)
+    """Minutes after which a checkpoint is written beside those by steps, at the end of the step under way."""
+
     save_total_limit: int | None = Field(default=2, ge=1)
     """Newest checkpoints that are kept; null keeps all."""
 
@@ -107,7 +110,7 @@ class TrainingSettings(Settings):
 
     def for_trl(self) -> dict[str, object]:
         """The arguments by TRL's names, less those that are left to TRL."""
-        ours = {"trl", *Settings.model_fields}
+        ours = {"trl", "save_minutes", *Settings.model_fields}
         return {name: value for name, value in self if value is not None and name not in ours} | self.trl
 
 

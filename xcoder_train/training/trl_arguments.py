@@ -57,7 +57,8 @@ _DECIDED: Mapping[str, Mapping[str, str]] = {
         "the stage, which tokenises itself": "dataset_num_proc dataset_kwargs dataset_text_field",
     },
     "grpo": {
-        "`grpo.prompts_per_step`": "gradient_accumulation_steps generation_batch_size steps_per_generation",
+        "`grpo.prompts_per_step`": "gradient_accumulation_steps generation_batch_size",
+        "`grpo.updates_per_rollouts`": "steps_per_generation",
         "`grpo.rollouts`": "num_generations",
         "the key of this name below `grpo`": "max_prompt_length max_completion_length temperature top_p top_k",
         "`grpo.generation`": "use_vllm vllm_mode",

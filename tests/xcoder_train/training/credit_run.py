@@ -144,9 +144,11 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
 
     rows = [{"problem_id": name, "prompt": [{"role": "user", "content": name}]} for name in names]
     per_process = PROMPTS_PER_STEP * GROUP // processes
+    updates = int(arguments.pop("updates", 1))
     settings: dict[str, Any] = {
         "per_device_train_batch_size": 2,
         "gradient_accumulation_steps": per_process // 2,
+        "steps_per_generation": per_process // 2 * updates,
         "num_generations": GROUP,
         "max_completion_length": 400,
         "max_steps": STEPS,

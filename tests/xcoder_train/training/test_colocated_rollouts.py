@@ -77,9 +77,8 @@ def command(synthesis: Path, recipe_values: Callable[..., Any]) -> Callable[...,
 
     def write(folder: Path, start: Path, **changed: Any) -> list[str]:
         training = {"learning_rate": 3e-3, "max_steps": 6, **changed.pop("training", {})}
-        values = recipe_values(
-            "grpo", generation="vllm_colocate", prompts_per_step=4, micro_batch=8, training=training, **changed
-        )
+        changed = {"prompts_per_step": 4, "micro_batch": 8, **changed}
+        values = recipe_values("grpo", generation="vllm_colocate", training=training, **changed)
         inputs = {"synth": str(synthesis), "sft": str(start)}
         values |= {"runs_dir": str(folder / "runs"), "inputs": inputs, "judge": {"workers": 2}}
         (folder / "recipe.yaml").write_text(yaml.safe_dump(values))
@@ -131,6 +130,35 @@ def test_log_probabilities_of_the_engine_are_the_policys_while_its_weights_move(
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     _engine_agrees_with_the_policy(lines)
     assert _moved(trained, start, weights) > 100 * LOG_PROBABILITY
+
+
+@pytest.mark.slow
+def test_the_engine_cuts_rollouts_off_at_their_steps_limit_and_shows_its_cache_and_times(
+    command: Callable[..., list[str]], start: Path, tmp_path: Path
+) -> None:
+    """Two updates share a set, so the weights go to the engine, and the limit changes, every other step."""
+    changed = {
+        "lengths": [[0, 30], [2, 60]],
+        "prompts_per_step": 2,
+        "updates_per_rollouts": 2,
+        "temperature": 2.0,  # almost every rollout reaches its limit
+        "evaluation": {"every_steps": 4, "tasks": 2, "samples": 2},
+        "training": {"max_steps": 4},
+    }
+    lines = _steps(_run(command(tmp_path, start, **changed), tmp_path))
+    made = [line for line in lines if "reward" in line]
+    assert [(line["step"], line["completions/max_length"]) for line in made] == [(1, 30), (3, 60)]
+    assert {line["eval_completions/max_length"] for line in lines if "eval_reward" in line} == {100}
+    for line in made:
+        assert 0 < line["vllm/cache_use_most"] < 1 and line["vllm/waiting_most"] >= 0
+        assert line["timing/old_logprobs_runtime"] > 0
+        new = line["timing/sampling_tokens_per_second"] * line["timing/sampling_runtime"]
+        assert new == pytest.approx(line["completions/mean_length"] * 2 * 2 * 4, rel=1e-3)
+    syncs = [line["timing/weight_sync_runtime"] for line in made]
+    assert syncs[0] == 0 < syncs[1]  # the first weights went to the engine for the evaluation before the first step
+    _engine_agrees_with_the_policy(made)
+    later = [line for line in lines if line["step"] in (2, 4) and "loss" in line]
+    assert len(later) == 2 and not any("vllm/cache_use_most" in line for line in later)
 
 
 @pytest.mark.slow

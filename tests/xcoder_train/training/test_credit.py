@@ -88,6 +88,28 @@ def test_each_rollout_keeps_its_own_reward_to_the_loss(loss_type: str, tmp_path:
     _check_tables(tmp_path / "run")
 
 
+@pytest.mark.parametrize("loss_type", ["dr_grpo", pytest.param("bnpo", marks=pytest.mark.slow)])
+def test_each_rollout_keeps_its_own_reward_where_two_updates_share_a_set(loss_type: str, tmp_path: Path) -> None:
+    """Groups are compared as wholes, though their rollouts are trained on in either step of the set."""
+    train(tmp_path / "run", 1, loss_type=loss_type, updates=2)
+    rows = _rows(tmp_path / "run")
+    assert len(rows) == len({row["completion"] for row in rows}) == STEPS * PROMPTS_PER_STEP * GROUP
+    by_set = defaultdict(list)
+    for row in rows:
+        by_set[(row["step"] - 1) // 2, row["prompt"]].append(row)
+    assert {number for number, _ in by_set} == {0, 1} and len(by_set) == 2 * 2 * PROMPTS_PER_STEP
+    for group in by_set.values():
+        assert len(group) == GROUP
+        rewards = [_reward(row["prompt"], row["completion"]) for row in group]
+        known = [reward for reward in rewards if reward is not None]
+        for row, reward in zip(group, rewards, strict=True):
+            expected = 0.0 if reward is None else reward - sum(known) / len(known)
+            assert row["advantage"] == pytest.approx(expected, rel=1e-4, abs=1e-5), row
+    assert any(len({row["step"] for row in group}) == 2 for group in by_set.values())
+    sizes = [sum(row["step"] == step for row in rows) for step in range(1, STEPS + 1)]
+    assert sizes == [PROMPTS_PER_STEP * GROUP] * STEPS
+
+
 @pytest.mark.slow
 def test_rewards_over_their_deviation_leave_out_what_is_lost(tmp_path: Path) -> None:
     train(tmp_path / "run", 1, loss_type="dapo", scale_rewards="group")

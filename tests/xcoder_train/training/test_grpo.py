@@ -219,11 +219,14 @@ def test_trl_is_told_the_authors_settings_and_vllm_every_stop_token(tmp_path: Pa
     assert (told.loss_type, told.vllm_importance_sampling_mode) == ("dr_grpo", "token_truncate")
 
 
-def test_lost_rollouts_are_counted_over_all_steps_whether_logged_or_not(tmp_path: Path) -> None:
+def test_lost_rollouts_are_counted_over_all_sets_whether_logged_or_not(tmp_path: Path) -> None:
     lines = [{"step": 2, "judge/excluded": 0.5}, {"step": 2, "eval_reward": 1.0}, {"step": 5, "judge/excluded": 0.25}]
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert grpo.steps_excluded(metrics) == 2 * 0.5 + 3 * 0.25
+    assert grpo.sets_excluded(metrics, 1) == 2 * 0.5 + 3 * 0.25
+    lines = [{"step": step, **({"judge/excluded": step / 16} if step in (1, 5) else {})} for step in range(1, 9)]
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert grpo.sets_excluded(metrics, 4) == 1 / 16 + 5 / 16  # logged with the first of their four steps
 
 
 def test_two_processes_reward_each_rollout_for_itself_and_draw_different_ones(

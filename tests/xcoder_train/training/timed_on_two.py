@@ -1,0 +1,25 @@
+"""Two processes whose clocks disagree: `MINUTES_OF_THE_FIRST MINUTES_OF_THE_SECOND`. Each prints what it decides."""
+
+import json
+import sys
+
+import torch
+from accelerate import PartialState
+from transformers import TrainerControl, TrainerState
+
+from xcoder_train.training.timed_checkpoints import TimedCheckpoints
+
+
+def main(*minutes: str) -> None:
+    """Ask for a checkpoint after one step."""
+    state = PartialState(cpu=True)
+    assert state.num_processes == 2
+    control = TrainerControl()
+    callback = TimedCheckpoints(float(minutes[state.process_index]))
+    callback.on_step_end(None, TrainerState(global_step=1), control)  # type: ignore[arg-type]
+    print(json.dumps([state.process_index, control.should_save]), flush=True)
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,112 @@
+"""Where a GRPO step's time goes: the seconds of its parts, the tokens of each per second, and how busy vLLM was.
+
+One clock runs for one part at a time, and a part within another stops that one, so the parts add up to the step.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from transformers import TrainerCallback, TrainerState, TrainingArguments
+from trl import GRPOTrainer
+from trl.trainer.utils import is_async_callable
+
+from xcoder_train.grpo.vllm_gauges import NAMES, Look, engine_gauges, watched
+
+Made = TypeVar("Made")
+PARTS = ("sampling", "weight_sync", "judging", "old_logprobs", "update", "waiting", "rest")
+"""`waiting` is for other processes, after sampling and after judging; `rest` is what remains of making rollouts."""
+
+
+class StepTimes(TrainerCallback):
+    """Logs `timing/PART_runtime` and `timing/PART_tokens_per_second` of each step, and `vllm/NAME_most`.
+
+    Seconds are means over the processes, tokens those of all of them: new ones for sampling and judging, for the others
+    prompts too. Outside of optimiser steps, as in an evaluation, no clock runs.
+    """
+
+    def __init__(self, trainer: GRPOTrainer) -> None:
+        self.trainer = trainer
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.tokens: dict[str, float] = defaultdict(float)
+        self.most: dict[str, float] = {}
+        self._part: str | None = None
+        self._since = 0.0
+        self._look: Look = dict
+        trainer.reward_funcs = [self._judged(one) if is_async_callable(one) else one for one in trainer.reward_funcs]  # type: ignore[misc, arg-type]
+        if trainer.rollout_func is not None:
+            trainer.rollout_func = self._sampled(trainer.rollout_func, lambda made: made["completion_ids"])
+        if trainer.use_vllm:
+            engine = trainer.vllm_generation
+            self._look = engine_gauges(engine)
+            sample, sync = engine.generate, engine.sync_weights
+            engine.generate = self._sampled(sample, lambda made: made[1])  # type: ignore[method-assign]
+            engine.sync_weights = self.during("weight_sync")(sync)  # type: ignore[method-assign]
+
+    @contextmanager
+    def during(self, part: str) -> Iterator[None]:
+        """Run the clock for a part, then for what it ran for before."""
+        before = self._part
+        self._switch(before and part)
+        try:
+            yield
+        finally:
+            self._switch(before)
+
+    def _judged(self, judge: Callable[..., Awaitable[Made]]) -> Callable[..., Awaitable[Made]]:
+        async def judge_in_part(**given: object) -> Made:
+            with self.during("judging"):
+                made = await judge(**given)
+            self._switch(self._part and "waiting")  # until rewards have met, where the part ends that this one is in
+            return made
+
+        return judge_in_part
+
+    def _sampled(self, sample: Callable[..., Made], ids: Callable[[Made], list[list[int]]]) -> Callable[..., Made]:
+        """Times until this process has its rollouts, and then until all have theirs."""
+
+        def sample_in_part(*args: object, **kwargs: object) -> Made:
+            with self.during("sampling"), watched(self._look, self.most):
+                made = sample(*args, **kwargs)
+            for part in ("sampling", "judging"):
+                self.tokens[part] += sum(map(len, ids(made)))
+            with self.during("waiting"):
+                self.trainer.accelerator.wait_for_everyone()
+            return made
+
+        return sample_in_part
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
+        for counted in (self.seconds, self.tokens, self.most):  # an evaluation has left its own
+            counted.clear()
+        self._switch("update")
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
+        """Write the step's figures where the trainer averages those of the steps that it logs together."""
+        self._switch(None)
+        accelerator, metrics = self.trainer.accelerator, self.trainer._metrics["train"]
+        own = [[counted[part] for part in PARTS] for counted in (self.seconds, self.tokens)]
+        seconds, tokens = accelerator.reduce(torch.tensor(own, device=accelerator.device), "sum").tolist()
+        for part, taken, count in zip(PARTS, seconds, tokens, strict=True):
+            mean = taken / accelerator.num_processes
+            metrics[f"timing/{part}_runtime"].append(mean)
+            if mean and count:
+                metrics[f"timing/{part}_tokens_per_second"].append(count / mean)
+        metrics["timing/step_runtime"].append(sum(seconds) / accelerator.num_processes)
+        if self.trainer.use_vllm:
+            most = torch.tensor([[self.most.get(name, -1.0) for name in NAMES]], device=accelerator.device)
+            for name, value in zip(NAMES, accelerator.gather(most).amax(0).tolist(), strict=True):
+                if value >= 0:  # some process has looked
+                    metrics[f"vllm/{name}_most"].append(value)
+
+    def _switch(self, part: str | None) -> None:
+        device = self.trainer.accelerator.device
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)  # what was asked of the GPU is this part's
+        now = time.monotonic()
+        if self._part is not None:
+            self.seconds[self._part] += now - self._since
+        self._part, self._since = part, now
