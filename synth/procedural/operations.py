@@ -31,11 +31,13 @@ class Way:
     """One way to do an operation: programs that do it, in the three styles."""
 
     codes: tuple[Code, Code, Code]
+    computes: Code | None = None
+    """What the codes compute, where they fail on what only another slip can make: an empty word."""
 
     @cached_property
     def apply(self) -> Callable[..., Any]:
         """What the first code computes: a function of the values and the parameter, which leaves the values alone."""
-        lines, result = self.codes[0]
+        lines, result = self.computes or self.codes[0]
         body = textwrap.indent(f"{lines}\nreturn {result}", "    ").replace("'{c}'", "c").format(v="a", c="c")
         defined: dict[str, Callable[..., object]] = {}
         exec(f"def apply(a, c=None):\n{body}", defined)  # the text is that of this file
@@ -92,6 +94,10 @@ def _kept(condition: str) -> Way:
     )
 
 
+def _kept_by_first_letter(sign: str, condition: str) -> Way:
+    return replace(_kept(f"x[0] {sign} '{{c}}'"), computes=_kept(condition).codes[0])
+
+
 def _replaced(expression: str, functional: str | None = None) -> Way:
     """Replace every element `x`; `functional` is what the third style maps where it needs no lambda."""
     return _way(
@@ -141,6 +147,7 @@ def _map(name: str, right: str, slip: str, parameter: Parameter | None = None, t
 
 
 _word_filter, _word_map = partial(_filter, takes="words"), partial(_map, takes="words")
+_letter_filter = partial(Operation, "filter", parameter="letter", takes="words", gives="words")
 _measure = partial(Operation, "measure", takes="words")
 _words_to_words = partial(Operation, takes="words", gives="words")
 
@@ -201,8 +208,8 @@ LIST_OPERATIONS = (
     Operation("slice", "window sums", _windows("len({v}) - {c} + 1"), _windows("len({v}) - {c}"), "count"),
     _word_filter("keep longer", "len(x) > {c}", "len(x) >= {c}", "length"),
     _word_filter("keep shorter", "len(x) < {c}", "len(x) <= {c}", "length"),
-    _word_filter("keep containing", "'{c}' in x", "x[0] == '{c}'", "letter"),
-    _word_filter("drop containing", "'{c}' not in x", "x[0] != '{c}'", "letter"),
+    _letter_filter("keep containing", _kept("'{c}' in x"), _kept_by_first_letter("==", "x.startswith('{c}')")),
+    _letter_filter("drop containing", _kept("'{c}' not in x"), _kept_by_first_letter("!=", "not x.startswith('{c}')")),
     _words_to_words("map", "reverse each word", _EACH_REVERSED, _REVERSED),
     _word_map("upper case", "x.upper()", "x.capitalize()"),
     _word_map("leading letters", "x[:{c}]", "x[{c}:]", "prefix"),

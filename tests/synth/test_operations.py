@@ -87,7 +87,7 @@ WORDS: dict[str, tuple[Truth, Truth]] = {
     "keep containing": (keep(lambda x, c: x.count(c)), keep(lambda x, c: x.startswith(c))),
     "drop containing": (keep(lambda x, c: not x.count(c)), keep(lambda x, c: not x.startswith(c))),
     "reverse each word": (each(lambda x, c: "".join(reversed(x))), lambda a, c: list(reversed(a))),
-    "upper case": (each(lambda x, c: x.swapcase()), each(lambda x, c: x[0].swapcase() + x[1:])),
+    "upper case": (each(lambda x, c: x.swapcase()), each(lambda x, c: x[:1].swapcase() + x[1:])),
     "leading letters": (each(lambda x, c: x[:c]), each(lambda x, c: x[c:])),
     "sort words": (lambda a, c: sorted(a), lambda a, c: sorted(a, key=len)),
     "distinct words": NUMBERS["distinct"],
@@ -124,7 +124,7 @@ ANSWERS: dict[str, tuple[Truth, Truth | None]] = {
 def values(takes: str, rng: random.Random) -> list[Any]:
     if takes == "numbers":
         return rng.choices(range(-50, 51), k=rng.randint(0, 12))
-    return ["".join(rng.choices("abcde", k=rng.randint(1, 6))) for _ in range(rng.randint(0, 9))]
+    return ["".join(rng.choices("abcde", k=rng.randint(0, 6))) for _ in range(rng.randint(0, 9))]
 
 
 @pytest.mark.parametrize("operation", LIST_OPERATIONS, ids=lambda operation: operation.feature)

@@ -29,7 +29,11 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.chdir(ROOT)
     launch = "sft.launch={nodes: 2, processes: 16, accelerate: recipes/accelerate/fsdp2-multinode.yaml}"
     script = slurm_script(
-        Path("recipes/xcoder-qwen2.5-7b.yaml"), [launch, "name=two"], time="12:00:00", partition="gpu", account=None
+        Path("recipes/xcoder-qwen2.5-7b.yaml"),
+        [launch, "name=two", "runs_dir=elsewhere"],
+        time="12:00:00",
+        partition="gpu",
+        account=None,
     )
     (tmp_path / "sbatch").write_text(SUBMIT)
     (tmp_path / "sbatch").chmod(0o755)
@@ -54,7 +58,7 @@ def test_a_job_of_two_machines_starts_accelerate_on_each_with_its_rank(jobs: lis
     assert "#SBATCH --nodes=2" in sft and "#SBATCH --gpus-per-node=8" in sft and "--partition=gpu" in sft
     started = _executed(sft, tmp_path, SLURM_NODEID="1")
     assert "--num_machines 2 --machine_rank 1 --main_process_ip first --main_process_port 20007 -m xcoder_" in started
-    assert started.strip().endswith("accelerate: recipes/accelerate/fsdp2-multinode.yaml} name=two")
+    assert started.strip().endswith("accelerate: recipes/accelerate/fsdp2-multinode.yaml} name=two runs_dir=elsewhere")
 
 
 def _executed(job: str, folder: Path, **environment: str) -> str:
@@ -81,7 +85,7 @@ def test_other_stages_are_the_command_itself(jobs: list[str]) -> None:
 def _jobs_of(*overrides: str, recipe: str = "recipes/xcoder-qwen2.5-7b.yaml", **given: str | None) -> dict[str, str]:
     """The script of each stage's job."""
     options = {"time": None, "partition": None, "account": None, **given}
-    script = slurm_script(ROOT / recipe, overrides, **options)
+    script = slurm_script(ROOT / recipe, [*overrides, "runs_dir=elsewhere"], **options)
     bodies = [part.partition("\nJOB\n")[0] + "\n" for part in script.split("<<'JOB'\n")[1:]]
     return dict(zip(("synth", "sft", "grpo", "evaluation", "report"), bodies, strict=True))
 
@@ -186,7 +190,7 @@ def test_the_scripts_are_clean_in_the_eyes_of_shellcheck(
 ) -> None:
     """What submits, and each of the jobs: with several machines and GPUs, and with neither."""
     monkeypatch.chdir(ROOT)
-    ray_and_setup = ["judge.executor=ray", "slurm.setup=module load cuda"]
+    ray_and_setup = ["judge.executor=ray", "slurm.setup=module load cuda", f"runs_dir={tmp_path / 'runs'}"]
     laptop = slurm_script(
         Path("recipes/laptop/quickstart.yaml"), ray_and_setup, time="1:00:00", partition=None, account="us"
     )
