@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xcoder_train.training.checkpoints import newest_checkpoint
+from xcoder_train.training.start import newest_checkpoint
 
 
 def _checkpoint(folder: Path, step: int, state: str | None) -> Path:

@@ -15,7 +15,7 @@ from xcoder_core.models.chat import prompt_token_ids
 from xcoder_core.models.initial import initialise_model
 from xcoder_core.models.settings import InitSettings
 from xcoder_core.models.trained import save_model
-from xcoder_train.grpo.prompt_order import PromptOrder
+from xcoder_train.grpo.prompts import PromptOrder
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer, by_length, cut_to_one_token, trimmed
 from xcoder_train.training.start import quiet_libraries
 

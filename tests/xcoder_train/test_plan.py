@@ -12,8 +12,8 @@ from xcoder_core.models.shape import KNOWN, model_shape
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.plan.grpo import estimate_grpo
 from xcoder_train.plan.make import make_plan
-from xcoder_train.plan.memory import MemoryEstimate
 from xcoder_train.plan.sft import estimate_sft
+from xcoder_train.plan.training import MemoryEstimate
 from xcoder_train.runs.launch import stage_command, stage_environment, take_own_gpus
 from xcoder_train.sft.settings import SftSettings
 from xcoder_train.training.arithmetic import peak_flops

@@ -10,7 +10,7 @@ from xcoder_core.terminal import harmless_lines
 from xcoder_train.commands.options import BreakLock, Overrides, RecipePath
 from xcoder_train.plan.make import make_plan
 from xcoder_train.recipe.reading import Source
-from xcoder_train.runs.run import run_recipe
+from xcoder_train.runs.stage import run_recipe
 from xcoder_train.stages import STAGES, StageName
 
 app = typer.Typer(rich_markup_mode=None)

@@ -16,7 +16,7 @@ from xcoder_train.recipe.schema import Recipe
 from xcoder_train.recipe.settings import Options
 from xcoder_train.runs.launch import launch_settings, launch_variables, launcher_command
 from xcoder_train.stages import STAGES, StageName
-from xcoder_train.training.checkpoints import CHECKPOINTS
+from xcoder_train.training.start import CHECKPOINTS
 
 app = typer.Typer(rich_markup_mode=None)
 

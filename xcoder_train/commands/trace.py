@@ -9,10 +9,9 @@ import typer
 
 from xcoder_train.commands.options import Overrides, command_path
 from xcoder_train.trace.find import Found, find
+from xcoder_train.trace.models import trace_benchmark, trace_grpo, trace_scores, trace_sft
 from xcoder_train.trace.page import Page
-from xcoder_train.trace.scores import trace_benchmark, trace_scores
 from xcoder_train.trace.synthesis import find_task, trace_synthesis
-from xcoder_train.trace.training import trace_grpo, trace_sft
 
 app = typer.Typer(rich_markup_mode=None)
 

@@ -27,17 +27,14 @@ from xcoder_core.models.vllm_engine import in_vllm_words
 from xcoder_core.settings import require
 from xcoder_core.stage import StageContext
 from xcoder_train.grpo.alarms import Alarms
-from xcoder_train.grpo.arguments import grpo_config
 from xcoder_train.grpo.pass_rates import JudgedPolicy, pass_rates
-from xcoder_train.grpo.prompt_order import PromptOrder
-from xcoder_train.grpo.prompts import curriculum, held_out_prompts, load_prompts, refuse_too_few
+from xcoder_train.grpo.prompts import PromptOrder, curriculum, held_out_prompts, load_prompts, refuse_too_few
 from xcoder_train.grpo.rollouts import rollout_function
 from xcoder_train.grpo.settings import GrpoSettings
-from xcoder_train.grpo.trainer import FrugalGrpoTrainer
+from xcoder_train.grpo.trainer import FrugalGrpoTrainer, grpo_config
 from xcoder_train.grpo.vllm_rollouts import check_vllm
-from xcoder_train.training.checkpoints import CHECKPOINTS, train_from_newest
 from xcoder_train.training.optimizer import optimizer_factory
-from xcoder_train.training.start import begin_training
+from xcoder_train.training.start import CHECKPOINTS, begin_training, train_from_newest
 from xcoder_train.training.tracking import Clock, MetricsFile, TrainingProgress
 from xcoder_train.training.weights import load_training_model, lora_config, save_trained
 

@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer with the same gradient for less work: no padding is computed, and nothing without an advantage.
+"""TRL's GRPOTrainer and its arguments; the same gradient for less work: no padding, and nothing without an advantage.
 
 GRPO (Shao et al. 2024, arXiv 2402.03300, equation 3) sums over rollouts, so within one optimiser step their order is
 free; where a term is averaged within each micro-batch it is not, and TRL's own order stays. Here rollouts are ordered
@@ -6,14 +6,19 @@ by length before they are cut into micro-batches, each micro-batch is cut to its
 in which every advantage is zero are cut to a single token: their gradient is zero.
 """
 
+import math
 from typing import Any
 
 import torch
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
-from xcoder_train.grpo.prompt_order import GroupSampler, PromptOrder
+from xcoder_core.stage import StageContext
+from xcoder_train.grpo.prompts import GroupSampler, PromptOrder
+from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.training.arithmetic import plan_grpo_batch
 from xcoder_train.training.optimizer import OptimizerFactory
+from xcoder_train.training.trl_arguments import built, decided_arguments, default_arguments
 
 Batch = dict[str, Any]
 """Rollouts as TRL hands them on: tensors over rollouts (padded to one length), and numbers and lists beside them."""
@@ -145,3 +150,50 @@ def _cut(inputs: Batch, prompt_start: int, completion_length: int) -> Batch:
         elif isinstance(value, torch.Tensor) and value.ndim == 2 and value.shape[1] == width:
             cut[name] = value[:, :completion_length]
     return cut
+
+
+def grpo_config(
+    settings: GrpoSettings, context: StageContext, processes: int, stop_tokens: frozenset[int], held_out_tasks: int
+) -> GRPOConfig:
+    """The arguments of GRPO. Begins the stage's W&B run where the recipe asks for one."""
+    batch = plan_grpo_batch(settings.prompts_per_step, settings.rollouts, processes, settings.micro_batch)
+    arguments: dict[str, object] = {
+        **default_arguments(),
+        "log_completions": True,
+        **settings.training.for_trl(),
+        **decided_arguments(context, "grpo", batch),
+        "num_completions_to_print": 0,
+        "num_generations": settings.rollouts,
+        "max_completion_length": settings.max_completion_length,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "top_k": settings.top_k,
+        "use_vllm": settings.generation != "transformers",
+    }
+    if settings.evaluation is not None:
+        samples = settings.evaluation.samples
+        arguments |= {
+            "eval_strategy": "steps",
+            "eval_steps": settings.evaluation.every_steps,
+            "num_generations_eval": samples,
+            "per_device_eval_batch_size": evaluation_batch(held_out_tasks, samples, processes, settings.rollout_batch),
+        }
+    if settings.generation != "transformers":
+        arguments["vllm_mode"] = settings.generation.removeprefix("vllm_")
+        arguments.setdefault("vllm_max_model_length", settings.max_prompt_length + settings.max_completion_length)
+        # vLLM knows the stop tokens of the folder that it loads, where a base model's end of turn may be missing.
+        own = settings.training.trl.get("generation_kwargs") or {}
+        stops = sorted(stop_tokens.union(own.get("stop_token_ids", ())))
+        arguments["generation_kwargs"] = {**own, "stop_token_ids": stops}
+    return built(GRPOConfig, "grpo", arguments)
+
+
+def evaluation_batch(tasks: int, samples: int, processes: int, at_most: int) -> int:
+    """Completions that a process evaluates at once: whole groups over all processes, and full batches if possible.
+
+    accelerate fills the last batch up with the first tasks, which would then count several times.
+    """
+    group = samples // math.gcd(samples, processes)
+    in_one = math.ceil(tasks * samples / (processes * group)) * group
+    most = min(in_one, max(group, at_most // group * group))
+    return min(range(most, most // 2, -group), key=lambda each: -tasks * samples % (each * processes))

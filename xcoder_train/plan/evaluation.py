@@ -2,14 +2,13 @@
 
 from xcoder_core.models.shape import ModelShape
 from xcoder_core.settings import require
-from xcoder_train.plan.part import Part, row, shown_bytes
 from xcoder_train.plan.synth import planned_tasks
 from xcoder_train.plan.training import CHARACTERS_PER_TOKEN
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.keys import evaluation_targets
 
 
-def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
+def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> dict[str, object]:
     """Which models are measured on what, and how many completions that takes."""
     settings = require(recipe.evaluation)
     new_tokens = settings.sampling.max_new_tokens
@@ -17,17 +16,7 @@ def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
     problems = planned_tasks(recipe, "evaluation") if "heldout" in settings.benchmarks else None
     to_do = sum(not target.is_whole for target in targets)
     completions = None if problems is None else problems * settings.samples * to_do
-    disk = None if completions is None else completions * new_tokens * CHARACTERS_PER_TOKEN
-    models = (f"{target.label} {'(kept)' if target.is_whole else target.key}" for target in targets)
-    lines = row("models", ", ".join(models)) + row("benchmarks", ", ".join(settings.benchmarks))
-    ks = ", ".join(f"pass@{k}" for k in settings.k)
-    lines += row("samples", f"{settings.samples} of at most {new_tokens:,} tokens each, for {ks}")
-    if disk is not None:
-        lines += row(
-            "completions",
-            f"at most {completions:,}, {problems:,} held-out tasks; at most {shown_bytes(disk)} before compression",
-        )
-    figures: dict[str, object] = {
+    return {
         "benchmarks": list(settings.benchmarks),
         "models": {target.label: {"key": target.key, "whole": target.is_whole} for target in targets},
         "samples": settings.samples,
@@ -35,6 +24,5 @@ def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
         "max_new_tokens": new_tokens,
         "heldout_problems": problems,
         "completions": completions,
-        "disk": disk,
+        "disk": None if completions is None else completions * new_tokens * CHARACTERS_PER_TOKEN,
     }
-    return Part(figures, lines)

@@ -18,7 +18,6 @@ from xcoder_core.models.shape import model_shape
 from xcoder_core.records import check_tables, read_records
 from xcoder_core.stage import key_of_result
 from xcoder_train.recipe.fitted import has_base, model_context, teacher_room, value_at
-from xcoder_train.recipe.grpo_checks import grpo_conflicts
 from xcoder_train.recipe.schema import Conflict, Recipe, conflict, refusals
 from xcoder_train.recipe.training_checks import refused_by_trl, training_conflicts
 from xcoder_train.stages import KEYED, STAGES, TRAINING, StageName
@@ -35,7 +34,6 @@ def find_conflicts(recipe: Recipe) -> list[Conflict]:
         *_evaluation(recipe),
         *_context(recipe),
         *training_conflicts(recipe),
-        *grpo_conflicts(recipe),
     ]
     return found or list(refused_by_trl(recipe))
 

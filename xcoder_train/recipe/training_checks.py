@@ -1,11 +1,14 @@
-"""Conflicts between the settings of training: batches, lengths, optimisers, and how processes share a model."""
+"""Conflicts between the settings of training: batches, optimisers, how processes share a model, and all of GRPO."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from xcoder_core.errors import InputError
 from xcoder_core.secrets import hide_forms
-from xcoder_train.recipe.schema import Conflict, Recipe, conflict
+from xcoder_train.grpo.settings import GrpoSettings
+from xcoder_train.recipe.schema import Conflict, Recipe, conflict, refusals
 from xcoder_train.sft.settings import SftSettings
+from xcoder_train.training.arithmetic import plan_grpo_batch
 from xcoder_train.training.launch_settings import SHARDING, LaunchSettings, accelerate_settings, division
 from xcoder_train.training.settings import TrainedSettings, TrainingSettings
 from xcoder_train.training.trl_arguments import DECIDED, Trainer, trl_refusals
@@ -18,24 +21,48 @@ _SCHEDULE_NEEDS: dict[str, dict[str, float]] = {
 }
 
 
+_VLLM_OF_COLOCATE = (
+    "vllm_gpu_memory_utilization",
+    "vllm_tensor_parallel_size",
+    "vllm_enable_sleep_mode",
+    "vllm_max_model_length",
+    "vllm_model_impl",
+)
+_VLLM_OF_SERVER = ("vllm_server_base_url", "vllm_server_timeout", "vllm_group_port")
+
+# What vLLM's `generation_kwargs` would set past the trainer, which computes log-probabilities by the recipe's own keys.
+_SAMPLING = {
+    "temperature": "`grpo.temperature`",
+    "top_p": "`grpo.top_p`",
+    "top_k": "`grpo.top_k`",
+    "max_tokens": "`grpo.max_completion_length`",
+    "n": "`grpo.rollouts`",
+    "min_p": "`grpo.training.trl.min_p`",
+    "repetition_penalty": "`grpo.training.repetition_penalty`",
+    "logprobs": "the trainer, which corrects by the sampled tokens' log-probabilities",
+    "seed": "the seed of vLLM's process: one for every request would make the rollouts of a group alike",
+}
+_VESPO_CORRECTS_BY = ("token_truncate", "token_mask")
+
+_NOT_OF_OUR_SAMPLER = ("min_p", "generation_kwargs", "cache_implementation", "use_transformers_continuous_batching")
+
+
 def training_conflicts(recipe: Recipe) -> Iterator[Conflict]:
-    """Conflicts of SFT and of GRPO alike; what only GRPO can say wrong is in `grpo_checks.py`."""
+    """Conflicts of SFT and GRPO alike, and those of GRPO's loss, rollouts, judge and prompts."""
     yield from _batches(recipe)
     yield from _training(recipe)
     yield from _launches(recipe)
+    if recipe.grpo is not None:
+        yield from _loss(recipe.grpo)
+        yield from _rollouts(recipe.grpo)
+        yield from _prompts(recipe, recipe.grpo)
 
 
 def _batches(recipe: Recipe) -> Iterator[Conflict]:
     grpo = recipe.grpo
     if grpo is not None:
-        completions, together = grpo.prompts_per_step * grpo.rollouts, grpo.micro_batch * grpo.launch.processes
-        if completions % together:
-            yield conflict(
-                f"prompts_per_step ({grpo.prompts_per_step}) x rollouts ({grpo.rollouts}) = {completions} completions "
-                f"per step must be divisible by micro_batch ({grpo.micro_batch}) x launch.processes "
-                f"({grpo.launch.processes}) = {together}",
-                "grpo.micro_batch",
-            )
+        sizes = grpo.prompts_per_step, grpo.rollouts, grpo.launch.processes, grpo.micro_batch
+        yield from refusals("grpo.micro_batch", by=partial(plan_grpo_batch, *sizes))
     sft = recipe.sft
     if sft is not None and sft.evaluation is not None and _row_parts(sft.launch) > 1:
         yield conflict("has no way to split a held-out solution over processes; leave it out", "sft.evaluation")
@@ -182,3 +209,92 @@ def _sharding(recipe: Recipe, stage: str, launch: LaunchSettings, kind: str | No
         )
     if grpo is not None:
         yield conflict("TRL's GRPO trains without context parallelism; launch it otherwise", "grpo.launch.accelerate")
+
+
+def _loss(grpo: GrpoSettings) -> Iterator[Conflict]:
+    training = grpo.training
+    if training.num_iterations > 1 and training.save_steps % training.num_iterations:
+        yield conflict(
+            "a checkpoint inside a generation window cannot be resumed exactly: save_steps "
+            f"({training.save_steps:g}) must be divisible by num_iterations ({training.num_iterations})",
+            "grpo.training.num_iterations",
+        )
+    loss, level = training.loss_type, training.importance_sampling_level
+    needed = "sequence" if loss == "luspo" else "token"
+    if loss not in ("grpo", "sapo") and level != needed:
+        yield conflict(
+            f"loss_type {loss} needs importance_sampling_level {needed}, which is {level}",
+            "grpo.training.importance_sampling_level",
+        )
+    if loss == "cispo" and training.epsilon_high <= 1:
+        yield conflict(
+            "cispo cuts the ratio itself off at epsilon_high, and ratios are about 1: set grpo.training.epsilon_high "
+            "above 1, such as 5 (TRL's advice)",
+            "grpo.training.epsilon_high",
+        )
+    if loss == "vespo" and training.vllm_importance_sampling_mode not in _VESPO_CORRECTS_BY:
+        yield conflict(
+            f"loss_type vespo needs one of {', '.join(_VESPO_CORRECTS_BY)}",
+            "grpo.training.vllm_importance_sampling_mode",
+        )
+    if grpo.lora is not None and "lm_head" in grpo.lora.targets:
+        yield conflict(
+            "TRL's GRPO reads the output layer's weights past an adapter, which would never be trained: leave lm_head "
+            "out",
+            "grpo.lora.targets",
+        )
+
+
+def _rollouts(grpo: GrpoSettings) -> Iterator[Conflict]:
+    training, way = grpo.training, grpo.generation
+    unread = {
+        "transformers": lambda name: name.startswith("vllm_") or name in _NOT_OF_OUR_SAMPLER,
+        "vllm_colocate": lambda name: name in _VLLM_OF_SERVER,
+        "vllm_server": lambda name: name in _VLLM_OF_COLOCATE,
+    }[way]
+    fields = type(training).model_fields.items()
+    changed = [name for name, field in fields if name != "trl" and getattr(training, name) != field.default]
+    for name in filter(unread, (*changed, *training.trl)):
+        where = (
+            "; give it to the server when you start it" if name in _VLLM_OF_COLOCATE and way == "vllm_server" else ""
+        )
+        path = f"grpo.training.{'trl.' if name in training.trl else ''}{name}"
+        yield conflict(f"has no effect with generation: {way}{where}", path)
+    given = training.trl.get("generation_kwargs")
+    for name in given if way != "transformers" and isinstance(given, dict) else ():
+        if name in _SAMPLING:
+            yield conflict(f"`{name}` is decided by {_SAMPLING[name]}", "grpo.training.trl.generation_kwargs")
+    over = training.vllm_tensor_parallel_size
+    if way == "vllm_colocate" and grpo.launch.processes % over:
+        yield conflict(
+            f"vllm_tensor_parallel_size ({over}) must divide launch.processes ({grpo.launch.processes})",
+            "grpo.training.vllm_tensor_parallel_size",
+        )
+    longest, needed = training.vllm_max_model_length, grpo.max_prompt_length + grpo.max_completion_length
+    if way == "vllm_colocate" and longest is not None and longest < needed:
+        yield conflict(
+            f"vllm_max_model_length ({longest}) is less than max_prompt_length ({grpo.max_prompt_length}) + "
+            f"max_completion_length ({grpo.max_completion_length}) = {needed}, so rollouts would be cut short",
+            "grpo.training.vllm_max_model_length",
+        )
+    patience = training.ddp_timeout
+    if 2 * grpo.reward.deadline_seconds > patience:
+        yield conflict(
+            f"deadline_seconds ({grpo.reward.deadline_seconds:g}) must be at most half of training.ddp_timeout "
+            f"({patience:g} s), or the processes that wait for one judge are taken for dead",
+            "grpo.reward.deadline_seconds",
+        )
+
+
+def _prompts(recipe: Recipe, grpo: GrpoSettings) -> Iterator[Conflict]:
+    if recipe.synth is not None:
+        splits = recipe.synth.splits.values()
+        tasks = sum(split.tasks for split in splits if split.use == "rl")
+        if 0 < tasks < grpo.prompts_per_step:  # none at all: another conflict, or an import
+            yield conflict(
+                f"a step of {grpo.prompts_per_step} prompts cannot be filled from {tasks} tasks for rl",
+                "grpo.prompts_per_step",
+            )
+    path = None if grpo.curriculum is None else grpo.curriculum.pass_rates
+    if path is not None and not path.is_file():
+        yield conflict("there is no such file", "grpo.curriculum.pass_rates")

@@ -1,10 +1,13 @@
-"""What training begins with: the libraries below it are as we know them and quiet, and its processes are joined."""
+"""How training begins: its libraries are as we know them and quiet, its processes joined, a checkpoint taken up."""
 
 import ctypes
+import json
 import logging
 import os
+import shutil
 import warnings
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xcoder_core.models.vllm_engine import prepare_vllm
@@ -13,6 +16,10 @@ from xcoder_train.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from accelerate import PartialState
+    from transformers import Trainer
+
+CHECKPOINTS = "checkpoints"
+"""The folder of checkpoints in a stage's folder."""
 
 # Of glibc's mallopt, with their values in bytes; above the first, memory is the system's again once it is free. Left to
 # itself, glibc keeps tensors of up to 32 MiB on a heap whose holes are another third of what is alive.
@@ -68,3 +75,36 @@ def join_processes(settings: TrainingSettings) -> "PartialState":
             allocator(name, size)
     patience = timedelta(seconds=settings.ddp_timeout)
     return PartialState(cpu=not torch.cuda.is_available(), timeout=patience)
+
+
+def train_from_newest(trainer: "Trainer", state: "PartialState", folder: Path, *, resume: bool) -> int:
+    """Train to the end, from the newest checkpoint in a stage's `folder` if `resume` says so; return the last step.
+
+    An evaluation before the first step is only for a training that begins.
+    """
+    with state.main_process_first():  # the first one removes half-written checkpoints
+        checkpoint = newest_checkpoint(folder / CHECKPOINTS) if resume else None
+    trainer.args.eval_on_start = trainer.eval_dataset is not None and checkpoint is None
+    return trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint)).global_step
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint to go on from, or None. A checkpoint that was being written when its process died is removed.
+
+    The Trainer writes `trainer_state.json` last, so a checkpoint is complete exactly when that file is.
+    """
+    complete: list[tuple[int, Path]] = []
+    for checkpoint in folder.glob("checkpoint-*"):
+        step = _step(checkpoint / "trainer_state.json")
+        if step is None:
+            shutil.rmtree(checkpoint)
+        else:
+            complete.append((step, checkpoint))
+    return max(complete)[1] if complete else None
+
+
+def _step(state: Path) -> int | None:
+    try:
+        return int(json.loads(state.read_text())["global_step"])
+    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        return None

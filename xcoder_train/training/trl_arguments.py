@@ -18,7 +18,7 @@ from xcoder_core.seeds import derive_seed
 from xcoder_core.stage import StageContext
 from xcoder_train.stages import StageName
 from xcoder_train.training.arithmetic import BatchPlan
-from xcoder_train.training.checkpoints import CHECKPOINTS
+from xcoder_train.training.start import CHECKPOINTS
 
 Trainer = StageName
 """A stage that trains by one of TRL's trainers."""

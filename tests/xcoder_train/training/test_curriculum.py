@@ -23,7 +23,6 @@ from xcoder_core.models.transformers_backend import TransformersGenerator
 from xcoder_core.records import read_table, write_records
 from xcoder_core.share import Share
 from xcoder_core.stage import StageContext
-from xcoder_train.grpo.arguments import evaluation_batch
 from xcoder_train.grpo.pass_rates import (
     JudgedPolicy,
     PassRate,
@@ -34,6 +33,7 @@ from xcoder_train.grpo.pass_rates import (
 )
 from xcoder_train.grpo.prompts import curriculum, held_out_prompts
 from xcoder_train.grpo.settings import CurriculumSettings, GrpoSettings
+from xcoder_train.grpo.trainer import evaluation_batch
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.stage import perform
 

@@ -29,8 +29,7 @@ from xcoder_core.errors import InfrastructureError, InputError
 from xcoder_core.layout import SynthLayout
 from xcoder_core.models.loading import load_model
 from xcoder_train.grpo import train as grpo
-from xcoder_train.grpo.arguments import grpo_config
-from xcoder_train.grpo.trainer import FrugalGrpoTrainer
+from xcoder_train.grpo.trainer import FrugalGrpoTrainer, grpo_config
 from xcoder_train.runs.stage import perform
 
 Stage = Callable[..., tuple[Any, Any]]

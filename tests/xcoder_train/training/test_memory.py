@@ -15,8 +15,8 @@ from xcoder_core.models.initial import initialise_model
 from xcoder_core.models.settings import InitSettings
 from xcoder_core.models.shape import model_shape
 from xcoder_core.models.trained import save_model
-from xcoder_train.plan.memory import MemoryEstimate
 from xcoder_train.plan.sft import estimate_sft
+from xcoder_train.plan.training import MemoryEstimate
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.sft.data import corpus, read_rows
 
