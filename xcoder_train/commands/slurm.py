@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from xcoder_core.errors import InputError
+from xcoder_core.templates import filled
 from xcoder_train.commands.options import Overrides, RecipePath
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.recipe.schema import Recipe
@@ -70,20 +70,14 @@ def slurm_script(
     arguments = [str(recipe_path), *overrides]
     given = {"time": time, "partition": partition, "account": account}
     asked: Options = {name: value for name, value in given.items() if value is not None}
-    environment = Environment(
-        loader=PackageLoader("xcoder_train.commands", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["quote"] = lambda value: shlex.quote(str(value))
-    return environment.get_template("slurm.sh.j2").render(
-        recipe=recipe_path,
-        grace=GRACE_SECONDS,
-        setup=recipe.slurm.setup.rstrip("\n"),
-        jobs=[_job(recipe, stage, arguments, asked) for stage in recipe.stages],
-    )
+    values = {
+        "recipe": recipe_path,
+        "grace": GRACE_SECONDS,
+        "setup": recipe.slurm.setup.rstrip("\n"),
+        "jobs": [_job(recipe, stage, arguments, asked) for stage in recipe.stages],
+    }
+    filters = {"quote": lambda value: shlex.quote(str(value))}
+    return filled("xcoder_train.commands", "slurm.sh.j2", values, filters)
 
 
 def _job(recipe: Recipe, stage: StageName, arguments: list[str], asked: Options) -> _Job:

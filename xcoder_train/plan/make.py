@@ -4,15 +4,13 @@ Each stage's figures come from `plan` in a file of its own, which the table of s
 """
 
 import shlex
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 
-from jinja2 import Environment, PackageLoader
-
 from xcoder_core.models.shape import FAMILIES, KNOWN, ModelShape, model_shape
+from xcoder_core.templates import page
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.folder import RunFolder, stage_stands
@@ -20,9 +18,6 @@ from xcoder_train.runs.keys import stage_folder, stage_key
 from xcoder_train.runs.launch import has_gpu, launch_settings, stage_command
 from xcoder_train.stages import STAGES, TRAINING, StageName
 from xcoder_train.training.launch_settings import HardwareSettings, LaunchSettings
-
-_WIDTH = 80
-_LABEL = 16  # columns of a label with its indentation
 
 
 @dataclass(frozen=True)
@@ -34,16 +29,14 @@ class Plan:
     @property
     def text(self) -> str:
         """The figures for a reader, in lines of at most 80 columns."""
-        environment = Environment(
-            loader=PackageLoader("xcoder_train.plan", "."),
-            trim_blocks=True,
-            finalize=lambda value: " ".join(str(value).splitlines()),  # whatever a recipe holds stays on its line
-        )
-        environment.filters |= {"bytes": _bytes, "core_time": _core_time, "count": _count, "number": _number}
-        environment.filters["sizes"] = _sizes
-        names = {"known": KNOWN, "families": FAMILIES, "training_stages": [stage.name for stage in TRAINING.values()]}
-        page = environment.get_template("page.txt.j2").render(self.figures, **names)
-        return "\n".join(line for each in page.splitlines() for line in _wrapped(each))
+        values = {
+            **self.figures,
+            "known": KNOWN,
+            "families": FAMILIES,
+            "training_stages": [stage.name for stage in TRAINING.values()],
+        }
+        filters = {"bytes": _bytes, "core_time": _core_time, "count": _count, "sizes": _sizes}
+        return page("xcoder_train.plan", values, filters, label=16)
 
 
 def make_plan(recipe_path: Path, overrides: Sequence[str]) -> Plan:
@@ -97,24 +90,6 @@ def _is_meant_for_gpus(recipe: Recipe, stage: StageName, launch: LaunchSettings)
     says_how_fast = launch.hardware != HardwareSettings()
     uses_vllm = stage == "grpo" and recipe.grpo is not None and recipe.grpo.generation != "transformers"
     return launch.accelerate is not None or says_how_fast or uses_vllm
-
-
-def _wrapped(line: str) -> list[str]:
-    """A label and what stands beside it; a long text wraps below its beginning. Other lines stay as they are."""
-    if not line.startswith("  "):
-        return [line]
-    return textwrap.wrap(
-        line[_LABEL:],
-        _WIDTH,
-        initial_indent=line[:_LABEL],
-        subsequent_indent=" " * _LABEL,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _number(value: float, decimals: int | None = None) -> str:
-    return f"{value:,}" if decimals is None else f"{value:,.{decimals}f}"
 
 
 def _count(value: int) -> str:
