@@ -11,21 +11,10 @@ from typing import Literal
 StageName = Literal["synth", "sft", "grpo", "evaluation", "report"]
 
 # Of the settings of a server, those that say how fast and how patiently it is asked; its answers depend on the others.
-_HOW_A_SERVER_IS_ASKED = (
-    "api_key_env",
-    "attempts",
-    "base_url",
-    "completion_price",
-    "connect_timeout",
-    "give_up_after",
-    "longest_wait",
-    "max_concurrency",
-    "prompt_price",
-    "requests_per_minute",
-    "token_timeout",
-    "tokens_per_minute",
-    "total_timeout",
-)
+_HOW_A_SERVER_IS_ASKED = """
+    api_key_env attempts base_url completion_price connect_timeout give_up_after longest_wait max_concurrency
+    prompt_price requests_per_minute token_timeout tokens_per_minute total_timeout
+""".split()
 
 
 @dataclass(frozen=True)

@@ -233,7 +233,7 @@ _EXPECTED = {
     "model_type": "expected a mapping of settings",
     "model_attributes_type": "expected a mapping of settings",
     "path_type": "expected a path",
-    # Of `name` alone.
+    # Of the names of runs and arms.
     "string_pattern_mismatch": "expected letters, digits, `.`, `_` and `-`, with a letter or a digit first",
 }
 

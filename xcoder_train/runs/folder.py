@@ -25,19 +25,7 @@ SUMMARY = "summary.json"
 # A run is one starting point. What comes after it may change: each result has a folder named after its own key.
 _STARTING_POINT = ("seed", "inputs", "model", "synth")
 _STAYS_THE_SAME_START = ("model.save_dtype", *(f"synth.{path}" for path in STAGES["synth"].does_not_affect_result))
-_PACKAGES = (
-    "torch",
-    "transformers",
-    "trl",
-    "accelerate",
-    "peft",
-    "datasets",
-    "pyarrow",
-    "numpy",
-    "vllm",
-    "ray",
-    "wandb",
-)
+_PACKAGES = "torch transformers trl accelerate peft datasets pyarrow numpy vllm ray wandb".split()
 
 
 class RunFolder:

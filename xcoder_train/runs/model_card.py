@@ -14,26 +14,11 @@ from xcoder_train.stages import STAGES, StageName
 
 CARD = "README.md"
 
-_SHOWN = (
-    "examples",
-    "tokens",
-    "supervised_tokens",
-    "truncated",
-    "prompts",
-    "rollouts",
-    "excluded_rollouts",
-    "steps",
-    "trained_tokens",
-    "final_loss",
-    "tokens_per_second",
-    "mfu",
-    "peak_memory_gib",
-    "parameters",
-    "saved_dtype",
-    "update_lost",
-    "update_lost_in_16_bits",
-    "training_seconds",
-)
+_SHOWN = """
+    examples tokens supervised_tokens truncated prompts rollouts excluded_rollouts steps trained_tokens
+    final_loss tokens_per_second mfu peak_memory_gib parameters saved_dtype update_lost update_lost_in_16_bits
+    training_seconds
+""".split()
 
 
 def model_card(recipe: Recipe, stage: StageName, figures: JsonObject, summary: JsonObject) -> str:

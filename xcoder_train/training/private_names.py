@@ -1,17 +1,18 @@
 """What we use of TRL and transformers that they may change without a word: private names, and messages that we drop.
 
-Every such use in this project has its row here. A version that lacks one is refused before anything is trained.
+Every such use in this project has its row in `private_names.toml`. A version that lacks one is refused before anything
+is trained.
 """
 
 import inspect
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from pkgutil import resolve_name
 
 from xcoder_core.errors import EnvironmentLacks
-
-_GRPO, _SFT = "trl:GRPOTrainer", "trl:SFTTrainer"
 
 
 @dataclass(frozen=True)
@@ -36,46 +37,10 @@ class PrivateName:
         return re.search(rf"\bself\.{self.name}\b[^\n]* = ", source) is not None
 
 
-PRIVATE_NAMES = (
-    PrivateName(_GRPO, "_get_train_sampler", "replaced: a resumed run takes up the order of prompts in any epoch"),
-    PrivateName(_GRPO, "_generate_and_score_completions", "called, and overridden to log the share of masked tokens"),
-    PrivateName(_GRPO, "_prepare_inputs", "overridden: rollouts are put in order of length before they are divided"),
-    PrivateName(_GRPO, "_get_per_token_logps_and_entropies", "overridden: an evaluation is scored a few at a time"),
-    PrivateName(_GRPO, "_compute_loss", "overridden: columns that hold only padding are cut off"),
-    PrivateName(_GRPO, "_buffered_inputs", "the micro-batches of a set of rollouts"),
-    PrivateName(_GRPO, "_step", "which of these micro-batches comes next"),
-    PrivateName(_GRPO, "_metrics", "takes a metric more, and loses those of micro-batches that teach nothing"),
-    PrivateName(_GRPO, "_entropy_bonus_enabled", "whether a rollout without an advantage has a gradient all the same"),
-    PrivateName(_GRPO, "aux_loss_enabled", "the same"),
-    PrivateName(_GRPO, "beta", "the same"),
-    PrivateName(_GRPO, "top_entropy_quantile", "whether the order of rollouts within a step is free"),
-    PrivateName(_GRPO, "loss_type", "the same"),
-    PrivateName(_GRPO, "num_iterations", "how many steps each set of rollouts is trained on"),
-    PrivateName(_GRPO, "num_generations", "the size of a group"),
-    PrivateName(_GRPO, "log_completions", "put off while an evaluation logs"),
-    PrivateName(_GRPO, '"importance_sampling_ratio"', "says which tokens the importance correction masks"),
-    PrivateName(_GRPO, '"completion_mask"', "says where a completion ends"),
-    PrivateName(_GRPO, '"TRL_EXPERIMENTAL_SILENCE"', "`rollout_func` is marked experimental"),
-    PrivateName("trl.trainer.utils", "split_tensor_dict", "divides a set of rollouts into micro-batches"),
-    PrivateName("trl.trainer.grpo_trainer", "All reward functions returned None", "dropped: it prints rollouts"),
-    PrivateName(_SFT, "_total_train_tokens", "taken from and to checkpoints; TRL counts from zero after a resume"),
-    PrivateName(_SFT, "_metrics", "takes the rates of `Throughput`"),
-    PrivateName(_SFT, '"fused_lm_head"', "the argument by which TRL asks for scores in place of logits"),
-    PrivateName("trl.trainer.utils", "FusedCausalLMOutput", "what our scoring returns in place of TRL's"),
-    PrivateName("transformers:PreTrainedModel", "_keys_to_ignore_on_save", "tied weights are no missing keys"),
-    PrivateName("transformers:PreTrainedModel", "all_tied_weights_keys", "the same"),
-    PrivateName("transformers:PreTrainedConfig", "_attn_implementation", "whether attention is torch's own kernel"),
-    PrivateName(
-        "transformers.integrations.sdpa_attention", "sdpa_attention_forward", "called for one example at a time"
-    ),
-    PrivateName("transformers.integrations", "rewrite_logs", "names metrics for W&B as its callback does"),
-    PrivateName(
-        "transformers.integrations.deepspeed", "unset_hf_deepspeed_config", "one process loads a model under ZeRO-3"
-    ),
-    PrivateName("transformers.cache_utils", "DynamicLayer", "the base of a cache that grows in place"),
-    PrivateName(
-        "transformers.trainer_utils", "mtime may not be reliable", "dropped: steps say which checkpoint is newer"
-    ),
+PRIVATE_NAMES = tuple(
+    PrivateName(owner, name, why)
+    for owner, names in tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")).items()
+    for name, why in names.items()
 )
 
 
