@@ -16,6 +16,7 @@ from xcoder_train.recipe.schema import Recipe
 from xcoder_train.recipe.settings import Options
 from xcoder_train.runs.launch import launch_settings, launch_variables, launcher_command
 from xcoder_train.stages import STAGES, StageName
+from xcoder_train.training.launch_settings import LaunchSettings
 from xcoder_train.training.start import CHECKPOINTS
 
 app = typer.Typer(rich_markup_mode=None)
@@ -54,10 +55,6 @@ class _Job:
     starts_ray: bool = False
     """The command is run on the first node of a Ray cluster of all of them."""
 
-    @property
-    def nodes(self) -> object:
-        return self.options["nodes"]
-
 
 def slurm_script(
     recipe_path: Path, overrides: Sequence[str], *, time: str | None, partition: str | None, account: str | None
@@ -83,7 +80,7 @@ def slurm_script(
 def _job(recipe: Recipe, stage: StageName, arguments: list[str], asked: Options) -> _Job:
     launch = launch_settings(recipe, stage)
     starts_ray = _starts_ray(recipe, stage)
-    options = _options(recipe, stage, asked)
+    options = _options(recipe, stage, launch, asked)
     nodes = options.get("nodes")
     if nodes != launch.nodes and not starts_ray:
         raise InputError(
@@ -111,13 +108,13 @@ def _job(recipe: Recipe, stage: StageName, arguments: list[str], asked: Options)
     return _Job(stage, options, shlex.join(command), progress, starts_ray=starts_ray)
 
 
-def _options(recipe: Recipe, stage: StageName, asked: Options) -> Options:
+def _options(recipe: Recipe, stage: StageName, launch: LaunchSettings, asked: Options) -> Options:
     """sbatch's options of a job: the script's own; over them the recipe's, the command's, the stage's."""
     ours: Options = {
         "job-name": f"{recipe.name}-{stage}",
-        "nodes": launch_settings(recipe, stage).nodes,
+        "nodes": launch.nodes,
         "ntasks-per-node": 1,
-        "gpus-per-node": _gpus(recipe, stage) or None,
+        "gpus-per-node": _gpus(recipe, stage, launch) or None,
         "exclusive": stage != "report",  # which one core makes
         "time": DEFAULT_TIME,
         "output": f"{recipe.name}-{stage}-%j.log",
@@ -145,9 +142,8 @@ def _on_each_node(words: Sequence[str]) -> str:
     return f"bash -c {shlex.quote(quoted)}"
 
 
-def _gpus(recipe: Recipe, stage: StageName) -> int:
+def _gpus(recipe: Recipe, stage: StageName, launch: LaunchSettings) -> int:
     """GPUs of each of the stage's machines; none for synthesis and reports, which take its cores."""
-    launch = launch_settings(recipe, stage)
     on_machine = launch.processes // launch.nodes
     if stage == "evaluation" and recipe.evaluation is not None:
         generation = recipe.evaluation.generation
