@@ -2,7 +2,7 @@
 
 A new training stage is a folder with its settings and its work, a file in `plan/`, and a row here. Its section also
 stands in `recipe/schema.py` (and in `recipe/settings.py`, where other runs and Slurm name it), the label of its model
-in `evaluation/config.py`, and the arguments of its trainer in `training/trl_arguments.py`.
+in `evaluation/config.py`, its trainer in `training/trl_arguments.py`, and what decides its arguments in `decided.toml`.
 """
 
 from dataclasses import dataclass

@@ -10,8 +10,8 @@ tests/xcoder_train/training/test_memory.py.
 from dataclasses import asdict, dataclass
 
 from xcoder_core.models.shape import ModelShape
+from xcoder_train.recipe.schema import TrainedSettings
 from xcoder_train.training.launch_settings import LaunchSettings, division, is_sharded
-from xcoder_train.training.settings import TrainedSettings
 
 CHARACTERS_PER_TOKEN = 4
 """Bytes of text that a token stands for; code has fewer."""

@@ -26,7 +26,10 @@ from xcoder_train.recipe.settings import (
 )
 from xcoder_train.sft.settings import SftSettings
 from xcoder_train.stages import STAGES, TRAINING, StageName
-from xcoder_train.training.settings import TrackingSettings, TrainedSettings
+from xcoder_train.training.settings import TrackingSettings
+
+TrainedSettings = SftSettings | GrpoSettings
+"""The section of a training stage."""
 
 
 class Recipe(Settings):

@@ -6,11 +6,11 @@ from functools import partial
 from xcoder_core.errors import InputError
 from xcoder_core.secrets import hide_forms
 from xcoder_train.grpo.settings import GrpoSettings
-from xcoder_train.recipe.schema import Conflict, Recipe, conflict, refusals
+from xcoder_train.recipe.schema import Conflict, Recipe, TrainedSettings, conflict, refusals
 from xcoder_train.sft.settings import SftSettings
 from xcoder_train.training.arithmetic import plan_grpo_batch
 from xcoder_train.training.launch_settings import SHARDING, LaunchSettings, accelerate_settings, division
-from xcoder_train.training.settings import TrainedSettings, TrainingSettings
+from xcoder_train.training.settings import TrainingSettings
 from xcoder_train.training.trl_arguments import DECIDED, Trainer, trl_refusals
 
 # Schedules that stop without one of these in lr_scheduler_kwargs, with an example of each.

@@ -1,12 +1,11 @@
 """Settings that SFT and GRPO share: adapters, optimiser, tracking, and TRL's arguments by TRL's own names."""
 
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
 from xcoder_core.models.shape import ModelShape
 from xcoder_core.settings import Settings
-from xcoder_train.training.launch_settings import LaunchSettings
 
 
 def _whole_or_share(steps: float) -> float:
@@ -249,23 +248,3 @@ class OptimizerSettings(Settings):
                 f"with name: {self.name} set training.learning_rate"
             )
         return self
-
-
-class TrainedSettings(Protocol):
-    """What the section of every training stage holds."""
-
-    @property
-    def launch(self) -> LaunchSettings:
-        """How its processes are started."""
-
-    @property
-    def optimizer(self) -> OptimizerSettings:
-        """Its optimiser."""
-
-    @property
-    def lora(self) -> LoraSettings | None:
-        """Its adapters; None for full fine-tuning."""
-
-    @property
-    def training(self) -> TrainingSettings:
-        """TRL's arguments."""
