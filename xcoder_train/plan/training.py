@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from xcoder_core.models.shape import ModelShape
 from xcoder_train.recipe.schema import TrainedSettings
-from xcoder_train.training.launch_settings import LaunchSettings, division, is_sharded
+from xcoder_train.training.launch_settings import SHARDING, LaunchSettings, distribution, division
 
 CHARACTERS_PER_TOKEN = 4
 """Bytes of text that a token stands for; code has fewer."""
@@ -163,7 +163,7 @@ def _disk_of_weights(shape: ModelShape | None, settings: TrainedSettings) -> dic
 
 def over_shards(settings: TrainedSettings) -> str | None:
     """What Muon over shards means; None for any other training."""
-    if settings.optimizer.name != "muon" or not is_sharded(settings.launch):
+    if settings.optimizer.name != "muon" or distribution(settings.launch) not in SHARDING:
         return None
     return (
         "Muon orthogonalises in bfloat16 (torch.optim.Muon), and over shards its products are summed in another "
