@@ -8,45 +8,29 @@ from xcoder_core.terminal import harmless
 WIDTH = 80
 """Columns of a page."""
 
+Values = Mapping[str, object]
+Filters = Mapping[str, Callable[..., object]]
 
-def filled(
-    package: str,
-    name: str,
-    values: Mapping[str, object],
-    filters: Mapping[str, Callable[..., object]],
-    *,
-    strict: bool = True,
-    finalize: Callable[[object], object] | None = None,
-) -> str:
-    """The template `name` of a package, filled with values; `strict` refuses a value that is not there."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, Undefined
 
-    environment = Environment(
-        loader=PackageLoader(package, "."),
-        undefined=StrictUndefined if strict else Undefined,
-        finalize=finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+def filled(package: str, name: str, values: Values, filters: Filters, **options: object) -> str:
+    """The template `name` of a package, filled with values; `options` are those of a `jinja2.Environment`."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    ours = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    environment = Environment(loader=PackageLoader(package, "."), **(ours | options))  # type: ignore[arg-type]
     environment.filters |= {"number": _number, **filters}
     return environment.get_template(name).render(values)
 
 
-def page(
-    package: str,
-    values: Mapping[str, object],
-    filters: Mapping[str, Callable[..., object]],
-    *,
-    label: int,
-    breaks_words: bool = False,
-) -> str:
+def page(package: str, values: Values, filters: Filters, *, label: int, breaks_words: bool = False) -> str:
     """The template `page.txt.j2` of a package, filled with values, for a terminal of 80 columns.
 
     A line that begins with two blanks is a row: its first `label` columns are its label, and what stands beside it
     wraps below its beginning. A value stays in its row, and cannot steer the terminal.
     """
-    text = filled(package, "page.txt.j2", values, filters, strict=False, finalize=_in_its_row)
+    from jinja2 import Undefined
+
+    text = filled(package, "page.txt.j2", values, filters, undefined=Undefined, finalize=_in_its_row)
     lines: list[str] = []
     for line in text.removesuffix("\n").split("\n"):
         wrapped = textwrap.wrap(

@@ -109,7 +109,7 @@ STAGES: dict[StageName, Stage] = {
             "Measure pass@k of models or submissions, or compare results.",
             work="xcoder_train.runs.evaluation:work",
             typed="eval",
-            plan="xcoder_train.plan.evaluation:plan",
+            plan="xcoder_train.plan.synth:plan_evaluation",
             version=3,
             judges=True,
             does_not_affect_result=(

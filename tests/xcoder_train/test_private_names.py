@@ -8,10 +8,9 @@ from pkgutil import resolve_name
 import pytest
 
 from xcoder_core.errors import EnvironmentLacks
-from xcoder_train.training import private_names
-from xcoder_train.training.private_names import PRIVATE_NAMES, PrivateName, missing, require_private_names
+from xcoder_train.training import start
 from xcoder_train.training.settings import TrainingSettings
-from xcoder_train.training.start import begin_training
+from xcoder_train.training.start import PRIVATE_NAMES, PrivateName, begin_training, missing, require_private_names
 
 ROOT = Path(__file__).parents[2]
 THEIRS = ("trl", "transformers")
@@ -26,7 +25,7 @@ def test_a_version_that_lacks_one_is_refused_with_its_name_and_use(monkeypatch: 
     require_private_names()
     gone = PrivateName("trl:GRPOTrainer", "_gone", "overridden: for this test")
     elsewhere = PrivateName("trl.trainer.gone", "name", "called")
-    monkeypatch.setattr(private_names, "PRIVATE_NAMES", (*PRIVATE_NAMES, gone, elsewhere))
+    monkeypatch.setattr(start, "PRIVATE_NAMES", (*PRIVATE_NAMES, gone, elsewhere))
     with pytest.raises(EnvironmentLacks, match=r"trl.GRPOTrainer has no _gone \(overridden: for this test\); trl.tr"):
         begin_training(TrainingSettings())
 

@@ -2,7 +2,6 @@
 
 import json
 import textwrap
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -59,7 +58,7 @@ class Trace:
     def text(self) -> str:
         """The values for a reader. Long lists are cut short."""
         values = {**self.values, "contaminated": CONTAMINATED}
-        filters = {"counted": _counted, "form": _form, "more": _more, "statement_lines": _statement_lines}
+        filters = {"statement_lines": _statement_lines}
         return page("xcoder_train.trace", values, filters, label=_LABEL, breaks_words=True)
 
 
@@ -78,22 +77,6 @@ def trace_found(found: Found) -> Trace:
             **trace_scores(found),
         }
     )
-
-
-def _form(problem: Mapping[str, str]) -> str:
-    """How a problem is worded, and how a program for it takes its input."""
-    io = "standard input" if problem["io"] == "stdin" else f"the function {problem['function_name']}"
-    return f"{problem['style']}, {io}"
-
-
-def _counted(counts: Mapping[str, int], before: str = "") -> str:
-    """Each count with its name, as in "3 AC, 1 WA"; nothing without counts."""
-    return before + ", ".join(f"{count} {name}" for name, count in counts.items()) if counts else ""
-
-
-def _more(items: Sequence[object], shown: int) -> str:
-    """How many items `--json` has beyond those that are shown."""
-    return f", … {len(items) - shown:,} more (--json)" if len(items) > shown else ""
 
 
 def _statement_lines(text: str | None) -> list[str]:

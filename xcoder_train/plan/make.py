@@ -1,10 +1,10 @@
 """What a run would do: checks of everything that can be checked, and the arithmetic of every stage. No torch.
 
-Each stage's figures come from `plan` in a file of its own, which the table of stages names; `page.txt.j2` shows them.
+Each stage's figures come from a function beside this file, which the table of stages names; `page.txt.j2` shows them.
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
@@ -35,8 +35,7 @@ class Plan:
             "families": FAMILIES,
             "training_stages": [stage.name for stage in TRAINING.values()],
         }
-        filters = {"bytes": _bytes, "core_time": _core_time, "count": _count, "sizes": _sizes}
-        return page("xcoder_train.plan", values, filters, label=16)
+        return page("xcoder_train.plan", values, {"bytes": _bytes, "count": _count}, label=16)
 
 
 def make_plan(recipe_path: Path, overrides: Sequence[str]) -> Plan:
@@ -106,14 +105,3 @@ def _bytes(value: int) -> str:
         if value >= size:
             return f"{value / size:.1f} {unit}"
     return f"{value / 1024:.1f} KiB"
-
-
-def _sizes(sizes: Mapping[str, int]) -> str:
-    """The bytes of each part; of memory, those on a device."""
-    parts = {name: size for name, size in sizes.items() if size and name not in ("host", "total")}
-    return ", ".join(f"{name.replace('_', ' ')} {_bytes(size)}" for name, size in parts.items())
-
-
-def _core_time(hours: float) -> str:
-    """The time of one core, in hours or minutes."""
-    return f"{hours:,.1f} core-hours" if hours >= 1 else f"{60 * hours:,.1f} core-minutes"

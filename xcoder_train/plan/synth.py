@@ -1,4 +1,4 @@
-"""The plan of synthesis, and what is known of a synthesis before and after it was made."""
+"""The plans of synthesis and of evaluation, and what is known of a synthesis before and after it was made."""
 
 import math
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from xcoder_core.settings import require
 from xcoder_core.stage import read_result
 from xcoder_train.plan.training import CHARACTERS_PER_TOKEN
 from xcoder_train.recipe.schema import Recipe
-from xcoder_train.runs.keys import is_whole, stage_folder
+from xcoder_train.runs.keys import evaluation_targets, is_whole, stage_folder
 
 COPIES_OF_AN_ANSWER = 3
 """An answer with a program stands in the model's answers, among the candidates, and among the solutions."""
@@ -38,6 +38,26 @@ def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> dict[str, ob
         "judge_cores_for_a_day": math.ceil(estimated.judge_core_hours / 24),
         "disk": _disk(settings, estimated, together),
         "features_are_asked_for": bool(estimated.stages) and needs_model(settings.features),
+    }
+
+
+def plan_evaluation(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> dict[str, object]:
+    """Which models are measured on what, and how many completions that takes."""
+    settings = require(recipe.evaluation)
+    new_tokens = settings.sampling.max_new_tokens
+    targets = evaluation_targets(recipe, recipe.run_folder)
+    problems = planned_tasks(recipe, "evaluation") if "heldout" in settings.benchmarks else None
+    to_do = sum(not target.is_whole for target in targets)
+    completions = None if problems is None else problems * settings.samples * to_do
+    return {
+        "benchmarks": list(settings.benchmarks),
+        "models": {target.label: {"key": target.key, "whole": target.is_whole} for target in targets},
+        "samples": settings.samples,
+        "k": list(settings.k),
+        "max_new_tokens": new_tokens,
+        "heldout_problems": problems,
+        "completions": completions,
+        "disk": None if completions is None else completions * new_tokens * CHARACTERS_PER_TOKEN,
     }
 
 

@@ -1,17 +1,27 @@
-"""How training begins: its libraries are as we know them and quiet, its processes joined, a checkpoint taken up."""
+"""How training begins: its libraries are as we know them and quiet, its processes joined, a checkpoint taken up.
+
+What we use of TRL and transformers that they may change without a word, private names and messages that we drop, has
+its rows in `private_names.toml`. A version that lacks one is refused before anything is trained.
+"""
 
 import ctypes
+import inspect
 import json
 import logging
 import os
+import re
 import shutil
+import tomllib
 import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
+from xcoder_core.errors import EnvironmentLacks
 from xcoder_core.models.vllm_engine import prepare_vllm
-from xcoder_train.training.private_names import require_private_names
 from xcoder_train.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -24,6 +34,37 @@ CHECKPOINTS = "checkpoints"
 # Of glibc's mallopt, with their values in bytes; above the first, memory is the system's again once it is free. Left to
 # itself, glibc keeps tensors of up to 32 MiB on a heap whose holes are another third of what is alive.
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = (-3, 1 << 20), (-1, 64 << 20)
+
+
+@dataclass(frozen=True)
+class PrivateName:
+    """A name of a class or module, or a text in its module's source, by where it stands (`module:object`)."""
+
+    owner: str
+    name: str
+    why: str
+
+    def is_there(self) -> bool:
+        """Whether the installed version has it, also where only its constructor sets it."""
+        try:
+            owner = resolve_name(self.owner)
+        except (ImportError, AttributeError):
+            return False
+        if hasattr(owner, self.name):
+            return True
+        source = inspect.getsource(inspect.getmodule(owner) or owner)
+        if not self.name.isidentifier():
+            return self.name in source
+        return re.search(rf"\bself\.{self.name}\b[^\n]* = ", source) is not None
+
+
+PRIVATE_NAMES = tuple(
+    PrivateName(owner, name, why)
+    for owner, names in tomllib.loads(
+        Path(__file__).with_name("private_names.toml").read_text(encoding="utf-8")
+    ).items()
+    for name, why in names.items()
+)
 
 
 def begin_training(settings: TrainingSettings) -> "PartialState":
@@ -108,3 +149,20 @@ def _step(state: Path) -> int | None:
         return int(json.loads(state.read_text())["global_step"])
     except (FileNotFoundError, json.JSONDecodeError, KeyError):
         return None
+
+
+def missing(names: Iterable[PrivateName]) -> Iterator[str]:
+    """One sentence for each of the names that the installed version lacks."""
+    for each in names:
+        if not each.is_there():
+            yield f"{each.owner.replace(':', '.')} has no {each.name} ({each.why})"
+
+
+def require_private_names() -> None:
+    """Raise `EnvironmentLacks` where the installed TRL or transformers lacks a name that training uses."""
+    lacking = list(missing(PRIVATE_NAMES))
+    if lacking:
+        raise EnvironmentLacks(
+            f"the installed TRL or transformers is not one that this version works with: {'; '.join(lacking)}. "
+            "Install the versions that pyproject.toml asks for: pip install ."
+        )
