@@ -12,7 +12,7 @@ from transformers.trainer_utils import SaveStrategy, SchedulerType
 from transformers.training_args import OptimizerNames
 
 from xcoder_core.errors import InputError
-from xcoder_train.grpo import arguments as grpo_arguments
+from xcoder_train.grpo import trainer as grpo_arguments
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.recipe.schema import stored_recipe
 from xcoder_train.sft import trainer as sft_arguments
