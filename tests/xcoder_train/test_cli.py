@@ -168,7 +168,7 @@ def test_every_help_says_what_it_does_and_takes_in_plain_words(name: str, comman
 
 
 def test_every_setting_of_the_service_is_an_option_with_its_default() -> None:
-    serve: Any = COMMANDS["judge"].load()
+    serve: Any = load("judge")
     serve = serve.commands["serve"]
     default: dict[str, Any] = {name: field.default for name, field in ServiceSettings.model_fields.items()}
     others = {name: value + 1 for name, value in default.items() if isinstance(value, int | float)} | {"host": "::1"}
