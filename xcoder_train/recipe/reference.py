@@ -88,8 +88,7 @@ class Reference:
         if field.get("type") == "array":
             return f"list of {self._value(field['items'])}"
         if field.get("type") == "object":
-            patterns = field.get("patternProperties", {})
-            inner = field.get("additionalProperties") or next(iter(patterns.values()), None)
+            inner = field.get("additionalProperties")
             names = field.get("propertyNames", {})
             of = f"mapping of {_allowed(names)}" if "enum" in names else "mapping of names"
             return f"{of} to {self._value(inner)}" if isinstance(inner, dict) else "mapping"

@@ -1,5 +1,6 @@
 """Sections of a recipe that no stage owns: inputs of other runs, evaluation's launch, the report, Slurm, ablations."""
 
+import re
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -12,6 +13,8 @@ from xcoder_train.training.launch_settings import LaunchSettings
 
 # Options of sbatch that the script of `xcoder slurm` needs as it writes them.
 _OURS = "array dependency no-requeue ntasks ntasks-per-node open-mode parsable requeue signal wrap".split()
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Options = dict[
     Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")],
@@ -89,11 +92,7 @@ class SlurmSettings(Settings):
         return self
 
 
-# Labels become part of a folder's name, and a comparison needs two arms.
-Arms = Annotated[
-    dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], dict[str, Any]],
-    Field(min_length=2),
-]
+Arms = dict[str, dict[str, Any]]
 
 
 class MetricSettings(Settings):
@@ -141,6 +140,20 @@ class AblationSettings(Settings):
 
     paper: PaperFigures | None = None
     """What a paper reports for these arms."""
+
+    @field_validator("axes")
+    @classmethod
+    def _arms_are_named_and_differ(cls, axes: dict[str, Arms]) -> dict[str, Arms]:
+        for axis, arms in axes.items():
+            if len(arms) < 2:
+                raise ValueError(f"axis `{axis}` has {len(arms)} arm(s); a comparison needs two")
+            for label in arms:
+                if not _LABEL.fullmatch(label):
+                    raise ValueError(
+                        f"arm {label!r} of axis `{axis}` becomes part of a folder's name; expected letters, digits, "
+                        "`.`, `_` and `-`"
+                    )
+        return axes
 
     @field_validator("seeds")
     @classmethod

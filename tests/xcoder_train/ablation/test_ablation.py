@@ -91,7 +91,7 @@ def test_what_differs_after_sft_alone_shares_one_sft_for_each_seed(recipe: MakeR
             {"equal: epochs": "equal: epochs\n  metric: {benchmark: held}"},
             "is 'held', and evaluation.benchmarks measures",
         ),
-        ({"8x1: {sft": "8 x 1: {sft"}, "expected letters, digits, `.`, `_` and `-`, with a letter or a digit first"),
+        ({"8x1: {sft": "8 x 1: {sft"}, "becomes part of a folder's name"),
         ({"percent: {8x1": "percent: {9x1"}, "paper.percent names '9x1', which is no arm"),
         ({"sft.data.tasks: 4,": "sft.data.tasks: 4, synth.inputs_per_task: 6,"}, "held-out tasks of its own"),
         ({"sft.data.tasks: 4,": "sft.data.task: 4,"}, "did you mean `tasks`?"),
