@@ -12,7 +12,7 @@ from xcoder_train.training.settings import TrainingSettings
 GRACE_SECONDS = 120
 """Seconds before a job's time is up at which its stage is asked to end; more than a stage may take for it."""
 WHY_CHECKPOINTS = "why_checkpoints"
-"""What is a figure for the page alone."""
+"""The key of what only the page of a plan says, not its figures."""
 
 
 def checkpoints(
