@@ -33,6 +33,18 @@ FEWEST_NAMED = 2
 """Tests that a special-cased program must name: one alone is as often a base case."""
 
 
+@dataclass(frozen=True)
+class Worth:
+    """What the judge says of one rollout, and the reward that follows; None where the judge could not tell."""
+
+    reward: float | None
+    verdict: str
+    tests_passed: int
+    cpu_seconds: float
+    first_failing_test: int | None
+    names_its_tests: bool
+
+
 @dataclass(eq=False)
 class JudgedReward:
     """An asynchronous reward function with the judge, the tests and the counters that it needs.
@@ -51,6 +63,8 @@ class JudgedReward:
     text_of: Callable[[Sequence[int]], str] | None = None
     seen: int = 0
     excluded: int = 0
+    seconds: float = 0.0
+    """What judging has taken since it was last logged."""
     __name__ = "judged"  # what TRL calls it in its metrics
 
     async def __call__(
@@ -62,27 +76,55 @@ class JudgedReward:
         trainer_state: "TrainerState",
         log_extra: Callable[[str, Sequence[object]], None],
         log_metric: Callable[[str, float], None],
+        worth: Sequence[Worth] | None = None,
         **_: object,
     ) -> list[float | None]:
-        """One reward per completion, in their order; None where the judge could not tell."""
-        started = time.monotonic()
-        texts = [c[0]["content"] for c in completions] if self.text_of is None else map(self.text_of, completion_ids)
-        programs = list(map(extract_code, texts))
-        judgements = await self._judge(list(zip(problem_id, programs, strict=True)))
-        rewards: list[float | None] = []
-        for judgement, tokens in zip(judgements, completion_ids, strict=True):
-            worth = reward_of(judgement, self.settings)
-            truncated = not tokens or tokens[-1] not in self.stop_tokens
-            rewards.append(worth + self.settings.truncated if worth is not None and truncated else worth)
-        self._log(judgements, rewards, time.monotonic() - started, log_extra, log_metric)
+        """One reward per completion, in their order; None where the judge could not tell.
+
+        What was judged before, while rollouts were collected, comes along as `worth`.
+        """
+        if worth is None:
+            texts = [completion[0]["content"] for completion in completions]
+            worth = await self.worth_of(problem_id, completion_ids, texts)
+        self._log(worth, log_extra, log_metric)
         log_extra("problem_id", list(problem_id))
-        special = list(map(self._is_special_cased, problem_id, programs, judgements))
+        special = [one.names_its_tests for one in worth]
         log_extra("names_its_tests", special)
         log_metric("hacking/names_its_tests", sum(special) / len(special))
-        self._count(rewards)
+        rewards = [one.reward for one in worth]
         if self.settings.shuffle_within_batch:
             random.Random(derive_seed(self.seed, "reward", "shuffle", trainer_state.global_step)).shuffle(rewards)
         return rewards
+
+    async def worth_of(
+        self, problem_ids: Sequence[str], completion_ids: Sequence[Sequence[int]], texts: Sequence[str] = ()
+    ) -> list[Worth]:
+        """What each completion is worth, in their order. `texts` are needed where there is no `text_of`.
+
+        Raises InfrastructureError where too many could not be judged.
+        """
+        started = time.monotonic()
+        programs = list(map(extract_code, texts if self.text_of is None else map(self.text_of, completion_ids)))
+        judgements = await self._judge(list(zip(problem_ids, programs, strict=True)))
+        found = [
+            Worth(
+                reward=self._reward(judgement, tokens),
+                verdict=NO_CODE if judgement is None else judgement.verdict.value,
+                tests_passed=0 if judgement is None else judgement.passed,
+                cpu_seconds=0.0 if judgement is None else sum(test.cpu_seconds for test in judgement.tests),
+                first_failing_test=None if judgement is None else first_failing_test(judgement),
+                names_its_tests=self._is_special_cased(name, code, judgement),
+            )
+            for name, code, judgement, tokens in zip(problem_ids, programs, judgements, completion_ids, strict=True)
+        ]
+        self.seconds += time.monotonic() - started
+        self._count([one.reward for one in found])
+        return found
+
+    def _reward(self, judgement: Judgement | None, tokens: Sequence[int]) -> float | None:
+        worth = reward_of(judgement, self.settings)
+        is_truncated = not tokens or tokens[-1] not in self.stop_tokens
+        return worth + self.settings.truncated if worth is not None and is_truncated else worth
 
     async def _judge(self, asked: list[tuple[str, str | None]]) -> list[Judgement | None]:
         """A judgement per rollout, None without code. The same program for the same problem is judged once."""
@@ -107,22 +149,18 @@ class JudgedReward:
 
     def _log(
         self,
-        judgements: Sequence[Judgement | None],
-        rewards: Sequence[float | None],
-        seconds: float,
+        worth: Sequence[Worth],
         log_extra: Callable[[str, Sequence[object]], None],
         log_metric: Callable[[str, float], None],
     ) -> None:
-        verdicts = [NO_CODE if judgement is None else judgement.verdict.value for judgement in judgements]
-        log_extra("verdict", verdicts)
-        log_extra("tests_passed", [0 if j is None else j.passed for j in judgements])
-        log_extra("cpu_seconds", [0.0 if j is None else sum(t.cpu_seconds for t in j.tests) for j in judgements])
-        log_extra("first_failing_test", [None if j is None else first_failing_test(j) for j in judgements])
-        shares = Counter(verdicts)
+        for column in ("verdict", "tests_passed", "cpu_seconds", "first_failing_test"):
+            log_extra(column, [getattr(one, column) for one in worth])
+        shares = Counter(one.verdict for one in worth)
         for verdict in (NO_CODE, *(verdict.value for verdict in Verdict)):
-            log_metric(f"verdicts/{verdict}", shares[verdict] / len(verdicts))
-        log_metric("judge/seconds", seconds)
-        log_metric("judge/excluded", sum(reward is None for reward in rewards) / len(rewards))
+            log_metric(f"verdicts/{verdict}", shares[verdict] / len(worth))
+        log_metric("judge/seconds", self.seconds)
+        self.seconds = 0.0
+        log_metric("judge/excluded", sum(one.reward is None for one in worth) / len(worth))
 
     def _count(self, rewards: Sequence[float | None]) -> None:
         self.seen += len(rewards)

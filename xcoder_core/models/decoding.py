@@ -7,7 +7,7 @@ once, finished rows leave the batch, and keys and values are written in place.
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy
 import torch
@@ -26,10 +26,15 @@ _LIKELIEST = 64
 
 @dataclass(frozen=True)
 class Sampled:
-    """One sampled completion: `token_ids` with the stop token when there is one, and whether it was cut off."""
+    """One sampled completion: `token_ids` with the stop token when there is one, and whether it was cut off.
+
+    `log_probabilities` are those of its tokens among all tokens at the temperature, before `top_k`, `top_p` and the
+    repetition penalty.
+    """
 
     token_ids: list[int]
     truncated: bool
+    log_probabilities: list[float] = field(default_factory=list, compare=False)
 
 
 class InPlaceLayer(DynamicLayer):
@@ -118,21 +123,24 @@ def sample_batch(
     streams = [numpy.random.Generator(numpy.random.Philox(seed)) for seed in seeds]
     uniforms = numpy.stack([stream.random(max(limits)) for stream in streams])
     tokens: list[list[int]] = [[] for _ in prompts]
+    likelihoods: list[list[float]] = [[] for _ in prompts]
     running = [True] * len(prompts)
     seen = _SeenTokens(ids[spread], mask, model.vocab_size) if sampling.repetition_penalty != 1 else None
 
     for step in range(max(limits)):
-        if seen is not None:
-            logits = seen.penalise(logits, sampling.repetition_penalty)
+        penalised = logits if seen is None else seen.penalise(logits, sampling.repetition_penalty)
         noise = torch.from_numpy(uniforms[rows, step]).to(device)
-        chosen = pick_tokens(logits, noise, sampling)
-        for row, token in zip(rows.tolist(), chosen.tolist(), strict=True):
+        chosen = pick_tokens(penalised, noise, sampling)
+        scaled = logits / (sampling.temperature or 1.0)
+        likely = scaled.gather(-1, chosen[:, None])[:, 0] - scaled.logsumexp(-1)
+        for row, token, likelihood in zip(rows.tolist(), chosen.tolist(), likely.tolist(), strict=True):
             if running[row]:
                 tokens[row].append(token)
+                likelihoods[row].append(likelihood)
                 is_stopped = token in stop_tokens or (ends is not None and ends(row, tokens[row]))
                 if is_stopped or len(tokens[row]) >= limits[row]:
                     running[row] = False
-                    yield row, Sampled(tokens[row], truncated=not is_stopped)
+                    yield row, Sampled(tokens[row], not is_stopped, likelihoods[row])
         kept = torch.tensor([index for index, row in enumerate(rows) if running[row]], device=device)
         if len(kept) == 0:
             return

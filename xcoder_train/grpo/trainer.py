@@ -12,6 +12,7 @@ import torch
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
+from xcoder_train.grpo.groups import Groups
 from xcoder_train.grpo.prompt_order import GroupSampler, PromptOrder
 from xcoder_train.training.optimizer import OptimizerFactory
 
@@ -23,7 +24,7 @@ class FrugalGrpoTrainer(GRPOTrainer):
     """GRPOTrainer; see the module's description.
 
     `optimizer_factory` is what the Trainer takes for such optimisers; `prompt_order` replaces the shuffle from the
-    trainer's seed.
+    trainer's seed. `groups` collect what a step trains on; without them TRL samples and judges.
     """
 
     args: GRPOConfig
@@ -36,10 +37,12 @@ class FrugalGrpoTrainer(GRPOTrainer):
         *args: Any,
         optimizer_factory: OptimizerFactory | None = None,
         prompt_order: PromptOrder | None = None,
+        groups: Groups | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.optimizer_cls_and_kwargs = optimizer_factory
+        self.groups = groups
         self.prompt_order = prompt_order or PromptOrder(len(kwargs["train_dataset"]), self.args.seed)
 
     def _get_train_sampler(self, dataset: object = None) -> GroupSampler:
@@ -56,8 +59,16 @@ class FrugalGrpoTrainer(GRPOTrainer):
         )
 
     def _generate_and_score_completions(self, inputs: list[dict[str, object]]) -> Batch:
-        """As TRL; the share of tokens that its importance correction masks is logged, which TRL does not do."""
+        """As TRL, on the groups of the step.
+
+        Where rollouts come with the log-probabilities of what sampled them, these are the old policy's: some rollouts
+        are older than the policy. With vLLM TRL corrects by them. The share of tokens that this masks is logged.
+        """
+        if self.groups is not None and self.model.training:
+            inputs = self.groups.collect(self)
         output = super()._generate_and_score_completions(inputs)
+        if not self.args.use_vllm and "sampling_per_token_logps" in output:
+            output["old_per_token_logps"] = output["sampling_per_token_logps"]
         ratio = output.get("importance_sampling_ratio")
         if ratio is not None:
             tokens = output["completion_mask"].bool()

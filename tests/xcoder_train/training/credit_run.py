@@ -9,14 +9,16 @@ import json
 import random
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from accelerate import PartialState
 from datasets import Dataset
-from trl import GRPOConfig
+from trl import GRPOConfig, GRPOTrainer
 
 from reward.config import JudgeSettings, RewardSettings
 from reward.judge import Judge
@@ -26,10 +28,14 @@ from reward.trl import JudgedReward
 from reward.verdict import Judgement, Verdict
 from xcoder_core.layout import SynthLayout
 from xcoder_core.models.chat import prompt_token_ids, stop_token_ids
+from xcoder_core.models.decoding import Sampled
 from xcoder_core.models.initial import initialise_model
 from xcoder_core.models.settings import InitSettings
 from xcoder_core.problem import Limits, Problem, TestCase
 from xcoder_core.records import write_records
+from xcoder_train.grpo.groups import Groups
+from xcoder_train.grpo.prompt_order import PromptOrder
+from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
 from xcoder_train.training.start import quiet_libraries
 
@@ -37,6 +43,11 @@ PROBLEMS, TESTS, GROUP, STEPS = 6, 4, 4, 4
 PROMPTS_PER_STEP = 3  # three groups of four over two processes: the middle group is half here, half there
 CUT_OFF = -1.0
 LOST = "the sandbox of this one dies"
+MANY_PROBLEMS = 24
+"""With groups of our own, so many that no step has a problem twice."""
+ALIKE = 3
+"""With groups of our own, the rollouts of every so-many-th problem all get one reward."""
+OF_GROUPS = ("dynamic_sampling", "rollouts_from", "keep_rollouts", "rollout_batch")
 
 
 def worth(prompt: str, completion: str, cut_off: bool) -> float | None:
@@ -61,6 +72,8 @@ def completion_for(prompt: str, name: str) -> tuple[str, bool]:
     """A rollout of many kinds and lengths, and whether it is cut off. `name` is in it, so no two are alike."""
     chance = random.Random(name + prompt)
     problem, passed = problem_number(prompt), chance.randrange(TESTS + 1)
+    if name.startswith("seed") and problem % ALIKE == 0:
+        return f"```python\nn = int(input())\nprint({problem}00 + n if n < 2 else -1)  # {name}\n```", False
     remark = f"{name} {LOST if chance.random() < 0.25 else 'x' * chance.randrange(30)}"
     program = f"n = int(input())\nprint({problem}00 + n if n < {passed} else -1)  # {remark}"
     text = f"I do not know ({name})." if chance.random() < 0.2 else f"```python\n{program}\n```"
@@ -105,11 +118,10 @@ class WatchedTrainer(FrugalGrpoTrainer):
         return super()._compute_loss(model, inputs)
 
 
-def _tests(folder: Path) -> TestTable:
+def _tests(folder: Path, names: list[str]) -> TestTable:
     layout = SynthLayout(folder)
     with PartialState().main_process_first():
         if not layout.problems.exists():
-            names = [f"problem {number}" for number in range(PROBLEMS)]
             problems = [Problem(name, name, "codeforces", "stdin", limits=Limits(5, 256)) for name in names]
             cases = [
                 TestCase(name, test, f"{test}", f"{number * 100 + test}")
@@ -122,12 +134,16 @@ def _tests(folder: Path) -> TestTable:
 
 
 def train(folder: Path, processes: int, checkpoint: str | None = None, **arguments: Any) -> None:
-    """Leaves `rows-RANK.json`, `log-RANK.json`, `model/`, TRL's tables of completions and checkpoints in `folder`."""
+    """Leaves `rows-RANK.json`, `log-RANK.json`, `model/`, TRL's tables of completions and checkpoints in `folder`.
+
+    With any of `OF_GROUPS` the project collects the groups, and the rollouts are kept in `rollouts/`.
+    """
+    of_groups = {name: arguments.pop(name) for name in OF_GROUPS if name in arguments}
     quiet_libraries()
     torch.set_num_threads(1)
     state = PartialState(cpu=True)
     assert state.num_processes == processes
-    names = [f"problem {number}" for number in range(PROBLEMS)]
+    names = [f"problem {number}" for number in range(MANY_PROBLEMS if of_groups else PROBLEMS)]
     init = InitSettings(
         hidden_size=16, intermediate_size=16, layers=1, heads=2, kv_heads=1, context=512, vocabulary=300
     )
@@ -141,6 +157,15 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
             ids.append(tokenizer.encode(text) + ([] if cut_off else [tokenizer.eos_token_id]))
         prompt_ids = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
         return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": None}
+
+    def sample(trainer: GRPOTrainer, prompts: list[list[int]], seeds: list[int]) -> list[Sampled]:
+        made = []
+        for prompt, seed in zip(prompts, seeds, strict=True):
+            problem = problem_number(tokenizer.decode(prompt))
+            text, cut_off = completion_for(f"problem {problem}", f"seed {seed}")
+            ids = tokenizer.encode(text) + ([] if cut_off else [tokenizer.eos_token_id])
+            made.append(Sampled(ids, cut_off, [-1.0] * len(ids)))
+        return made
 
     rows = [{"problem_id": name, "prompt": [{"role": "user", "content": name}]} for name in names]
     per_process = PROMPTS_PER_STEP * GROUP // processes
@@ -168,19 +193,28 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
     with LossyJudge(JudgeSettings(), workers=1) as judge:
         reward = JudgedReward(
             judge,
-            _tests(folder.parent / "tests"),
+            _tests(folder.parent / f"tests of {len(names)}", names),
             RewardSettings(truncated=CUT_OFF),
             stop_tokens=stop_token_ids(tokenizer, model),
             maximum_excluded_share=1.0,
             seed=0,
+            text_of=partial(tokenizer.decode, skip_special_tokens=True) if of_groups else None,
         )
+        prompts, groups = Dataset.from_list(rows), None
+        if of_groups:
+            section = GrpoSettings(prompts_per_step=PROMPTS_PER_STEP, rollouts=GROUP, **of_groups)
+            order = PromptOrder(len(names), 1)
+            groups = Groups(section, prompts, order, sample, reward, folder / "rollouts")
+        rollouts: Callable[..., Any] = roll_out if groups is None else groups.roll_out
         trainer = WatchedTrainer(
             model=model,
             reward_funcs=reward,
             args=GRPOConfig(**{**settings, **arguments}),
-            train_dataset=Dataset.from_list(rows),
+            train_dataset=prompts,
             processing_class=tokenizer,
-            rollout_func=roll_out,
+            rollout_func=rollouts,
+            groups=groups,
+            callbacks=[] if groups is None else [groups],
         )
         trainer.rows = []
         trainer.train(resume_from_checkpoint=checkpoint)
@@ -191,7 +225,8 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
 
 def main(folder: str, processes: str, checkpoint: str, *arguments: str) -> None:
     """The command line."""
-    named = dict(argument.split("=") for argument in arguments)
+    named: dict[str, Any] = dict(argument.split("=") for argument in arguments)
+    named |= {name: yaml.safe_load(named[name]) for name in OF_GROUPS if name in named}
     train(Path(folder), int(processes), None if checkpoint == "-" else checkpoint, **named)
     torch.distributed.destroy_process_group()
 
