@@ -138,17 +138,21 @@ def _groups(grpo: GrpoSettings) -> Iterator[Conflict]:
             "replaces nothing: one round asks for as many prompts as a step needs; set rounds or oversample above 1",
             "grpo.dynamic_sampling",
         )
-    if dynamic is not None and way != "transformers":
-        if grpo.training.trl.get("vllm_importance_sampling_correction") is False:
-            yield conflict(
-                "a step may train on groups that the step before sampled, and without "
-                "training.trl.vllm_importance_sampling_correction they would count as the policy's own",
-                "grpo.dynamic_sampling",
-            )
+    is_corrected = way == "transformers" or grpo.training.trl.get("vllm_importance_sampling_correction", True)
+    if dynamic is not None and not is_corrected:
+        yield conflict(
+            "a step may train on groups that the step before sampled, and without "
+            "training.trl.vllm_importance_sampling_correction they would count as the policy's own",
+            "grpo.dynamic_sampling",
+        )
     if folder is not None:
         yield from refusals("grpo.rollouts_from", by=partial(stored_rollouts, folder))
         for path, is_set, why in (
-            ("grpo.generation", way != "transformers", "nothing is sampled with rollouts_from: leave it at transformers"),
+            (
+                "grpo.generation",
+                way != "transformers",
+                "nothing is sampled with rollouts_from: leave it at transformers",
+            ),
             ("grpo.curriculum", grpo.curriculum is not None, "rollouts_from decides the prompts and their order"),
             ("grpo.keep_rollouts", grpo.keep_rollouts, "rollouts_from names rollouts that are kept already"),
         ):
