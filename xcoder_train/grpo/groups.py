@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from accelerate.utils import gather_object
 from datasets import Dataset
@@ -21,6 +20,7 @@ from trl import GRPOTrainer
 
 from reward.trl import JudgedReward
 from xcoder_core.errors import InputError
+from xcoder_core.files import JsonObject
 from xcoder_core.models.chat import prompt_token_ids
 from xcoder_core.models.decoding import Sampled
 from xcoder_core.models.prompt import Message
@@ -31,7 +31,7 @@ from xcoder_train.grpo.rollout_files import Group, Rollout, RolloutFiles, has_si
 from xcoder_train.grpo.rollouts import Sampler, batches
 from xcoder_train.grpo.settings import GrpoSettings
 
-Row = dict[str, Any]
+Row = dict[str, object]
 """A rollout as TRL takes it: the columns of its prompt, and `worth` for the reward."""
 
 
@@ -59,13 +59,13 @@ class Groups(TrainerCallback, ExportableState):
         self._stored: Iterator[Group] | None = None
         self._places = {name: row for row, name in enumerate(prompts["problem_id"])}
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> JsonObject:
         """What a checkpoint keeps; the surplus itself stands in the files of its step."""
         return {"args": {}, "attributes": {"cursor": self.cursor, "surplus": _places(self.surplus)}}
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         """Go on from a checkpoint; one of an earlier version has nothing, and needs nothing."""
-        states: Any = state.stateful_callbacks
+        states: JsonObject = state.stateful_callbacks  # type: ignore[assignment]  # a mapping once training begins
         kept = states.setdefault(type(self).__name__, self.state())["attributes"]
         self.cursor = kept["cursor"]
         steps = {step: self.files.of_step(step) for step in {step for step, _ in kept["surplus"]}}
@@ -91,14 +91,14 @@ class Groups(TrainerCallback, ExportableState):
             uses = trainer.num_iterations * int(args.steps_per_generation or 1)
             first = trainer.state.global_step * args.gradient_accumulation_steps // uses * per_step
             self.cursor = first + per_step
-            self.collected = self._sampled(trainer, 0, self._prompts(range(first, self.cursor), per_step))
+            self.collected = self._sampled(trainer, 0, self._problems(range(first, self.cursor), per_step))
         else:
             together = [rollout for group in self._full_step(trainer, per_step) for rollout in group]
             each = len(together) // share.of
             self.collected = together[share.index * each : (share.index + 1) * each]
         return [{**self._row(rollout.problem_id), "worth": rollout.worth} for rollout in self.collected]
 
-    def roll_out(self, prompts: list[list[Message]], trainer: GRPOTrainer) -> dict[str, Any]:
+    def roll_out(self, prompts: list[list[Message]], trainer: GRPOTrainer) -> dict[str, object]:
         """What TRL takes as `rollout_func`: the rollouts that were collected, or in an evaluation new ones.
 
         The seed of an evaluation's rollout is derived from its prompt and its place: every evaluation draws alike, so
@@ -167,7 +167,7 @@ class Groups(TrainerCallback, ExportableState):
         slots = range(self.cursor, self.cursor + asked)
         if self.settings.rollouts_from is not None:
             return self._read(self.settings.rollouts_from, slots, trainer)
-        own = self._sampled(trainer, turn, self._prompts(slots, 1))
+        own = self._sampled(trainer, turn, self._problems(slots, 1))
         return whole_groups(gather_object(own) if _share(trainer).of > 1 else own, self.settings.rollouts)
 
     def _read(self, folder: Path, slots: range, trainer: GRPOTrainer) -> list[Group]:
@@ -187,13 +187,9 @@ class Groups(TrainerCallback, ExportableState):
                 raise InputError(f"grpo.rollouts_from: {folder} holds tokens of another tokenizer than this model's")
         return [[replace(one, slot=slot) for one in group] for slot, group in zip(slots, groups, strict=True)]
 
-    def _prompts(self, slots: range, unit: int) -> dict[int, str]:
-        """The problem of each slot. Of an epoch only whole units of prompts are used, as by `GroupSampler`."""
-        each = len(self.prompts) // unit * unit
-        epochs = {slot // each for slot in slots}
-        orders = {epoch: self.order.of_epoch(epoch) for epoch in epochs}
+    def _problems(self, slots: range, unit: int) -> dict[int, str]:
         names = list(self._places)
-        return {slot: names[orders[slot // each][slot % each]] for slot in slots}
+        return {slot: names[row] for slot, row in zip(slots, self.order.prompts_of(slots, unit), strict=True)}
 
     def _row(self, problem_id: str) -> Row:
         if problem_id not in self._places:

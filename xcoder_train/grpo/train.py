@@ -111,7 +111,6 @@ def train(
             peft_config=lora_config(settings.lora),
             rollout_func=groups.roll_out,
             optimizer_factory=optimizer_factory(settings.optimizer, settings.training),
-            prompt_order=order,
             groups=groups,
             callbacks=[
                 MetricsFile(context.folder / "metrics.jsonl"),

@@ -13,7 +13,6 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from xcoder_train.grpo.groups import Groups
-from xcoder_train.grpo.prompt_order import GroupSampler, PromptOrder
 from xcoder_train.training.optimizer import OptimizerFactory
 
 Batch = dict[str, Any]
@@ -23,8 +22,8 @@ Batch = dict[str, Any]
 class FrugalGrpoTrainer(GRPOTrainer):
     """GRPOTrainer; see the module's description.
 
-    `optimizer_factory` is what the Trainer takes for such optimisers; `prompt_order` replaces the shuffle from the
-    trainer's seed. `groups` collect what a step trains on; without them TRL samples and judges.
+    `optimizer_factory` is what the Trainer takes for such optimisers. `groups` collect what a step trains on, whatever
+    prompts TRL's own order has in its place; without them TRL has prompts sampled and judged.
     """
 
     args: GRPOConfig
@@ -36,27 +35,12 @@ class FrugalGrpoTrainer(GRPOTrainer):
         self,
         *args: Any,
         optimizer_factory: OptimizerFactory | None = None,
-        prompt_order: PromptOrder | None = None,
         groups: Groups | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.optimizer_cls_and_kwargs = optimizer_factory
         self.groups = groups
-        self.prompt_order = prompt_order or PromptOrder(len(kwargs["train_dataset"]), self.args.seed)
-
-    def _get_train_sampler(self, dataset: object = None) -> GroupSampler:
-        """Groups in an order that a resumed run takes up where it was, in any epoch."""
-        prompts_per_step = int(self.args.generation_batch_size or 0) // self.num_generations
-        repeats = self.num_iterations * int(self.args.steps_per_generation or 1)
-        updates = self.prompt_order.prompts // prompts_per_step * repeats // self.args.gradient_accumulation_steps
-        return GroupSampler(
-            self.prompt_order,
-            lambda: self.state.global_step // max(updates, 1),
-            prompts_per_step=prompts_per_step,
-            rollouts=self.num_generations,
-            repeats=repeats,
-        )
 
     def _generate_and_score_completions(self, inputs: list[dict[str, object]]) -> Batch:
         """As TRL, on the groups of the step.

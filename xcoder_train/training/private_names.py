@@ -37,7 +37,6 @@ class PrivateName:
 
 
 PRIVATE_NAMES = (
-    PrivateName(_GRPO, "_get_train_sampler", "replaced: a resumed run takes up the order of prompts in any epoch"),
     PrivateName(_GRPO, "_generate_and_score_completions", "called, and overridden to log the share of masked tokens"),
     PrivateName(_GRPO, "_prepare_inputs", "overridden: rollouts are put in order of length before they are divided"),
     PrivateName(_GRPO, "_get_per_token_logps_and_entropies", "overridden: an evaluation is scored a few at a time"),

@@ -9,7 +9,7 @@ import json
 import random
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from reward.test_table import TestTable
 from reward.trl import JudgedReward
 from reward.verdict import Judgement, Verdict
 from xcoder_core.layout import SynthLayout
-from xcoder_core.models.chat import prompt_token_ids, stop_token_ids
+from xcoder_core.models.chat import stop_token_ids
 from xcoder_core.models.decoding import Sampled
 from xcoder_core.models.initial import initialise_model
 from xcoder_core.models.settings import InitSettings
@@ -44,10 +44,11 @@ PROMPTS_PER_STEP = 3  # three groups of four over two processes: the middle grou
 CUT_OFF = -1.0
 LOST = "the sandbox of this one dies"
 MANY_PROBLEMS = 24
-"""With groups of our own, so many that no step has a problem twice."""
+"""Where groups are replaced, so many that no step has a problem twice."""
 ALIKE = 3
-"""With groups of our own, the rollouts of every so-many-th problem all get one reward."""
-OF_GROUPS = ("dynamic_sampling", "rollouts_from", "keep_rollouts", "rollout_batch")
+"""The rollouts of every so-many-th problem all get one reward."""
+OF_GROUPS = ("dynamic_sampling", "rollouts_from", "keep_rollouts")
+"""What goes into our settings; everything else goes into TRL's."""
 
 
 def worth(prompt: str, completion: str, cut_off: bool) -> float | None:
@@ -72,7 +73,7 @@ def completion_for(prompt: str, name: str) -> tuple[str, bool]:
     """A rollout of many kinds and lengths, and whether it is cut off. `name` is in it, so no two are alike."""
     chance = random.Random(name + prompt)
     problem, passed = problem_number(prompt), chance.randrange(TESTS + 1)
-    if name.startswith("seed") and problem % ALIKE == 0:
+    if problem % ALIKE == 0:
         return f"```python\nn = int(input())\nprint({problem}00 + n if n < 2 else -1)  # {name}\n```", False
     remark = f"{name} {LOST if chance.random() < 0.25 else 'x' * chance.randrange(30)}"
     program = f"n = int(input())\nprint({problem}00 + n if n < {passed} else -1)  # {remark}"
@@ -134,29 +135,19 @@ def _tests(folder: Path, names: list[str]) -> TestTable:
 
 
 def train(folder: Path, processes: int, checkpoint: str | None = None, **arguments: Any) -> None:
-    """Leaves `rows-RANK.json`, `log-RANK.json`, `model/`, TRL's tables of completions and checkpoints in `folder`.
-
-    With any of `OF_GROUPS` the project collects the groups, and the rollouts are kept in `rollouts/`.
-    """
+    """Leaves `rows-RANK.json`, `log-RANK.json`, `model/`, `rollouts/`, tables of completions and checkpoints."""
     of_groups = {name: arguments.pop(name) for name in OF_GROUPS if name in arguments}
     quiet_libraries()
     torch.set_num_threads(1)
     state = PartialState(cpu=True)
     assert state.num_processes == processes
-    names = [f"problem {number}" for number in range(MANY_PROBLEMS if of_groups else PROBLEMS)]
+    names = [
+        f"problem {number}" for number in range(MANY_PROBLEMS if of_groups.keys() & {*OF_GROUPS[:2]} else PROBLEMS)
+    ]
     init = InitSettings(
         hidden_size=16, intermediate_size=16, layers=1, heads=2, kv_heads=1, context=512, vocabulary=300
     )
     model, tokenizer = initialise_model(init, names, seed=0)
-
-    def roll_out(prompts: list[Any], trainer: WatchedTrainer) -> dict[str, Any]:
-        ids = []
-        for row, prompt in enumerate(prompts):
-            name = f"step {trainer.state.global_step} rank {state.process_index} row {row}"
-            text, cut_off = completion_for(prompt[-1]["content"], name)
-            ids.append(tokenizer.encode(text) + ([] if cut_off else [tokenizer.eos_token_id]))
-        prompt_ids = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
-        return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": None}
 
     def sample(trainer: GRPOTrainer, prompts: list[list[int]], seeds: list[int]) -> list[Sampled]:
         made = []
@@ -198,23 +189,20 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
             stop_tokens=stop_token_ids(tokenizer, model),
             maximum_excluded_share=1.0,
             seed=0,
-            text_of=partial(tokenizer.decode, skip_special_tokens=True) if of_groups else None,
+            text_of=partial(tokenizer.decode, skip_special_tokens=True),
         )
-        prompts, groups = Dataset.from_list(rows), None
-        if of_groups:
-            section = GrpoSettings(prompts_per_step=PROMPTS_PER_STEP, rollouts=GROUP, **of_groups)
-            order = PromptOrder(len(names), 1)
-            groups = Groups(section, prompts, order, sample, reward, folder / "rollouts")
-        rollouts: Callable[..., Any] = roll_out if groups is None else groups.roll_out
+        prompts = Dataset.from_list(rows)
+        section = GrpoSettings(prompts_per_step=PROMPTS_PER_STEP, rollouts=GROUP, **of_groups)
+        groups = Groups(section, prompts, PromptOrder(len(names), 1), sample, reward, folder / "rollouts")
         trainer = WatchedTrainer(
             model=model,
             reward_funcs=reward,
             args=GRPOConfig(**{**settings, **arguments}),
             train_dataset=prompts,
             processing_class=tokenizer,
-            rollout_func=rollouts,
+            rollout_func=groups.roll_out,
             groups=groups,
-            callbacks=[] if groups is None else [groups],
+            callbacks=[groups],
         )
         trainer.rows = []
         trainer.train(resume_from_checkpoint=checkpoint)

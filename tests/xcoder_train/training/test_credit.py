@@ -41,7 +41,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
 
 def _reward(prompt: str, completion: str) -> float | None:
     """The reward by the rollout's own words."""
-    (name,) = re.findall(r"step \d+ rank \d+ row \d+|seed \d+", completion)
+    (name,) = re.findall(r"seed \d+", completion)
     text, cut_off = completion_for(f"problem {problem_number(prompt)}", name)
     assert completion == text
     return worth(prompt, completion, cut_off)
