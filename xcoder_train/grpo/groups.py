@@ -57,7 +57,8 @@ class Groups(TrainerCallback, ExportableState):
         self.surplus: list[Group] = []
         self.collected: list[Rollout] = []
         self._stored: Iterator[Group] | None = None
-        self._places = {name: row for row, name in enumerate(prompts["problem_id"])}
+        self._names: list[str] = list(prompts["problem_id"])
+        self._row_of = {name: row for row, name in enumerate(self._names)}
 
     def state(self) -> JsonObject:
         """What a checkpoint keeps; the surplus itself stands in the files of its step."""
@@ -188,13 +189,12 @@ class Groups(TrainerCallback, ExportableState):
         return [[replace(one, slot=slot) for one in group] for slot, group in zip(slots, groups, strict=True)]
 
     def _problems(self, slots: range, unit: int) -> dict[int, str]:
-        names = list(self._places)
-        return {slot: names[row] for slot, row in zip(slots, self.order.prompts_of(slots, unit), strict=True)}
+        return {slot: self._names[row] for slot, row in zip(slots, self.order.prompts_of(slots, unit), strict=True)}
 
     def _row(self, problem_id: str) -> Row:
-        if problem_id not in self._places:
+        if problem_id not in self._row_of:
             raise InputError(f"grpo.rollouts_from: problem {problem_id} is not among the prompts of this recipe")
-        return self.prompts[self._places[problem_id]]
+        return self.prompts[self._row_of[problem_id]]
 
     def _sampled(self, trainer: GRPOTrainer, turn: int, problems: dict[int, str]) -> list[Rollout]:
         """This process's rollouts of these problems, by slot. What is kept of them is neither sampled nor judged again.
