@@ -15,7 +15,8 @@ from pathlib import Path
 
 from accelerate.utils import gather_object
 from datasets import Dataset
-from transformers import ExportableState, TrainerCallback, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 from trl import GRPOTrainer
 
 from reward.trl import JudgedReward

@@ -76,6 +76,7 @@ PRIVATE_NAMES = (
     PrivateName(
         "transformers.integrations.deepspeed", "unset_hf_deepspeed_config", "one process loads a model under ZeRO-3"
     ),
+    PrivateName("transformers.trainer_callback", "ExportableState", "a callback whose state goes into checkpoints"),
     PrivateName("transformers.cache_utils", "DynamicLayer", "the base of a cache that grows in place"),
     PrivateName(
         "transformers.trainer_utils", "mtime may not be reliable", "dropped: steps say which checkpoint is newer"
