@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 from accelerate.utils import gather_object
 from datasets import Dataset
-from transformers import TrainerCallback, TrainerState, TrainingArguments
+from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer
 
 from reward.trl import JudgedReward
 from xcoder_core.errors import InputError
@@ -26,13 +27,14 @@ from xcoder_core.models.chat import prompt_token_ids
 from xcoder_core.models.decoding import Sampled
 from xcoder_core.models.prompt import Message
 from xcoder_core.seeds import derive_seed
+from xcoder_core.settings import require
 from xcoder_core.share import Share
 from xcoder_train.grpo.prompt_order import PromptOrder
 from xcoder_train.grpo.rollout_files import Group, Rollout, RolloutFiles, has_signal, stored_rollouts, whole_groups
 from xcoder_train.grpo.rollouts import Sampler, batches
 from xcoder_train.grpo.settings import GrpoSettings
 
-Row = dict[str, object]
+Row = JsonObject
 """A rollout as TRL takes it: the columns of its prompt, and `worth` for the reward."""
 
 
@@ -82,13 +84,14 @@ class Groups(TrainerCallback, ExportableState):
     def on_save(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         """Drop the rollouts of steps that every checkpoint which is kept has behind it."""
         if state.is_world_process_zero:
-            steps = [int(path.name.partition("-")[2]) for path in Path(args.output_dir).glob("checkpoint-*")]
+            folder = Path(require(args.output_dir))
+            steps = [int(path.name.partition("-")[2]) for path in folder.glob("checkpoint-*")]
             self.files.drop_before(min(steps, default=0), keep=self.settings.keep_rollouts)
 
     def collect(self, trainer: GRPOTrainer) -> list[Row]:
         """This process's rollouts of the next step, in the order of prompts; `roll_out` hands them to TRL."""
-        args = trainer.args
-        per_step, share = int(args.generation_batch_size or 0) // trainer.num_generations, _share(trainer)
+        args, share = cast(GRPOConfig, trainer.args), _share(trainer)
+        per_step = int(args.generation_batch_size or 0) // self.settings.rollouts
         if self._is_fixed:
             uses = trainer.num_iterations * int(args.steps_per_generation or 1)
             first = trainer.state.global_step * args.gradient_accumulation_steps // uses * per_step
@@ -106,19 +109,20 @@ class Groups(TrainerCallback, ExportableState):
         The seed of an evaluation's rollout is derived from its prompt and its place: every evaluation draws alike, so
         their difference is the policy's.
         """
-        prompt_ids = [prompt_token_ids(trainer.processing_class, prompt) for prompt in prompts]
+        tokenizer, is_training = _tokenizer(trainer), require(trainer.model).training
+        prompt_ids = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
         made = [(list(one.token_ids), list(one.log_probabilities)) for one in self.collected]
         # Where all rollouts are of this very step, the policy itself says how likely it finds them.
-        has_others = trainer.model.training and not self._is_fixed
-        if not trainer.model.training:
+        has_others = is_training and not self._is_fixed
+        if not is_training:
             seed, place = self.order.seed, trainer.accelerator.process_index
             seeds = [derive_seed(seed, "held out", str(ids), place, row) for row, ids in enumerate(prompt_ids)]
-            sampled = {}
+            sampled: dict[int, Sampled] = {}
             for rows in batches(prompt_ids, self.settings, is_training=False):
                 ones = self.sampler(trainer, [prompt_ids[row] for row in rows], [seeds[row] for row in rows])
                 sampled.update(zip(rows, ones, strict=True))
             made = [(sampled[row].token_ids, sampled[row].log_probabilities) for row in range(len(prompts))]
-        log_probabilities = [own for _, own in made] if has_others or trainer.args.use_vllm else None
+        log_probabilities = [own for _, own in made] if has_others or trainer.use_vllm else None
         return {"prompt_ids": prompt_ids, "completion_ids": [ids for ids, _ in made], "logprobs": log_probabilities}
 
     @property
@@ -182,7 +186,7 @@ class Groups(TrainerCallback, ExportableState):
                 f"grpo.rollouts_from: {folder} holds only {slots.start + len(groups)} groups of {size} rollouts, and "
                 f"step {trainer.state.global_step + 1} needs more: lower training.max_steps, or name another folder"
             )
-        known = len(trainer.processing_class)
+        known = len(_tokenizer(trainer))
         for group in groups:
             self._row(group[0].problem_id)
             if any(token >= known for rollout in group for token in rollout.token_ids):
@@ -205,13 +209,13 @@ class Groups(TrainerCallback, ExportableState):
         several processes draw what one would have drawn. A batch of which some rollouts are kept is sampled as a whole:
         in a smaller one the last bits would differ.
         """
-        step, share, group = trainer.state.global_step, _share(trainer), trainer.num_generations
+        step, share, group = trainer.state.global_step, _share(trainer), self.settings.rollouts
         places = [(slot, number) for slot in problems for number in range(group)]
         each = len(places) // share.of
         first = share.index * each
         places = places[first : first + each]
         read = {
-            slot: prompt_token_ids(trainer.processing_class, self._row(problems[slot])["prompt"])
+            slot: prompt_token_ids(_tokenizer(trainer), self._row(problems[slot])["prompt"])
             for slot in {slot for slot, _ in places}
         }
         prompts = [read[slot] for slot, _ in places]
@@ -248,6 +252,10 @@ class Groups(TrainerCallback, ExportableState):
         if self.settings.generation == "transformers" or _share(trainer).of == 1:
             return is_lacking
         return any(gather_object([is_lacking]))
+
+
+def _tokenizer(trainer: GRPOTrainer) -> PreTrainedTokenizerBase:
+    return cast(PreTrainedTokenizerBase, trainer.processing_class)
 
 
 def _share(trainer: GRPOTrainer) -> Share:

@@ -8,6 +8,7 @@ from trl import GRPOTrainer
 from xcoder_core.models.chat import stop_token_ids
 from xcoder_core.models.decoding import Sampled, sample_batch
 from xcoder_core.models.generation import SamplingSettings
+from xcoder_core.settings import require
 from xcoder_train.grpo.settings import GrpoSettings
 
 Sampler = Callable[[GRPOTrainer, list[list[int]], list[int]], list[Sampled]]
@@ -45,7 +46,7 @@ def sampler(settings: GrpoSettings) -> Sampler:
 
 def by_vllm(trainer: GRPOTrainer, prompts: list[list[int]], seeds: list[int]) -> list[Sampled]:
     """As TRL does without a `rollout_func`; vLLM draws from its own process's random numbers."""
-    group = trainer.num_generations if trainer.model.training else trainer.num_generations_eval
+    group = trainer.num_generations if require(trainer.model).training else trainer.num_generations_eval
     made, log_probabilities = trainer._generate_single_turn(prompts, None, {}, group)
     return [
         Sampled(list(ids), False, [float("nan") if each is None else each for each in own])

@@ -52,6 +52,7 @@ PRIVATE_NAMES = (
     PrivateName(_GRPO, "num_iterations", "how many steps each set of rollouts is trained on"),
     PrivateName(_GRPO, "num_generations", "the size of a group"),
     PrivateName(_GRPO, "num_generations_eval", "the same in an evaluation"),
+    PrivateName(_GRPO, "use_vllm", "whether vLLM makes the rollouts"),
     PrivateName(_GRPO, "_generate_single_turn", "called: vLLM's rollouts, with the weights as they are"),
     PrivateName(_GRPO, "async_loop", "the event loop in which TRL asks for rewards, and rollouts are judged"),
     PrivateName(_GRPO, '"old_per_token_logps"', "the old policy of rollouts that are older than the policy"),
