@@ -86,12 +86,18 @@ class JudgedReward:
         if worth is None:
             texts = [completion[0]["content"] for completion in completions]
             worth = await self.worth_of(problem_id, completion_ids, texts)
-        self._log(worth, log_extra, log_metric)
+        for column in ("verdict", "tests_passed", "cpu_seconds", "first_failing_test"):
+            log_extra(column, [getattr(one, column) for one in worth])
         log_extra("problem_id", list(problem_id))
-        special = [one.names_its_tests for one in worth]
-        log_extra("names_its_tests", special)
-        log_metric("hacking/names_its_tests", sum(special) / len(special))
+        log_extra("names_its_tests", [one.names_its_tests for one in worth])
+        shares = Counter(one.verdict for one in worth)
+        for verdict in (NO_CODE, *(verdict.value for verdict in Verdict)):
+            log_metric(f"verdicts/{verdict}", shares[verdict] / len(worth))
+        log_metric("judge/seconds", self.seconds)
+        self.seconds = 0.0
         rewards = [one.reward for one in worth]
+        log_metric("judge/excluded", rewards.count(None) / len(worth))
+        log_metric("hacking/names_its_tests", sum(one.names_its_tests for one in worth) / len(worth))
         if self.settings.shuffle_within_batch:
             random.Random(derive_seed(self.seed, "reward", "shuffle", trainer_state.global_step)).shuffle(rewards)
         return rewards
@@ -146,21 +152,6 @@ class JudgedReward:
             return False
         tests = self.tests[problem_id]
         return names_its_tests(code, tests.inputs, tests.expected, judgement.tests)
-
-    def _log(
-        self,
-        worth: Sequence[Worth],
-        log_extra: Callable[[str, Sequence[object]], None],
-        log_metric: Callable[[str, float], None],
-    ) -> None:
-        for column in ("verdict", "tests_passed", "cpu_seconds", "first_failing_test"):
-            log_extra(column, [getattr(one, column) for one in worth])
-        shares = Counter(one.verdict for one in worth)
-        for verdict in (NO_CODE, *(verdict.value for verdict in Verdict)):
-            log_metric(f"verdicts/{verdict}", shares[verdict] / len(worth))
-        log_metric("judge/seconds", self.seconds)
-        self.seconds = 0.0
-        log_metric("judge/excluded", sum(one.reward is None for one in worth) / len(worth))
 
     def _count(self, rewards: Sequence[float | None]) -> None:
         self.seen += len(rewards)

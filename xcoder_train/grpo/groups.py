@@ -8,7 +8,7 @@ of further prompts. Advantages and losses are TRL's, over the groups that are co
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -30,7 +30,15 @@ from xcoder_core.seeds import derive_seed
 from xcoder_core.settings import require
 from xcoder_core.share import Share
 from xcoder_train.grpo.prompt_order import PromptOrder
-from xcoder_train.grpo.rollout_files import Group, Rollout, RolloutFiles, has_signal, stored_rollouts, whole_groups
+from xcoder_train.grpo.rollout_files import (
+    Group,
+    Place,
+    Rollout,
+    RolloutFiles,
+    has_signal,
+    stored_rollouts,
+    whole_groups,
+)
 from xcoder_train.grpo.rollouts import Sampler, batches
 from xcoder_train.grpo.settings import GrpoSettings
 
@@ -75,7 +83,7 @@ class Groups(TrainerCallback, ExportableState):
         steps = {step: self.files.of_step(step) for step in {step for step, _ in kept["surplus"]}}
         wanted = (rollout for step, slot in kept["surplus"] for rollout in steps[step].values() if rollout.slot == slot)
         self.surplus = whole_groups(wanted, self.settings.rollouts)
-        if _places(self.surplus) != sorted(kept["surplus"], key=lambda place: place[1]):
+        if _places(self.surplus) != kept["surplus"]:
             raise InputError(
                 f"the checkpoint goes on with rollouts that are gone from {self.files.folder}: restore them, or delete "
                 "the checkpoints beside it to begin anew"
@@ -111,9 +119,7 @@ class Groups(TrainerCallback, ExportableState):
         """
         tokenizer, is_training = _tokenizer(trainer), require(trainer.model).training
         prompt_ids = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
-        made = [(list(one.token_ids), list(one.log_probabilities)) for one in self.collected]
-        # Where all rollouts are of this very step, the policy itself says how likely it finds them.
-        has_others = is_training and not self._is_fixed
+        made: Sequence[Rollout | Sampled] = self.collected
         if not is_training:
             seed, place = self.order.seed, trainer.accelerator.process_index
             seeds = [derive_seed(seed, "held out", str(ids), place, row) for row, ids in enumerate(prompt_ids)]
@@ -121,9 +127,11 @@ class Groups(TrainerCallback, ExportableState):
             for rows in batches(prompt_ids, self.settings, is_training=False):
                 ones = self.sampler(trainer, [prompt_ids[row] for row in rows], [seeds[row] for row in rows])
                 sampled.update(zip(rows, ones, strict=True))
-            made = [(sampled[row].token_ids, sampled[row].log_probabilities) for row in range(len(prompts))]
-        log_probabilities = [own for _, own in made] if has_others or trainer.use_vllm else None
-        return {"prompt_ids": prompt_ids, "completion_ids": [ids for ids, _ in made], "logprobs": log_probabilities}
+            made = [sampled[row] for row in range(len(prompts))]
+        # Where all rollouts are of this very step, the policy itself says how likely it finds them.
+        needs_known = trainer.use_vllm or (is_training and not self._is_fixed)
+        known = [list(one.log_probabilities) for one in made] if needs_known else None
+        return {"prompt_ids": prompt_ids, "completion_ids": [list(one.token_ids) for one in made], "logprobs": known}
 
     @property
     def _is_fixed(self) -> bool:
@@ -174,7 +182,7 @@ class Groups(TrainerCallback, ExportableState):
         if self.settings.rollouts_from is not None:
             return self._read(self.settings.rollouts_from, slots, trainer)
         own = self._sampled(trainer, turn, self._problems(slots, 1))
-        return whole_groups(gather_object(own) if _share(trainer).of > 1 else own, self.settings.rollouts)
+        return whole_groups(gather_object(own), self.settings.rollouts)
 
     def _read(self, folder: Path, slots: range, trainer: GRPOTrainer) -> list[Group]:
         size = self.settings.rollouts
@@ -222,36 +230,30 @@ class Groups(TrainerCallback, ExportableState):
         seeds = [derive_seed(self.order.seed, "rollout", step, turn, first + row) for row in range(each)]
         kept = self.files.of_step(step)
         for batch in batches(prompts, self.settings, is_training=True):
-            if not self._is_sampled(any(places[row] not in kept for row in batch), trainer):
+            lacks = any(places[row] not in kept for row in batch)
+            if self.settings.generation != "transformers":
+                lacks = any(gather_object([lacks]))  # vLLM may need all processes, so they go on together
+            if not lacks:
                 continue
             made = self.sampler(trainer, [prompts[row] for row in batch], [seeds[row] for row in batch])
             new = {places[row]: one for row, one in zip(batch, made, strict=True) if places[row] not in kept}
-            kept.update(self._judged(trainer, problems, new))
+            kept.update(self._judged(trainer, problems, new) if new else {})
         return [kept[place] for place in places]
 
     def _judged(
-        self, trainer: GRPOTrainer, problems: dict[int, str], sampled: dict[tuple[int, int], Sampled]
-    ) -> dict[tuple[int, int], Rollout]:
+        self, trainer: GRPOTrainer, problems: dict[int, str], sampled: dict[Place, Sampled]
+    ) -> dict[Place, Rollout]:
         """Completions with what they are worth, by slot and number, once they are kept in the run's files."""
-        if not sampled:
-            return {}
         names = [problems[slot] for slot, _ in sampled]
         judging = self.reward.worth_of(names, [one.token_ids for one in sampled.values()])
         worth = asyncio.run_coroutine_threadsafe(judging, trainer.async_loop).result()
+        step = trainer.state.global_step
         rollouts = [
-            Rollout(
-                trainer.state.global_step, *place, name, tuple(one.token_ids), tuple(one.log_probabilities), own_worth
-            )
-            for (place, one), name, own_worth in zip(sampled.items(), names, worth, strict=True)
+            Rollout(step, *place, name, tuple(one.token_ids), tuple(one.log_probabilities), own)
+            for (place, one), name, own in zip(sampled.items(), names, worth, strict=True)
         ]
         self.files.append(rollouts, _share(trainer))
         return dict(zip(sampled, rollouts, strict=True))
-
-    def _is_sampled(self, is_lacking: bool, trainer: GRPOTrainer) -> bool:
-        """Whether a batch must be sampled. vLLM may need all processes for it, so they go on together."""
-        if self.settings.generation == "transformers" or _share(trainer).of == 1:
-            return is_lacking
-        return any(gather_object([is_lacking]))
 
 
 def _tokenizer(trainer: GRPOTrainer) -> PreTrainedTokenizerBase:

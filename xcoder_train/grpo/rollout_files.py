@@ -38,6 +38,8 @@ class Rollout:
     worth: Worth
 
 
+Place = tuple[int, int]
+"""Slot and number of a rollout."""
 Group = list[Rollout]
 """The rollouts of one prompt, in order of their numbers."""
 
@@ -58,17 +60,12 @@ class RolloutFiles:
         """Keep rollouts of one step; each survives the death of this process from here on."""
         path = share.file(self.folder / f"step-{rollouts[0].step:06}.parquet")
         if self._store is None or self._store.path != path:
-            self.close()
+            if self._store is not None:
+                self._store.close()
             self._store = RecordStore(path, Rollout, _KEY)
         self._store.extend(rollouts)
 
-    def close(self) -> None:
-        """Let go of the journal that is being written."""
-        if self._store is not None:
-            self._store.close()
-            self._store = None
-
-    def of_step(self, step: int) -> dict[tuple[int, int], Rollout]:
+    def of_step(self, step: int) -> dict[Place, Rollout]:
         """What any process has kept of a step, by slot and number; another process may be writing to it."""
         found = {}
         for path in self._files().get(step, ()):
@@ -88,7 +85,6 @@ class RolloutFiles:
 
     def finish(self, *, keep: bool) -> None:
         """Drop or seal all, once training is over."""
-        self.close()
         for paths in self._files().values():
             self._finish(paths, keep)
         if not keep:

@@ -126,7 +126,7 @@ def train(
 
     uses = trainer.num_iterations  # steps that each set of rollouts is trained on
     rollouts_per_set = settings.prompts_per_step * settings.rollouts
-    made = math.ceil(steps / uses) * rollouts_per_set
+    asked = groups.cursor if settings.dynamic_sampling else math.ceil(steps / uses) * settings.prompts_per_step
     figures: dict[str, object] = {}
     if state.is_main_process:
         groups.files.finish(keep=settings.keep_rollouts)
@@ -136,7 +136,7 @@ def train(
             "prompts_too_long": too_long,
             "prompts_without_lesson": considered - len(prompts),
             "steps": steps,
-            "rollouts": made if settings.dynamic_sampling is None else groups.cursor * settings.rollouts,
+            "rollouts": asked * settings.rollouts,
             "excluded_rollouts": round(steps_excluded(context.folder / "metrics.jsonl") / uses * rollouts_per_set),
             "alarms": alarms.counts,
             "judge_tier": judge.tier,

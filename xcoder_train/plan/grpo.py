@@ -38,7 +38,7 @@ def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
     per_step = prompts * settings.rollouts
     dynamic = settings.dynamic_sampling
     most = 1.0 if dynamic is None or settings.rollouts_from is not None else dynamic.rounds * dynamic.oversample
-    # Each is trained on in `uses` steps.
+    # each is trained on in `uses` steps
     completions = None if steps is None else math.ceil(math.ceil(steps / uses) * per_step * most)
     new_tokens = None if completions is None else completions * settings.max_completion_length
     longest, context = settings.max_prompt_length + settings.max_completion_length, shape and shape.context
@@ -57,9 +57,8 @@ def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
     lines += row("sequence", f"{longest:,} tokens at most" + (f" of the context's {context:,}" if context else ""))
     judging = Part({"judge": None}, [])
     if steps is not None and completions is not None and new_tokens is not None:
-        limit = "" if most == 1 else "at most "
-        total = f"{limit}{completions:,} completions, at most {shown_count(new_tokens)} new tokens"
-        lines += row("steps", f"{steps:,}: {total}")
+        total = f"{completions:,} completions, at most {shown_count(new_tokens)} new tokens"
+        lines += row("steps", f"{steps:,}: {total}" if most == 1 else f"{steps:,}: at most {total}")
         judging = _judging(recipe, completions, steps, hours)
     figures: dict[str, object] = {
         "problems": problems,
