@@ -38,9 +38,11 @@ def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
     if steps is None and problems is not None:  # prompts that do not fill a step are left out of an epoch
         steps = math.ceil(settings.training.epochs * (problems // together * uses))
     per_step, per_set = prompts * settings.rollouts, together * settings.rollouts
+    dynamic = settings.dynamic_sampling
+    most = 1.0 if dynamic is None or settings.rollouts_from is not None else dynamic.rounds * dynamic.oversample
     sets = None if steps is None else range(0, steps, uses)  # the steps at which rollouts are made
-    completions = None if sets is None else len(sets) * per_set
-    new_tokens = None if sets is None else sum(per_set * settings.length_limit(step) for step in sets)
+    completions = None if sets is None else math.ceil(len(sets) * per_set * most)
+    new_tokens = None if sets is None else math.ceil(sum(per_set * settings.length_limit(step) for step in sets) * most)
     longest, context = settings.max_prompt_length + settings.max_completion_length, shape and shape.context
     # A share of the hardware's peak says nothing here, since generation is bound by memory.
     rate = settings.launch.hardware.tokens_per_second
@@ -62,7 +64,7 @@ def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
     judging = Part({"judge": None}, [])
     if steps is not None and completions is not None and new_tokens is not None:
         total = f"{completions:,} completions, at most {shown_count(new_tokens)} new tokens"
-        lines += row("steps", f"{steps:,}: {total}")
+        lines += row("steps", f"{steps:,}: {total}" if most == 1 else f"{steps:,}: at most {total}")
         judging = _judging(recipe, completions, steps, hours)
     figures: dict[str, object] = {
         "problems": problems,
