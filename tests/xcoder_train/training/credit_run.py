@@ -141,9 +141,10 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
     torch.set_num_threads(1)
     state = PartialState(cpu=True)
     assert state.num_processes == processes
-    names = [
-        f"problem {number}" for number in range(MANY_PROBLEMS if of_groups.keys() & {*OF_GROUPS[:2]} else PROBLEMS)
-    ]
+    updates = int(arguments.pop("updates", 1))
+    leaves_out = bool(arguments.pop("leave_out_truncated", False))
+    problems = updates * MANY_PROBLEMS if of_groups.keys() & {*OF_GROUPS[:2]} else PROBLEMS
+    names = [f"problem {number}" for number in range(problems)]
     init = InitSettings(
         hidden_size=16, intermediate_size=16, layers=1, heads=2, kv_heads=1, context=512, vocabulary=300
     )
@@ -160,7 +161,6 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
 
     rows = [{"problem_id": name, "prompt": [{"role": "user", "content": name}]} for name in names]
     per_process = PROMPTS_PER_STEP * GROUP // processes
-    updates = int(arguments.pop("updates", 1))
     settings: dict[str, Any] = {
         "per_device_train_batch_size": 2,
         "gradient_accumulation_steps": per_process // 2,
@@ -187,14 +187,16 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
         reward = JudgedReward(
             judge,
             _tests(folder.parent / f"tests of {len(names)}", names),
-            RewardSettings(truncated=CUT_OFF),
+            RewardSettings(leave_out_truncated=True) if leaves_out else RewardSettings(truncated=CUT_OFF),
             stop_tokens=stop_token_ids(tokenizer, model),
             maximum_excluded_share=1.0,
             seed=0,
             text_of=partial(tokenizer.decode, skip_special_tokens=True),
         )
         prompts = Dataset.from_list(rows)
-        section = GrpoSettings(prompts_per_step=PROMPTS_PER_STEP, rollouts=GROUP, **of_groups)
+        section = GrpoSettings(
+            prompts_per_step=PROMPTS_PER_STEP, updates_per_rollouts=updates, rollouts=GROUP, **of_groups
+        )
         groups = Groups(section, prompts, PromptOrder(len(names), 1), sample, reward, folder / "rollouts")
         trainer = WatchedTrainer(
             model=model,

@@ -28,6 +28,7 @@ from tests.xcoder_train.training.credit_run import (
 )
 from tests.xcoder_train.training.two_processes import run_on_two_processes
 from xcoder_core.errors import InputError
+from xcoder_train.grpo.rollout_files import RolloutFiles
 
 RUN = "tests.xcoder_train.training.credit_run"
 # Rollouts are ordered by length where their order is free, and shuffled by TRL where it is not.
@@ -45,6 +46,13 @@ def _reward(prompt: str, completion: str) -> float | None:
     text, cut_off = completion_for(f"problem {problem_number(prompt)}", name)
     assert completion == text
     return worth(prompt, completion, cut_off)
+
+
+def _reward_unless_cut_off(prompt: str, completion: str) -> float | None:
+    """The reward where truncated rollouts are left out of their groups."""
+    (name,) = re.findall(r"seed \d+", completion)
+    is_cut_off = completion_for(f"problem {problem_number(prompt)}", name)[1]
+    return None if is_cut_off else _reward(prompt, completion)
 
 
 def _check_credit(folder: Path, steps: range, *, scaled: bool = False) -> None:
@@ -187,6 +195,50 @@ def test_replaced_groups_and_what_is_left_over_go_on_after_a_resume(processes: i
     assert saved["stateful_callbacks"]["Groups"]["attributes"]["surplus"]  # the test is about something
     run(resumed, resumed / "checkpoints" / "checkpoint-2")
     assert _rows(resumed) == [row for row in _rows(whole) if row["step"] > 2]
+    one, other = (load_file(folder / "model" / "model.safetensors") for folder in (whole, resumed))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+@pytest.mark.parametrize("loss_type", ["dr_grpo", pytest.param("bnpo", marks=pytest.mark.slow)])
+def test_two_updates_on_replaced_groups_without_their_truncated_rollouts_go_on_after_a_resume(
+    loss_type: str, tmp_path: Path
+) -> None:
+    """What is cut off counts in no mean and gives no group a signal, and is no failure of the judge."""
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    changed: dict[str, Any] = {
+        "updates": 2,
+        "leave_out_truncated": True,
+        "dynamic_sampling": {"rounds": 6, "oversample": 2.0},
+        "loss_type": loss_type,
+    }
+    train(whole, 1, **changed)
+    rows = _rows(whole)
+    assert len(rows) == len({row["completion"] for row in rows}) == STEPS * PROMPTS_PER_STEP * GROUP
+    groups = defaultdict(list)
+    for row in rows:
+        groups[(row["step"] - 1) // 2, row["prompt"]].append(row)
+    assert len(groups) == STEPS * PROMPTS_PER_STEP
+    left_out = 0
+    for group in groups.values():
+        rewards = [_reward_unless_cut_off(row["prompt"], row["completion"]) for row in group]
+        known = [reward for reward in rewards if reward is not None]
+        assert len(group) == GROUP and len(set(known)) > 1
+        for row, reward in zip(group, rewards, strict=True):
+            expected = 0.0 if reward is None else reward - sum(known) / len(known)
+            assert row["advantage"] == pytest.approx(expected, rel=1e-4, abs=1e-5), row
+        left_out += rewards.count(None)
+    lost = sum(LOST in row["completion"] for row in rows)
+    excluded = _logged(whole, "judge/excluded")
+    assert sum(excluded) * 2 * PROMPTS_PER_STEP * GROUP == pytest.approx(lost) and len(excluded) == 2
+    assert 0 < lost < left_out
+    assert max(_logged(whole, "groups/share_of_step_before")) > 0
+    stored = [one.worth for one in RolloutFiles(whole / "rollouts").of_step(0).values()]
+    assert any(one.left_out and one.reward is not None for one in stored)
+
+    shutil.copytree(whole / "checkpoints" / "checkpoint-2", resumed / "checkpoints" / "checkpoint-2")
+    shutil.copytree(whole / "rollouts", resumed / "rollouts", ignore=shutil.ignore_patterns("step-*2-*"))
+    train(resumed, 1, str(resumed / "checkpoints" / "checkpoint-2"), **changed)
+    assert _rows(resumed) == [row for row in rows if row["step"] > 2]
     one, other = (load_file(folder / "model" / "model.safetensors") for folder in (whole, resumed))
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
