@@ -78,8 +78,8 @@ class FrugalGrpoTrainer(GRPOTrainer):
         sampled = output.get("sampling_per_token_logps")
         if self.groups is not None and sampled is not None and not self.use_vllm:
             is_older = torch.tensor(self.groups.is_older(self), device=sampled.device)
-            now = output.get("old_per_token_logps", sampled)
-            output["old_per_token_logps"] = torch.where(is_older[:, None], sampled, now)
+            now = output.get("old_per_token_logps")
+            output["old_per_token_logps"] = torch.where(is_older[:, None], sampled, sampled if now is None else now)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As TRL; a set of rollouts is written once, and those of an evaluation never: they would replace a step's."""

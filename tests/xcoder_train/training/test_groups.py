@@ -136,7 +136,7 @@ def test_only_steps_that_a_checkpoint_may_need_stay_on_disk(tmp_path: Path) -> N
     assert [group[0].step for group in RolloutFiles(tmp_path).groups(1)] == [3, 4, 5]
 
 
-def test_rewards_are_equal_exactly_and_one_that_is_not_known_is_no_reward() -> None:
+def test_rewards_are_equal_exactly_and_one_that_does_not_count_is_no_reward() -> None:
     for rewards, signal in (
         ([1.0, 1.0, 1.0], False),
         ([0.1 + 0.2, 0.3, 0.3], True),
@@ -144,7 +144,11 @@ def test_rewards_are_equal_exactly_and_one_that_is_not_known_is_no_reward() -> N
         ([1.0, None, 0.0], True),
         ([None, None, None], False),
     ):
-        assert has_signal([_rollout(reward) for reward in rewards]) is signal, rewards
+        group = [_rollout(reward) for reward in rewards]
+        assert has_signal(group) is signal, rewards
+        assert not has_signal(
+            [replace(one, worth=replace(one.worth, left_out=True)) for one in group[:-1]] + group[-1:]
+        )
 
 
 def test_a_run_on_stored_rollouts_is_the_run_that_stored_them(
