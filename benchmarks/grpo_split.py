@@ -31,11 +31,11 @@ def measure_steps(
     own_reward, own_sampler = grpo.JudgedReward, grpo.sampler
 
     class TimedReward(own_reward):  # type: ignore[misc, valid-type]
-        async def worth_of(self, problem_ids: list[str], completion_ids: Any, texts: Any = ()) -> Any:
+        async def worth_of(self, problem_ids: list[str], completion_ids: Any, step: Any, texts: Any = ()) -> Any:
             if replaced is not None:
                 texts, self.text_of = [completion[0]["content"] for completion in replaced(problem_ids)], None
             with _clock(spent, "judging"):
-                return await super().worth_of(problem_ids, completion_ids, texts)
+                return await super().worth_of(problem_ids, completion_ids, step, texts)
 
     def timed_sampler(settings: GrpoSettings) -> Sampler:
         sample = own_sampler(settings)

@@ -181,7 +181,8 @@ class Groups(TrainerCallback, ExportableState):
         dynamic = self.settings.dynamic_sampling
         if missing <= 0 or dynamic is None or self.settings.rollouts_from is not None:
             return max(0, missing)
-        unit = processes // math.gcd(processes, self.settings.rollouts)  # divides `per_set`
+        # Divides `per_set`; the batches of a server hold whole groups.
+        unit = processes // (math.gcd(processes, self.settings.rollouts) if self.settings.vllm_batch is None else 1)
         wanted = math.ceil(missing * dynamic.oversample / unit) * unit
         return min(wanted, per_set + missing // unit * unit)
 

@@ -214,9 +214,9 @@ def _groups(grpo: GrpoSettings) -> Iterator[Conflict]:
     batch, group, processes = grpo.vllm_batch, grpo.rollouts, grpo.launch.processes
     if batch is not None and way == "transformers":
         yield conflict("has no effect with generation: transformers, which has rollout_batch", "grpo.vllm_batch")
-    if batch is not None and way == "vllm_server" and (batch % group or grpo.prompts_per_step % processes):
+    if batch is not None and way == "vllm_server" and (batch % group or grpo.prompts_per_set % processes):
         yield conflict(
             f"a server samples whole groups: vllm_batch ({batch}) must be divisible by rollouts ({group}), and "
-            f"prompts_per_step ({grpo.prompts_per_step}) by launch.processes ({processes})",
+            f"the prompts of a set ({grpo.prompts_per_set}) by launch.processes ({processes})",
             "grpo.vllm_batch",
         )
