@@ -36,9 +36,11 @@ def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> dict[str, ob
     if steps is None and problems is not None:  # prompts that do not fill a step are left out of an epoch
         steps = math.ceil(settings.training.epochs * (problems // together * uses))
     per_step, per_set = prompts * settings.rollouts, together * settings.rollouts
+    dynamic = settings.dynamic_sampling
+    most = 1.0 if dynamic is None or settings.rollouts_from is not None else dynamic.rounds * dynamic.oversample
     sets = None if steps is None else range(0, steps, uses)  # the steps at which rollouts are made
-    completions = None if sets is None else len(sets) * per_set
-    new_tokens = None if sets is None else sum(per_set * settings.length_limit(step) for step in sets)
+    completions = None if sets is None else math.ceil(len(sets) * per_set * most)
+    new_tokens = None if sets is None else math.ceil(sum(per_set * settings.length_limit(step) for step in sets) * most)
     # A share of the hardware's peak says nothing here, since generation is bound by memory.
     rate = settings.launch.hardware.tokens_per_second
     hours = None if new_tokens is None or rate is None else Hours.of(settings.launch, new_tokens, rate)
