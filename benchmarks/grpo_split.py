@@ -12,6 +12,8 @@ from typing import Any
 
 from xcoder_core.stage import StageContext
 from xcoder_train.grpo import train as grpo
+from xcoder_train.grpo.rollouts import Sampler
+from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.stage import perform
 
@@ -26,21 +28,31 @@ def measure_steps(
     `replaced` gives, for the problems of a batch, the completions that the judge sees in place of the policy's own.
     """
     spent = {"generation": 0.0, "judging": 0.0}
-    own_reward = grpo.JudgedReward
+    own_reward, own_sampler = grpo.JudgedReward, grpo.sampler
 
     class TimedReward(own_reward):  # type: ignore[misc, valid-type]
-        async def __call__(self, *, completions: Completions, problem_id: list[str], **named: Any) -> Any:
+        async def worth_of(self, problem_ids: list[str], completion_ids: Any, step: Any, texts: Any = ()) -> Any:
+            if replaced is not None:
+                texts, self.text_of = [completion[0]["content"] for completion in replaced(problem_ids)], None
             with _clock(spent, "judging"):
-                seen = completions if replaced is None else replaced(problem_id)
-                return await super().__call__(completions=seen, problem_id=problem_id, **named)
+                return await super().worth_of(problem_ids, completion_ids, step, texts)
 
-    grpo.JudgedReward = TimedReward  # type: ignore[misc]
+    def timed_sampler(settings: GrpoSettings) -> Sampler:
+        sample = own_sampler(settings)
+
+        def timed(*given: Any) -> Any:
+            with _clock(spent, "generation"):
+                return sample(*given)
+
+        return timed
+
+    grpo.JudgedReward, grpo.sampler = TimedReward, timed_sampler  # type: ignore[misc]
     before, wall, cpu = _children(), time.perf_counter(), time.process_time()
     try:
-        with _method_clock(spent, "steps", "train"), _method_clock(spent, "generation", "_generate"):
+        with _method_clock(spent, "steps", "train"):
             perform(recipe, context)
     finally:
-        grpo.JudgedReward = own_reward  # type: ignore[misc]
+        grpo.JudgedReward, grpo.sampler = own_reward, own_sampler  # type: ignore[misc]
     total = spent.pop("steps")
     steps = recipe.grpo.training.max_steps if recipe.grpo is not None else 0
     spent["training"] = total - sum(spent.values())
@@ -55,7 +67,7 @@ def measure_steps(
 
 @contextmanager
 def _method_clock(spent: dict[str, float], part: str, method: str) -> Any:
-    """Time of a method of the trainer: `train` is without loading and saving, `_generate` makes the rollouts."""
+    """Time of a method of the trainer: `train` is without loading and saving."""
     own = getattr(grpo.FrugalGrpoTrainer, method)
 
     def timed(self: Any, *given: Any, **named: Any) -> Any:

@@ -33,6 +33,22 @@ FEWEST_NAMED = 2
 """Tests that a special-cased program must name: one alone is as often a base case."""
 
 
+@dataclass(frozen=True)
+class Worth:
+    """What the judge says of one rollout, and the reward that follows; None where the judge could not tell.
+
+    With `left_out` its reward counts nowhere: the recipe leaves truncated rollouts out of their groups.
+    """
+
+    reward: float | None
+    verdict: str
+    tests_passed: int
+    cpu_seconds: float
+    first_failing_test: int | None
+    names_its_tests: bool
+    left_out: bool = False
+
+
 @dataclass(eq=False)
 class JudgedReward:
     """An asynchronous reward function with the judge, the tests and the counters that it needs.
@@ -54,6 +70,8 @@ class JudgedReward:
     length_limit: Callable[[int | None], int] | None = None
     seen: int = 0
     excluded: int = 0
+    seconds: float = 0.0
+    """What judging has taken since it was last logged."""
     __name__ = "judged"  # what TRL calls it in its metrics
 
     async def __call__(
@@ -66,36 +84,76 @@ class JudgedReward:
         log_extra: Callable[[str, Sequence[object]], None],
         log_metric: Callable[[str, float], None],
         held_out: Sequence[bool] = (),
+        worth: Sequence[Worth] | None = None,
         **_: object,
     ) -> list[float | None]:
         """One reward per completion, in their order; None where the judge could not tell, or the recipe says so.
 
-        `held_out` is a column of the held-out tasks alone.
+        What was judged before, while rollouts were collected, comes along as `worth`. `held_out` is a column of the
+        held-out tasks alone.
+        """
+        if worth is None:
+            texts = [completion[0]["content"] for completion in completions]
+            step = None if held_out else trainer_state.global_step
+            worth = await self.worth_of(problem_id, completion_ids, step, texts)
+        for column in ("verdict", "tests_passed", "cpu_seconds", "first_failing_test"):
+            log_extra(column, [getattr(one, column) for one in worth])
+        log_extra("problem_id", list(problem_id))
+        log_extra("names_its_tests", [one.names_its_tests for one in worth])
+        shares = Counter(one.verdict for one in worth)
+        for verdict in (NO_CODE, *(verdict.value for verdict in Verdict)):
+            log_metric(f"verdicts/{verdict}", shares[verdict] / len(worth))
+        log_metric("judge/seconds", self.seconds)
+        self.seconds = 0.0
+        rewards = [one.reward for one in worth]
+        log_metric("judge/excluded", rewards.count(None) / len(worth))
+        log_metric("hacking/names_its_tests", sum(one.names_its_tests for one in worth) / len(worth))
+        if self.settings.shuffle_within_batch:
+            random.Random(derive_seed(self.seed, "reward", "shuffle", trainer_state.global_step)).shuffle(rewards)
+        # What is left out is no failure of the judge, so it is not among the excluded.
+        return [None if one.left_out else reward for one, reward in zip(worth, rewards, strict=True)]
+
+    async def worth_of(
+        self,
+        problem_ids: Sequence[str],
+        completion_ids: Sequence[Sequence[int]],
+        step: int | None,
+        texts: Sequence[str] = (),
+    ) -> list[Worth]:
+        """What each completion is worth, in their order; `step` is the optimiser step that samples, None for held-out
+        tasks. `texts` are needed where there is no `text_of`.
+
+        Raises InfrastructureError where too many could not be judged.
         """
         started = time.monotonic()
-        texts = [c[0]["content"] for c in completions] if self.text_of is None else map(self.text_of, completion_ids)
-        programs = list(map(extract_code, texts))
-        judgements = await self._judge(list(zip(problem_id, programs, strict=True)))
+        programs = list(map(extract_code, texts if self.text_of is None else map(self.text_of, completion_ids)))
+        judgements = await self._judge(list(zip(problem_ids, programs, strict=True)))
         truncated = [not tokens or tokens[-1] not in self.stop_tokens for tokens in completion_ids]
         terms = [self.settings.truncated if is_truncated else 0.0 for is_truncated in truncated]
         if self.settings.overlong is not None:
             assert self.length_limit is not None, "settings.overlong needs length_limit"
-            limit, overlong = self.length_limit(None if held_out else trainer_state.global_step), self.settings.overlong
+            limit, overlong = self.length_limit(step), self.settings.overlong
             lost = (overlong_penalty(len(tokens), limit, overlong) for tokens in completion_ids)
             terms = [term - penalty for term, penalty in zip(terms, lost, strict=True)]
         worths = (reward_of(judgement, self.settings) for judgement in judgements)
         rewards = [None if worth is None else worth + term for worth, term in zip(worths, terms, strict=True)]
-        self._log(judgements, rewards, time.monotonic() - started, log_extra, log_metric)
-        log_extra("problem_id", list(problem_id))
-        special = list(map(self._is_special_cased, problem_id, programs, judgements))
-        log_extra("names_its_tests", special)
-        log_metric("hacking/names_its_tests", sum(special) / len(special))
+        found = [
+            Worth(
+                reward=reward,
+                verdict=NO_CODE if judgement is None else judgement.verdict.value,
+                tests_passed=0 if judgement is None else judgement.passed,
+                cpu_seconds=0.0 if judgement is None else sum(test.cpu_seconds for test in judgement.tests),
+                first_failing_test=None if judgement is None else first_failing_test(judgement),
+                names_its_tests=self._is_special_cased(name, code, judgement),
+                left_out=self.settings.leave_out_truncated and step is not None and is_truncated,
+            )
+            for name, code, judgement, reward, is_truncated in zip(
+                problem_ids, programs, judgements, rewards, truncated, strict=True
+            )
+        ]
+        self.seconds += time.monotonic() - started
         self._count(rewards)
-        if self.settings.shuffle_within_batch:
-            random.Random(derive_seed(self.seed, "reward", "shuffle", trainer_state.global_step)).shuffle(rewards)
-        if self.settings.leave_out_truncated and not held_out:  # no failure of the judge, so not among the excluded
-            rewards = [None if left_out else worth for worth, left_out in zip(rewards, truncated, strict=True)]
-        return rewards
+        return found
 
     async def _judge(self, asked: list[tuple[str, str | None]]) -> list[Judgement | None]:
         """A judgement per rollout, None without code. The same program for the same problem is judged once."""
@@ -117,25 +175,6 @@ class JudgedReward:
             return False
         tests = self.tests[problem_id]
         return names_its_tests(code, tests.inputs, tests.expected, judgement.tests)
-
-    def _log(
-        self,
-        judgements: Sequence[Judgement | None],
-        rewards: Sequence[float | None],
-        seconds: float,
-        log_extra: Callable[[str, Sequence[object]], None],
-        log_metric: Callable[[str, float], None],
-    ) -> None:
-        verdicts = [NO_CODE if judgement is None else judgement.verdict.value for judgement in judgements]
-        log_extra("verdict", verdicts)
-        log_extra("tests_passed", [0 if j is None else j.passed for j in judgements])
-        log_extra("cpu_seconds", [0.0 if j is None else sum(t.cpu_seconds for t in j.tests) for j in judgements])
-        log_extra("first_failing_test", [None if j is None else first_failing_test(j) for j in judgements])
-        shares = Counter(verdicts)
-        for verdict in (NO_CODE, *(verdict.value for verdict in Verdict)):
-            log_metric(f"verdicts/{verdict}", shares[verdict] / len(verdicts))
-        log_metric("judge/seconds", seconds)
-        log_metric("judge/excluded", sum(reward is None for reward in rewards) / len(rewards))
 
     def _count(self, rewards: Sequence[float | None]) -> None:
         self.seen += len(rewards)

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 a fault of ours, 2 the user's input is wrong, 3 the enviro
 A message says what is wrong, where, what was expected, and how to mend it.
 """
 
+import importlib.metadata
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,3 +53,11 @@ def install_command(extra: str) -> str:
         return f"pip install {shlex.quote(f'.[{extra}]')} in a clone of the project"
     place = "." if Path.cwd() == _CLONE else str(_CLONE)
     return f"pip install -e {shlex.quote(f'{place}[{extra}]')}"
+
+
+def installed_version(package: str) -> str | None:
+    """The version of a package that is installed here; None where it is not."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -98,9 +98,7 @@ class RecordStore(Generic[Record]):
 
     def pending(self) -> Iterator[Record]:
         """The records of an unsealed store, in the order in which they were appended."""
-        if self._journal_path.exists():
-            for row, _ in _read_journal(self._journal_path):
-                yield from_row(self.record_type, row)
+        return read_unsealed(self.path, self.record_type)
 
     def seal(self) -> Path:
         """Write the sorted Parquet table, drop the journal, and return the table's path."""
@@ -125,6 +123,14 @@ class RecordStore(Generic[Record]):
             whole = end
         if whole < self._journal_path.stat().st_size:
             os.truncate(self._journal_path, whole)
+
+
+def read_unsealed(path: Path, record_type: type[Record]) -> Iterator[Record]:
+    """The records of an unsealed table in the order in which they were appended; its writer may still be at work."""
+    journal = path.with_suffix(".journal")
+    if journal.exists():
+        for row, _ in _read_journal(journal):
+            yield from_row(record_type, row)
 
 
 def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:

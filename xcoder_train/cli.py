@@ -7,7 +7,6 @@ import importlib
 import importlib.metadata
 import os
 import sys
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -18,44 +17,34 @@ from xcoder_core.terminal import harmless_lines
 from xcoder_train.stages import STAGES, TRAINING, Stage
 
 
-@dataclass(frozen=True)
-class Command:
-    """A command before it is loaded: its name, its file in `commands/`, and its line in the list of commands."""
-
-    name: str
-    file: str
-    purpose: str
-
-    def load(self) -> TyperCommand:
-        """The command itself. Imports its file."""
-        module = importlib.import_module(f"xcoder_train.commands.{self.file}")
-        command: Any = get_group(module.app).commands[self.name]
-        return command
+def _alone(stage: Stage) -> dict[str, tuple[str, str]]:
+    """The row of the command that runs one stage alone."""
+    return {stage.subcommand: ("evaluation" if stage.name == "evaluation" else "run", stage.purpose)}
 
 
-def _alone(stage: Stage) -> Command:
-    """The command that runs one stage alone."""
-    return Command(stage.subcommand, "run" if stage.name != "evaluation" else "evaluation", stage.purpose)
-
-
-COMMANDS = {
-    command.name: command
-    for command in (
-        Command("run", "run", "Run every missing stage, each in its own process."),
-        _alone(STAGES["synth"]),
-        Command("push-data", "hub", "Publish the finished datasets on a hub (synth.push_to)."),
-        *map(_alone, TRAINING.values()),
-        _alone(STAGES["evaluation"]),
-        _alone(STAGES["report"]),
-        Command("plan", "run", "Check everything and show what a run would do."),
-        Command("ablate", "ablate", "Run what is missing of an ablation; write tables and plots."),
-        Command("slurm", "slurm", "Print a script that submits every stage as a Slurm job."),
-        Command("push-model", "hub", "Upload a trained model and its card to the hub."),
-        Command("trace", "trace", "Show one problem's way from features to scores."),
-        Command("doctor", "doctor", "Show what works here, what does not, and what to install."),
-        Command("judge", "judge", "Judge the programs of a FILE.jsonl, or serve the judge."),
-    )
+# By name its file in `commands/`, and its line in the list of commands.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run", "Run every missing stage, each in its own process."),
+    **_alone(STAGES["synth"]),
+    "push-data": ("hub", "Publish the finished datasets on a hub (synth.push_to)."),
+    **{name: row for stage in TRAINING.values() for name, row in _alone(stage).items()},
+    **_alone(STAGES["evaluation"]),
+    **_alone(STAGES["report"]),
+    "plan": ("run", "Check everything and show what a run would do."),
+    "ablate": ("ablate", "Run what is missing of an ablation; write tables and plots."),
+    "slurm": ("slurm", "Print a script that submits every stage as a Slurm job."),
+    "push-model": ("hub", "Upload a trained model and its card to the hub."),
+    "trace": ("trace", "Show one problem's way from features to scores."),
+    "doctor": ("doctor", "Show what works here, what does not, and what to install."),
+    "judge": ("judge", "Judge the programs of a FILE.jsonl, or serve the judge."),
 }
+
+
+def load(name: str) -> TyperCommand:
+    """A command by its name. Imports its file."""
+    module = importlib.import_module(f"xcoder_train.commands.{COMMANDS[name][0]}")
+    command: Any = get_group(module.app).commands[name]
+    return command
 
 
 class _Commands(TyperGroup):
@@ -66,13 +55,13 @@ class _Commands(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        for command in COMMANDS.values():
-            self.add_command(TyperCommand(command.name, help=command.purpose))
+        for name, (_, purpose) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=purpose))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Load the command that the arguments begin with; for an unknown name, suggest a similar one."""
         name, _, rest = super().resolve_command(ctx, args)
-        return name, COMMANDS[str(name)].load(), rest
+        return name, load(str(name)), rest
 
     def invoke(self, ctx: Any) -> object:
         """Run the chosen command."""

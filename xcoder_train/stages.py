@@ -2,7 +2,7 @@
 
 A new training stage is a folder with its settings and its work, a file in `plan/`, and a row here. Its section also
 stands in `recipe/schema.py` (and in `recipe/settings.py`, where other runs and Slurm name it), the label of its model
-in `evaluation/config.py`, and the arguments of its trainer in `training/trl_arguments.py`.
+in `evaluation/config.py`, its trainer in `training/trl_arguments.py`, and what decides its arguments in `decided.toml`.
 """
 
 from dataclasses import dataclass
@@ -11,21 +11,10 @@ from typing import Literal
 StageName = Literal["synth", "sft", "grpo", "evaluation", "report"]
 
 # Of the settings of a server, those that say how fast and how patiently it is asked; its answers depend on the others.
-_HOW_A_SERVER_IS_ASKED = (
-    "api_key_env",
-    "attempts",
-    "base_url",
-    "completion_price",
-    "connect_timeout",
-    "give_up_after",
-    "longest_wait",
-    "max_concurrency",
-    "prompt_price",
-    "requests_per_minute",
-    "token_timeout",
-    "tokens_per_minute",
-    "total_timeout",
-)
+_HOW_A_SERVER_IS_ASKED = """
+    api_key_env attempts base_url completion_price connect_timeout give_up_after longest_wait max_concurrency
+    prompt_price requests_per_minute token_timeout tokens_per_minute total_timeout
+""".split()
 
 
 @dataclass(frozen=True)
@@ -107,7 +96,15 @@ STAGES: dict[StageName, Stage] = {
             work="xcoder_train.grpo.train:train",
             plan="xcoder_train.plan.grpo:plan",
             version=2,
-            does_not_affect_result=("launch", "resume", "alarms", "max_num_seqs", "training.save_minutes"),
+            does_not_affect_result=(
+                "launch",
+                "resume",
+                "alarms",
+                "keep_rollouts",
+                "max_num_seqs",
+                "vllm_batch",
+                "training.save_minutes",
+            ),
             starts_from=("sft",),
             sections=("model", "judge"),
             trains="rl",
@@ -120,7 +117,7 @@ STAGES: dict[StageName, Stage] = {
             "Measure pass@k of models or submissions, or compare results.",
             work="xcoder_train.runs.evaluation:work",
             typed="eval",
-            plan="xcoder_train.plan.evaluation:plan",
+            plan="xcoder_train.plan.synth:plan_evaluation",
             version=3,
             judges=True,
             does_not_affect_result=(

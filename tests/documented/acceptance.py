@@ -147,9 +147,9 @@ def _xcoder(words: list[str], page: str) -> None:
 
 
 def _find_command(words: list[str]) -> None:
-    from xcoder_train.cli import COMMANDS
+    from xcoder_train.cli import COMMANDS, load
 
-    known: Any = {name: command.load() for name, command in COMMANDS.items() if name == words[0]}
+    known: Any = {name: load(name) for name in COMMANDS if name == words[0]}
     for word in words:
         if word not in known:
             raise NotAccepted(f"xcoder has no command {' '.join(words)!r}")

@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from reward.config import JudgeSettings, ServiceSettings
 from xcoder_core.errors import install_command
-from xcoder_train.cli import COMMANDS, app, main
+from xcoder_train.cli import COMMANDS, app, load, main
 from xcoder_train.commands import doctor
 from xcoder_train.commands.judge import settings_from
 from xcoder_train.stages import STAGES
@@ -141,13 +141,13 @@ def test_help_is_short_too_and_the_version_is_told(here: Callable[..., Ended]) -
 def test_the_list_of_commands_says_of_each_what_its_own_help_says() -> None:
     listed = get_command(app).commands  # type: ignore[attr-defined]
     assert listed.keys() == COMMANDS.keys() > {stage.subcommand for stage in STAGES.values()}
-    for name, command in COMMANDS.items():
-        assert listed[name].get_short_help_str(200) == command.load().get_short_help_str(200)
+    for name in COMMANDS:
+        assert listed[name].get_short_help_str(200) == load(name).get_short_help_str(200)
 
 
 def every_command() -> Iterator[tuple[str, Any]]:
-    for name, command in COMMANDS.items():
-        loaded = command.load()
+    for name in COMMANDS:
+        loaded = load(name)
         below = getattr(loaded, "commands", None)
         yield from (
             [(f"xcoder {name}", loaded)] if below is None else [(f"xcoder {name} {n}", c) for n, c in below.items()]
@@ -168,7 +168,7 @@ def test_every_help_says_what_it_does_and_takes_in_plain_words(name: str, comman
 
 
 def test_every_setting_of_the_service_is_an_option_with_its_default() -> None:
-    serve: Any = COMMANDS["judge"].load()
+    serve: Any = load("judge")
     serve = serve.commands["serve"]
     default: dict[str, Any] = {name: field.default for name, field in ServiceSettings.model_fields.items()}
     others = {name: value + 1 for name, value in default.items() if isinstance(value, int | float)} | {"host": "::1"}

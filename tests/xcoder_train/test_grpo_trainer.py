@@ -14,7 +14,6 @@ from trl import GRPOConfig, GRPOTrainer
 from xcoder_core.models.chat import prompt_token_ids
 from xcoder_core.models.loading import initialise_model, save_model
 from xcoder_core.models.settings import InitSettings
-from xcoder_train.grpo.prompt_order import PromptOrder
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer, by_length, cut_to_one_token, trimmed
 from xcoder_train.training.start import quiet_libraries
 
@@ -102,14 +101,6 @@ def _train(
     return trainer
 
 
-class StockTrainer(GRPOTrainer):
-    """TRL's own, on the project's order of prompts."""
-
-    def _get_train_sampler(self, dataset: Any = None) -> Any:
-        self.prompt_order = PromptOrder(len(self.train_dataset), self.args.seed)
-        return FrugalGrpoTrainer._get_train_sampler(self, dataset)  # type: ignore[arg-type]
-
-
 def _largest_difference(one: GRPOTrainer, other: GRPOTrainer) -> float:
     pairs = zip(one.model.parameters(), other.model.parameters(), strict=True)
     return max(float((left - right).detach().abs().max()) for left, right in pairs)
@@ -140,7 +131,7 @@ def _largest_difference(one: GRPOTrainer, other: GRPOTrainer) -> float:
 def test_the_parameters_after_a_step_are_those_of_trl(arguments: dict[str, Any], tmp_path: Path) -> None:
     quiet_libraries()
     torch.set_num_threads(1)
-    stock = _train(StockTrainer, tmp_path / "stock", **arguments)
+    stock = _train(GRPOTrainer, tmp_path / "stock", **arguments)
     frugal = _train(FrugalGrpoTrainer, tmp_path / "frugal", **arguments)
     moved = max(
         float((after - before).detach().abs().max())
@@ -151,7 +142,7 @@ def test_the_parameters_after_a_step_are_those_of_trl(arguments: dict[str, Any],
 
 
 def test_the_metrics_that_do_not_depend_on_micro_batches_are_those_of_trl(tmp_path: Path) -> None:
-    stock = _train(StockTrainer, tmp_path / "stock", loss_type="dr_grpo").state.log_history[0]
+    stock = _train(GRPOTrainer, tmp_path / "stock", loss_type="dr_grpo").state.log_history[0]
     frugal = _train(FrugalGrpoTrainer, tmp_path / "frugal", loss_type="dr_grpo").state.log_history[0]
     names = [name for name in stock if name.startswith(("reward", "frac_", "completions/", "num_tokens", "loss"))]
     assert len(names) > 8
@@ -179,7 +170,7 @@ def test_fewer_tokens_go_through_the_model_than_with_trl(tmp_path: Path) -> None
             hook.remove()
         return sum(seen)
 
-    assert tokens_read(FrugalGrpoTrainer) < 0.6 * tokens_read(StockTrainer)
+    assert tokens_read(FrugalGrpoTrainer) < 0.6 * tokens_read(GRPOTrainer)
 
 
 def test_an_evaluation_scores_as_many_at_once_as_training_and_says_what_trl_says(tmp_path: Path) -> None:
@@ -194,7 +185,7 @@ def test_an_evaluation_scores_as_many_at_once_as_training_and_says_what_trl_says
             logged = trainer.evaluate()
         return {name: value for name, value in logged.items() if not name.endswith(("runtime", "per_second"))}
 
-    stock = evaluated(StockTrainer)
+    stock = evaluated(GRPOTrainer)
     assert max(together) == 24
     together.clear()
     assert evaluated(FrugalGrpoTrainer) == pytest.approx(stock, abs=1e-6)

@@ -230,6 +230,12 @@ def test_updates_that_share_rollouts_make_no_more_of_them(recipe: Path) -> None:
     assert (stopped["steps"], stopped["completions"]) == (5, 3 * 1024)
 
 
+def test_a_step_that_replaces_groups_is_planned_at_the_most_that_it_may_sample(recipe: Path) -> None:
+    dynamic = make_plan(recipe, ["grpo.dynamic_sampling={rounds: 2, oversample: 1.5}"])
+    assert dynamic.figures["stages"]["grpo"]["completions"] == 3 * 10 * 1024
+    assert "10: at most 30,720 completions" in dynamic.text
+
+
 def _launched(configuration: str) -> MemoryEstimate:
     launch = LaunchSettings(processes=8, accelerate=ACCELERATE / configuration)
     settings = SftSettings(max_length=8192, launch=launch)

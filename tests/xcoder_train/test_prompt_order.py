@@ -1,11 +1,9 @@
 """The order of prompts: by the seed alone, another in each epoch, and from easy to hard where pass rates are given."""
 
-from collections import Counter
-
 from trl.trainer.utils import RepeatSampler
 
 from xcoder_core.seeds import derive_seed
-from xcoder_train.grpo.prompt_order import GroupSampler, PromptOrder
+from xcoder_train.grpo.prompt_order import PromptOrder
 
 RATES = [0.5, 0.1, 0.9, 0.3, 0.7, 0.2, 0.8, 0.4]
 
@@ -43,19 +41,10 @@ def test_mixing_moves_prompts_and_does_not_turn_the_order_round() -> None:
     assert abs(shuffled - 0.5) < 0.06
 
 
-def test_groups_are_laid_out_as_trl_lays_them_out() -> None:
+def test_prompts_follow_in_the_slots_of_all_epochs_and_those_that_fill_no_step_are_left_out() -> None:
     order = PromptOrder(7, seed=0)
-    own = list(GroupSampler(order, lambda: 0, prompts_per_step=3, rollouts=2, repeats=4))
-    trl = list(RepeatSampler(order.of_epoch(0), 2, batch_size=3, repeat_count=4, shuffle=False))
-    assert own == [order.of_epoch(0)[place] for place in trl]
-    assert len(GroupSampler(order, lambda: 0, prompts_per_step=3, rollouts=2, repeats=4)) == len(own)
-    assert set(Counter(own).values()) == {2 * 4}
-
-
-def test_the_epoch_is_asked_for_when_it_begins() -> None:
-    epoch = 0
-    order = PromptOrder(5, seed=0)
-    sampler = GroupSampler(order, lambda: epoch, prompts_per_step=5, rollouts=1, repeats=1)
-    first = list(sampler)
-    epoch = 1
-    assert [first, list(sampler)] == [order.of_epoch(0), order.of_epoch(1)]
+    first, second = order.of_epoch(0), order.of_epoch(1)
+    assert order.prompts_of(range(0, 12), 3) == [*first[:6], *second[:6]]
+    assert order.prompts_of(range(5, 9), 1) == [*first[5:], *second[:2]]
+    trl = list(RepeatSampler(range(7), 1, batch_size=3, seed=derive_seed(0, "grpo", "trainer") % 2**31))
+    assert order.prompts_of(range(6), 3) == trl

@@ -265,6 +265,22 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         (["grpo.training.shuffle_dataset=false"], "is decided by `grpo.curriculum`"),
         (["grpo.reward.deadline_seconds=1000"], "must be at most half of training.ddp_timeout (1800 s)"),
         (["grpo.training.vllm_gpu_memory_utilization=0.4"], "has no effect with generation: transformers"),
+        (["grpo.dynamic_sampling={rounds: 1}"], "grpo.dynamic_sampling: replaces nothing"),
+        (
+            [
+                "grpo.dynamic_sampling={}",
+                "grpo.generation=vllm_colocate",
+                "grpo.training.trl={vllm_importance_sampling_correction: false}",
+            ],
+            "they would count as the policy's own",
+        ),
+        (["grpo.rollouts_from=nowhere"], "nowhere holds no judged rollouts; expected the folder of a GRPO"),
+        (["grpo.rollouts_from=nowhere", "grpo.curriculum={}"], "rollouts_from decides the prompts and their order"),
+        (["grpo.rollouts_from=nowhere", "grpo.generation=vllm_colocate"], "nothing is sampled with rollouts_from"),
+        (["grpo.rollouts_from=nowhere", "grpo.keep_rollouts=true"], "names rollouts that are kept already"),
+        (["grpo.vllm_batch=4"], "has no effect with generation: transformers, which has rollout_batch"),
+        (["grpo.vllm_batch=6", "grpo.generation=vllm_server"], "vllm_batch (6) must be divisible by rollouts (4)"),
+        (["grpo.dynamic_sampling={oversample: 3}"], "grpo.dynamic_sampling.oversample"),
         (
             ["grpo.generation=vllm_server", "grpo.training.vllm_tensor_parallel_size=2"],
             "has no effect with generation: vllm_server; give it to the server when you start it",

@@ -25,9 +25,9 @@ from xcoder_core.problem import Problem, TestCase
 from xcoder_core.records import read_matching, read_records, write_records
 from xcoder_core.settings import require
 from xcoder_core.stage import StageContext, SynthLayout
+from xcoder_core.templates import WIDTH
 from xcoder_train.commands.trace import trace_found as trace
 from xcoder_train.trace.find import RunResults, find
-from xcoder_train.trace.page import WIDTH
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ place.
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy
@@ -62,7 +62,6 @@ class TransformersGenerator:
                 [request.seed for _, request in batch],
                 sampling,
                 self.stop_tokens,
-                self.tokenizer.pad_token_id,
                 self._ends(batch) if any(request.stop for _, request in batch) else None,
             ):
                 prompt, request = batch[row]
@@ -105,10 +104,15 @@ _LIKELIEST = 64
 
 @dataclass(frozen=True)
 class Sampled:
-    """One sampled completion: `token_ids` with the stop token when there is one, and whether it was cut off."""
+    """One sampled completion: `token_ids` with the stop token when there is one, and whether it was cut off.
+
+    `log_probabilities`, where they were asked for, are those of its tokens among all tokens at the temperature, before
+    `top_k`, `top_p` and the repetition penalty.
+    """
 
     token_ids: list[int]
     truncated: bool
+    log_probabilities: list[float] = field(default_factory=list, compare=False)
 
 
 class InPlaceLayer(DynamicLayer):
@@ -166,13 +170,14 @@ def sample_batch(
     seeds: Sequence[int],
     sampling: SamplingSettings,
     stop_tokens: frozenset[int],
-    pad_token: int,
     ends: Callable[[int, list[int]], bool] | None = None,
+    measures: bool = False,
 ) -> Iterator[tuple[int, Sampled]]:
     """Sample one completion per prompt (token ids); equal prompts share one reading.
 
     Each is yielded as soon as it ends, with its place among the prompts. It ends with a stop token, where `ends` says
     so of its place and its tokens so far, or cut off after `max_new_tokens` or where the model's context is full.
+    With `measures` it comes with log-probabilities.
 
     Sampling inverts the cumulative distribution at a uniform number of the completion's own stream, so a completion
     does not depend on what it is batched with, rounding in the forward pass aside.
@@ -186,7 +191,7 @@ def sample_batch(
     layers = [InPlaceLayer(room) for _ in range(model.config.get_text_config().num_hidden_layers)]
     cache = DynamicCache(config=model.config)
     cache.layers = list(layers)
-    ids, mask = _left_padded(list(distinct), pad_token, device)
+    ids, mask = _left_padded(list(distinct), device)
     logits = _forward(model, ids, mask, (mask.cumsum(1) - 1).clamp(min=0), cache)
 
     spread = torch.tensor([place[tuple(prompt)] for prompt in prompts], device=device)
@@ -197,21 +202,23 @@ def sample_batch(
     streams = [numpy.random.Generator(numpy.random.Philox(seed)) for seed in seeds]
     uniforms = numpy.stack([stream.random(max(limits)) for stream in streams])
     tokens: list[list[int]] = [[] for _ in prompts]
+    likelihoods: list[list[float]] = [[] for _ in prompts]
     running = [True] * len(prompts)
     seen = _seen_tokens(ids[spread], mask, model.vocab_size) if sampling.repetition_penalty != 1 else None
 
     for step in range(max(limits)):
-        if seen is not None:
-            logits = _penalised(logits, seen, sampling.repetition_penalty)
+        penalised = logits if seen is None else _penalised(logits, seen, sampling.repetition_penalty)
         noise = torch.from_numpy(uniforms[rows, step]).to(device)
-        chosen = pick_tokens(logits, noise, sampling)
-        for row, token in zip(rows.tolist(), chosen.tolist(), strict=True):
+        chosen = pick_tokens(penalised, noise, sampling)
+        likely = _log_probabilities(logits, chosen, sampling.temperature) if measures else []
+        for index, (row, token) in enumerate(zip(rows.tolist(), chosen.tolist(), strict=True)):
             if running[row]:
                 tokens[row].append(token)
+                likelihoods[row].extend(likely[index : index + 1])
                 is_stopped = token in stop_tokens or (ends is not None and ends(row, tokens[row]))
                 if is_stopped or len(tokens[row]) >= limits[row]:
                     running[row] = False
-                    yield row, Sampled(tokens[row], truncated=not is_stopped)
+                    yield row, Sampled(tokens[row], not is_stopped, likelihoods[row])
         kept = torch.tensor([index for index, row in enumerate(rows) if running[row]], device=device)
         if len(kept) == 0:
             return
@@ -290,6 +297,13 @@ def _penalised(logits: torch.Tensor, seen: torch.Tensor, penalty: float) -> torc
     return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
+def _log_probabilities(logits: torch.Tensor, chosen: torch.Tensor, temperature: float) -> list[float]:
+    """Of one chosen token per row, among all tokens."""
+    scaled = logits / (temperature or 1.0)
+    likely: list[float] = (scaled.gather(-1, chosen[:, None])[:, 0] - scaled.logsumexp(-1)).tolist()
+    return likely
+
+
 def _forward(
     model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: DynamicCache
 ) -> torch.Tensor:
@@ -307,11 +321,10 @@ def _select(layers: Sequence[InPlaceLayer], rows: torch.Tensor) -> None:
         layer.select(rows)
 
 
-def _left_padded(
-    prompts: Sequence[Sequence[int]], pad_token: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and attention mask, each (prompts, longest)."""
+def _left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and attention mask, each (prompts, longest); which token stands where the mask is 0 makes no
+    difference."""
     longest = max(map(len, prompts))
-    ids = [[pad_token] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
+    ids = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
     mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)

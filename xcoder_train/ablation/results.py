@@ -21,8 +21,8 @@ from evaluation.scores import (
 from xcoder_core.errors import InputError
 from xcoder_core.seeds import derive_seed
 from xcoder_core.stage import read_result
-from xcoder_train.recipe.ablation_settings import AblationSettings, MetricSettings, PaperFigures, arm_name
 from xcoder_train.recipe.schema import Recipe
+from xcoder_train.recipe.settings import AblationSettings, MetricSettings, PaperFigures, arm_name
 from xcoder_train.runs.keys import stage_folder
 
 RESULTS_FILE = "results.json"

@@ -17,9 +17,9 @@ from xcoder_core.errors import InputError
 from xcoder_core.stage import SynthLayout
 from xcoder_train.ablation.results import AblationResults, gather
 from xcoder_train.grpo.settings import GrpoSettings
-from xcoder_train.recipe.ablation_settings import arm_name
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.recipe.schema import Recipe
+from xcoder_train.recipe.settings import arm_name
 from xcoder_train.runs.folder import stage_stands
 from xcoder_train.runs.keys import stage_folder, stage_key
 from xcoder_train.runs.launch import launch_settings, stage_command

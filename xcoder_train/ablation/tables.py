@@ -8,6 +8,7 @@ import numpy
 
 from evaluation.tables import Table, percent, to_markdown
 from xcoder_core.files import atomic_path, write_text
+from xcoder_core.templates import filled
 from xcoder_train.ablation.results import AblationResults, ArmResult, RunResult, Score
 
 _LATEX = str.maketrans(
@@ -95,24 +96,8 @@ def _shares(score: Score | RunResult | ArmResult | None) -> list[float | None]:
 
 def to_latex(results: AblationResults) -> str:
     """A table for a paper; needs the package booktabs."""
-    table = make_table(results)
-    columns = "l" * len(results.axes) + "r" * (len(table.header) - len(results.axes))
-    header, *rows = (" & ".join(cell.translate(_LATEX) for cell in row) + r" \\" for row in (table.header, *table.rows))
-    described = f"{results.question} {caption(results)}".translate(_LATEX)
-    lines = "\n".join(rows)
-    return rf"""\begin{{table}}
-\centering
-\begin{{tabular}}{{{columns}}}
-\toprule
-{header}
-\midrule
-{lines}
-\bottomrule
-\end{{tabular}}
-\caption{{{described}}}
-\label{{tab:{results.name}}}
-\end{{table}}
-"""
+    values = {"results": results, "table": make_table(results), "caption": caption(results)}
+    return filled("xcoder_train.ablation", "table.tex.j2", values, {"latex": lambda text: text.translate(_LATEX)})
 
 
 def _number(value: float | None, form: str) -> str:

@@ -13,7 +13,7 @@ from xcoder_train.ablation.results import RESULTS_FILE, AblationResults, read_re
 from xcoder_train.ablation.runs import FORMS, Ablation
 from xcoder_train.ablation.tables import to_markdown_page, write_tables
 from xcoder_train.commands.options import BreakLock, Overrides, RecipePath
-from xcoder_train.runs.run import run_recipe
+from xcoder_train.runs.stage import run_recipe
 
 app = typer.Typer(rich_markup_mode=None)
 

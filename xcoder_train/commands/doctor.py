@@ -19,7 +19,7 @@ from reward.compiler import compiled_languages
 from reward.judge import usable_cores
 from reward.tiers import MADE_OF, NOT_STOPPED, TIERS, why_not
 from reward.worker import PACKAGES
-from xcoder_core.errors import EnvironmentLacks, install_command
+from xcoder_core.errors import EnvironmentLacks, install_command, installed_version
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -58,7 +58,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at the machine; loads no model and no torch."""
-    return [_python(), _processors(), _memory(), _disk(), *_gpus(), *_isolation(), *_packages()]
+    return [*_machine(), *_gpus(), *_isolation(), *_packages()]
 
 
 def exit_code(findings: list[Finding]) -> int:
@@ -86,32 +86,19 @@ def show(findings: list[Finding]) -> str:
     return "\n".join([*lines, "", end])
 
 
-def _python() -> Finding:
-    version = sys.version.split()[0]
-    fits = sys.version_info >= (3, 11)
-    return Finding("Python", version if fits else f"{version}; 3.11 or newer is needed", fits)
-
-
-def _processors() -> Finding:
-    return Finding("processor cores", f"{usable_cores()} usable")
-
-
-def _memory() -> Finding:
+def _machine() -> Iterator[Finding]:
+    yield Finding("Python", sys.version.split()[0])  # pip installs this package for no version that is too old
+    yield Finding("processor cores", f"{usable_cores()} usable")
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     enough = installed >= _QUICKSTART_MEMORY
-    return Finding(
-        "memory",
-        f"{installed / (1 << 30):.1f} GiB" + ("" if enough else "; the quickstart wants 6 GiB"),
-        enough or None,
-    )
-
-
-def _disk() -> Finding:
+    lacks = "" if enough else "; the quickstart wants 6 GiB"
+    yield Finding("memory", f"{installed / (1 << 30):.1f} GiB{lacks}", enough or None)
     here = Path.cwd()
     free = shutil.disk_usage(here).free / (1 << 30)
-    if not os.access(here, os.W_OK):
-        return Finding("disk", f"{here} cannot be written to; give runs_dir=FOLDER to a run", None)
-    return Finding("disk", f"{free:.1f} GiB free here" + ("" if free >= 1 else "; a run needs 1 GiB"), free >= 1)
+    if os.access(here, os.W_OK):
+        yield Finding("disk", f"{free:.1f} GiB free here" + ("" if free >= 1 else "; a run needs 1 GiB"), free >= 1)
+    else:
+        yield Finding("disk", f"{here} cannot be written to; give runs_dir=FOLDER to a run", None)
 
 
 def _gpus() -> list[Finding]:
@@ -162,7 +149,7 @@ def _packages() -> Iterator[Finding]:
     needed = [each for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
     mistaken = {each.name: mistake for each in needed if (mistake := _mistake(each)) is not None}
     if not mistaken:
-        versions = ", ".join(f"{name} {_version(name)}" for name in ("torch", "trl"))
+        versions = ", ".join(f"{name} {installed_version(name)}" for name in ("torch", "trl"))
         yield Finding("packages", f"{len(needed)} fit, among them {versions}")
     for each in needed:
         if each.name in mistaken:
@@ -176,21 +163,14 @@ def _packages() -> Iterator[Finding]:
             mend = "; ".join([install_command(extra), *unfit])
             yield Finding(f"extra {extra}", f"{mend} (for {purpose})", False if unfit else None)
         else:
-            yield Finding(f"extra {extra}", f"{wanted[0].name} {_version(wanted[0].name)} (for {purpose})")
+            yield Finding(f"extra {extra}", f"{wanted[0].name} {installed_version(wanted[0].name)} (for {purpose})")
 
 
 def _mistake(requirement: Requirement) -> str | None:
     """What is wrong with the installed package; None where it fits."""
-    version = _version(requirement.name)
+    version = installed_version(requirement.name)
     if version is None:
         return f"{requirement.name} is not installed"
     if not requirement.specifier.contains(version, prereleases=True):
         return f"{requirement.name} {version} does not fit {requirement.specifier}"
     return None
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

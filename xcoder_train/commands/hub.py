@@ -1,6 +1,5 @@
 """To a hub: `xcoder push-model`, a finished model with its card, and `xcoder push-data`. No stage uploads by itself."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +26,16 @@ _TRAINED = [stage.name for stage in TRAINING.values()]
 @app.command("push-data")
 def push_data_of(recipe: RecipePath, overrides: Overrides = None) -> None:
     """Publish the finished datasets on a hub (synth.push_to)."""
-    for use, url in push_recipe(recipe, overrides or []).items():
+    loaded = load_recipe(recipe, overrides or [])
+    if loaded.synth is None or loaded.synth.push_to is None:
+        raise InputError(
+            f"{recipe} does not say where to push; expected synth.push_to.repository=OWNER/NAME in it or on the "
+            "command line"
+        )
+    folder = stage_folder(loaded, "synth")
+    if not is_whole(loaded, "synth"):
+        raise InputError(f"{folder} holds no finished synthesis of this recipe; run it first: xcoder synth RECIPE")
+    for use, url in push_datasets(loaded.synth.push_to, SynthLayout(folder)).items():
         print(f"{use}: {url}")
 
 
@@ -82,17 +90,3 @@ def push_model(recipe: Recipe, stage: StageName, repository: str, *, public: boo
             f"is nothing to push: {folder / 'model'} is the complete model: weights, tokenizer and card"
         ) from error
     return str(done)
-
-
-def push_recipe(recipe_path: Path, overrides: Sequence[str]) -> dict[str, str]:
-    """The URL of the commit of each dataset, by use. Raises InputError where the synthesis is not finished."""
-    recipe = load_recipe(recipe_path, overrides)
-    if recipe.synth is None or recipe.synth.push_to is None:
-        raise InputError(
-            f"{recipe_path} does not say where to push; expected synth.push_to.repository=OWNER/NAME in it or on the "
-            "command line"
-        )
-    folder = stage_folder(recipe, "synth")
-    if not is_whole(recipe, "synth"):
-        raise InputError(f"{folder} holds no finished synthesis of this recipe; run it first: xcoder synth RECIPE")
-    return push_datasets(recipe.synth.push_to, SynthLayout(folder))

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from xcoder_core.terminal import harmless_lines
 from xcoder_train.commands.options import BreakLock, Overrides, RecipePath
 from xcoder_train.plan.make import make_plan
 from xcoder_train.recipe.reading import Source
-from xcoder_train.runs.run import run_recipe
+from xcoder_train.runs.stage import run_recipe
 from xcoder_train.stages import STAGES, StageName
 
 app = typer.Typer(rich_markup_mode=None)
@@ -43,7 +42,7 @@ def plan(
 ) -> None:
     """Check everything and show what a run would do. Needs no GPU and downloads nothing."""
     made = make_plan(recipe, overrides or [])
-    print(json.dumps(made.figures, indent=2) if as_json else harmless_lines(made.text))
+    print(json.dumps(made.figures, indent=2) if as_json else made.text)
 
 
 def run_stages(source: Source, overrides: Sequence[str], only: StageName | None, break_lock: bool) -> None:

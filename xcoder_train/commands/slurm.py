@@ -8,11 +8,11 @@ from pkgutil import resolve_name
 from typing import Annotated
 
 import typer
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from xcoder_core.errors import InputError
 from xcoder_core.models.folder import model_shape
 from xcoder_core.settings import require
+from xcoder_core.templates import filled
 from xcoder_train.commands.options import Overrides, RecipePath
 from xcoder_train.plan.checkpoints import GRACE_SECONDS
 from xcoder_train.recipe.reading import load_recipe
@@ -21,6 +21,7 @@ from xcoder_train.recipe.settings import Options
 from xcoder_train.runs.launch import launch_settings, launch_variables, launcher_command
 from xcoder_train.stages import STAGES, StageName
 from xcoder_train.training.checkpoints import CHECKPOINTS
+from xcoder_train.training.launch_settings import LaunchSettings
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -56,10 +57,6 @@ class _Job:
     starts_ray: bool = False
     """The command is run on the first node of a Ray cluster of all of them."""
 
-    @property
-    def nodes(self) -> object:
-        return self.options["nodes"]
-
 
 def slurm_script(
     recipe_path: Path, overrides: Sequence[str], *, time: str | None, partition: str | None, account: str | None
@@ -72,26 +69,20 @@ def slurm_script(
     arguments = [str(recipe_path), *overrides]
     given = {"time": time, "partition": partition, "account": account}
     asked: Options = {name: value for name, value in given.items() if value is not None}
-    environment = Environment(
-        loader=PackageLoader("xcoder_train.commands", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["quote"] = lambda value: shlex.quote(str(value))
-    return environment.get_template("slurm.sh.j2").render(
-        recipe=recipe_path,
-        grace=GRACE_SECONDS,
-        setup=recipe.slurm.setup.rstrip("\n"),
-        jobs=[_job(recipe, stage, arguments, asked) for stage in recipe.stages],
-    )
+    values = {
+        "recipe": recipe_path,
+        "grace": GRACE_SECONDS,
+        "setup": recipe.slurm.setup.rstrip("\n"),
+        "jobs": [_job(recipe, stage, arguments, asked) for stage in recipe.stages],
+    }
+    filters = {"quote": lambda value: shlex.quote(str(value))}
+    return filled("xcoder_train.commands", "slurm.sh.j2", values, filters)
 
 
 def _job(recipe: Recipe, stage: StageName, arguments: list[str], asked: Options) -> _Job:
     launch = launch_settings(recipe, stage)
     starts_ray = _starts_ray(recipe, stage)
-    options = _options(recipe, stage, asked)
+    options = _options(recipe, stage, launch, asked)
     nodes = options.get("nodes")
     if nodes != launch.nodes and not starts_ray:
         raise InputError(
@@ -122,13 +113,13 @@ def _job(recipe: Recipe, stage: StageName, arguments: list[str], asked: Options)
     return _Job(stage, options, shlex.join(command), progress, starts_ray=starts_ray)
 
 
-def _options(recipe: Recipe, stage: StageName, asked: Options) -> Options:
+def _options(recipe: Recipe, stage: StageName, launch: LaunchSettings, asked: Options) -> Options:
     """sbatch's options of a job: the script's own; over them the recipe's, the command's, the stage's."""
     ours: Options = {
         "job-name": f"{recipe.name}-{stage}",
-        "nodes": launch_settings(recipe, stage).nodes,
+        "nodes": launch.nodes,
         "ntasks-per-node": 1,
-        "gpus-per-node": _gpus(recipe, stage) or None,
+        "gpus-per-node": _gpus(recipe, stage, launch) or None,
         "exclusive": stage != "report",  # which one core makes
         "time": DEFAULT_TIME,
         "output": f"{recipe.name}-{stage}-%j.log",
@@ -156,9 +147,8 @@ def _on_each_node(words: Sequence[str]) -> str:
     return f"bash -c {shlex.quote(quoted)}"
 
 
-def _gpus(recipe: Recipe, stage: StageName) -> int:
+def _gpus(recipe: Recipe, stage: StageName, launch: LaunchSettings) -> int:
     """GPUs of each of the stage's machines; none for synthesis and reports, which take its cores."""
-    launch = launch_settings(recipe, stage)
     on_machine = launch.processes // launch.nodes
     if stage == "evaluation" and recipe.evaluation is not None:
         generation = recipe.evaluation.generation

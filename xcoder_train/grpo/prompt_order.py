@@ -1,11 +1,10 @@
 """The order of GRPO's prompts: another in each epoch, the same after a resume, and a curriculum where one is set."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.utils.data import Sampler
 
 from xcoder_core.seeds import derive_seed
 
@@ -23,6 +22,12 @@ class PromptOrder:
     pass_rates: Sequence[float] | None = None
     mixing: float = 1.0
 
+    def prompts_of(self, slots: range, unit: int) -> list[int]:
+        """The prompts in these slots of the order over all epochs. An epoch uses whole units of prompts only."""
+        each = self.prompts // unit * unit
+        epochs = {epoch: self.of_epoch(epoch) for epoch in {slot // each for slot in slots}}
+        return [epochs[slot // each][slot % each] for slot in slots]
+
     def of_epoch(self, epoch: int) -> list[int]:
         """Indices of all prompts, in the order in which this epoch meets them."""
         if self.pass_rates is None:
@@ -35,38 +40,12 @@ class PromptOrder:
         return sorted(by_rate, key=lambda prompt: (1 - self.mixing) * place[prompt] + self.mixing * drawn[prompt])
 
     def _shuffled(self, epoch: int) -> list[int]:
-        """In the first epoch this is what TRL's own sampler draws from the trainer's seed."""
+        """In the first epoch this is what TRL's own sampler draws from the trainer's seed.
+
+        TRL draws its second epoch from a generator that a resumed run begins anew, so such a run would meet the first
+        epoch's order again.
+        """
         names = ("trainer",) if epoch == 0 else ("trainer", epoch)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "grpo", *names) % 2**31)
         order: list[int] = torch.randperm(self.prompts, generator=generator).tolist()
         return order
-
-
-class GroupSampler(Sampler[int]):
-    """Yields the prompts of the epoch that begins, each `rollouts` times in a row, as TRL's RepeatSampler does.
-
-    TRL's own draws its second epoch from a generator that a resumed run begins anew, so such a run would meet the
-    first epoch's order again. Prompts that do not fill a step are left out of an epoch.
-    """
-
-    def __init__(
-        self, order: PromptOrder, epoch: Callable[[], int], *, prompts_per_step: int, rollouts: int, repeats: int
-    ) -> None:
-        self.order, self.epoch = order, epoch
-        self.prompts_per_step, self.rollouts, self.repeats = prompts_per_step, rollouts, repeats
-
-    @property
-    def steps(self) -> int:
-        """Steps of one epoch, each with `prompts_per_step` prompts."""
-        return self.order.prompts // self.prompts_per_step
-
-    def __iter__(self) -> Iterator[int]:
-        order = self.order.of_epoch(self.epoch())
-        for step in range(self.steps):
-            prompts = order[step * self.prompts_per_step : (step + 1) * self.prompts_per_step]
-            for _ in range(self.repeats):
-                for prompt in prompts:
-                    yield from [prompt] * self.rollouts
-
-    def __len__(self) -> int:
-        return self.steps * self.prompts_per_step * self.rollouts * self.repeats

@@ -1,16 +1,18 @@
-"""Rollouts by transformers for TRL's GRPOTrainer: the sampler of evaluation, with a random stream for each rollout."""
+"""What makes rollouts: transformers, with a random stream for each of them, or vLLM by way of TRL's trainer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from trl import GRPOTrainer
 
-from xcoder_core.models.chat import prompt_token_ids, stop_token_ids
-from xcoder_core.models.prompt import Message
+from xcoder_core.models.chat import stop_token_ids
 from xcoder_core.models.settings import SamplingSettings
-from xcoder_core.models.transformers_backend import sample_batch
-from xcoder_core.seeds import derive_seed
+from xcoder_core.models.transformers_backend import Sampled, sample_batch
+from xcoder_core.settings import require
 from xcoder_train.grpo.settings import GrpoSettings
+
+Sampler = Callable[[GRPOTrainer, list[list[int]], list[int]], list[Sampled]]
+"""Makes a completion for each prompt, given as token ids, and its seed, from the trainer's policy as it is."""
 
 
 def sampling_settings(settings: GrpoSettings, step: int | None = None) -> SamplingSettings:
@@ -24,50 +26,42 @@ def sampling_settings(settings: GrpoSettings, step: int | None = None) -> Sampli
     )
 
 
-def rollout_function(
-    settings: GrpoSettings, seed: int
-) -> Callable[[list[list[Message]], GRPOTrainer], dict[str, list[list[int]] | None]]:
-    """What GRPOTrainer takes as `rollout_func`.
+def sampler(settings: GrpoSettings) -> Sampler:
+    """What the recipe's `generation` says."""
 
-    A rollout's seed is derived from the step and its place among those of all processes, so rollouts of a group and of
-    different processes differ, a resumed run draws what an uninterrupted one would have drawn, and several processes
-    draw what one would have drawn. The seed of an evaluation's rollout is derived from its prompt and its place: every
-    evaluation draws alike, so their difference is the policy's.
-    """
-
-    def roll_out(prompts: list[list[Message]], trainer: GRPOTrainer) -> dict[str, list[list[int]] | None]:
+    def by_transformers(trainer: GRPOTrainer, prompts: list[list[int]], seeds: list[int]) -> list[Sampled]:
         tokenizer: Any = trainer.processing_class
         model = trainer.accelerator.unwrap_model(trainer.model)
-        prompt_ids = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
-        place = trainer.accelerator.process_index
-        if model.training:
-            step = trainer.state.global_step
-            first = place * len(prompts)  # every process has as many, and they follow each other
-            seeds = [derive_seed(seed, "rollout", step, 0, first + row) for row in range(len(prompts))]
-        else:
-            names = [str(ids) for ids in prompt_ids]
-            seeds = [derive_seed(seed, "held out", name, place, row) for row, name in enumerate(names)]
-        sampling = sampling_settings(settings, trainer.state.global_step if model.training else None)
-        stops = stop_token_ids(tokenizer, model)
-        # Alike lengths together, and the rollouts of a group stay neighbours, so their prompt is read once.
-        order = sorted(range(len(prompts)), key=lambda row: (len(prompt_ids[row]), prompt_ids[row], row))
-        completion_ids: list[list[int]] = [[] for _ in prompts]
         was_training = model.training
+        sampling = sampling_settings(settings, trainer.state.global_step if was_training else None)
+        stops = stop_token_ids(tokenizer, model)
         model.eval()
         try:
-            for start in range(0, len(order), settings.rollout_batch):
-                rows = order[start : start + settings.rollout_batch]
-                for place_in_batch, one in sample_batch(
-                    model,
-                    [prompt_ids[row] for row in rows],
-                    [seeds[row] for row in rows],
-                    sampling,
-                    stops,
-                    tokenizer.pad_token_id,
-                ):
-                    completion_ids[rows[place_in_batch]] = one.token_ids
+            sampled = dict(sample_batch(model, prompts, seeds, sampling, stops, measures=was_training))
         finally:
             model.train(was_training)
-        return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}
+        return [sampled[row] for row in range(len(prompts))]
 
-    return roll_out
+    return by_transformers if settings.generation == "transformers" else by_vllm
+
+
+def by_vllm(trainer: GRPOTrainer, prompts: list[list[int]], seeds: list[int]) -> list[Sampled]:
+    """As TRL does without a `rollout_func`; vLLM draws from its own process's random numbers."""
+    group = trainer.num_generations if require(trainer.model).training else trainer.num_generations_eval
+    made, log_probabilities = trainer._generate_single_turn(prompts, None, {}, group)
+    return [
+        Sampled(list(ids), False, [float("nan") if each is None else each for each in own])
+        for ids, own in zip(made, log_probabilities, strict=True)
+    ]
+
+
+def batches(prompts: Sequence[Sequence[int]], settings: GrpoSettings, *, is_training: bool) -> list[list[int]]:
+    """Which prompts are sampled together, by their rows."""
+    rows = list(range(len(prompts)))
+    if settings.generation == "transformers":
+        # Alike lengths together, and the rollouts of a group stay neighbours, so their prompt is read once.
+        rows.sort(key=lambda row: (len(prompts[row]), prompts[row], row))
+        size = settings.rollout_batch
+    else:
+        size = (settings.vllm_batch if is_training else None) or len(rows)
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -43,6 +43,16 @@ class HeldOutSettings(Settings):
     """Completions per task."""
 
 
+class DynamicSamplingSettings(Settings):
+    """Groups whose rewards are all equal are replaced by groups of further prompts (DAPO, arXiv 2503.14476)."""
+
+    rounds: int = Field(default=4, ge=1)
+    """How often a step samples at most; what is missing then is filled with groups of equal rewards."""
+
+    oversample: float = Field(default=1.0, ge=1, le=2)
+    """Prompts asked in a round for each one that is missing. Groups that the step does not need serve the next one."""
+
+
 class AlarmSettings(Settings):
     """When a warning is printed and kept in `alarms.jsonl`. A run goes on after it."""
 
@@ -114,6 +124,17 @@ class GrpoSettings(Settings):
     curriculum: CurriculumSettings | None = None
     """Filter and order the prompts by pass rate; all of them in a random order when left out."""
 
+    dynamic_sampling: DynamicSamplingSettings | None = None
+    """Replace groups that teach nothing; every step trains on the groups of its own prompts when left out."""
+
+    rollouts_from: Path | None = None
+    """Folder of a GRPO that ran with `keep_rollouts: true`. Its judged rollouts are trained on, in their order, and
+    none are sampled."""
+
+    keep_rollouts: bool = False
+    """Keep the judged rollouts of every step, for `rollouts_from`; when false, only those that an interrupted run goes
+    on with."""
+
     evaluation: HeldOutSettings | None = None
     """Measure held-out tasks while training."""
 
@@ -129,6 +150,10 @@ class GrpoSettings(Settings):
     max_num_seqs: int | None = Field(default=None, ge=1)
     """Completions that one engine decodes together with `generation: vllm_colocate`; when left out, as many as its
     cache holds if each is half done."""
+
+    vllm_batch: int | None = Field(default=None, ge=1)
+    """Completions that each process hands to vLLM at once; all of a step when left out. They are judged and kept before
+    the next ones: fewer are lost to a kill, and vLLM waits more often for the longest of them."""
 
     optimizer: OptimizerSettings = OptimizerSettings()
 

@@ -5,25 +5,25 @@ One clock runs for one part at a time, and a part within another stops that one,
 
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from transformers import TrainerCallback, TrainerState, TrainingArguments
 from trl import GRPOTrainer
-from trl.trainer.utils import is_async_callable
 
 from xcoder_train.grpo.vllm_gauges import NAMES, Look, engine_gauges, watched
 
 Made = TypeVar("Made")
 PARTS = ("sampling", "weight_sync", "judging", "old_logprobs", "update", "waiting", "rest")
-"""`waiting` is for other processes, after sampling and after judging; `rest` is what remains of making rollouts."""
+"""`waiting` is for other processes that still sample and judge; `rest` is what remains of making rollouts."""
 
 
 class StepTimes(TrainerCallback):
     """Logs `timing/PART_runtime` and `timing/PART_tokens_per_second` of each step, and `vllm/NAME_most`.
 
+    `Groups` and the trainer say which part they are in (`during`) and how many tokens it has, the engine is asked here.
     Seconds are means over the processes, tokens those of all of them: new ones for sampling and judging, for the others
     prompts too. Outside of optimiser steps, as in an evaluation, no clock runs.
     """
@@ -36,14 +36,11 @@ class StepTimes(TrainerCallback):
         self._part: str | None = None
         self._since = 0.0
         self._look: Look = dict
-        trainer.reward_funcs = [self._judged(one) if is_async_callable(one) else one for one in trainer.reward_funcs]  # type: ignore[misc, arg-type]
-        if trainer.rollout_func is not None:
-            trainer.rollout_func = self._sampled(trainer.rollout_func, lambda made: made["completion_ids"])
         if trainer.use_vllm:
             engine = trainer.vllm_generation
             self._look = engine_gauges(engine)
             sample, sync = engine.generate, engine.sync_weights
-            engine.generate = self._sampled(sample, lambda made: made[1])  # type: ignore[method-assign]
+            engine.generate = self._watched(sample)  # type: ignore[method-assign]
             engine.sync_weights = self.during("weight_sync")(sync)  # type: ignore[method-assign]
 
     @contextmanager
@@ -56,28 +53,12 @@ class StepTimes(TrainerCallback):
         finally:
             self._switch(before)
 
-    def _judged(self, judge: Callable[..., Awaitable[Made]]) -> Callable[..., Awaitable[Made]]:
-        async def judge_in_part(**given: object) -> Made:
-            with self.during("judging"):
-                made = await judge(**given)
-            self._switch(self._part and "waiting")  # until rewards have met, where the part ends that this one is in
-            return made
+    def _watched(self, sample: Callable[..., Made]) -> Callable[..., Made]:
+        def sample_and_look(*args: object, **kwargs: object) -> Made:
+            with watched(self._look, self.most):
+                return sample(*args, **kwargs)
 
-        return judge_in_part
-
-    def _sampled(self, sample: Callable[..., Made], ids: Callable[[Made], list[list[int]]]) -> Callable[..., Made]:
-        """Times until this process has its rollouts, and then until all have theirs."""
-
-        def sample_in_part(*args: object, **kwargs: object) -> Made:
-            with self.during("sampling"), watched(self._look, self.most):
-                made = sample(*args, **kwargs)
-            for part in ("sampling", "judging"):
-                self.tokens[part] += sum(map(len, ids(made)))
-            with self.during("waiting"):
-                self.trainer.accelerator.wait_for_everyone()
-            return made
-
-        return sample_in_part
+        return sample_and_look
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         for counted in (self.seconds, self.tokens, self.most):  # an evaluation has left its own

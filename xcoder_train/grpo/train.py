@@ -6,6 +6,7 @@ micro-batch computes in `trainer.py`.
 
 import json
 import math
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -27,10 +28,12 @@ from xcoder_core.stage import StageContext, SynthLayout
 from xcoder_train.grpo.alarms import Alarms
 from xcoder_train.grpo.arguments import grpo_config
 from xcoder_train.grpo.colocated import memory_arguments, prepare_engine
+from xcoder_train.grpo.groups import Groups
 from xcoder_train.grpo.pass_rates import JudgedPolicy, pass_rates
 from xcoder_train.grpo.prompt_order import PromptOrder
 from xcoder_train.grpo.prompts import curriculum, held_out_prompts, load_prompts, refuse_too_few
-from xcoder_train.grpo.rollouts import rollout_function
+from xcoder_train.grpo.rollout_files import ROLLOUTS
+from xcoder_train.grpo.rollouts import sampler
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
 from xcoder_train.grpo.vllm_rollouts import check_vllm
@@ -95,9 +98,10 @@ def train(
         held_out = None
         if settings.evaluation is not None:
             held_out = held_out_prompts(layout, tokenizer, settings, model.prompt, context.seed)
-        rollouts = None
-        if settings.generation == "transformers":
-            rollouts = rollout_function(settings, context.seed)
+        with state.main_process_first():
+            if state.is_main_process and not settings.resume:
+                shutil.rmtree(context.folder / ROLLOUTS, ignore_errors=True)
+        groups = Groups(settings, prompts, order, sampler(settings), reward, context.folder / ROLLOUTS)
         alarms = Alarms(settings.alarms, context.folder)
         held_out_tasks = 0 if held_out is None else len(held_out)
         trainer = FrugalGrpoTrainer(
@@ -108,11 +112,16 @@ def train(
             eval_dataset=held_out,
             processing_class=tokenizer,
             peft_config=lora_config(settings.lora),
-            rollout_func=rollouts,
+            rollout_func=groups.roll_out,
             optimizer_factory=optimizer_factory(settings.optimizer, settings.training),
-            prompt_order=order,
+            groups=groups,
             length_limit=settings.length_limit,
-            callbacks=[MetricsFile(context.folder / "metrics.jsonl"), alarms, TrainingProgress("GRPO", "reward")],
+            callbacks=[
+                MetricsFile(context.folder / "metrics.jsonl"),
+                alarms,
+                TrainingProgress("GRPO", "reward"),
+                groups,
+            ],
         )
         if settings.generation == "vllm_colocate":
             rollouts_by |= prepare_engine(trainer, settings, context.seed)
@@ -124,15 +133,17 @@ def train(
 
     uses = settings.steps_per_set
     rollouts_per_set = settings.prompts_per_set * settings.rollouts
+    asked = groups.cursor if settings.dynamic_sampling else math.ceil(steps / uses) * settings.prompts_per_set
     figures: dict[str, object] = {}
     if state.is_main_process:
+        groups.files.finish(keep=settings.keep_rollouts)
         figures = {
             "data": context.inputs["synth"].name,
             "prompts": len(prompts),
             "prompts_too_long": too_long,
             "prompts_without_lesson": considered - len(prompts),
             "steps": steps,
-            "rollouts": math.ceil(steps / uses) * rollouts_per_set,
+            "rollouts": asked * settings.rollouts,
             "excluded_rollouts": round(sets_excluded(context.folder / "metrics.jsonl", uses) * rollouts_per_set),
             "alarms": alarms.counts,
             "judge_tier": judge.tier,

@@ -13,7 +13,7 @@ import torch
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
-from xcoder_train.grpo.prompt_order import GroupSampler, PromptOrder
+from xcoder_train.grpo.groups import Groups
 from xcoder_train.grpo.step_times import StepTimes
 from xcoder_train.training.optimizer import OptimizerFactory
 
@@ -24,8 +24,9 @@ Batch = dict[str, Any]
 class FrugalGrpoTrainer(GRPOTrainer):
     """GRPOTrainer; see the module's description.
 
-    `optimizer_factory` is what the Trainer takes for such optimisers; `prompt_order` replaces the shuffle from the
-    trainer's seed; `length_limit` is that of vLLM's completions, by optimiser step, and on held-out tasks for None.
+    `optimizer_factory` is what the Trainer takes for such optimisers. `groups` collect what a set is made of, whatever
+    prompts TRL's own order has in its place; without them TRL has prompts sampled and judged. `length_limit` is that of
+    vLLM's completions, by optimiser step, and on held-out tasks for None.
     """
 
     args: GRPOConfig
@@ -37,37 +38,29 @@ class FrugalGrpoTrainer(GRPOTrainer):
         self,
         *args: Any,
         optimizer_factory: OptimizerFactory | None = None,
-        prompt_order: PromptOrder | None = None,
+        groups: Groups | None = None,
         length_limit: Callable[[int | None], int] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.optimizer_cls_and_kwargs = optimizer_factory
-        self.prompt_order = prompt_order or PromptOrder(len(kwargs["train_dataset"]), self.args.seed)
+        self.groups = groups
         self.length_limit = length_limit
         self.times = StepTimes(self)
         self.add_callback(self.times)
-
-    def _get_train_sampler(self, dataset: object = None) -> GroupSampler:
-        """Groups in an order that a resumed run takes up where it was, in any epoch."""
-        prompts_per_step = int(self.args.generation_batch_size or 0) // self.num_generations
-        repeats = self.num_iterations * int(self.args.steps_per_generation or 1)
-        updates = self.prompt_order.prompts // prompts_per_step * repeats // self.args.gradient_accumulation_steps
-        return GroupSampler(
-            self.prompt_order,
-            lambda: self.state.global_step // max(updates, 1),
-            prompts_per_step=prompts_per_step,
-            rollouts=self.num_generations,
-            repeats=repeats,
-        )
+        if groups is not None:
+            groups.times = self.times
 
     def _generate_and_score_completions(self, inputs: list[dict[str, object]]) -> Batch:
-        """As TRL; the share of tokens that its importance correction masks is logged, which TRL does not do."""
+        """As TRL, on the groups of the set. The share of tokens that its importance correction masks is logged."""
         if self.use_vllm and self.length_limit is not None:
             step = self.state.global_step if self.model.training else None
             self.vllm_generation.max_completion_length = self.length_limit(step)
         with self.times.during("rest"):
+            if self.groups is not None and self.model.training:
+                inputs = self.groups.collect(self)
             output = super()._generate_and_score_completions(inputs)
+        self._keep_older_policies(output)
         ratio = output.get("importance_sampling_ratio")
         if ratio is not None:
             tokens = output["completion_mask"].bool()
@@ -76,6 +69,17 @@ class FrugalGrpoTrainer(GRPOTrainer):
             mode = "train" if self.model.training else "eval"
             self._metrics[mode]["sampling/masked_share"].append(masked / max(all_tokens, 1))
         return output
+
+    def _keep_older_policies(self, output: Batch) -> None:
+        """The old policy of a rollout is the one that sampled it, also where that is older than the one of now.
+
+        With vLLM TRL corrects by it instead.
+        """
+        sampled = output.get("sampling_per_token_logps")
+        if self.groups is not None and sampled is not None and not self.use_vllm:
+            is_older = torch.tensor(self.groups.is_older(self), device=sampled.device)
+            now = output.get("old_per_token_logps")
+            output["old_per_token_logps"] = torch.where(is_older[:, None], sampled, sampled if now is None else now)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As TRL; a set of rollouts is written once, and those of an evaluation never: they would replace a step's."""

@@ -3,7 +3,6 @@
 import math
 
 from xcoder_core.errors import InputError
-from xcoder_train.plan.part import Part, row
 from xcoder_train.plan.training import Hours
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.keys import is_whole
@@ -12,14 +11,17 @@ from xcoder_train.training.settings import TrainingSettings
 
 GRACE_SECONDS = 120
 """Seconds before a job's time is up at which its stage is asked to end; more than a stage may take for it."""
+WHY_CHECKPOINTS = "why_checkpoints"
+"""The key of what only the page of a plan says, not its figures."""
 
 
-def checkpoint_part(
+def checkpoints(
     recipe: Recipe, stage: StageName, steps: int | None, hours: Hours | None, together: int = 1
-) -> Part:
-    """The hours between two checkpoints, where those of all steps are known; `together` steps share their rollouts.
+) -> dict[str, object]:
+    """The hours between two checkpoints, where those of all steps are known, and what they come from, for the page.
 
-    Raises InputError where the recipe's `slurm` gives the stage less time: its job would begin again without end.
+    `together` steps share their rollouts. Raises InputError where the recipe's `slurm` gives the stage less time: its
+    job would begin again without end.
     """
     training = recipe.trained[stage].training
     time = {**recipe.slurm.options, **getattr(recipe.slurm, stage)}.get("time")
@@ -34,8 +36,7 @@ def checkpoint_part(
             f"{limit:,.1f} (time {time}), so it would begin again without end. Set {stage}.training.save_minutes, "
             "such as 60, or give the job more time or devices"
         )
-    lines = [] if between is None else row("checkpoints", f"at most {between:,.1f} hours apart: {why}")
-    return Part({"hours_between_checkpoints": between}, lines)
+    return {"hours_between_checkpoints": between, WHY_CHECKPOINTS: why}
 
 
 def _between(training: TrainingSettings, steps: int, step: float, together: int) -> tuple[float, str]:

@@ -5,10 +5,9 @@ from dataclasses import asdict, replace
 from xcoder_core.models.folder import ModelShape
 from xcoder_core.settings import require
 from xcoder_core.stage import SynthLayout
-from xcoder_train.plan.checkpoints import checkpoint_part
-from xcoder_train.plan.part import Part, row, shown_count
+from xcoder_train.plan.checkpoints import checkpoints
 from xcoder_train.plan.synth import finished_rows, has_finished_synthesis, planned_tasks
-from xcoder_train.plan.training import Hours, training_part
+from xcoder_train.plan.training import Hours, warning, weights_and_disk
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.keys import stage_folder
 from xcoder_train.sft.settings import MOST_LOGITS, SftDataSettings, SftSettings
@@ -23,47 +22,34 @@ _COPIES_OF_LOGITS = 3
 _FLOAT32, _INT32 = 4, 4
 
 
-def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
+def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> dict[str, object]:
     """What SFT would train on, for how long, and what it takes."""
     settings = require(recipe.sft)
     examples, is_counted = _examples(recipe)
     steps = _steps(settings, examples)
     rows = _rows_per_step(settings)
-    trained_examples = None if steps is None else steps * settings.batch
     tokens = None if steps is None else steps * rows * settings.max_length
     hours = None if tokens is None else _hours(shape, settings, tokens)
     memory = None if shape is None else estimate_sft(shape, settings, on_gpu=on_gpu)
     copies = 3 if settings.packing else 2  # as they are read, packed, and saved
     ids = {} if examples is None else {"token ids": examples * settings.max_length * 2 * _INT32 * copies}
-    training = training_part(settings, shape, memory, ids)
-    said = "counted" if is_counted else "at most"
-    lines = [] if examples is None else row("examples", f"{examples:,} ({said})")
-    per_step = f"{settings.batch:,} examples"
-    if settings.packing:
-        per_step += f", packed: {rows:,} rows at the paper's {_PAPERS_EXAMPLES_PER_ROW} examples a row; measured "
-        per_step += "when it starts"
-    lines += row("step", per_step) + row("row", f"{settings.max_length:,} tokens at most")
-    if steps is not None and tokens is not None:
-        lines += row("steps", f"{steps:,}: {steps * settings.batch:,} examples, at most {shown_count(tokens)} tokens")
-    elif settings.tokens is not None:
-        lines += row("steps", f"as many as make {shown_count(settings.tokens)} tokens")
-    figures: dict[str, object] = {
+    return {
         "examples": examples,
-        "examples_are": said,
+        "examples_are": "counted" if is_counted else "at most",
         "examples_per_step": settings.batch,
         "rows_per_step": settings.batch if not settings.packing else None,
         "rows_per_step_at_the_papers_packing": rows if settings.packing else None,
         "papers_examples_per_row": _PAPERS_EXAMPLES_PER_ROW if settings.packing else None,
         "tokens_per_row": settings.max_length,
         "steps": steps,
-        "trained_examples": trained_examples,
+        "trained_examples": None if steps is None else steps * settings.batch,
         "tokens": settings.tokens,
         "tokens_at_most": tokens,
         "hours": hours and asdict(hours),
+        **weights_and_disk(settings, shape, memory, ids),
+        **checkpoints(recipe, "sft", steps, hours),
+        **warning(settings),
     }
-    checkpoints = checkpoint_part(recipe, "sft", steps, hours)
-    lines += (hours.lines() if hours else []) + training.lines + checkpoints.lines
-    return Part(figures | training.figures | checkpoints.figures, lines, training.warnings)
 
 
 def estimate_sft(shape: ModelShape, settings: SftSettings, *, on_gpu: bool) -> MemoryEstimate:

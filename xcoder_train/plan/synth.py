@@ -1,18 +1,17 @@
-"""The plan of synthesis, and what is known of a synthesis before and after it was made."""
+"""The plans of synthesis and of evaluation, and what is known of a synthesis before and after it was made."""
 
 import math
 from dataclasses import asdict
 
 from synth.config import SynthSettings
-from synth.estimate import Estimate, StageEstimate, estimate, questions_of
+from synth.estimate import Estimate, estimate, questions_of
 from synth.features.stage import needs_model
 from xcoder_core.models.folder import ModelShape
 from xcoder_core.settings import require
 from xcoder_core.stage import read_result
-from xcoder_train.plan.part import Part, row, shown_bytes, shown_core_time, shown_count
 from xcoder_train.plan.training import CHARACTERS_PER_TOKEN
 from xcoder_train.recipe.schema import Recipe
-from xcoder_train.runs.keys import is_whole, stage_folder
+from xcoder_train.runs.keys import evaluation_targets, is_whole, stage_folder
 
 COPIES_OF_AN_ANSWER = 3
 """An answer with a program stands in the model's answers, among the candidates, and among the solutions."""
@@ -21,46 +20,45 @@ PROCEDURAL_TASK_BYTES = 6_000
 From 100 tasks of recipes/xcoder-qwen2.5-7b.yaml, by `du -sb` of the synthesis."""
 
 
-def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> Part:
+def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> dict[str, object]:
     """Tasks, questions to the teacher, executions, and what they take; or the published rows to import."""
     settings = require(recipe.synth)
     if settings.imports:
-        return _imports(settings)
+        return {"imports": {each.split: {"from": each.place, "rows_at_most": each.limit} for each in settings.imports}}
     tasks = {name: split.tasks for name, split in settings.splits.items()}
     together = sum(tasks.values())
-    questions = together * sum(questions_of(settings).values())
     programs = together * settings.candidates_per_task
-    executions = programs * settings.inputs_per_task
     estimated = estimate(settings, recipe.seed)
-    cores = math.ceil(estimated.judge_core_hours / 24)
-    disk = _disk(settings, estimated, together)
-    features_are_asked_for = bool(estimated.stages) and needs_model(settings.features)
-    lines = row("tasks", f"{together:,} ({', '.join(f'{name} {count:,}' for name, count in tasks.items())})")
-    if questions:
-        lines += row("questions", f"{questions:,} to the teacher, and second tries where it errs")
-    lines += row("executions", f"at most {executions:,}, of {programs:,} programs")
-    if estimated.stages:
-        lines += _table_of_teacher(estimated)
-        if features_are_asked_for:
-            lines += row("", "not counted: what extraction and evolution of features ask")
-    runs = f"about {estimated.executions:,} runs"
-    if estimated.helper_runs:
-        runs += f", and {estimated.helper_runs:,} of generators, validators and brute force"
-    within = f", {cores:,} cores for a day" if cores > 1 else ""
-    lines += row("judge", f"{shown_core_time(estimated.judge_core_hours)}{within}: {runs}")
-    without = ", without inputs and outputs" if estimated.stages else ""
-    lines += row("disk", f"at most {shown_bytes(disk)} before compression{without}")
-    figures: dict[str, object] = {
+    return {
         "tasks": tasks,
-        "questions": questions,
+        "questions": together * sum(questions_of(settings).values()),
         "programs": programs,
-        "executions": executions,
+        "executions": programs * settings.inputs_per_task,
         "estimate": {**asdict(estimated), "cost": estimated.cost},
-        "judge_cores_for_a_day": cores,
-        "disk": disk,
-        "features_are_asked_for": features_are_asked_for,
+        "judge_cores_for_a_day": math.ceil(estimated.judge_core_hours / 24),
+        "disk": _disk(settings, estimated, together),
+        "features_are_asked_for": bool(estimated.stages) and needs_model(settings.features),
     }
-    return Part(figures, lines)
+
+
+def plan_evaluation(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> dict[str, object]:
+    """Which models are measured on what, and how many completions that takes."""
+    settings = require(recipe.evaluation)
+    new_tokens = settings.sampling.max_new_tokens
+    targets = evaluation_targets(recipe, recipe.run_folder)
+    problems = planned_tasks(recipe, "evaluation") if "heldout" in settings.benchmarks else None
+    to_do = sum(not target.is_whole for target in targets)
+    completions = None if problems is None else problems * settings.samples * to_do
+    return {
+        "benchmarks": list(settings.benchmarks),
+        "models": {target.label: {"key": target.key, "whole": target.is_whole} for target in targets},
+        "samples": settings.samples,
+        "k": list(settings.k),
+        "max_new_tokens": new_tokens,
+        "heldout_problems": problems,
+        "completions": completions,
+        "disk": None if completions is None else completions * new_tokens * CHARACTERS_PER_TOKEN,
+    }
 
 
 def planned_tasks(recipe: Recipe, use: str) -> int | None:
@@ -79,32 +77,6 @@ def finished_rows(recipe: Recipe, use: str) -> int | None:
     """Rows of the `sft` or `rl` dataset of a finished synthesis; None where it does not tell."""
     rows = read_result(stage_folder(recipe, "synth")).get("dataset_rows", {}).get(use)
     return rows if isinstance(rows, int) else None
-
-
-def _imports(settings: SynthSettings) -> Part:
-    lines = []
-    for item in settings.imports:
-        rows = "all rows" if item.limit is None else f"the first {item.limit:,} rows"
-        lines += row("import", f"{item.split}: {rows} of {item.place}")
-    found = {item.split: {"from": item.place, "rows_at_most": item.limit} for item in settings.imports}
-    return Part({"imports": found}, lines)
-
-
-def _table_of_teacher(estimated: Estimate) -> list[str]:
-    """What each stage asks of the teacher, and all of them together."""
-    stages = estimated.stages.values()
-    together = StageEstimate(
-        sum(used.requests for used in stages),
-        sum(used.prompt_tokens for used in stages),
-        sum(used.completion_tokens for used in stages),
-        estimated.cost,
-    )
-    lines = row("estimate", f"from {estimated.based_on}; second tries counted")
-    lines.append(f"    {'':12}{'requests':>12}{'prompt':>12}{'completion':>12}{'cost':>14}")
-    for name, used in {**estimated.stages, "all": together}.items():
-        tokens = f"{shown_count(used.prompt_tokens):>12}{shown_count(used.completion_tokens):>12}"
-        lines.append(f"    {name:12}{used.requests:>12,}{tokens}{used.cost:>14,.2f}")
-    return lines
 
 
 def _disk(settings: SynthSettings, estimated: Estimate, tasks: int) -> int:

@@ -3,8 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from xcoder_core.models.folder import ModelShape
-from xcoder_train.plan.part import Part, row, shown_bytes, shown_count
-from xcoder_train.training.launch_settings import LaunchSettings, is_sharded
+from xcoder_train.training.launch_settings import SHARDING, LaunchSettings, distribution
 from xcoder_train.training.memory import MemoryEstimate, optimizer_numbers
 from xcoder_train.training.settings import TrainedSettings
 
@@ -31,43 +30,22 @@ class Hours:
         cost = None if price is None else hours * price
         return cls(rate, speed_is, launch.processes, hours, hours / launch.processes, cost)
 
-    def lines(self) -> list[str]:
-        """For a reader."""
-        price = "" if self.price is None else f", {self.price:,.0f} at the stated price"
-        return row(
-            "hours",
-            f"at most {self.device_hours:,.0f} of one device, {self.wall_hours:,.1f} on {self.devices}{price}, "
-            f"at {self.tokens_per_second:,.0f} tokens/s a device ({self.speed_is})",
-        )
 
-
-def training_part(
+def weights_and_disk(
     settings: TrainedSettings,
     shape: ModelShape | None,
     memory: MemoryEstimate | None,
     disk_of_data: dict[str, int],
-) -> Part:
+) -> dict[str, object]:
     """Trained parameters, memory and disk. `disk_of_data` are the bytes of what is beside checkpoints and the model."""
-    trained = None if shape is None else _trained(settings, shape)
     disk = disk_of_data | _disk_of_weights(shape, settings)
     if settings.training.save_total_limit is None:  # every checkpoint is kept, which nothing bounds
         disk = {}
-    lines = [] if trained is None else row("trained", f"{shown_count(trained)} parameters")
-    if memory is not None:
-        sizes = {name: size for name, size in asdict(memory).items() if name != "host" and size}
-        parts = ", ".join(f"{name.replace('_', ' ')} {shown_bytes(size)}" for name, size in sizes.items())
-        lines += row("memory", f"about {shown_bytes(memory.total)} per device: {parts}")
-        if memory.host:
-            lines += row("", f"and {shown_bytes(memory.host)} of a machine's own memory for what is offloaded")
-    if disk:
-        parts = ", ".join(f"{name} {shown_bytes(size)}" for name, size in disk.items())
-        lines += row("disk", f"at most {shown_bytes(sum(disk.values()))}: {parts}")
-    figures: dict[str, object] = {
-        "trained_parameters": trained,
+    return {
+        "trained_parameters": None if shape is None else _trained(settings, shape),
         "memory": None if memory is None else {**asdict(memory), "total": memory.total},
         "disk": disk,
     }
-    return Part(figures, lines, _muon_over_shards(settings))
 
 
 def _trained(settings: TrainedSettings, shape: ModelShape) -> int:
@@ -86,10 +64,13 @@ def _disk_of_weights(shape: ModelShape | None, settings: TrainedSettings) -> dic
     return checkpoints | {"model": shape.parameters * _FLOAT32}
 
 
-def _muon_over_shards(settings: TrainedSettings) -> list[str]:
-    if settings.optimizer.name != "muon" or not is_sharded(settings.launch):
-        return []
-    return [
-        "Muon orthogonalises in bfloat16 (torch.optim.Muon), and over shards its products are summed in another "
-        "order: weights come within about 1e-3 of an unsharded run's, not to float32's rounding"
-    ]
+def warning(settings: TrainedSettings) -> dict[str, object]:
+    """The figure `warning`, of what Muon over shards means; none for any other training."""
+    if settings.optimizer.name != "muon" or distribution(settings.launch) not in SHARDING:
+        return {}
+    return {
+        "warning": (
+            "Muon orthogonalises in bfloat16 (torch.optim.Muon), and over shards its products are summed in another "
+            "order: weights come within about 1e-3 of an unsharded run's, not to float32's rounding"
+        )
+    }

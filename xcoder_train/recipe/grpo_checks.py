@@ -1,9 +1,11 @@
 """Conflicts between the settings of GRPO: its loss, its rollouts, its judge and its prompts."""
 
 from collections.abc import Iterator
+from functools import partial
 
+from xcoder_train.grpo.rollout_files import stored_rollouts
 from xcoder_train.grpo.settings import GrpoSettings
-from xcoder_train.recipe.schema import Conflict, Recipe, conflict
+from xcoder_train.recipe.schema import Conflict, Recipe, conflict, refusals
 
 _VLLM_OF_COLOCATE = (
     "vllm_gpu_memory_utilization",
@@ -44,6 +46,7 @@ def grpo_conflicts(recipe: Recipe) -> Iterator[Conflict]:
         yield from _rollouts(recipe.grpo)
         yield from _lengths(recipe.grpo)
         yield from _prompts(recipe, recipe.grpo)
+        yield from _groups(recipe.grpo)
 
 
 def _loss(grpo: GrpoSettings) -> Iterator[Conflict]:
@@ -179,3 +182,41 @@ def _prompts(recipe: Recipe, grpo: GrpoSettings) -> Iterator[Conflict]:
     path = None if grpo.curriculum is None else grpo.curriculum.pass_rates
     if path is not None and not path.is_file():
         yield conflict("there is no such file", "grpo.curriculum.pass_rates")
+
+
+def _groups(grpo: GrpoSettings) -> Iterator[Conflict]:
+    dynamic, folder, way = grpo.dynamic_sampling, grpo.rollouts_from, grpo.generation
+    if dynamic is not None and dynamic.rounds == 1 and dynamic.oversample == 1:
+        yield conflict(
+            "replaces nothing: one round asks for as many prompts as a step needs; set rounds or oversample above 1",
+            "grpo.dynamic_sampling",
+        )
+    is_corrected = way == "transformers" or grpo.training.trl.get("vllm_importance_sampling_correction", True)
+    if dynamic is not None and not is_corrected:
+        yield conflict(
+            "a step may train on groups that the step before sampled, and without "
+            "training.trl.vllm_importance_sampling_correction they would count as the policy's own",
+            "grpo.dynamic_sampling",
+        )
+    if folder is not None:
+        yield from refusals("grpo.rollouts_from", by=partial(stored_rollouts, folder))
+        for path, is_set, why in (
+            (
+                "grpo.generation",
+                way != "transformers",
+                "nothing is sampled with rollouts_from: leave it at transformers",
+            ),
+            ("grpo.curriculum", grpo.curriculum is not None, "rollouts_from decides the prompts and their order"),
+            ("grpo.keep_rollouts", grpo.keep_rollouts, "rollouts_from names rollouts that are kept already"),
+        ):
+            if is_set:
+                yield conflict(why, path)
+    batch, group, processes = grpo.vllm_batch, grpo.rollouts, grpo.launch.processes
+    if batch is not None and way == "transformers":
+        yield conflict("has no effect with generation: transformers, which has rollout_batch", "grpo.vllm_batch")
+    if batch is not None and way == "vllm_server" and (batch % group or grpo.prompts_per_set % processes):
+        yield conflict(
+            f"a server samples whole groups: vllm_batch ({batch}) must be divisible by rollouts ({group}), and "
+            f"the prompts of a set ({grpo.prompts_per_set}) by launch.processes ({processes})",
+            "grpo.vllm_batch",
+        )

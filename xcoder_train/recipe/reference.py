@@ -6,31 +6,14 @@
 import argparse
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from xcoder_core.templates import filled
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.training.trl_arguments import DECIDED
 
 Schema = Mapping[str, Any]
-
-INTRODUCTION = """# Recipe reference
-
-Every key that a recipe may hold, made from the settings classes by
-
-```bash
-python -m xcoder_train.recipe.reference > docs/recipe-reference.md
-```
-
-A recipe is YAML 1.2: `1e-5` is a number, `on` and `no` are text, and a key given twice is an error.
-`extends: OTHER.yaml` at the top takes another recipe, by its path from this file, and lays this one over it: mappings
-merge, everything else is replaced. Every key can be set on the command line too, as `sft.data.tasks=1000`; `sft=null`
-takes a section away, and `synth.styles={codeforces: 1}` is all of the mix, as with each mapping of numbers or texts.
-Other paths are relative to the folder that the command runs in. In every path, `~` and `$NAME` stand for what a shell
-puts there; an unset NAME is a mistake. `xcoder plan RECIPE` names every mistake at once.
-
-A key whose default is shown as — may be left out.
-"""
 
 _TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
 _FORMATS = {"path": "path", "date": "date"}
@@ -51,7 +34,15 @@ class Reference:
 
     def text(self) -> str:
         """All of it, as Markdown."""
-        return "\n".join([INTRODUCTION, *self._section(""), *_decided()]).rstrip("\n") + "\n"
+        values = {
+            "names": self._ordered(""),
+            "paths": self._paths,
+            "headings": self._headings,
+            "classes": {name: {"required": (), **settings} for name, settings in self._classes.items()},
+            "decided": DECIDED,
+        }
+        filters = {"value_of": self._value, "default_of": self._default, "meaning_of": self._meaning}
+        return filled("xcoder_train.recipe", "reference.md.j2", values, filters)
 
     def _find_below(self, holder: str) -> list[str]:
         """The classes that a class's keys hold and no class before it does; notes where and how they are headed."""
@@ -65,17 +56,9 @@ class Reference:
                     found.append(name)
         return found
 
-    def _section(self, name: str) -> Iterator[str]:
-        """The table of one class, and after it the sections of the classes that it is the first to hold."""
-        settings = self._classes[name]
-        yield f"{'###' if '.' in self._paths[name] else '##'} {self._headings[name]}\n\n{settings['description']}\n"
-        yield "| key | value | default | what it does |\n|---|---|---|---|"
-        for key, field in settings["properties"].items():
-            default = "required" if key in settings.get("required", ()) else self._default(field)
-            yield f"| `{key}` | {self._value(field)} | {default} | {self._meaning(field)} |"
-        yield ""
-        for below in self._below[name]:
-            yield from self._section(below)
+    def _ordered(self, name: str) -> list[str]:
+        """A class, and after it the classes that it is the first to hold."""
+        return [name, *(each for below in self._below[name] for each in self._ordered(below))]
 
     def _held(self, path: str, field: Schema) -> tuple[str, list[str]]:
         """The path of the settings in a field, and the names of their classes: none, one, or one for each kind."""
@@ -131,17 +114,6 @@ class Reference:
             _, names = self._held("", field)
             said = self._classes[names[0]]["description"].split("\n\n")[0] if names else ""
         return " ".join(said.split()).replace("|", "\\|")
-
-
-def _decided() -> Iterator[str]:
-    """What `training` may not say, because another key does."""
-    yield "## What `training.trl` leaves to other keys\n"
-    yield "Arguments of TRL that a recipe says by other means; `sft.training` and `grpo.training` refuse them.\n"
-    for trainer, decided in DECIDED.items():
-        yield f"| `{trainer}.training` | is decided by |\n|---|---|"
-        for argument, decider in decided.items():
-            yield f"| `{argument}` | {decider} |"
-        yield ""
 
 
 def _alternatives(field: Schema) -> list[Schema]:

@@ -17,8 +17,13 @@ from xcoder_core.settings import Settings
 from xcoder_core.stage import find_result
 from xcoder_core.yaml_source import Part
 from xcoder_train.grpo.settings import GrpoSettings
-from xcoder_train.recipe.ablation_settings import AblationSettings
-from xcoder_train.recipe.settings import EvaluationStageSettings, InputSettings, ReportSettings, SlurmSettings
+from xcoder_train.recipe.settings import (
+    AblationSettings,
+    EvaluationStageSettings,
+    InputSettings,
+    ReportSettings,
+    SlurmSettings,
+)
 from xcoder_train.sft.settings import SftSettings
 from xcoder_train.stages import STAGES, TRAINING, StageName
 from xcoder_train.training.settings import TrackingSettings, TrainedSettings

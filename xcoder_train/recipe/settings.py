@@ -1,27 +1,20 @@
-"""Sections of a recipe that no stage owns: inputs from other runs, how evaluation is started, the report, Slurm."""
+"""Sections of a recipe that no stage owns: inputs of other runs, evaluation's launch, the report, Slurm, ablations."""
 
+import re
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from evaluation.config import EvaluationSettings
 from xcoder_core.settings import Settings
 from xcoder_train.training.launch_settings import LaunchSettings
 
 # Options of sbatch that the script of `xcoder slurm` needs as it writes them.
-_OURS = (
-    "array",
-    "dependency",
-    "no-requeue",
-    "ntasks",
-    "ntasks-per-node",
-    "open-mode",
-    "parsable",
-    "requeue",
-    "signal",
-    "wrap",
-)
+_OURS = "array dependency no-requeue ntasks ntasks-per-node open-mode parsable requeue signal wrap".split()
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Options = dict[
     Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")],
@@ -97,3 +90,90 @@ class SlurmSettings(Settings):
         if "JOB" in self.setup.splitlines():
             raise ValueError("a line `JOB` in `setup` would end the job's script")
         return self
+
+
+Arms = dict[str, dict[str, Any]]
+
+
+class MetricSettings(Settings):
+    """The one number by which arms are compared."""
+
+    model: Literal["base", "sft", "rl"] = "sft"
+    """Which stage's model."""
+
+    benchmark: str = "heldout"
+    """One of `evaluation.benchmarks`, by the name that its scores carry."""
+
+    k: int = Field(default=1, ge=1)
+    """pass@k; pass@1 over n samples is what papers call avg@n."""
+
+
+class PaperFigures(Settings):
+    """The figures that a paper prints for the same arms."""
+
+    source: str
+    """Paper and table or figure."""
+
+    window: str
+    """Benchmark, its dates and number of problems, and the statistic."""
+
+    percent: dict[str, float] = Field(min_length=1)
+    """Arm to the printed figure; with two axes the arm's labels joined by `-`."""
+
+
+class AblationSettings(Settings):
+    """Everything that `xcoder ablate` adds to the recipe that its arms start from."""
+
+    question: str
+    """What the ablation asks, in a sentence; it stands above the table."""
+
+    axes: dict[str, Arms] = Field(min_length=1, max_length=2)
+    """One or two axes: axis name to arms, arm label to the settings (`key.path: value`) that make it."""
+
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    """Every arm is run with each of these; they choose its tasks, its initial weights and its order of training."""
+
+    equal: Literal["epochs", "steps", "tokens"]
+    """What is held equal between the arms of the first axis; the arms' recipes are held to it."""
+
+    metric: MetricSettings = MetricSettings()
+
+    paper: PaperFigures | None = None
+    """What a paper reports for these arms."""
+
+    @field_validator("axes")
+    @classmethod
+    def _arms_are_named_and_differ(cls, axes: dict[str, Arms]) -> dict[str, Arms]:
+        for axis, arms in axes.items():
+            if len(arms) < 2:
+                raise ValueError(f"axis `{axis}` has {len(arms)} arm(s); a comparison needs two")
+            for label in arms:
+                if not _LABEL.fullmatch(label):
+                    raise ValueError(
+                        f"arm {label!r} of axis `{axis}` becomes part of a folder's name; expected letters, digits, "
+                        "`.`, `_` and `-`"
+                    )
+        return axes
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError("expected different numbers from 0, such as [0, 1, 2]")
+        return seeds
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [arm_name(labels) for labels in product(*self.axes.values())]
+        doubled = next((name for name in names if names.count(name) > 1), None)
+        if doubled is not None:
+            raise ValueError(f"two arms would share the name {doubled}; rename one of their labels")
+        unknown = sorted(set(self.paper.percent) - set(names)) if self.paper is not None else []
+        if unknown:
+            raise ValueError(f"paper.percent names {unknown[0]!r}, which is no arm; the arms are {', '.join(names)}")
+        return self
+
+
+def arm_name(labels: tuple[str, ...]) -> str:
+    """The name of the arm at one label of each axis, as folders and the paper's figures have it."""
+    return "-".join(labels)

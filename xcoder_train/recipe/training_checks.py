@@ -1,11 +1,13 @@
 """Conflicts between the settings of training: batches, lengths, optimisers, and how processes share a model."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from xcoder_core.errors import InputError
 from xcoder_core.secrets import hide_forms
-from xcoder_train.recipe.schema import Conflict, Recipe, conflict
+from xcoder_train.recipe.schema import Conflict, Recipe, conflict, refusals
 from xcoder_train.sft.settings import SftSettings
+from xcoder_train.training.arithmetic import plan_grpo_batch
 from xcoder_train.training.launch_settings import SHARDING, LaunchSettings, accelerate_settings, division
 from xcoder_train.training.settings import TrainedSettings, TrainingSettings
 from xcoder_train.training.trl_arguments import DECIDED, Trainer, trl_refusals
@@ -28,14 +30,8 @@ def training_conflicts(recipe: Recipe) -> Iterator[Conflict]:
 def _batches(recipe: Recipe) -> Iterator[Conflict]:
     grpo = recipe.grpo
     if grpo is not None:
-        completions, together = grpo.prompts_per_step * grpo.rollouts, grpo.micro_batch * grpo.launch.processes
-        if completions % together:
-            yield conflict(
-                f"prompts_per_step ({grpo.prompts_per_step}) x rollouts ({grpo.rollouts}) = {completions} completions "
-                f"per step must be divisible by micro_batch ({grpo.micro_batch}) x launch.processes "
-                f"({grpo.launch.processes}) = {together}",
-                "grpo.micro_batch",
-            )
+        sizes = grpo.prompts_per_step, grpo.rollouts, grpo.launch.processes, grpo.micro_batch
+        yield from refusals("grpo.micro_batch", by=partial(plan_grpo_batch, *sizes))
     sft = recipe.sft
     if sft is not None and sft.evaluation is not None and _row_parts(sft.launch) > 1:
         yield conflict("has no way to split a held-out solution over processes; leave it out", "sft.evaluation")

@@ -1,6 +1,5 @@
 """The folder of one run: the recipe it was started with, its manifest, its summary."""
 
-import importlib.metadata
 import json
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from xcoder_core.errors import InputError
+from xcoder_core.errors import InputError, installed_version
 from xcoder_core.files import JsonObject, atomic_path, fingerprint, read_object, write_json
 from xcoder_core.settings import differences_from_defaults
 from xcoder_core.stage import RESULT_FILE, read_result
@@ -25,19 +24,7 @@ SUMMARY = "summary.json"
 # A run is one starting point. What comes after it may change: each result has a folder named after its own key.
 _STARTING_POINT = ("seed", "inputs", "model", "synth")
 _STAYS_THE_SAME_START = ("model.save_dtype", *(f"synth.{path}" for path in STAGES["synth"].does_not_affect_result))
-_PACKAGES = (
-    "torch",
-    "transformers",
-    "trl",
-    "accelerate",
-    "peft",
-    "datasets",
-    "pyarrow",
-    "numpy",
-    "vllm",
-    "ray",
-    "wandb",
-)
+_PACKAGES = "torch transformers trl accelerate peft datasets pyarrow numpy vllm ray wandb".split()
 
 
 class RunFolder:
@@ -60,15 +47,14 @@ class RunFolder:
         # Both are read by this version, so that a setting which is new in it is at its default in both.
         before, current = (read.model_dump(mode="json") for read in (stored_recipe(stored, resolved), self.recipe))
         skipped = {"name", "runs_dir", "slurm"}
-        changes = [
-            (path, old, new)
+        changes = {
+            path: f"{path}: {_shown(old)} -> {_shown(new)}"
             for path, old, new in _differences(before, current, ())
             if path.split(".")[0] not in skipped
-        ]
-        shown = [f"{path}: {_shown(old)} -> {_shown(new)}" for path, old, new in changes]
+        }
         elsewhere = [
-            line
-            for line, (path, _, _) in zip(shown, changes, strict=True)
+            change
+            for path, change in changes.items()
             if path.split(".")[0] in _STARTING_POINT and not _is_below(path, _STAYS_THE_SAME_START)
         ]
         if elsewhere and self.manifest().get("stages"):  # before that, there is nothing that a change could spoil
@@ -78,7 +64,7 @@ class RunFolder:
                 + "Nothing was changed. Either give this run a folder of its own (name=…), or restore the values on "
                 f"the left, or move {self.path} away."
             )
-        return shown
+        return list(changes.values())
 
     def write_recipe(self, given: Source, command: Sequence[str]) -> None:
         """Keep the recipe as given and as resolved, and begin the manifest."""
@@ -89,7 +75,8 @@ class RunFolder:
                 temporary.write_bytes(Path(given).read_bytes())
         manifest, earlier_names = self.manifest(), carried_over(self.path)
         write_json(self.path / RESOLVED_RECIPE, self.recipe.model_dump(mode="json"))
-        self._write_manifest(
+        write_json(
+            self.path / MANIFEST,
             {
                 "run": self.recipe.name,
                 "created": manifest.get("created", _now()),
@@ -101,7 +88,7 @@ class RunFolder:
                 "command": list(command),
                 "stages": manifest.get("stages", {}),
                 "earlier": manifest.get("earlier", []),
-            }
+            },
         )
 
     def manifest(self) -> JsonObject:
@@ -134,7 +121,7 @@ class RunFolder:
             "exit_status": None,
             "figures": {},
         }
-        self._write_manifest(manifest)
+        write_json(self.path / MANIFEST, manifest)
 
     def keep_stage(self, stage: str, key: str) -> None:
         """Note that a whole result is used again: where another key came in between, its old entry comes back."""
@@ -147,7 +134,7 @@ class RunFolder:
         earlier.remove(whole[-1])
         earlier.append(current)
         manifest["stages"][stage] = whole[-1]
-        self._write_manifest(manifest)
+        write_json(self.path / MANIFEST, manifest)
         self._summarise(manifest, stage)
 
     def end_stage(self, stage: str, seconds: float, exit_status: int, result: Path | None) -> None:
@@ -160,7 +147,7 @@ class RunFolder:
             left = {name: value for name, value in read_result(result).items() if name not in ("stage", "key")}
             entry["figures"] = left
             entry["content"] = fingerprint(result / RESULT_FILE)
-        self._write_manifest(manifest)
+        write_json(self.path / MANIFEST, manifest)
         if exit_status == 0:
             self._summarise(manifest, stage)
 
@@ -179,9 +166,6 @@ class RunFolder:
                 f"{self.path} is not a run: it holds {', '.join(found[:5])} and no {RESOLVED_RECIPE}. Give this run a "
                 "folder of its own (name=… or runs_dir=…)."
             )
-
-    def _write_manifest(self, manifest: JsonObject) -> None:
-        write_json(self.path / MANIFEST, manifest)
 
 
 def update_summary(run_folder: Path, **parts: object) -> None:
@@ -220,13 +204,8 @@ def _now() -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": sys.version.split()[0]}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    installed = {package: installed_version(package) for package in _PACKAGES}
+    return {"python": sys.version.split()[0]} | {name: version for name, version in installed.items() if version}
 
 
 def _git_commit() -> str | None:

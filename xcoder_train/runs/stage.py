@@ -1,7 +1,8 @@
-"""What a stage's process does around its work: read the recipe, lock the run, keep the manifest, report a failure.
+"""A run's stages in order, each in a process of its own, and what that process does around the stage's work.
 
-`python -m xcoder_train.runs.stage NAME RECIPE [key.path=value …]`, which `xcoder run` and launchers start too. A stage
-that is started alone takes the run's lock; `xcoder run` holds it for the stages that it starts.
+It reads the recipe, locks the run, keeps the manifest and reports a failure. `xcoder run` and launchers start it by
+`python -m xcoder_train.runs.stage NAME RECIPE [key.path=value …]`. A stage that is started alone takes the run's lock;
+`xcoder run` holds it for the stages that it starts.
 """
 
 import json
@@ -26,9 +27,17 @@ from xcoder_core.stage import RESULT_FILE, StageContext
 from xcoder_core.terminal import harmless_lines
 from xcoder_train.recipe.reading import Source, load_recipe
 from xcoder_train.recipe.schema import Recipe
-from xcoder_train.runs.failures import INTERRUPTED, failure_of
-from xcoder_train.runs.folder import RunFolder, stage_stands
+from xcoder_train.runs.failures import INTERRUPTED, TERMINATED, Failure, failure_of
+from xcoder_train.runs.folder import RESOLVED_RECIPE, RunFolder, stage_stands
 from xcoder_train.runs.keys import stage_folder, stage_inputs, stage_key
+from xcoder_train.runs.launch import (
+    has_gpu,
+    launch_settings,
+    needs_launcher,
+    run_process,
+    stage_command,
+    stage_environment,
+)
 from xcoder_train.runs.model_card import CARD, model_card
 from xcoder_train.stages import STAGES, StageName
 from xcoder_train.training.wandb_run import start_tracking
@@ -37,6 +46,82 @@ BREAK_LOCK = "--break-lock"
 HELD_BY = "XCODER_RUN_HELD_BY"  # process id of the `xcoder run` that holds the lock for its stages
 STARTED = "XCODER_STAGE_STARTED"  # the machine's monotonic clock when the stage's first process was started
 FAILURE_FILE = ".failure"
+
+
+def run_recipe(source: Source, overrides: Sequence[str], only: StageName | None, break_lock: bool) -> int:
+    """Run every stage that is not whole yet, or only one. Returns the exit code of the command."""
+    recipe = load_recipe(source, overrides)
+    if recipe.ablation is not None:
+        raise InputError(
+            f"{source} describes several runs: xcoder ablate {source}, or add ablation=null to run only the "
+            "recipe that they vary"
+        )
+    stages = recipe.stages if only is None else (only,)
+    if only is not None:
+        check_stage(recipe, only, source)
+    with end_at_first_interrupt():
+        try:
+            with hold_run(recipe, source, break_lock) as lock:
+                for stage in stages:
+                    status = _run_one(recipe, stage, lock)
+                    if status != 0:
+                        return status
+        except (Exception, KeyboardInterrupt) as error:
+            return report_failure(error, recipe.run_folder)
+    say(f"done: {recipe.run_folder}")
+    return 0
+
+
+def _run_one(recipe: Recipe, stage: StageName, lock: RunLock) -> int:
+    if stage_stands(recipe, stage):
+        keep_result(recipe, stage)
+        return 0
+    stage_inputs(recipe, stage)
+    launch = launch_settings(recipe, stage)
+    resolved = str(recipe.run_folder / RESOLVED_RECIPE)  # editing the recipe while it runs changes nothing
+    command = stage_command(launch, stage, [resolved], has_gpu(launch))
+    say(f"{stage}: starting ({stage_key(recipe, stage)})")
+    _taken_failure(recipe)  # of a run that was killed before it could report it
+    started = time.monotonic()
+    environment = {**stage_environment(launch), HELD_BY: str(os.getpid()), STARTED: str(started)}
+    try:
+        status = run_process(command, environment, lock.descriptor, through_launcher=needs_launcher(launch))
+    except KeyboardInterrupt:
+        left = _taken_failure(recipe)
+        if left is not None and left.exit_code not in (INTERRUPTED, TERMINATED):
+            say(left.message)
+        raise
+    left = _taken_failure(recipe)
+    if left is not None:
+        say(left.message)
+        return left.exit_code
+    if status in (INTERRUPTED, TERMINATED):  # of the stage alone, which leaves the report to us
+        raise KeyboardInterrupt
+    if status < 0:
+        say(
+            f"error: {stage} was ended by signal {-status}"
+            + (" (often: out of memory)" if status == -9 else "")
+            + "; the same command continues"
+        )
+        RunFolder(recipe).end_stage(stage, time.monotonic() - started, status, None)
+        return 1
+    if status == 0 and not stage_stands(recipe, stage):
+        say(f"error: {stage} ended without a result in {stage_folder(recipe, stage)}")
+        return 1
+    if status == 0:
+        say(f"{stage}: done in {time.monotonic() - started:.0f} s")
+    return status
+
+
+def _taken_failure(recipe: Recipe) -> Failure | None:
+    """Remove and return the failure that the stage left in its file. Launchers turn every exit code into 1."""
+    file = recipe.run_folder / FAILURE_FILE
+    try:
+        left = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # none, or one that a full disk or a kill cut short
+        left = None
+    file.unlink(missing_ok=True)
+    return None if left is None else Failure(left["message"], left["exit_code"])
 
 
 @contextmanager
@@ -49,9 +134,7 @@ def open_stage(
     the recipe.
     """
     recipe = load_recipe(recipe_path, overrides)
-    if not recipe.has(stage):
-        raise InputError(f"{recipe_path} has no `{section_of(stage)}:` section; it has {', '.join(recipe.stages)}")
-    check_inputs(recipe, stage)
+    check_stage(recipe, stage, recipe_path)
     with hold_run(recipe, recipe_path, break_lock):
         if stage_stands(recipe, stage):
             if _is_main_process():
@@ -125,8 +208,11 @@ def perform(recipe: Recipe, context: StageContext) -> None:
         context.finish(**figures)
 
 
-def check_inputs(recipe: Recipe, stage: StageName) -> None:
+def check_stage(recipe: Recipe, stage: StageName, source: Source) -> None:
     """Refuse before anything is written: a folder that is made is a run of this recipe from then on."""
+    if not recipe.has(stage):
+        section = "evaluation" if stage == "report" else stage
+        raise InputError(f"{source} has no `{section}:` section; it has {', '.join(recipe.stages)}")
     if not stage_stands(recipe, stage):
         stage_inputs(recipe, stage)
 
@@ -217,10 +303,6 @@ def keep_result(recipe: Recipe, stage: StageName) -> None:
 
 def _is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
-
-
-def section_of(stage: StageName) -> str:
-    return "evaluation" if stage == "report" else stage
 
 
 def say(line: str) -> None:

@@ -213,15 +213,13 @@ def _raw_rows(layout: SynthLayout) -> list[Choice]:
     members = {m.problem_id for m in read_records(layout.memberships, Membership) if m.use == "sft"}
     return [
         {
-            "problem_id": problem_id,
-            "solution_index": index,
-            "style": styles[problem_id],
+            "problem_id": row["problem_id"],
+            "solution_index": row["index"],
+            "style": styles[row["problem_id"]],
             "is_golden": False,  # raw candidates are taken as they come, not best first
         }
-        for problem_id, index in zip(
-            *read_table(layout.solutions, ["problem_id", "index"]).to_pydict().values(), strict=True
-        )
-        if problem_id in members
+        for row in read_table(layout.solutions, ["problem_id", "index"]).to_pylist()
+        if row["problem_id"] in members
     ]
 
 

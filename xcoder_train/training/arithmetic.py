@@ -81,10 +81,10 @@ def plan_sft_batch(examples: int, examples_per_row: float, processes: int, micro
 
 def plan_grpo_batch(prompts: int, rollouts: int, processes: int, micro_batch: int) -> BatchPlan:
     """Micro-batches of one step's completions. Raises `InputError` with the numbers where they do not divide."""
-    completions = prompts * rollouts
-    if completions % (micro_batch * processes):
+    completions, together = prompts * rollouts, micro_batch * processes
+    if completions % together:
         raise InputError(
-            f"grpo: {prompts} prompts_per_step x {rollouts} rollouts = {completions} completions a step, which "
-            f"micro_batch {micro_batch} x {processes} processes = {micro_batch * processes} does not divide"
+            f"prompts_per_step ({prompts}) x rollouts ({rollouts}) = {completions} completions per step must be "
+            f"divisible by micro_batch ({micro_batch}) x launch.processes ({processes}) = {together}"
         )
-    return BatchPlan(micro_batch, completions // (micro_batch * processes), processes, 1.0)
+    return BatchPlan(micro_batch, completions // together, processes, 1.0)

@@ -103,11 +103,6 @@ def division(launch: LaunchSettings) -> Division:
     )
 
 
-def is_sharded(launch: LaunchSettings) -> bool:
-    """True where no process of the stage holds the whole model."""
-    return distribution(launch) in SHARDING
-
-
 def distribution(launch: LaunchSettings) -> str | None:
     """accelerate's word for how the processes share a model (`distributed_type`); None without a configuration."""
     return None if launch.accelerate is None else accelerate_settings(launch.accelerate).get("distributed_type")

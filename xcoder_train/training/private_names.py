@@ -37,7 +37,6 @@ class PrivateName:
 
 
 PRIVATE_NAMES = (
-    PrivateName(_GRPO, "_get_train_sampler", "replaced: a resumed run takes up the order of prompts in any epoch"),
     PrivateName(_GRPO, "_generate_and_score_completions", "called, and overridden to log the share of masked tokens"),
     PrivateName(_GRPO, "_prepare_inputs", "overridden: rollouts are put in order of length before they are divided"),
     PrivateName(_GRPO, "_get_per_token_logps_and_entropies", "overridden: an evaluation is scored a few at a time"),
@@ -52,22 +51,24 @@ PRIVATE_NAMES = (
     PrivateName(_GRPO, "loss_type", "the same"),
     PrivateName(_GRPO, "num_iterations", "how many steps each set of rollouts is trained on"),
     PrivateName(_GRPO, "num_generations", "the size of a group"),
-    PrivateName(_GRPO, "vllm_generation", "holds the engine of colocated rollouts"),
+    PrivateName(_GRPO, "num_generations_eval", "the same in an evaluation"),
+    PrivateName(_GRPO, "use_vllm", "whether vLLM makes the rollouts"),
+    PrivateName(_GRPO, "_generate_single_turn", "called: vLLM's rollouts, with the weights as they are"),
+    PrivateName(_GRPO, "async_loop", "the event loop in which TRL asks for rewards, and rollouts are judged"),
+    PrivateName(_GRPO, '"old_per_token_logps"', "the old policy of rollouts that are older than the policy"),
+    PrivateName(_GRPO, '"sampling_per_token_logps"', "what a `rollout_func` says of its own tokens"),
+    PrivateName(_GRPO, "vllm_generation", "vLLM in the trainer: its engine, and how long completions may be"),
     PrivateName(
         "trl.generation.vllm_generation:VLLMGeneration", "llm", "the engine, which held-out tasks are seeded by"
     ),
     PrivateName(_GRPO, "log_completions", "put off while an evaluation logs"),
-    PrivateName(
-        _GRPO, "vllm_generation", "vLLM in the trainer, which is told how long the completions of a step may be"
-    ),
-    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "max_completion_length", "the same"),
+    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "max_completion_length", "a step's, where it has one"),
     PrivateName(_GRPO, '"importance_sampling_ratio"', "says which tokens the importance correction masks"),
     PrivateName(_GRPO, '"completion_mask"', "says where a completion ends"),
     PrivateName(_GRPO, '"TRL_EXPERIMENTAL_SILENCE"', "`rollout_func` is marked experimental"),
-    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "generate", "timed"),
-    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "sync_weights", "the same"),
+    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "generate", "looked at while it samples"),
+    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "sync_weights", "timed"),
     PrivateName("trl.generation.vllm_generation", "VLLMGeneration", "holds the engine whose cache is looked at"),
-    PrivateName("trl.trainer.utils", "is_async_callable", "whether TRL awaits a reward function"),
     PrivateName("trl.trainer.utils", "shuffle_sequence_dict", "mixes rollouts that several updates share"),
     PrivateName("trl.trainer.utils", "split_tensor_dict", "divides a set of rollouts into micro-batches"),
     PrivateName("trl.trainer.grpo_trainer", "All reward functions returned None", "dropped: it prints rollouts"),
@@ -85,6 +86,7 @@ PRIVATE_NAMES = (
     PrivateName(
         "transformers.integrations.deepspeed", "unset_hf_deepspeed_config", "one process loads a model under ZeRO-3"
     ),
+    PrivateName("transformers.trainer_callback", "ExportableState", "a callback whose state goes into checkpoints"),
     PrivateName("transformers.cache_utils", "DynamicLayer", "the base of a cache that grows in place"),
     PrivateName(
         "transformers.trainer_utils", "mtime may not be reliable", "dropped: steps say which checkpoint is newer"

@@ -8,9 +8,11 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 from xcoder_core.errors import EnvironmentLacks, InputError
@@ -26,54 +28,11 @@ Config = TypeVar("Config")
 
 CONFIG: Mapping[Trainer, str] = {"sft": "trl.SFTConfig", "grpo": "trl.GRPOConfig"}
 
-_SAME_PROMPT = "the tokenizer's chat template, so that SFT, GRPO and evaluation read the same prompt"
-_DECIDED: Mapping[str, Mapping[str, str]] = {
-    "both": {
-        "the run folder (`runs_dir`, `name`)": "output_dir run_name",
-        "`tracking`": "project report_to",
-        "`seed`": "seed data_seed",
-        "`model`": "trust_remote_code model_init_kwargs",
-        "`{trainer}.micro_batch`": "per_device_train_batch_size auto_find_batch_size",
-        "`{trainer}.launch.accelerate`": "deepspeed fsdp fsdp_config",
-        "`{trainer}.training.activation_checkpointing`": "gradient_checkpointing",
-        "`{trainer}.resume`": "resume_from_checkpoint",
-        "`{trainer}.evaluation`, and no step depends on its result": (
-            "eval_strategy evaluation_strategy eval_steps eval_on_start do_eval load_best_model_at_end "
-            "per_device_eval_batch_size"
-        ),
-        "the stage, which goes on exactly where it was interrupted": "ignore_data_skip save_only_model sync_ref_model",
-        "the stage, which uploads nothing": "push_to_hub hub_token log_completions_hub_repo",
-        "the stage": "use_cpu disable_tqdm",
-    },
-    "sft": {
-        "`sft.batch`": "gradient_accumulation_steps",
-        "`sft.max_length`": "max_length max_seq_length",
-        "`sft.packing`": "packing packing_strategy eval_packing",
-        "`sft.launch.accelerate`, where rows are split": "pad_to_multiple_of",
-        "`sft.truncation_limit`; examples are left out, never cut": "truncation_mode",
-        "the stage: prompts are read and answers are learned": "completion_only_loss assistant_only_loss",
-        "the tokenizer, whose end of turn every answer gets": "eos_token",
-        _SAME_PROMPT: "chat_template_path",
-        "the stage, which tokenises itself": "dataset_num_proc dataset_kwargs dataset_text_field",
-    },
-    "grpo": {
-        "`grpo.prompts_per_step`": "gradient_accumulation_steps generation_batch_size",
-        "`grpo.updates_per_rollouts`": "steps_per_generation",
-        "`grpo.rollouts`": "num_generations",
-        "the key of this name below `grpo`": "max_prompt_length max_completion_length temperature top_p top_k",
-        "`grpo.generation`": "use_vllm vllm_mode",
-        "`grpo.training.vllm_server_base_url`": "vllm_server_host vllm_server_port",
-        "`grpo.curriculum`": "shuffle_dataset train_sampling_strategy",
-        _SAME_PROMPT: "chat_template_kwargs",
-        "`grpo.evaluation`": "num_generations_eval",
-        "`grpo.reward`": "reward_weights remove_unused_columns",
-        "the stage: completions go to a table, none to the terminal": "num_completions_to_print",
-    },
-}
+_DECIDED = tomllib.loads(Path(__file__).with_name("decided.toml").read_text(encoding="utf-8"))
 DECIDED: Mapping[Trainer, Mapping[str, str]] = {
     trainer: {
         name: decider.format(trainer=trainer)
-        for decider, names in (_DECIDED["both"] | _DECIDED[trainer]).items()  # type: ignore[operator]
+        for decider, names in (_DECIDED["both"] | _DECIDED[trainer]).items()
         for name in names.split()
     }
     for trainer in CONFIG

@@ -26,7 +26,7 @@ def sample(
     sampling: SamplingSettings = FREE,
     stop: frozenset[int] = STOP,
 ) -> list[Sampled]:
-    ended = dict(sample_batch(model, prompts, seeds, sampling, stop, pad_token=0))
+    ended = dict(sample_batch(model, prompts, seeds, sampling, stop, measures=True))
     return [ended[place] for place in range(len(prompts))]
 
 
@@ -162,10 +162,10 @@ def test_picking_among_the_likeliest_is_picking_from_the_sorted_vocabulary(
 
 
 def test_completions_are_given_as_they_end(tiny_model: MakeModel) -> None:
-    lengths = [len(one.token_ids) for _, one in sample_batch(tiny_model("qwen2"), PROMPTS, [*range(5)], FREE, STOP, 0)]
+    lengths = [len(one.token_ids) for _, one in sample_batch(tiny_model("qwen2"), PROMPTS, [*range(5)], FREE, STOP)]
     assert lengths == sorted(lengths)
     assert lengths[0] < lengths[-1]
-    first = next(iter(sample_batch(tiny_model("qwen2"), PROMPTS, [*range(5)], FREE, STOP, 0)))
+    first = next(iter(sample_batch(tiny_model("qwen2"), PROMPTS, [*range(5)], FREE, STOP)))
     assert len(first[1].token_ids) == lengths[0]
 
 
@@ -197,3 +197,16 @@ def test_sampling_warns_of_nothing_that_transformers_deprecates(
 ) -> None:
     sample(tiny_model("qwen2"), PROMPTS, [*range(5)])
     assert not [warning for warning in recwarn if "deprecated" in str(warning.message)]
+
+
+@pytest.mark.parametrize("cut", [{}, {"top_k": 3}, {"top_p": 0.5, "repetition_penalty": 1.3}], ids=str)
+def test_log_probabilities_are_those_of_all_tokens_at_the_temperature(
+    cut: dict[str, float], tiny_model: MakeModel
+) -> None:
+    model = tiny_model("qwen2")
+    sampling = FREE.model_copy(update={"temperature": 0.7, **cut})
+    for prompt, one in zip(PROMPTS, sample(model, PROMPTS, [*range(5)], sampling), strict=True):
+        with torch.no_grad():
+            logits = model(torch.tensor([[*prompt, *one.token_ids]])).logits[0, len(prompt) - 1 : -1]
+        expected = (logits / 0.7).log_softmax(-1).gather(-1, torch.tensor(one.token_ids)[:, None])[:, 0]
+        assert one.log_probabilities == pytest.approx(expected.tolist(), abs=1e-4)

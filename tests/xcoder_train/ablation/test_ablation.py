@@ -10,7 +10,7 @@ from xcoder_core.errors import InputError
 from xcoder_train.ablation.runs import Ablation
 from xcoder_train.commands.ablate import missing_commands
 from xcoder_train.recipe.reading import load_recipe
-from xcoder_train.runs.run import run_recipe
+from xcoder_train.runs.stage import run_recipe
 
 MakeRecipe = Callable[..., Path]
 RECIPES = Path(__file__).parents[3] / "recipes"

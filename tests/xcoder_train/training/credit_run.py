@@ -10,13 +10,15 @@ import random
 import re
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from accelerate import PartialState
 from datasets import Dataset
-from trl import GRPOConfig
+from trl import GRPOConfig, GRPOTrainer
 
 from reward.config import JudgeSettings, RewardSettings
 from reward.judge import Judge
@@ -24,12 +26,16 @@ from reward.submission import Submission
 from reward.test_table import TestTable
 from reward.trl import JudgedReward
 from reward.verdict import Judgement, Verdict
-from xcoder_core.models.chat import prompt_token_ids, stop_token_ids
+from xcoder_core.models.chat import stop_token_ids
 from xcoder_core.models.loading import initialise_model
 from xcoder_core.models.settings import InitSettings
+from xcoder_core.models.transformers_backend import Sampled
 from xcoder_core.problem import Limits, Problem, TestCase
 from xcoder_core.records import write_records
 from xcoder_core.stage import SynthLayout
+from xcoder_train.grpo.groups import Groups
+from xcoder_train.grpo.prompt_order import PromptOrder
+from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
 from xcoder_train.training.start import quiet_libraries
 
@@ -37,6 +43,12 @@ PROBLEMS, TESTS, GROUP, STEPS = 6, 4, 4, 4
 PROMPTS_PER_STEP = 3  # three groups of four over two processes: the middle group is half here, half there
 CUT_OFF = -1.0
 LOST = "the sandbox of this one dies"
+MANY_PROBLEMS = 24
+"""Where groups are replaced, so many that no step has a problem twice."""
+ALIKE = 3
+"""The rollouts of every so-many-th problem all get one reward."""
+OF_GROUPS = ("dynamic_sampling", "rollouts_from", "keep_rollouts")
+"""What goes into our settings; everything else goes into TRL's."""
 
 
 def worth(prompt: str, completion: str, cut_off: bool) -> float | None:
@@ -61,6 +73,8 @@ def completion_for(prompt: str, name: str) -> tuple[str, bool]:
     """A rollout of many kinds and lengths, and whether it is cut off. `name` is in it, so no two are alike."""
     chance = random.Random(name + prompt)
     problem, passed = problem_number(prompt), chance.randrange(TESTS + 1)
+    if problem % ALIKE == 0:
+        return f"```python\nn = int(input())\nprint({problem}00 + n if n < 2 else -1)  # {name}\n```", False
     remark = f"{name} {LOST if chance.random() < 0.25 else 'x' * chance.randrange(30)}"
     program = f"n = int(input())\nprint({problem}00 + n if n < {passed} else -1)  # {remark}"
     text = f"I do not know ({name})." if chance.random() < 0.2 else f"```python\n{program}\n```"
@@ -105,11 +119,10 @@ class WatchedTrainer(FrugalGrpoTrainer):
         return super()._compute_loss(model, inputs)
 
 
-def _tests(folder: Path) -> TestTable:
+def _tests(folder: Path, names: list[str]) -> TestTable:
     layout = SynthLayout(folder)
     with PartialState().main_process_first():
         if not layout.problems.exists():
-            names = [f"problem {number}" for number in range(PROBLEMS)]
             problems = [Problem(name, name, "codeforces", "stdin", limits=Limits(5, 256)) for name in names]
             cases = [
                 TestCase(name, test, f"{test}", f"{number * 100 + test}")
@@ -122,29 +135,32 @@ def _tests(folder: Path) -> TestTable:
 
 
 def train(folder: Path, processes: int, checkpoint: str | None = None, **arguments: Any) -> None:
-    """Leaves `rows-RANK.json`, `log-RANK.json`, `model/`, TRL's tables of completions and checkpoints in `folder`."""
+    """Leaves `rows-RANK.json`, `log-RANK.json`, `model/`, `rollouts/`, tables of completions and checkpoints."""
+    of_groups = {name: arguments.pop(name) for name in OF_GROUPS if name in arguments}
     quiet_libraries()
     torch.set_num_threads(1)
     state = PartialState(cpu=True)
     assert state.num_processes == processes
-    names = [f"problem {number}" for number in range(PROBLEMS)]
+    updates = int(arguments.pop("updates", 1))
+    leaves_out = bool(arguments.pop("leave_out_truncated", False))
+    problems = updates * MANY_PROBLEMS if of_groups.keys() & {*OF_GROUPS[:2]} else PROBLEMS
+    names = [f"problem {number}" for number in range(problems)]
     init = InitSettings(
         hidden_size=16, intermediate_size=16, layers=1, heads=2, kv_heads=1, context=512, vocabulary=300
     )
     model, tokenizer = initialise_model(init, names, seed=0)
 
-    def roll_out(prompts: list[Any], trainer: WatchedTrainer) -> dict[str, Any]:
-        ids = []
-        for row, prompt in enumerate(prompts):
-            name = f"step {trainer.state.global_step} rank {state.process_index} row {row}"
-            text, cut_off = completion_for(prompt[-1]["content"], name)
-            ids.append(tokenizer.encode(text) + ([] if cut_off else [tokenizer.eos_token_id]))
-        prompt_ids = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
-        return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": None}
+    def sample(trainer: GRPOTrainer, prompts: list[list[int]], seeds: list[int]) -> list[Sampled]:
+        made = []
+        for prompt, seed in zip(prompts, seeds, strict=True):
+            problem = problem_number(tokenizer.decode(prompt))
+            text, cut_off = completion_for(f"problem {problem}", f"seed {seed}")
+            ids = tokenizer.encode(text) + ([] if cut_off else [tokenizer.eos_token_id])
+            made.append(Sampled(ids, cut_off, [-1.0] * len(ids)))
+        return made
 
     rows = [{"problem_id": name, "prompt": [{"role": "user", "content": name}]} for name in names]
     per_process = PROMPTS_PER_STEP * GROUP // processes
-    updates = int(arguments.pop("updates", 1))
     settings: dict[str, Any] = {
         "per_device_train_batch_size": 2,
         "gradient_accumulation_steps": per_process // 2,
@@ -170,19 +186,27 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
     with LossyJudge(JudgeSettings(), workers=1) as judge:
         reward = JudgedReward(
             judge,
-            _tests(folder.parent / "tests"),
-            RewardSettings(truncated=CUT_OFF),
+            _tests(folder.parent / f"tests of {len(names)}", names),
+            RewardSettings(leave_out_truncated=True) if leaves_out else RewardSettings(truncated=CUT_OFF),
             stop_tokens=stop_token_ids(tokenizer, model),
             maximum_excluded_share=1.0,
             seed=0,
+            text_of=partial(tokenizer.decode, skip_special_tokens=True),
         )
+        prompts = Dataset.from_list(rows)
+        section = GrpoSettings(
+            prompts_per_step=PROMPTS_PER_STEP, updates_per_rollouts=updates, rollouts=GROUP, **of_groups
+        )
+        groups = Groups(section, prompts, PromptOrder(len(names), 1), sample, reward, folder / "rollouts")
         trainer = WatchedTrainer(
             model=model,
             reward_funcs=reward,
             args=GRPOConfig(**{**settings, **arguments}),
-            train_dataset=Dataset.from_list(rows),
+            train_dataset=prompts,
             processing_class=tokenizer,
-            rollout_func=roll_out,
+            rollout_func=groups.roll_out,
+            groups=groups,
+            callbacks=[groups],
         )
         trainer.rows = []
         trainer.train(resume_from_checkpoint=checkpoint)
@@ -193,7 +217,8 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
 
 def main(folder: str, processes: str, checkpoint: str, *arguments: str) -> None:
     """The command line."""
-    named = dict(argument.split("=") for argument in arguments)
+    named: dict[str, Any] = dict(argument.split("=") for argument in arguments)
+    named |= {name: yaml.safe_load(named[name]) for name in OF_GROUPS if name in named}
     train(Path(folder), int(processes), None if checkpoint == "-" else checkpoint, **named)
     torch.distributed.destroy_process_group()
 

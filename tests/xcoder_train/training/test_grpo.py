@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 from peft import PeftModel
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, TrainerState
 from trl import GRPOTrainer
 
 from reward.config import JudgeSettings, RewardSettings
@@ -88,7 +88,7 @@ def test_every_logged_reward_is_what_the_judge_says_of_that_rollout(
             completions=[row["completion"] for row in rollouts],
             completion_ids=[tokenizer.encode(row["completion"][0]["content"]) for row in rollouts],
             problem_id=[problem_of[row["prompt"][0]["content"]] for row in rollouts],
-            trainer_state=None,
+            trainer_state=TrainerState(),
             log_extra=lambda name, values: None,
             log_metric=lambda name, value: None,
         )

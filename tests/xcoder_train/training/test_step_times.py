@@ -68,10 +68,8 @@ def test_old_log_probabilities_are_timed_where_several_updates_need_them(
 
 
 @pytest.mark.slow
-def test_a_process_that_is_ready_waits_for_the_one_that_still_samples_and_the_one_that_still_judges(
-    tmp_path: Path,
-) -> None:
-    """The second process takes a second longer for its rollouts, the first one for its rewards."""
+def test_a_process_that_is_ready_waits_for_the_one_that_still_samples_and_judges(tmp_path: Path) -> None:
+    """The second process takes a second longer for its rollouts, and another one for what they are worth."""
     run_on_two_processes("tests.xcoder_train.training.times_on_two", str(tmp_path))
     lines = json.loads((tmp_path / "log.json").read_text())
     assert len(lines) == 2

@@ -1,19 +1,28 @@
-"""GRPO over two processes, of which one samples and the other judges a second longer: `FOLDER`. Leaves `log.json`."""
+"""GRPO over two processes, of which one samples and judges a second longer each: `FOLDER`. Leaves `log.json`."""
 
 import json
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
 from datasets import Dataset
-from trl import GRPOConfig
+from trl import GRPOConfig, GRPOTrainer
 
-from xcoder_core.models.chat import prompt_token_ids
+from reward.config import JudgeSettings, RewardSettings
+from reward.judge import Judge
+from reward.submission import Submission
+from reward.trl import JudgedReward
+from reward.verdict import Judgement
 from xcoder_core.models.loading import initialise_model
 from xcoder_core.models.settings import InitSettings
+from xcoder_core.models.transformers_backend import Sampled
+from xcoder_train.grpo.groups import Groups
+from xcoder_train.grpo.prompt_order import PromptOrder
+from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
 from xcoder_train.training.start import quiet_libraries
 
@@ -30,38 +39,44 @@ def main(folder: str) -> None:
     init = InitSettings(hidden_size=16, intermediate_size=16, layers=1, heads=2, kv_heads=1, context=64, vocabulary=300)
     model, tokenizer = initialise_model(init, texts, seed=0)
 
-    def roll_out(prompts: list[Any], trainer: Any) -> dict[str, Any]:
+    def sample(trainer: GRPOTrainer, prompts: list[list[int]], seeds: list[int]) -> list[Sampled]:
         time.sleep(state.process_index)
-        completions = [[10 + row, 11, 12] for row in range(len(prompts))]
-        ids = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
-        return {"prompt_ids": ids, "completion_ids": completions, "logprobs": None}
+        return [Sampled([10 + row, 11, 12], truncated=True) for row in range(len(prompts))]
 
-    async def reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
-        time.sleep(1 - state.process_index)
-        return [float(ids[0]) for ids in completion_ids]
+    class SlowJudge(Judge):
+        async def judge_async(self, submissions: Iterable[Submission], **options: Any) -> list[Judgement]:
+            time.sleep(state.process_index)
+            return await super().judge_async(submissions, **options)
 
-    trainer = FrugalGrpoTrainer(
-        model=model,
-        reward_funcs=reward,
-        args=GRPOConfig(
-            output_dir=folder,
-            per_device_train_batch_size=GROUP,
-            num_generations=GROUP,
-            max_completion_length=8,
-            max_steps=STEPS,
-            logging_steps=1,
-            save_strategy="no",
-            activation_checkpointing=False,
-            bf16=False,
-            use_cpu=True,
-            report_to=[],
-            disable_tqdm=True,
-        ),
-        train_dataset=Dataset.from_list([{"prompt": [{"role": "user", "content": text}]} for text in texts]),
-        processing_class=tokenizer,
-        rollout_func=roll_out,
-    )
-    trainer.train()
+    rows = [{"problem_id": text, "prompt": [{"role": "user", "content": text}]} for text in texts]
+    prompts, settings = Dataset.from_list(rows), GrpoSettings(prompts_per_step=2, rollouts=GROUP)
+    with SlowJudge(JudgeSettings(), workers=1) as judge:
+        reward = JudgedReward(judge, {}, RewardSettings(), stop_tokens=frozenset(), text_of=tokenizer.decode)
+        groups = Groups(settings, prompts, PromptOrder(len(rows), 0), sample, reward, Path(folder) / "rollouts")
+        trainer = FrugalGrpoTrainer(
+            model=model,
+            reward_funcs=reward,
+            args=GRPOConfig(
+                output_dir=folder,
+                per_device_train_batch_size=GROUP,
+                num_generations=GROUP,
+                max_completion_length=8,
+                max_steps=STEPS,
+                logging_steps=1,
+                save_strategy="no",
+                activation_checkpointing=False,
+                bf16=False,
+                use_cpu=True,
+                report_to=[],
+                disable_tqdm=True,
+            ),
+            train_dataset=prompts,
+            processing_class=tokenizer,
+            rollout_func=groups.roll_out,
+            groups=groups,
+            callbacks=[groups],
+        )
+        trainer.train()
     if state.is_main_process:
         lines = [line for line in trainer.state.log_history if "reward" in line]
         (Path(folder) / "log.json").write_text(json.dumps(lines))
