@@ -66,3 +66,26 @@ def test_the_clock_of_the_first_process_decides_for_all() -> None:
     assert sorted(json.loads(line) for line in said.splitlines()) == [[0, True], [1, True]]
     said = run_on_two_processes("tests.xcoder_train.training.timed_on_two", "1e9", "1e-9")
     assert sorted(json.loads(line) for line in said.splitlines()) == [[0, False], [1, False]]
+
+
+def test_what_a_set_left_over_is_found_again_where_checkpoints_come_by_time(
+    by_heart: Path, tmp_path: Path, stage: Stage, weights: Weights
+) -> None:
+    """Groups are collected every second step; those of earlier sets are sealed at the checkpoints in between."""
+    changed: dict[str, Any] = {
+        "updates_per_rollouts": 2,
+        "dynamic_sampling": {"rounds": 4, "oversample": 2.0},
+        "keep_rollouts": True,
+        "training": {"learning_rate": 3e-3, "max_steps": 8, "save_minutes": AT_ONCE, **BY_TIME_ALONE},
+    }
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    perform(*stage("grpo", whole, {"sft": by_heart}, **changed))
+    assert _checkpoints(whole) == [2, 4, 6, 8]
+    states = {step: whole / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json" for step in (2, 4, 6)}
+    callbacks = {step: json.loads(file.read_text())["stateful_callbacks"] for step, file in states.items()}
+    last = max(step for step, kept in callbacks.items() if kept["Groups"]["attributes"]["surplus"])
+    later = [name for step in range(last, 9) for name in (f"checkpoint-{step + 1}", f"step-{step:06}-*")]
+    shutil.copytree(whole, killed, ignore=shutil.ignore_patterns("model", "stage.json", *later))
+    perform(*stage("grpo", killed, {"sft": by_heart}, **changed))
+    one, other = weights(killed / "model"), weights(whole / "model")
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
