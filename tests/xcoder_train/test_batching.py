@@ -37,5 +37,5 @@ def test_a_grpo_step_holds_exactly_its_completions() -> None:
 
 
 def test_a_grpo_batch_that_does_not_divide_is_refused_with_the_numbers() -> None:
-    with pytest.raises(InputError, match=r"10 prompts_per_step x 6 rollouts = 60 .* 8 x 2 processes = 16"):
+    with pytest.raises(InputError, match=r"\(10\) x rollouts \(6\) = 60 .* \(8\) x launch\.processes \(2\) = 16"):
         plan_grpo_batch(prompts=10, rollouts=6, processes=2, micro_batch=8)
