@@ -38,19 +38,20 @@ class EvaluationSettings(Settings):
     """Which models are measured on which problems, and how their scores are reported."""
 
     models: tuple[Literal["base", "sft", "rl"], ...] = ("base", "sft", "rl")
-    """Which stages' models are measured, all on the same problems; when left out, those that the recipe has."""
+    """Which models are measured, all on the same problems: `base` before training, `sft` after SFT, `rl` after GRPO.
+    When left out, those that the recipe has."""
 
     benchmarks: tuple[str, ...] = ("heldout",)
-    """`heldout` is every evaluation split of the run's synthesis; `file:PATH` a LiveCodeBench JSONL or Parquet file;
-    `livecodebench:NAME` a published window, as `livecodebench:v5-279` (NAME alone, as `v5`, prints the list);
-    `evalplus:PATH` HumanEval or MBPP, also with EvalPlus' tests."""
+    """`heldout` is every evaluation split of the run's synthesis; `file:PATH` a JSONL or Parquet file in
+    LiveCodeBench's format; `livecodebench:NAME` a published window, such as `livecodebench:v5-279` (an unknown NAME,
+    such as `v5`, prints the list); `evalplus:PATH` HumanEval or MBPP, also with EvalPlus' tests."""
 
     livecodebench_folder: Path | None = None
-    """Where `test.jsonl`, `test2.jsonl`, … of LiveCodeBench lie; the hub's cache when left out. Where files lie does
-    not make a result another one."""
+    """The folder of LiveCodeBench's `test.jsonl`, `test2.jsonl`, …; the hub's cache when left out. Does not affect a
+    result."""
 
     prompt: EvaluationPrompt | None = None
-    """How problems are asked, where that differs from `model.prompt`; HumanEval and MBPP have a wording of their own.
+    """How problems are asked; when left out, as `model.prompt` says. HumanEval and MBPP have their own wording.
     `livecodebench-base` is the few-shot prompt for base models, a text without a chat template."""
 
     few_shot_folder: Path | None = None
@@ -58,27 +59,27 @@ class EvaluationSettings(Settings):
     `lcb_runner/prompts/few_shot_examples/generation` of a checkout."""
 
     extraction: Extraction = "last_block"
-    """Which part of a completion is the program: `last_block` is the rule of the rewards, `livecodebench` the official
-    one, `livecodebench-base` the official one for base models, `given` the whole text."""
+    """Which part of a completion is the program: `last_block` by the rule of the rewards, `livecodebench` by the
+    official rule, `livecodebench-base` by the official rule for base models, `given` all of it."""
 
     policies: tuple[Policy, ...] = ()
-    """Verdict policies that are judged side by side, the first one for the scores; `judge.policy` alone when left
-    out. The programs on which they differ are listed."""
+    """Every program is judged by each of these policies; the first one gives the scores, and programs with different
+    verdicts are listed. When left out, `judge.policy` alone."""
 
     samples: int = Field(default=8, ge=1)
     """Completions per problem."""
 
     k: tuple[int, ...] = (1, 8)
-    """The k of each pass@k that is reported; none may exceed `samples`. When left out, those of 1 and 8 that do not."""
+    """The k of each pass@k that is reported, at most `samples`. When left out, 1, and 8 if `samples` allows it."""
 
     sampling: SamplingSettings = SamplingSettings()
     generation: GenerationSettings = GenerationSettings()
 
     bootstrap: int = Field(default=10_000, ge=100)
-    """Resamples of the problems behind each 95 % interval."""
+    """Bootstrap resamples of the problems for each 95 % interval."""
 
     maximum_invalid_share: float = Field(default=0.01, ge=0, le=1)
-    """Samples excluded because no answer came or the judge's machinery failed, above which a score is refused."""
+    """No score is given if a larger share of the samples is invalid: no answer came, or the judge itself failed."""
 
     @property
     def sampled_in(self) -> str | None:

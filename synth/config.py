@@ -44,19 +44,19 @@ class ProceduralTeacherSettings(Settings):
     """The built-in teacher: composes typed operations into tasks whose truth is known. Needs no model."""
 
     kind: Literal["procedural"] = "procedural"
-    """Chooses this teacher, as no `kind` does."""
+    """Chooses this teacher, which is also the one without a `kind`."""
 
     features: tuple[str, ...] = ()
     """Branches of the feature tree to draw operations from, such as `list operation/map`; the whole tree when empty."""
 
     variable_names: int = Field(default=3, ge=1, le=3)
-    """Names that programs choose from for their main variable. One is easier for a model of very few parameters."""
+    """Names from which programs choose one for their main variable. With 1, a very small model learns more easily."""
 
     wrong_rate: float = Field(default=0.15, ge=0, le=1)
     """Share of candidate solutions that contain a plausible mistake."""
 
     common_mistake_rate: float = Field(default=0.3, ge=0, le=1)
-    """Share of those mistakes that are the task's one common mistake, as several candidates of a model share one."""
+    """Share of these mistakes that are the same for all candidates of a task, as those of one model often are."""
 
     broken_rate: float = Field(default=0.02, ge=0, le=1)
     """Share of candidate answers that crash, do not parse, or hold no code block."""
@@ -91,7 +91,7 @@ class SplitSettings(Settings):
     """`sft` tasks carry solutions, `rl` tasks only tests, `evaluation` tasks are held out from both."""
 
     tasks: int = Field(ge=1)
-    """How many subtrees are sampled for this split; some tasks are dropped on the way, and the funnel says why."""
+    """Tasks that are begun for this split; some are dropped on the way, and the printed funnel says why."""
 
     depth: tuple[int, ...] = (1, 2, 3)
     """How many operations of the feature tree a task composes; each depth gets an equal share."""
@@ -123,33 +123,34 @@ class VerificationSettings(Settings):
     """
 
     minimum_agreement: float = Field(default=0.5, ge=0, le=1)
-    """Inputs whose winning label has a smaller share of the candidates are dropped."""
+    """Inputs are dropped if a smaller share of the candidates gave the winning label."""
 
     minimum_task_agreement: float = Field(default=0.7, ge=0, le=1)
-    """Tasks whose leading labels have a smaller share of the candidates, averaged over all inputs, are dropped."""
+    """Tasks are dropped if a smaller share of the candidates, averaged over all inputs, gave the winning labels."""
 
     minimum_tests: int = Field(default=4, ge=1)
     """Tasks with fewer labelled tests than this are dropped."""
 
     hold_out: float = Field(default=0, ge=0, lt=1)
-    """Share of the tests on which the golden solution must hold after it led on the others; 0 for none."""
+    """Share of the tests that are held out: who leads on the others must lead on these too to be golden; 0 for none."""
 
     drop_unsolved: bool = True
-    """Drop tasks on which no candidate passes every test. What is kept then has a golden solution that passes all, so
-    neither weights nor the hold-out can change it: they matter for the tasks that this setting drops."""
+    """Drop tasks on which no candidate passes every test. Every kept task then has a golden solution that passes all,
+    and neither weights nor the hold-out change it: they matter only for the tasks that this setting drops."""
 
     drop_solved_by_one: bool = True
-    """Drop tasks on which only one candidate passes every test: its label rests on one program."""
+    """Drop tasks on which only one candidate passes every test: their labels rest on one program."""
 
 
 class CleaningSettings(Settings):
-    """Removal of near-duplicates, within and across splits, and of what evaluation sets hold."""
+    """Removal of near-duplicates, within and across splits, and of tasks that evaluation sets contain."""
 
     similarity: float = Field(default=0.8, gt=0, le=1)
-    """Jaccard similarity of statement shingles (words) from which two tasks count as near-duplicates.
+    """Jaccard similarity of their statements' shingles (runs of words) from which two tasks are near-duplicates.
 
-    Exact duplicates always go. At 0.8 one changed word makes a near-duplicate in statements of some 30 words or more;
-    statements of the procedural teacher are templates, so below 0.7 tasks of different meaning are removed as well.
+    Exact duplicates are always removed. At 0.8, two statements of 30 words or more that differ in one word are
+    near-duplicates. The procedural teacher's statements are templates, so below 0.7 tasks of different meaning are
+    removed too.
     """
 
     shingle_words: int = Field(default=3, ge=1)
@@ -159,24 +160,24 @@ class CleaningSettings(Settings):
     """MinHash permutations."""
 
     decontaminate: tuple[Path, ...] = ()
-    """Evaluation sets (LiveCodeBench's format, or any JSON lines or Parquet with a column of statements) from which no
-    training task may be taken: `decontamination.json` in the result says what they were compared with."""
+    """Evaluation sets (in LiveCodeBench's format, or JSON lines or Parquet with a column of statements) that training
+    tasks are compared with. `decontamination.json` in the result says what was compared."""
 
     ngram_words: int = Field(default=5, ge=2)
-    """Words of an n-gram of that comparison. The defaults of this and the next two are those of docs/cleaning.md."""
+    """Words of an n-gram in that comparison; docs/cleaning.md measures this default and the next two."""
 
     ngram_share: float = Field(default=0.2, ge=0, le=1)
-    """Share of the n-grams of the shorter statement from which a task counts as taken from an evaluation problem; with
-    0, one n-gram in common is enough."""
+    """A task is removed if it shares at least this share of the shorter statement's n-grams with an evaluation problem;
+    with 0, one n-gram in common is enough."""
 
     boilerplate: int | None = Field(default=3, ge=1)
-    """N-grams that more evaluation problems than this have in common are phrases of the trade, such as "the first line
-    of the input contains", and are not compared; None to compare all."""
+    """N-grams that more evaluation problems than this have in common are stock phrases, such as "the first line of the
+    input contains", and are not compared; null compares all."""
 
     window: tuple[date | None, date | None] = (None, None)
     """First and last day of the evaluation problems that are compared, such as [2024-08-01, null] for those from
-    August 2024 on; problems without a date are always compared. Training tasks have no date: whatever the window, all
-    of them are compared with the problems in it, and none is chosen or left out by its age."""
+    August 2024 on; problems without a date are always compared. Training tasks have no date: all of them are compared,
+    whatever the window."""
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> "CleaningSettings":
@@ -190,18 +191,18 @@ class CleaningSettings(Settings):
 
 
 class DifficultySettings(Settings):
-    """How the share of candidates that pass every test is named, and how many easy problems the RL dataset holds.
+    """Names for ranges of the share of candidates that pass every test, and a bound on easy problems in the RL dataset.
 
     X-Coder's tasks have no easy tail (its Table 10), and reinforcement learning learns little from problems that every
     rollout solves; so the share of easy problems is a setting.
     """
 
     bins: dict[str, float] = {"easy": 0.9, "medium": 0.5, "hard": 0.0}
-    """Name of each bin, easiest first, with the least pass rate that belongs to it; the last one is 0."""
+    """Name of each bin, easiest first, with the lowest pass rate that belongs to it; that of the last bin is 0."""
 
     easy_tail: float = Field(default=1.0, ge=0, le=1)
-    """Greatest share of problems of the easiest bin among the rows of the RL dataset. What is above it is left out of
-    that dataset, drawn by seed, and stays in the tables."""
+    """Largest share of the easiest bin among the rows of the RL dataset. Problems beyond it, drawn by the seed, are
+    left out of that dataset and stay in the tables."""
 
     @field_validator("bins")
     @classmethod
@@ -219,17 +220,17 @@ class DifficultySettings(Settings):
 
 
 class TimeLimitSettings(Settings):
-    """How the limit of a task follows from the run times of its golden solution: as tight as they allow, on a grid.
+    """How the time limit of a task follows from the run times of its golden solution: as tight as a grid allows.
 
     A limit that is the same for all tasks lets a quadratic solution pass where a linear one needs a millisecond.
-    Measured times differ from run to run and records must not, so a limit takes one of a few values.
+    Measured times differ from run to run, and limits should not, so a limit takes one of a few values.
     """
 
     factor: float = Field(default=5.0, ge=1)
-    """The limit is at least this many times the slowest run of the golden solution, as judges usually grant."""
+    """The limit is at least this many times the slowest run of the golden solution."""
 
     grid: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
-    """The CPU seconds that a limit may be, rising."""
+    """The CPU seconds that a limit can have, rising."""
 
     @field_validator("grid")
     @classmethod
@@ -254,16 +255,15 @@ class SynthSettings(Settings):
     model_config = ConfigDict(serialize_by_alias=True)
 
     imports: tuple[ImportSettings, ...] = Field(default=(), alias="import")
-    """Published sets that are brought in instead of being synthesised, in order of precedence; each becomes a split.
-    There is no teacher then, and nothing is verified: of the other settings, only `cleaning`, `solutions_per_task` and
-    the limits have a meaning."""
+    """Published sets that take the place of synthesis, in order of precedence; each becomes a split. There is no
+    teacher then, and nothing is verified. Only `cleaning`, `solutions_per_task` and the limits apply too."""
 
     teacher: Annotated[TeacherSettings, Discriminator(_teacher_kind)] = ProceduralTeacherSettings()
     """Who writes tasks, inputs and solutions: `kind` is `procedural` (built in), `openai` (any server that speaks that
     protocol), `vllm` or `transformers` (a model in this process)."""
 
     splits: dict[str, SplitSettings] = {}
-    """Split name to what it holds. Held-out splits use feature combinations that no other split uses."""
+    """The sets of tasks, by name. Splits for evaluation use combinations of features that no other split uses."""
 
     styles: StyleWeights = {"codeforces": 0.7, "atcoder": 0.15, "leetcode": 0.15}
     """Mix of statement styles; LeetCode tasks are function problems, the others read standard input."""
@@ -275,7 +275,7 @@ class SynthSettings(Settings):
     """Candidate solutions asked for each task."""
 
     solutions_per_task: int | None = Field(default=None, ge=1)
-    """Most accepted solutions that go to the SFT rows of a task; all when left out. The pool keeps every one."""
+    """Most accepted solutions of a task that the SFT dataset gets; all when left out. The tables keep all."""
 
     features: FeatureSettings = FeatureSettings()
     """The feature tree that a language model makes tasks from, and the shape of the subtrees drawn from it."""
@@ -296,9 +296,9 @@ class SynthSettings(Settings):
     """Memory that one test of a task may take, in MiB."""
 
     time_limits: TimeLimitSettings | None = None
-    """Give each kept task the time limit that its golden solution's measured run times call for, instead of
-    `limit_seconds`; left out, no measured time has a part in the datasets. Two runs may then differ in a limit, by one
-    step of the grid, where a time is close to the border; a killed run that goes on keeps its times."""
+    """Give each kept task a time limit that follows from its golden solution's measured run times, instead of
+    `limit_seconds`. Two runs may then differ in a limit, by one step of the grid; a run that was killed keeps its
+    times. When left out, no measured time affects the datasets."""
 
     difficulty: DifficultySettings = DifficultySettings()
     """How difficulty is named in the datasets, and how many easy problems the RL dataset holds."""
@@ -310,7 +310,7 @@ class SynthSettings(Settings):
     """Where `xcoder push-data` publishes the datasets; does not affect the result."""
 
     executor: Literal["local", "ray"] | None = None
-    """Where candidates are executed; as `judge.executor` says when left out. The datasets are the same bytes."""
+    """Where candidates are executed; when left out, as `judge.executor` says. The datasets are the same either way."""
 
     verification: VerificationSettings = VerificationSettings()
     cleaning: CleaningSettings = CleaningSettings()

@@ -21,16 +21,16 @@ class PushSettings(Settings):
     """Where the datasets are published. The dataset of use `sft` becomes the repository `NAME-sft`."""
 
     repository: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
-    """Owner and name, such as `me/contest-tasks`; a new repository is made where there is none."""
+    """Owner and name, such as `me/contest-tasks`. A repository that does not exist is made."""
 
     private: bool = True
-    """Whether a new repository is private. One that is there stays as it is."""
+    """Whether a new repository is private. An existing one stays as it is."""
 
     token_env: str = "HF_TOKEN"
     """The NAME of the environment variable that holds the token, never the token itself."""
 
     endpoint: str | None = None
-    """URL of the hub; what huggingface_hub takes by default (HF_ENDPOINT) when left out."""
+    """URL of the hub; when left out, the default of huggingface_hub (HF_ENDPOINT)."""
 
     @field_validator("token_env")
     @classmethod

@@ -21,7 +21,7 @@ class ShapeSettings(Settings):
     """Categories."""
 
     inner: Range = (3, 3)
-    """Branches below a category and below every other inner feature."""
+    """Branches below a category, and below every other feature that is no leaf."""
 
     leaves: Range = (1, 2)
     """Leaves of one feature."""
@@ -59,9 +59,9 @@ class FeatureFile(Settings):
     """A file of features: a tree, or subtrees."""
 
     kind: Literal["tree", "xcoder_tree", "xcoder_rows"]
-    """`tree`: a tree that an earlier run wrote, as `features/tree.json`. `xcoder_tree`: X-Coder's merged tree,
+    """`tree`: a tree that an earlier run wrote (`features/tree.json`). `xcoder_tree`: X-Coder's merged tree,
     `feature_evoled.json`, which is JSON nested by category with leaves in lists. `xcoder_rows`: X-Coder's published
-    feature rows, of which each is a subtree as it is; nothing is drawn or evolved."""
+    feature rows, each of which is the subtree of one task; nothing is drawn or evolved."""
 
     path: Path
     """The file; for `xcoder_rows` `.jsonl`, `.json` or `.parquet`."""
@@ -80,29 +80,29 @@ class Snippets(Settings):
     """Column of the task's text."""
 
     code: str | None = "solutions"
-    """Column of the solution: text, or a list of which the first is taken. None where there are no solutions."""
+    """Column of the solution: text, or a list whose first item is taken; null if there are no solutions."""
 
     limit: int | None = Field(default=None, ge=1)
-    """Only so many rows, the first ones; all when left out."""
+    """Read only this many rows, from the first; all when left out."""
 
     maximum_characters: int = Field(default=30_000, ge=1)
-    """Snippets that are longer in all are set aside: they would be cut off in a model's context."""
+    """Snippets of more characters, text and solution together, are set aside; a model's context would cut them."""
 
 
 class EvolutionSettings(Settings):
-    """A language model grows the tree: siblings for what a feature has below it, and finer features below leaves."""
+    """How a language model grows the tree: by siblings of a branch's features, and by finer features below leaves."""
 
     rounds: int = Field(default=0, ge=0)
-    """How often the whole tree is gone through; each round grows the tree of the round before."""
+    """How often every branch of the tree is asked about; each round grows the tree of the round before."""
 
     questions_per_round: int | None = Field(default=None, ge=1)
-    """Most questions of one round, drawn by seed from the tree's branches; every branch when left out."""
+    """Most questions of one round, drawn by the seed from the tree's branches; one for every branch when left out."""
 
     new_features: int = Field(default=4, ge=1)
     """How many new siblings, or finer features of one leaf, a question asks for."""
 
     maximum_levels: int = Field(default=6, ge=2, le=12)
-    """Leaves on this level, counted from the category as 1, get no finer features."""
+    """Leaves on this level get no finer features; categories are on level 1."""
 
 
 class FeatureSettings(Settings):

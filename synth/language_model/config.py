@@ -13,7 +13,7 @@ class TeacherSampling(Settings):
     """How answers are sampled, for each kind of question."""
 
     tasks: SamplingSettings = SamplingSettings(temperature=0.7, top_p=0.8, top_k=20)
-    """Selection of features, and statements."""
+    """Questions that select features, and that write statements."""
 
     inputs: SamplingSettings = SamplingSettings(temperature=0.6, top_p=0.95, top_k=20)
     """Test inputs, generator programs, validators and brute-force solutions."""
@@ -26,8 +26,8 @@ class TaskSettings(Settings):
     """How a language model is asked for tasks."""
 
     stages: Literal[1, 2] = 2
-    """2: select compatible features with an integration strategy, then write the statement (X-Coder, section 3). 1:
-    write the statement from the whole subtree at once, for the ablation."""
+    """2: one question selects features that fit together and says how to combine them, a second one writes the
+    statement (X-Coder, section 3). 1: one question writes the statement from the whole subtree, for the ablation."""
 
 
 class InputSettings(Settings):
@@ -53,7 +53,7 @@ class SolutionSettings(Settings):
     """Which answers of a language model count as candidate solutions."""
 
     tokens: tuple[int, int] | None = None
-    """Fewest and most tokens of a completion, reasoning included, such as [200, 25000]; others are quarantined."""
+    """Fewest and most tokens of a completion, reasoning included, such as [200, 25000]; others are set aside."""
 
     @model_validator(mode="after")
     def _token_range_is_one(self) -> "SolutionSettings":
@@ -127,14 +127,14 @@ TOKENS: dict[QuestionName, float] = {
 
 
 class ExpectedSettings(Settings):
-    """What one answer of the teacher and one execution are expected to take. A small run measures it better."""
+    """What one answer of the teacher and one execution are expected to take. A small run gives better figures."""
 
     measured_in: Path | None = None
-    """Folder of a finished synthesis, or of its run, with the same teacher, such as one of 50 tasks: its averages are
-    used, and of the fields below only `execution_cpu_seconds`, where its times are not there."""
+    """Folder of a finished synthesis (or of its run) with the same teacher, such as one of 50 tasks. Its averages
+    replace the fields below, except for `execution_cpu_seconds` if it has no measured times."""
 
     completion_tokens: dict[QuestionName, float] = TOKENS
-    """Tokens of an answer, reasoning included, for each question. Solutions: the mean of X-Coder's SFT set (17,742)."""
+    """Tokens of an answer, reasoning included, by question. Solutions: about the mean of X-Coder's SFT set (17,742)."""
 
     statement_tokens: float = Field(default=660, gt=0)
     """Tokens of a task's statement, which most prompts show. The mean of X-Coder's SFT set is 659."""
@@ -143,7 +143,7 @@ class ExpectedSettings(Settings):
     """Tokens of the chosen features, their uses and the strategy, which the prompt for the statement shows."""
 
     characters_per_token: float = Field(default=4.0, gt=0)
-    """For the fixed text of the prompts."""
+    """Characters of a token in the fixed text of the prompts."""
 
     second_tries: float = Field(default=0.05, ge=0, lt=1)
     """Share of answers that cannot be read and are asked for once more."""

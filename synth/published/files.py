@@ -38,23 +38,23 @@ class ImportSettings(Settings):
     """One published set, or a part of one. Its rows become a split whose name is the set's and the configuration's."""
 
     source: Source
-    """Which set it is, so how its columns are read: `x-coder-sft-376k` gives `sft` tasks with solutions,
+    """Which set it is, and so how its columns are read: `x-coder-sft-376k` gives `sft` tasks with solutions,
     `x-coder-rl-40k` gives `rl` tasks with tests."""
 
     path: GivenPath | None = None
-    """Where it lies: a folder or a file (Parquet or JSON lines) on this machine, or an id of a dataset on the hub.
-    The set's own id on the hub when left out."""
+    """Where the set is: a folder or a file (Parquet or JSON lines) on this machine, or a dataset's id on the hub. When
+    left out, the set's own id."""
 
     configuration: str | None = None
     """`hybrid_376k` (default), `unique_prompt_202k`, `multiple_solution_218k` or `verified_90k` of the SFT set;
     `synthetic` (default) or `real` of the RL set."""
 
     revision: str | None = None
-    """Commit, tag or branch of a dataset on the hub; its main branch when left out. Only a commit makes sure that the
-    same rows are read another time."""
+    """Commit, tag or branch of a dataset on the hub; its main branch when left out. Only a commit ensures that the same
+    rows are read again."""
 
     limit: int | None = Field(default=None, ge=1)
-    """Only so many rows, the first ones; all when left out."""
+    """Read only this many rows, from the first; all when left out."""
 
     @model_validator(mode="after")
     def _is_a_part_of_its_set(self) -> "ImportSettings":

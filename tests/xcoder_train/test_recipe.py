@@ -259,9 +259,9 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         (["grpo.training.num_iterations=3"], "save_steps (500) must be divisible by num_iterations (3)"),
         (
             ["grpo.training.save_only_model=true"],
-            "is decided by the stage, which goes on exactly where it was interrupted",
+            "is decided by the stage, which continues exactly where it was interrupted",
         ),
-        (["sft.training.trl.ignore_data_skip=true"], "the stage, which goes on exactly where it was interrupted"),
+        (["sft.training.trl.ignore_data_skip=true"], "the stage, which continues exactly where it was interrupted"),
         (["grpo.training.shuffle_dataset=false"], "is decided by `grpo.curriculum`"),
         (["grpo.reward.deadline_seconds=1000"], "must be at most half of training.ddp_timeout (1800 s)"),
         (["grpo.training.vllm_gpu_memory_utilization=0.4"], "has no effect with generation: transformers"),
@@ -308,7 +308,7 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
             "loss_type vespo needs one of token_truncate, token_mask",
         ),
         (["grpo.lora.targets=[q_proj, lm_head]"], "leave lm_head out"),
-        (["grpo.training={sync_ref_model: true, beta: 0.1}"], "which goes on exactly where it was interrupted"),
+        (["grpo.training={sync_ref_model: true, beta: 0.1}"], "which continues exactly where it was interrupted"),
         (
             ["grpo.generation=vllm_colocate", "grpo.training.trl.generation_kwargs={seed: 1}"],
             "`seed` is decided by the seed of vLLM's process",

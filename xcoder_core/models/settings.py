@@ -35,7 +35,7 @@ class InitSettings(Settings):
     """Key and value heads; must divide `heads`."""
 
     context: int = Field(default=512, ge=16)
-    """Longest sequence in tokens."""
+    """Longest sequence, in tokens."""
 
     vocabulary: int = Field(default=960, ge=300)
     """Tokens of the tokenizer, special ones included."""
@@ -59,18 +59,18 @@ class ModelSettings(Settings):
     """Local folder or hub name of a pretrained model."""
 
     init: InitSettings | None = None
-    """Make the model from random weights instead."""
+    """Make a model from random weights instead."""
 
     prompt: PromptStyle = "plain"
-    """How a problem becomes a prompt, in SFT, GRPO and evaluation alike: `plain` is the statement and nothing else, the
-    others are LiveCodeBench's wording for a family of models."""
+    """How a problem becomes a prompt in SFT, GRPO and evaluation: `plain` is the statement alone, the others are
+    LiveCodeBench's wording for a family of models."""
 
     save_dtype: Literal["float32", "bfloat16"] | None = None
-    """What SFT and GRPO save `model/` in. When left out, what the start is stored in, but float32 where rounding would
-    lose more than a tenth of the update."""
+    """The dtype in which SFT and GRPO save `model/`. When left out, that of the start model, or float32 if rounding
+    would lose more than a tenth of the update."""
 
     chat_template: Path | None = None
-    """File with a chat template (Jinja) in place of the tokenizer's own, which base models often lack. What is trained
+    """File with a chat template (Jinja) that replaces the tokenizer's; base models often have none. The trained model
     is saved with it."""
 
     trust_remote_code: bool = False
@@ -97,67 +97,67 @@ class SamplingSettings(Settings):
     """Only the k likeliest tokens; 0 for all."""
 
     repetition_penalty: float = Field(default=1.0, gt=0)
-    """1 leaves the distribution alone."""
+    """Above 1, tokens that occurred before become less likely; 1 changes nothing."""
 
     max_new_tokens: int = Field(default=32768, ge=1)
-    """Completions that reach this length, or the end of the model's context, without a stop token are truncated, and
-    counted as such. When left out, no more than the context has."""
+    """Completions that reach this length, or the end of the model's context, without a stop token count as truncated.
+    When left out, at most what the context holds."""
 
 
 class ServerSettings(Settings):
     """A server that speaks OpenAI's chat completions protocol, and how it is asked."""
 
     base_url: str
-    """Where the protocol begins, as `http://localhost:8000/v1`; no user name or key in it. A server that has moved
-    serves the same model, so another URL makes nothing anew."""
+    """The protocol's address, such as `http://localhost:8000/v1`, without a user name or key. A server that has moved
+    is taken to serve the same model: another URL does not make a new result."""
 
     model: str | None = None
-    """The name under which the server knows the model; when left out, the path or hub name of the model that is asked
-    for, which is what `vllm serve PATH` calls it."""
+    """The name under which the server knows the model; when left out, the model's path or hub name, which is what
+    `vllm serve PATH` calls it."""
 
     api_key_env: str | None = None
-    """The NAME of the environment variable that holds the key, never the key itself; none for a server without keys."""
+    """The NAME of the environment variable that holds the key, never the key itself; null if the server needs none."""
 
     kind: Literal["openai", "vllm", "sglang"] = "openai"
-    """`vllm` and `sglang` are also sent top_k and repetition_penalty; `openai`, which refuses them, is not, and that is
+    """`vllm` and `sglang` also get top_k and repetition_penalty; `openai` refuses them and does not get them, which is
     recorded."""
 
     extra_body: dict[str, JsonValue] = {}
-    """Sent as it is with every request, as `chat_template_kwargs: {enable_thinking: true}`."""
+    """Sent unchanged with every request, such as `chat_template_kwargs: {enable_thinking: true}`."""
 
     opens_reasoning: bool = False
-    """The chat template opens the reasoning in the prompt (`<think>`), and the server does not return it apart. Without
-    this, an answer that is cut off in its reasoning shows no sign of it."""
+    """True if the chat template opens the reasoning in the prompt (`<think>`) and the server does not return it
+    separately. Otherwise an answer that was cut off in its reasoning could not be recognised."""
 
     max_concurrency: int = Field(default=64, ge=1, le=1000)
-    """Requests that the server works on at a time."""
+    """Most requests that the server gets at a time."""
 
     attempts: int = Field(default=8, ge=1)
-    """How often a request is tried before it counts as unanswered. Tries that find the server away do not count."""
+    """How often a request is tried before it is unanswered. Attempts that do not reach the server do not count."""
 
     connect_timeout: float = Field(default=10.0, gt=0)
     """Seconds to open a connection."""
 
     token_timeout: float = Field(default=300.0, gt=0)
-    """Seconds without a token after which an attempt is given up; the wait for the first one, in the server's queue,
+    """Seconds without a new token after which an attempt ends; the wait for the first one, in the server's queue,
     counts too."""
 
     total_timeout: float = Field(default=3600.0, gt=0)
-    """Seconds of a whole attempt."""
+    """Most seconds of a whole attempt."""
 
     longest_wait: float = Field(default=60.0, gt=0)
-    """Seconds between two attempts grow from at most 1 to at most this; a server's `retry-after` may ask for more,
-    up to `give_up_after`."""
+    """The wait between two attempts grows from at most 1 second to at most this many; a server's `retry-after` may ask
+    for more, up to `give_up_after`."""
 
     give_up_after: float = Field(default=600.0, gt=0)
-    """Seconds for which the server cannot be reached at all before the run ends; it goes on from there later."""
+    """The run ends once the server could not be reached for this many seconds; the same command continues it."""
 
     requests_per_minute: float | None = Field(default=None, gt=0)
-    """Attempts that are begun, evenly spaced; unlimited when left out."""
+    """Most attempts begun in a minute, evenly spaced; unlimited when left out."""
 
     tokens_per_minute: int | None = Field(default=None, ge=1)
-    """Tokens of the attempts that are begun, counted as providers do before they know: the prompt, at four characters
-    a token, and the whole of max_new_tokens. Unlimited when left out."""
+    """Most tokens of the attempts begun in a minute, counted in advance as providers do: the prompt, at four characters
+    a token, and all of max_new_tokens. Unlimited when left out."""
 
     prompt_price: float = Field(default=0.0, ge=0)
     """Price of a million prompt tokens, in any currency."""
@@ -191,15 +191,15 @@ class GenerationSettings(Settings):
     """What turns prompts into completions."""
 
     backend: Literal["transformers", "vllm", "openai"] = "transformers"
-    """`transformers` runs anywhere; `vllm` needs the extra of that name and a GPU; `openai` asks the server of the
-    section of that name."""
+    """`transformers` runs anywhere; `vllm` needs the extra `vllm` and a GPU; `openai` asks the server in the section
+    `openai`."""
 
     openai: ServerSettings | None = None
     """The server that `backend: openai` asks."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Numbers that transformers and vLLM compute in, whatever the weights are stored in; `auto` is float32 on a CPU and
-    bfloat16 on a GPU. Recorded beside every score. A server computes in its own."""
+    """What transformers and vLLM compute in, whatever the weights are stored in; `auto` is float32 on a CPU and
+    bfloat16 on a GPU. It is recorded beside every score. A server computes in its own."""
 
     batch_size: int = Field(default=256, ge=1)
     """Sequences that the transformers backend decodes together."""
@@ -211,7 +211,7 @@ class GenerationSettings(Settings):
     """GPUs that vLLM spreads one model over."""
 
     max_model_len: int | None = Field(default=None, ge=1)
-    """Longest prompt plus completion, in tokens; the model's own when left out."""
+    """Context of vLLM in tokens, prompt and completion together; when left out, the model's own."""
 
     @model_validator(mode="after")
     def _server_is_named(self) -> Self:

@@ -12,7 +12,7 @@ from xcoder_train.training.settings import GrpoTraining, LoraSettings, Optimizer
 
 
 class CurriculumSettings(Settings):
-    """Prompts by how often the model solves them before GRPO begins."""
+    """Prompts are filtered and ordered by how often the model solves them before GRPO begins."""
 
     pass_rates: Path | None = None
     """Parquet file with `problem_id` and `pass_rate` (0 to 1); measured by this stage when left out."""
@@ -31,7 +31,7 @@ class CurriculumSettings(Settings):
 
 
 class HeldOutSettings(Settings):
-    """Evaluation on held-out tasks while GRPO trains; it shows a curve and decides nothing."""
+    """Evaluation on held-out tasks while GRPO trains; no step depends on it."""
 
     every_steps: int = Field(default=20, ge=1)
     """Optimiser steps between two evaluations; there is one before the first step and one after the last too."""
@@ -47,14 +47,14 @@ class DynamicSamplingSettings(Settings):
     """Groups whose rewards are all equal are replaced by groups of further prompts (DAPO, arXiv 2503.14476)."""
 
     rounds: int = Field(default=4, ge=1)
-    """How often a step samples at most; what is missing then is filled with groups of equal rewards."""
+    """Most rounds in which a step samples; what is missing then is filled with groups of equal rewards."""
 
     oversample: float = Field(default=1.0, ge=1, le=2)
-    """Prompts asked in a round for each one that is missing. Groups that the step does not need serve the next one."""
+    """Prompts that a round asks for each missing group. Groups that the step does not need serve the next one."""
 
 
 class AlarmSettings(Settings):
-    """When a warning is printed and kept in `alarms.jsonl`. A run goes on after it."""
+    """Bounds at which a warning is printed and stored in `alarms.jsonl`. The run continues after it."""
 
     sampling_difference: float = Field(default=0.1, gt=0)
     """Mean difference between a token's log-probability in vLLM and in the policy above which vLLM's weights may be
@@ -64,13 +64,13 @@ class AlarmSettings(Settings):
     """Share of tokens that the importance correction masks."""
 
     entropy_share: float = Field(default=0.1, ge=0, le=1)
-    """Entropy has collapsed below this share of what it was in the first logged steps."""
+    """Share of the entropy of the first logged steps; below it, entropy has collapsed."""
 
     syntax_errors: float = Field(default=0.1, ge=0, le=1)
     """Rise of the share of rollouts whose code does not parse, or that have none, since the first logged steps."""
 
     special_cased: float = Field(default=0.05, ge=0, le=1)
-    """Share of rollouts whose code names the inputs and outputs of the tests that it passes."""
+    """Share of rollouts whose code contains inputs and outputs of the tests that it passes."""
 
     idle_steps: int = Field(default=3, ge=1)
     """Logged steps in a row in which no group has rewards that differ."""
@@ -86,22 +86,21 @@ class GrpoSettings(Settings):
     """Problems per optimiser step."""
 
     updates_per_rollouts: int = Field(default=1, ge=1)
-    """Optimiser steps into which a set of rollouts is divided: so many times `prompts_per_step` problems are sampled at
-    once, and the policy that sampled them is the old policy of all these steps."""
+    """Optimiser steps into which a set of rollouts is divided. Rollouts of this many times `prompts_per_step` problems
+    are sampled at once, and the policy that sampled them is the old policy of all these steps."""
 
     rollouts: int = Field(default=8, ge=2)
     """Completions per problem; their rewards are compared with each other."""
 
     max_prompt_length: int = Field(default=2500, ge=1)
-    """Problems whose prompt has more tokens are left out. Half of the model's context where that is less and this is
-    left out."""
+    """Problems whose prompt has more tokens are left out. Without a value, at most half of the model's context."""
 
     max_completion_length: int = Field(default=30196, ge=1)
-    """A rollout is cut off at this many tokens; when left out, at no more than the context has beside the prompt."""
+    """A rollout is cut off at this many tokens. Without a value, at most what the context holds beside the prompt."""
 
     lengths: tuple[tuple[int, int], ...] = ()
-    """Shorter limits for a part of the training, as `[[0, 16384], [90, 24576]]`: from step 0 on rollouts are cut off at
-    16,384 tokens, from step 90 on at 24,576. Held-out tasks always have `max_completion_length`."""
+    """Shorter limits for a part of the training. With `[[0, 16384], [90, 24576]]`, rollouts are cut off at 16,384
+    tokens from step 0 on, and at 24,576 from step 90 on. Held-out tasks always have `max_completion_length`."""
 
     temperature: float = Field(default=1.0, gt=0)
     """Softmax temperature of rollouts."""
@@ -119,21 +118,19 @@ class GrpoSettings(Settings):
     reward: RewardSettings = RewardSettings()
 
     maximum_excluded_share: float = Field(default=0.05, ge=0, le=1)
-    """Share of rollouts without a reward (the judge's machinery failed) above which training stops."""
+    """Training stops if a larger share of the rollouts has no reward because the judge itself failed."""
 
     curriculum: CurriculumSettings | None = None
-    """Filter and order the prompts by pass rate; all of them in a random order when left out."""
+    """Filter and order the prompts by pass rate; when left out, all prompts in a random order."""
 
     dynamic_sampling: DynamicSamplingSettings | None = None
-    """Replace groups that teach nothing; every step trains on the groups of its own prompts when left out."""
+    """Replace groups that teach nothing; when left out, every step trains on the groups of its own prompts."""
 
     rollouts_from: Path | None = None
-    """Folder of a GRPO that ran with `keep_rollouts: true`. Its judged rollouts are trained on, in their order, and
-    none are sampled."""
+    """Folder of a GRPO that ran with `keep_rollouts: true`. Train on its judged rollouts, in order; sample none."""
 
     keep_rollouts: bool = False
-    """Keep the judged rollouts of every step, for `rollouts_from`; when false, only those that an interrupted run goes
-    on with."""
+    """Keep the judged rollouts of every step, for `rollouts_from`; otherwise, those that an interrupted run needs."""
 
     evaluation: HeldOutSettings | None = None
     """Measure held-out tasks while training."""
@@ -142,18 +139,18 @@ class GrpoSettings(Settings):
     """Signs that a run is going wrong."""
 
     generation: Literal["transformers", "vllm_colocate", "vllm_server"] = "transformers"
-    """What makes the rollouts; vLLM inside the training processes, or as a server of its own."""
+    """What makes the rollouts: transformers, vLLM in the training processes, or a vLLM server."""
 
     rollout_batch: int = Field(default=64, ge=1)
     """Completions that one process decodes together with `generation: transformers`."""
 
     max_num_seqs: int | None = Field(default=None, ge=1)
-    """Completions that one engine decodes together with `generation: vllm_colocate`; when left out, as many as its
-    cache holds if each is half done."""
+    """Most completions that vLLM decodes together with `generation: vllm_colocate`; when left out, as many as its cache
+    holds if each is half done."""
 
     vllm_batch: int | None = Field(default=None, ge=1)
-    """Completions that each process hands to vLLM at once; all of a step when left out. They are judged and kept before
-    the next ones: fewer are lost to a kill, and vLLM waits more often for the longest of them."""
+    """Completions that each process hands to vLLM at once; all of a step when left out. They are judged and stored
+    before the next ones are sampled: a kill loses fewer, and vLLM waits more often for the longest."""
 
     optimizer: OptimizerSettings = OptimizerSettings()
 
@@ -161,7 +158,7 @@ class GrpoSettings(Settings):
     """Adapters instead of full fine-tuning."""
 
     resume: bool = True
-    """Continue from the newest whole checkpoint of an interrupted stage."""
+    """Continue an interrupted stage from its newest complete checkpoint."""
 
     training: GrpoTraining = GrpoTraining()
 

@@ -30,17 +30,17 @@ from xcoder_train.training.settings import TrackingSettings, TrainedSettings
 
 
 class Recipe(Settings):
-    """Every setting of a run. A stage runs when its section is there; the report follows an evaluation."""
+    """Every setting of a run. A stage runs if the recipe has its section; the report follows an evaluation."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-    """The run's name, and its folder below `runs_dir`: letters, digits, `.`, `_` and `-`. The recipe file's name when
-    left out."""
+    """The run's name, and that of its folder in `runs_dir`: letters, digits, `.`, `_` and `-`. When left out, the
+    recipe file's name."""
 
     runs_dir: Path = Field(default=Path("runs"), validate_default=False)
-    """The folder that holds a folder for each run."""
+    """The folder in which each run has its folder."""
 
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """What every random choice of the run derives from."""
+    """The seed from which every random choice of the run derives."""
 
     inputs: InputSettings = InputSettings()
     tracking: TrackingSettings = TrackingSettings()

@@ -25,7 +25,7 @@ Options = dict[
 class InputSettings(Settings):
     """Finished stages of other runs. Such a stage has no section in this recipe.
 
-    Each is a run's folder (its newest result of that stage is taken) or the folder of one result.
+    Each path is a run's folder (its newest result of that stage is taken) or the folder of one result.
     """
 
     synth: Path | None = None
@@ -39,7 +39,7 @@ class InputSettings(Settings):
 
 
 class EvaluationStageSettings(EvaluationSettings):
-    """The `evaluation:` section: what is measured, and how the processes that sample are started."""
+    """What is measured, and how the processes that sample are started."""
 
     launch: LaunchSettings = LaunchSettings()
     """Each process samples its share of the problems with a whole model of its own, on `generation.tensor_parallel`
@@ -56,31 +56,32 @@ class ReportSettings(Settings):
 class SlurmSettings(Settings):
     """The jobs of `xcoder slurm`. Nothing here affects a result.
 
-    Options are sbatch's long ones without their dashes, as `{account: us, gpus-per-node: null, gres: "gpu:h100:8"}`:
-    `true` gives one that takes no value, and `null` leaves out one that the script has otherwise.
+    Options are sbatch's long ones without their dashes, such as
+    `{account: us, gpus-per-node: null, gres: "gpu:h100:8"}`. `true` is for an option without a value; `null` removes
+    one that the script would have.
     """
 
     options: Options = {}
-    """For the job of every stage."""
+    """Options for the job of every stage."""
 
     synth: Options = {}
-    """For that of synthesis, over `options`; likewise below. With `judge.executor: ray`, `nodes` is how many judge."""
+    """Options for the job of synthesis, over `options`. With `judge.executor: ray`, `nodes` is how many judge."""
 
     sft: Options = {}
-    """For that of SFT; its nodes are `sft.launch.nodes`."""
+    """Options for the job of SFT; its nodes are `sft.launch.nodes`."""
 
     grpo: Options = {}
-    """For that of GRPO; its nodes are `grpo.launch.nodes`."""
+    """Options for the job of GRPO; its nodes are `grpo.launch.nodes`."""
 
     evaluation: Options = {}
-    """For that of evaluation."""
+    """Options for the job of evaluation; `nodes` as in `synth`."""
 
     report: Options = {}
-    """For that of the report, which asks for one core and no GPU."""
+    """Options for the job of the report, which asks for one core and no GPU."""
 
     setup: str = ""
     """Shell lines that each job runs before its stage, such as `module load` and the activation of an environment; what
-    they export reaches every node. Without them a job has the environment that it was submitted from."""
+    they export reaches every node. Without them, a job has the environment of the shell that submitted it."""
 
     @model_validator(mode="after")
     def _leaves_ours_alone(self) -> Self:
@@ -102,10 +103,10 @@ class MetricSettings(Settings):
     """Which stage's model."""
 
     benchmark: str = "heldout"
-    """One of `evaluation.benchmarks`, by the name that its scores carry."""
+    """The benchmark, by its name in the scores of `evaluation.benchmarks`."""
 
     k: int = Field(default=1, ge=1)
-    """pass@k; pass@1 over n samples is what papers call avg@n."""
+    """The k of pass@k. Papers call pass@1 over n samples avg@n."""
 
 
 class PaperFigures(Settings):
@@ -118,23 +119,23 @@ class PaperFigures(Settings):
     """Benchmark, its dates and number of problems, and the statistic."""
 
     percent: dict[str, float] = Field(min_length=1)
-    """Arm to the printed figure; with two axes the arm's labels joined by `-`."""
+    """The printed figure of each arm; with two axes an arm's name is its labels joined by `-`."""
 
 
 class AblationSettings(Settings):
-    """Everything that `xcoder ablate` adds to the recipe that its arms start from."""
+    """Several variants of this recipe (arms), for `xcoder ablate`."""
 
     question: str
-    """What the ablation asks, in a sentence; it stands above the table."""
+    """What the ablation asks, in a sentence; it is printed above the table."""
 
     axes: dict[str, Arms] = Field(min_length=1, max_length=2)
-    """One or two axes: axis name to arms, arm label to the settings (`key.path: value`) that make it."""
+    """One or two axes, by name. Each has its arms, by label, and each arm its settings (`key.path: value`)."""
 
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    """Every arm is run with each of these; they choose its tasks, its initial weights and its order of training."""
+    """Every arm is run with each seed, which chooses its tasks, its initial weights and its order of training."""
 
     equal: Literal["epochs", "steps", "tokens"]
-    """What is held equal between the arms of the first axis; the arms' recipes are held to it."""
+    """What is equal between the arms of the first axis; an arm that deviates is refused."""
 
     metric: MetricSettings = MetricSettings()
 

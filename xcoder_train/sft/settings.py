@@ -14,26 +14,26 @@ MOST_LOGITS = 2**26
 
 
 class SftDataSettings(Settings):
-    """Which rows of the SFT dataset are trained on. A smaller choice is contained in a larger one of the same seed."""
+    """Which rows of the SFT dataset are trained on. With one seed, a smaller selection is part of a larger one."""
 
     tasks: int | None = Field(default=None, ge=1)
-    """Tasks to train on, drawn by seed; all when left out."""
+    """Tasks to train on, drawn by the seed; all when left out."""
 
     solutions_per_task: int | None = Field(default=None, ge=1)
     """Most solutions of one task; all when left out."""
 
     minimum_solutions: int | None = Field(default=None, ge=1)
-    """Only tasks with at least this many accepted solutions, whether those or raw candidates are trained on."""
+    """Only tasks with at least this many accepted solutions, also when raw candidates are trained on."""
 
     styles: tuple[Style, ...] | None = None
     """Only tasks of these styles."""
 
     verified: bool = True
-    """Only solutions that pass every test of their task; otherwise candidates are taken as they come."""
+    """Only solutions that pass every test of their task; `false` takes raw candidates, right or wrong."""
 
 
 class HeldOutLossSettings(Settings):
-    """The loss on held-out solutions while SFT trains; it shows a curve and decides nothing."""
+    """The loss on held-out solutions while SFT trains; no step depends on it."""
 
     every_steps: int = Field(default=100, ge=1)
     """Optimiser steps between two evaluations; there is one before the first step and one after the last too."""
@@ -50,23 +50,22 @@ class SftSettings(Settings):
     data: SftDataSettings = SftDataSettings()
 
     batch: int = Field(default=128, ge=1)
-    """Examples per optimiser step. With packing, rows per step follow from the measured packing factor."""
+    """Examples per optimiser step. With packing, the rows per step follow from the measured examples per row."""
 
     micro_batch: int = Field(default=1, ge=1)
     """Most rows (packed sequences, or examples without packing) per forward and backward on one device."""
 
     max_length: int = Field(default=32768, ge=1)
-    """Longest row in tokens; the model's context where that is shorter and this is left out. Examples that are longer
-    are left out."""
+    """Longest row in tokens; longer examples are left out of training. Without a value, at most the model's context."""
 
     packing: bool = True
-    """Put several examples into one row, isolated from each other."""
+    """Put several examples into one row; attention does not cross them."""
 
     tokens: int | None = Field(default=None, ge=1)
-    """Train until this many tokens have been seen, prompts included; in place of a length in `training`."""
+    """Train until this many tokens have been read, prompts included; in place of `training`'s steps or epochs."""
 
     truncation_limit: float = Field(default=0.01, ge=0, le=1)
-    """Refuse to train when a larger share of the examples than this is longer than `max_length`."""
+    """Training is refused if a larger share of the examples is longer than `max_length`."""
 
     optimizer: OptimizerSettings = OptimizerSettings()
 
@@ -77,10 +76,9 @@ class SftSettings(Settings):
     """With `lora`: hold the frozen weights in 4 bits while training (QLoRA, Dettmers et al., 2023)."""
 
     evaluation: HeldOutLossSettings | None = None
-    """Evaluate on held-out tasks while training, for a curve of the loss. It changes nothing of the training, so a
-    finished stage stands."""
+    """Measure the loss on held-out tasks while training, which it does not change: a finished stage stays finished."""
 
     resume: bool = True
-    """Continue from the newest whole checkpoint of an interrupted stage."""
+    """Continue an interrupted stage from its newest complete checkpoint."""
 
     training: SftTraining = SftTraining()

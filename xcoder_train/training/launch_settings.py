@@ -17,20 +17,20 @@ class HardwareSettings(Settings):
     """What one device does, holds and costs: for MFU and vLLM's memory while training, and for `xcoder plan`."""
 
     peak_tflops: float | None = Field(default=None, gt=0)
-    """Dense bf16 peak in TFLOP/s; while training, common NVIDIA GPUs are known by their names."""
+    """Dense bf16 peak in TFLOP/s. Training knows that of common NVIDIA GPUs by their names; `xcoder plan` does not."""
 
     mfu: float | None = Field(default=None, gt=0, le=1)
     """Share of the peak that is expected of training, from a measurement or as an assumption."""
 
     tokens_per_second: float | None = Field(default=None, gt=0)
-    """Measured or stated speed of one device: of SFT's tokens, in place of `mfu`, or of all of GRPO in new tokens."""
+    """Speed of one device, measured or assumed: SFT's tokens (in place of `mfu`), or new tokens over all of GRPO."""
 
     memory_gib: float | None = Field(default=None, gt=0)
-    """Memory of one device that may be used; all of it when left out, which `xcoder plan` does not know. torch shows
-    23.5 GiB of a GPU of 24 GB, 79 of 80 GB, and 139.5 of 141 GB."""
+    """Memory of one device that may be used. When left out, all of it; `xcoder plan` then does not know how much that
+    is. torch shows 23.5 GiB of a GPU of 24 GB, 79 of 80 GB, and 139.5 of 141 GB."""
 
     price_per_hour: float | None = Field(default=None, gt=0)
-    """Of one device, in whatever currency the reader pays in."""
+    """Price of one device for an hour, in any currency."""
 
     @model_validator(mode="after")
     def _mfu_has_a_peak(self) -> Self:
@@ -40,13 +40,13 @@ class HardwareSettings(Settings):
 
 
 class LaunchSettings(Settings):
-    """How a stage's processes are started. Nothing here changes what a finished stage is taken to be."""
+    """How a stage's processes are started. Nothing here affects a result, so a finished stage stays finished."""
 
     processes: int = Field(default=1, ge=1)
     """Processes that train together, one per GPU where there are GPUs."""
 
     nodes: int = Field(default=1, ge=1)
-    """Machines that the processes are spread over evenly; `xcoder slurm` starts several."""
+    """Machines over which the processes are spread evenly; `xcoder slurm` starts several."""
 
     accelerate: Path | None = None
     """Configuration file of `accelerate launch`, such as recipes/accelerate/fsdp2.yaml."""
@@ -58,7 +58,7 @@ class LaunchSettings(Settings):
     """CPU threads per process (OMP_NUM_THREADS)."""
 
     environment: dict[str, str] = {}
-    """Further environment variables."""
+    """More environment variables for the processes."""
 
     hardware: HardwareSettings = HardwareSettings()
     """What one device does and costs."""

@@ -36,12 +36,12 @@ class TrainingSettings(Settings):
     """Optimiser steps to train for; -1 trains for `num_train_epochs`."""
 
     num_train_epochs: Number | None = Field(default=None, gt=0)
-    """Passes over the data; 3 where nothing says how long to train."""
+    """Passes over the data; 3 if no setting says how long to train."""
 
     optim: Literal["adamw_torch_fused", "adamw_torch", "adamw_8bit", "paged_adamw_8bit", "adafactor", "sgd"] = (
         "adamw_torch_fused"
     )
-    """The optimiser with `optimizer.name: adamw`; another of transformers' can stand below `trl`."""
+    """The optimiser with `optimizer.name: adamw`; `trl` can name any other of transformers'."""
 
     lr_scheduler_type: Literal[
         "linear",
@@ -58,7 +58,7 @@ class TrainingSettings(Settings):
     """How the learning rate changes over the steps."""
 
     lr_scheduler_kwargs: dict[str, Any] | None = None
-    """What some schedules need, such as `{min_lr_rate: 0.1}`."""
+    """Arguments that some schedules need, such as `{min_lr_rate: 0.1}`."""
 
     warmup_steps: Steps = Field(default=0, ge=0)
     """Steps over which the learning rate rises from 0; below 1 a share of all steps."""
@@ -73,31 +73,31 @@ class TrainingSettings(Settings):
     """Decay of AdamW's mean of squared gradients."""
 
     max_grad_norm: Number = Field(default=1.0, ge=0)
-    """Gradients are scaled down to this norm where theirs is larger; 0 leaves them as they are."""
+    """Gradients with a larger norm are scaled down to this one; 0 leaves them as they are."""
 
     bf16: bool | None = None
     """Compute in bfloat16; on a GPU only, when left out."""
 
     activation_checkpointing: bool | None = None
-    """Compute activations anew in the backward pass, which saves memory; on a GPU only, when left out."""
+    """Compute activations again in the backward pass, which saves memory; on a GPU only, when left out."""
 
     logging_steps: Steps = Field(default=10, gt=0)
     """Steps between two lines of metrics; below 1 a share of all steps."""
 
     save_strategy: Literal["steps", "epoch", "no"] = "steps"
-    """When a checkpoint is written, from which an interrupted stage goes on."""
+    """When checkpoints are written, from which an interrupted stage continues."""
 
     save_steps: Steps = Field(default=500, gt=0)
     """Steps between two checkpoints; below 1 a share of all steps."""
 
     save_minutes: Number | None = Field(default=None, gt=0)
-    """Minutes after which a checkpoint is written beside those by steps, at the end of the step under way."""
+    """Minutes after which a checkpoint is written, besides those of `save_steps`, at the end of the step under way."""
 
     save_total_limit: int | None = Field(default=2, ge=1)
     """Newest checkpoints that are kept; null keeps all."""
 
     ddp_timeout: int = Field(default=1800, gt=0)
-    """Seconds that processes wait for each other before they are taken for dead."""
+    """Seconds that processes wait for each other before one is taken for dead."""
 
     trl: dict[str, Any] = {}
     """Any other argument of the trainer's configuration, such as `{neftune_noise_alpha: 5}`. The installed TRL
@@ -118,10 +118,10 @@ class SftTraining(TrainingSettings):
     """Arguments of trl.SFTConfig, by its own names; docs/training.md says where defaults differ from TRL's."""
 
     train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"] = "random"
-    """The order of rows; `group_by_length` puts rows of like lengths into a batch, which saves padding."""
+    """The order of rows; `group_by_length` puts rows of similar length into a batch, which saves padding."""
 
     loss_type: Literal["nll", "dft"] = "nll"
-    """Cross-entropy, or dynamic fine-tuning (Wu et al., 2025), which weighs a token by its probability."""
+    """`nll` is cross-entropy, `dft` dynamic fine-tuning (Wu et al., 2025), which weights a token by its probability."""
 
 
 class GrpoTraining(TrainingSettings):
@@ -131,63 +131,64 @@ class GrpoTraining(TrainingSettings):
     """The highest rate; of Muon's matrices with `optimizer.name: muon`, which needs it written."""
 
     loss_type: Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = "dapo"
-    """How the losses of tokens become one."""
+    """How the losses of the tokens are averaged."""
 
     importance_sampling_level: Literal["token", "sequence"] = "token"
-    """What has a ratio of probabilities of its own; `sequence` with `loss_type: grpo` is GSPO."""
+    """What gets one ratio of probabilities: each token or each rollout. `sequence` with `loss_type: grpo` is GSPO."""
 
     scale_rewards: Literal["group", "batch", "none"] = "group"
-    """Whose standard deviation advantages are divided by."""
+    """Advantages are divided by the standard deviation of their group's or batch's rewards, or by none."""
 
     beta: Number = Field(default=0.0, ge=0)
-    """Weight of the KL divergence from the start; above 0 a second model is held."""
+    """Weight of the KL divergence from the start model; above 0 that model is held in memory too."""
 
     epsilon: Number = Field(default=0.2, gt=0)
-    """How far below 1 a ratio counts."""
+    """Ratios are clipped at 1 minus this."""
 
     epsilon_high: Number = Field(default=0.28, gt=0)
-    """How far above 1 a ratio counts; `loss_type: cispo` cuts the ratio itself off here, and needs more than 1."""
+    """Ratios are clipped at 1 plus this; `loss_type: cispo` clips at this value itself, which must be above 1."""
 
     num_iterations: int = Field(default=1, ge=1)
-    """Steps that each set of rollouts is trained on; must divide `save_steps`."""
+    """How often a set of rollouts is trained on; times `updates_per_rollouts` it must divide `save_steps`."""
 
     mask_truncated_completions: bool = False
-    """Leave rollouts that were cut off out of the loss."""
+    """Leave the tokens of rollouts that were cut off out of the loss."""
 
     repetition_penalty: Number = Field(default=1.0, gt=0)
-    """Of rollouts; above 1 tokens that stand there already become less likely."""
+    """Penalty while sampling rollouts: above 1, tokens that occurred before become less likely."""
 
     vllm_importance_sampling_mode: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = (
         "token_truncate"
     )
-    """What becomes of a token or rollout that vLLM and the policy find differently likely."""
+    """How differences between vLLM's probabilities and the policy's are corrected: by token or rollout, bound or
+    mask."""
 
     vllm_gpu_memory_utilization: Number | None = Field(default=None, gt=0, le=1)
     """Share of a GPU's memory for vLLM with `generation: vllm_colocate`; when left out, what the trainer leaves of the
     device, and no more than a step's rollouts need."""
 
     vllm_enable_sleep_mode: bool = False
-    """With `generation: vllm_colocate`, vLLM gives its memory back while the policy is trained. A recipe that does not
-    name it gets it on a GPU where vLLM can hold more rollouts by it."""
+    """With `generation: vllm_colocate`, vLLM gives its memory back while the policy is trained. When left out, it does
+    so on a GPU if it can then hold more rollouts."""
 
     vllm_tensor_parallel_size: int = Field(default=1, ge=1)
     """GPUs that vLLM splits the model over with `generation: vllm_colocate`; must divide `launch.processes`."""
 
     vllm_max_model_length: int | None = Field(default=None, ge=1)
-    """Context of vLLM with `generation: vllm_colocate`; what prompt and completion need, when left out."""
+    """Context of vLLM with `generation: vllm_colocate`; when left out, what prompt and completion need."""
 
     vllm_server_base_url: str | None = None
     """Address of the server with `generation: vllm_server`; http://0.0.0.0:8000 when left out."""
 
     vllm_server_timeout: Number = Field(default=240.0, gt=0)
-    """Seconds that the server may take to come up."""
+    """Seconds that the server may take to start."""
 
 
 class TrackingSettings(Settings):
     """Where metrics go besides `metrics.jsonl`, which is always written."""
 
     wandb: Literal["disabled", "offline", "online"] = "disabled"
-    """Weights & Biases: off, into files below the run folder, or to its server."""
+    """Weights & Biases: off, into files in the run's folder, or to its server."""
 
     project: str = "xcoder-train"
     """W&B project."""
