@@ -15,14 +15,14 @@ TIERS = ("A", "B", "C", "D")
 MADE_OF = {
     "A": "namespaces, Landlock and seccomp",
     "B": "Landlock and seccomp",
-    "C": "namespaces with a root of their own, and seccomp",
-    "D": "seccomp, and no file to open",
+    "C": "namespaces with their own root folder, and seccomp",
+    "D": "seccomp alone; no file can be opened",
 }
 NOT_STOPPED = {
     "A": "learning that a path exists, its size and its times",
     "B": "learning that a path exists, its size and its times; seeing the numbers of other processes",
-    "C": "nothing else",
-    "D": "seeing the numbers of other processes; here are no C++ and no module whose name is made up at run time",
+    "C": "nothing beyond what no tier stops",
+    "D": "seeing the numbers of other processes; C++ does not work, nor a module whose name is made up at run time",
 }
 """What a program can do besides computing, measuring time, and reading the interpreter's library (not in D)."""
 

@@ -67,7 +67,7 @@ class ProceduralTeacherSettings(Settings):
         for branch in branches:
             if not any(path.startswith(branch) for path in OPERATIONS):
                 known = sorted({"/".join(path.split("/")[:2]) for path in OPERATIONS})
-                raise ValueError(f"no operation stands below `{branch}`; the branches are {', '.join(known)}")
+                raise ValueError(f"no operation is below `{branch}`; the branches are {', '.join(known)}")
         return branches
 
 

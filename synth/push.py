@@ -37,8 +37,8 @@ class PushSettings(Settings):
     def _is_a_name(cls, name: str) -> str:
         if not name.isidentifier() or not name.isupper():
             raise ValueError(
-                "expected the NAME of an environment variable in capitals, as HF_TOKEN; a token never stands in a "
-                "recipe itself"
+                "expected the NAME of an environment variable in capitals, such as HF_TOKEN; a recipe never holds "
+                "a token"
             )
         return name
 

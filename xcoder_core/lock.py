@@ -88,9 +88,9 @@ class RunLock:
                 if error.errno not in _NO_LOCKS:
                     raise
                 raise InputError(
-                    f"the file system of {self.path.parent} keeps no file locks ({error.strerror}), and nothing else "
-                    "holds a second process off this run. Mount it with them (Lustre: the option `flock`), or put runs "
-                    "elsewhere: runs_dir=…"
+                    f"the file system of {self.path.parent} has no file locks ({error.strerror}), and nothing else "
+                    "keeps a second process off this run. Mount it with locks (Lustre: the option `flock`), or put "
+                    "runs elsewhere: runs_dir=…"
                 ) from error
             time.sleep(0.1)
 

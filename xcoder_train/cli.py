@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     **_alone(STAGES["evaluation"]),
     **_alone(STAGES["report"]),
     "plan": ("run", "Check everything and show what a run would do."),
-    "ablate": ("ablate", "Run what is missing of an ablation; write tables and plots."),
+    "ablate": ("ablate", "Run the missing runs of an ablation; write tables and plots."),
     "slurm": ("slurm", "Print a script that submits every stage as a Slurm job."),
     "push-model": ("hub", "Upload a trained model and its card to the hub."),
     "trace": ("trace", "Show one problem's way from features to scores."),
@@ -100,7 +100,7 @@ def commands(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """From a recipe to an expert code model: synthesis, SFT, GRPO on judged code, pass@k, report."""
+    """From a recipe to a trained code model: synthesis, SFT, GRPO on judged code, pass@k, report."""
 
 
 def main() -> None:

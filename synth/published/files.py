@@ -209,7 +209,7 @@ def _chosen(folder: Path, settings: ImportSettings) -> list[Path]:
     if not chosen:
         names = ", ".join(path.relative_to(folder).as_posix() for path in files[:5]) or "no such file at all"
         raise InputError(
-            f"{folder} holds no {', '.join(SUFFIXES)} file whose path has `{words}` in it, which the configuration "
-            f"{settings.part} is named by; found {names}. Give the file itself as `path`, or another `configuration`"
+            f"{folder} holds no {', '.join(SUFFIXES)} file with `{words}` in its path, as files of the configuration "
+            f"{settings.part} have; found {names}. Give the file itself as `path`, or another `configuration`"
         )
     return chosen

@@ -88,7 +88,7 @@ def test_a_stored_run_is_finished_still(tmp_path: Path, name: str, grown: bool) 
     run_name = next((folder / "runs").iterdir()).name
     (folder / "runs" / run_name / "report.html").unlink(missing_ok=True)
     said = xcoder(folder, "run", "recipe.yaml", f"name={run_name}", grown=grown)
-    assert said.count("whole already") == 4 and "report: starting" in said
+    assert said.count("finished before") == 4 and "report: starting" in said
     assert results(folder) == before
     assert (folder / "runs" / run_name / "report.html").stat().st_size > 50_000
     resolved = json.loads((folder / "runs" / run_name / "recipe.resolved.json").read_text())
@@ -109,7 +109,7 @@ def test_a_stored_run_is_continued_traced_and_evaluated_by_code_that_has_grown(t
     (folder / "runs/finished/evaluation/stage.json").unlink()
 
     said = xcoder(folder, "run", "recipe.yaml", "name=finished", grown=True)
-    assert "synth: whole already" in said and "sft: whole already" in said and "grpo: starting" in said
+    assert "synth: finished before" in said and "sft: whole already" in said and "grpo: starting" in said
     after = results(folder)
     assert before.keys() <= after.keys()
     assert all(after[file] == before[file] for file in before if "/grpo/" not in file and "/rl-" not in file)

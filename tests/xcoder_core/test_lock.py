@@ -126,7 +126,7 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytes
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    with pytest.raises(InputError, match=f"the file system of {tmp_path} keeps no file locks.*Lustre.*runs_dir="):
+    with pytest.raises(InputError, match=f"the file system of {tmp_path} has no file locks.*Lustre.*runs_dir="):
         RunLock(tmp_path)
 
 

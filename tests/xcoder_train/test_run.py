@@ -53,7 +53,7 @@ def test_a_whole_stage_is_not_redone(finished: Path, terminal: Any) -> None:
     before = tree(finished / "synth")
     done = terminal.xcoder("run", "recipe.yaml")
     assert done.returncode == 0, done.stderr
-    assert "synth: whole already (" in done.stderr
+    assert "synth: finished before (" in done.stderr
     assert tree(finished / "synth") == before
 
 
@@ -202,7 +202,7 @@ def test_a_stage_launched_by_hand_does_the_same(terminal: Any, finished_folder: 
         results = [folder / "runs" / "tiny" / "synth" / key / table for folder in (terminal.folder, finished_folder)]
         assert fingerprint(results[0]) == fingerprint(results[1])
     again = terminal.module("xcoder_train.runs.stage", "synth", "recipe.yaml")
-    assert again.returncode == 0 and "whole already" in again.stderr
+    assert again.returncode == 0 and "finished before" in again.stderr
 
 
 def test_a_stage_without_its_input_names_what_to_run(terminal: Any) -> None:

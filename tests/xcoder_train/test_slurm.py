@@ -131,8 +131,8 @@ def test_a_report_takes_no_whole_node(monkeypatch: pytest.MonkeyPatch) -> None:
     ("override", "message"),
     [
         ("slurm.options.signal=USR2@60", "`signal` is what the script of `xcoder slurm` works by"),
-        ("slurm.sft={nodes: 4}", "slurm: 4 nodes for sft, which works on 1"),
-        ("slurm.options.nodes=null", "slurm: None nodes for synth"),
+        ("slurm.sft={nodes: 4}", "slurm asks for 4 nodes for sft, which uses 1"),
+        ("slurm.options.nodes=null", "slurm asks for None nodes for synth"),
         ("slurm.options={'mem=0; rm -r x': 1}", "slurm.options"),
         ("slurm.setup=JOB", "would end the job's script"),
     ],

@@ -143,7 +143,7 @@ def test_where_no_rollout_fits_the_ways_out_are_others() -> None:
 def test_the_plan_shows_both_parts_in_both_phases(tmp_path: Path) -> None:
     text = " ".join(make_plan(Path(FULL), []).text.split())
     found = planned()
-    assert f"{found['at_once']} of 128 rollouts at a time; none is preempted while those in progress have" in text
+    assert f"{found['at_once']} of 128 rollouts at a time; none is computed again while those in progress have" in text
     assert f"= {found['cache_tokens']:,} tokens" in text
     assert re.search(r"sampling [\d.]+ GiB of 71.1 GiB: trainer 10.6 GiB, vLLM awake [\d.]+ GiB", text)
     assert "training 28.8 GiB of 71.1 GiB: trainer 26.8 GiB, vLLM asleep 2.0 GiB" in text

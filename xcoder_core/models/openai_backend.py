@@ -253,7 +253,7 @@ class OpenAIGenerator:
             raise InfrastructureError(
                 f"the server {self.settings.base_url} could not be reached for {now - self._away_since:.0f} s, longer "
                 f"than openai.give_up_after = {self.settings.give_up_after:g}: {self._without_key(str(failure))}. "
-                "What was answered is kept; the same command goes on from there once the server is back."
+                "What was answered is kept; the same command continues once the server is back."
             )
         if now - self._reported_at >= SECONDS_BETWEEN_LINES:
             self._reported_away, self._reported_at = True, now

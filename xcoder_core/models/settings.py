@@ -177,8 +177,8 @@ class ServerSettings(Settings):
     def _is_a_name(cls, name: str | None) -> str | None:
         if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
             raise ValueError(
-                "expected the NAME of an environment variable in capitals, as OPENAI_API_KEY; a key never stands "
-                "in a recipe itself"
+                "expected the NAME of an environment variable in capitals, such as OPENAI_API_KEY; a recipe never "
+                "holds a key"
             )
         return name
 

@@ -188,7 +188,7 @@ def in_vllm_words() -> Iterator[None]:
             said = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
             raise InputError(f"vLLM refuses these settings: {said}") from error
         raise EnvironmentLacks(
-            f"vLLM failed: {type(error).__name__}: {error}. Lines of its own above may say more; what was finished is "
+            f"vLLM failed: {type(error).__name__}: {error}. Its own messages above may say more; what was finished is "
             "kept, and the same command continues"
         ) from error
 

@@ -206,9 +206,7 @@ class Ablation:
             totals = {label: tasks * solutions for label, (tasks, solutions) in views.items() if tasks and solutions}
             if len(set(totals.values())) > 1:
                 listed = ", ".join(f"{label} = {total:,}" for label, total in totals.items())
-                raise InputError(
-                    f"{self.path}: tasks are weighed against solutions at an equal number of examples, found {listed}"
-                )
+                raise InputError(f"{self.path}: arms of tasks and solutions need equally many examples, found {listed}")
 
     def _check_lengths(self) -> None:
         """The arms of the first axis train equally long, by the measure that the ablation states."""
@@ -217,7 +215,7 @@ class Ablation:
             if len(set(lengths.values())) > 1:
                 listed = "\n".join(f"  {name}: {length}" for name, length in lengths.items())
                 raise InputError(
-                    f"{self.path}: ablation.equal is {self.settings.equal}, and the arms' differ:\n{listed}"
+                    f"{self.path}: ablation.equal is {self.settings.equal}, but they differ between the arms:\n{listed}"
                 )
 
     def _length(self, arm: Arm) -> str:

@@ -24,17 +24,17 @@ def ablate(
     overrides: Overrides = None,
     commands: Annotated[
         str | None,
-        typer.Option(metavar="|".join(FORMS), help="Run nothing; print the missing runs as such commands."),
+        typer.Option(metavar="|".join(FORMS), help="Run nothing; print commands of this form for the missing runs."),
     ] = None,
     tables: Annotated[
         bool,
         typer.Option(
-            "--tables", help="Run nothing; write tables and plots of what is there. RECIPE may be a results.json."
+            "--tables", help="Run nothing; write tables and plots of the finished runs. RECIPE may be a results.json."
         ),
     ] = False,
     break_lock: BreakLock = False,
 ) -> None:
-    """Run what is missing of an ablation; write tables and plots."""
+    """Run the missing runs of an ablation; write tables and plots."""
     if commands not in (None, *FORMS):
         raise InputError(f"--commands {commands}: expected xcoder, accelerate or slurm")
     if tables and recipe.suffix == ".json":

@@ -91,7 +91,7 @@ def _machine() -> Iterator[Finding]:
     yield Finding("processor cores", f"{usable_cores()} usable")
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     enough = installed >= _QUICKSTART_MEMORY
-    lacks = "" if enough else "; the quickstart wants 6 GiB"
+    lacks = "" if enough else "; the quickstart needs 6 GiB"
     yield Finding("memory", f"{installed / (1 << 30):.1f} GiB{lacks}", enough or None)
     here = Path.cwd()
     free = shutil.disk_usage(here).free / (1 << 30)
@@ -119,7 +119,7 @@ def _isolation() -> Iterator[Finding]:
         )
     used = next((tier for tier, reason in reasons.items() if reason is None), None)
     if used is None:
-        yield Finding("judging Python", "no tier holds, so the judge refuses to run; see docs/judge.md", False)
+        yield Finding("judging Python", "no tier works, so the judge refuses to run; see docs/judge.md", False)
         return
     yield Finding("judging Python", f"in tier {used}, which does not stop: {NOT_STOPPED[used]} (docs/judge.md)")
     where = sysconfig.get_path("platlib")  # where the judge looks
@@ -150,7 +150,7 @@ def _packages() -> Iterator[Finding]:
     mistaken = {each.name: mistake for each in needed if (mistake := _mistake(each)) is not None}
     if not mistaken:
         versions = ", ".join(f"{name} {installed_version(name)}" for name in ("torch", "trl"))
-        yield Finding("packages", f"{len(needed)} fit, among them {versions}")
+        yield Finding("packages", f"{len(needed)} within their bounds, among them {versions}")
     for each in needed:
         if each.name in mistaken:
             yield Finding(each.name, f"{mistaken[each.name]}; pip install '{each.name}{each.specifier}'", False)

@@ -33,7 +33,7 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="RECIPE|key.path=value",
-            help="YAML file of the experiment, and settings laid over it.",
+            help="YAML file of the experiment, and overrides.",
             show_default=False,
         ),
     ] = None,
@@ -44,22 +44,22 @@ def evaluate(
     benchmark: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="With --model, as often as wanted: livecodebench:v5-279, file:PATH or evalplus:PATH."
+            metavar="NAME", help="With --model, once or more: livecodebench:v5-279, file:PATH or evalplus:PATH."
         ),
     ] = None,
     server: Annotated[
-        str | None, typer.Option(metavar="URL", help="With --model: an OpenAI-compatible server that answers for it.")
+        str | None, typer.Option(metavar="URL", help="With --model: the OpenAI-compatible server of this model.")
     ] = None,
     rejudge: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", parser=command_path, help="Judge an official LiveCodeBench file on one --benchmark again."
+            metavar="FILE", parser=command_path, help="Judge an official LiveCodeBench file again, on one --benchmark."
         ),
     ] = None,
     compare: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FOLDER", parser=command_path, help="Twice or more: finished results, compared pair by pair."
+            metavar="FOLDER", parser=command_path, help="Twice or more: compare finished results pair by pair."
         ),
     ] = None,
     break_lock: BreakLock = False,

@@ -45,7 +45,7 @@ def push_model_of(
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository on the hub.", show_default=False)],
     overrides: Overrides = None,
     stage: Annotated[
-        str | None, typer.Option(metavar="|".join(_TRAINED), help="Whose model; the recipe's last one when left out.")
+        str | None, typer.Option(metavar="|".join(_TRAINED), help="Stage of the model; the last one when left out.")
     ] = None,
     public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
 ) -> None:

@@ -90,7 +90,7 @@ def judge_file_command(
         typer.Option(metavar="FILE", parser=command_path, help="Where verdicts go; standard output when left out."),
     ] = None,
     stop_at_first_failure: Annotated[
-        bool, typer.Option("--stop-at-first-failure", help="Leave out a program's tests after a failed one.")
+        bool, typer.Option("--stop-at-first-failure", help="Skip a program's tests after a failed one.")
     ] = False,
 ) -> None:
     """Judge the programs of a file; `file` may be left out."""
@@ -105,7 +105,7 @@ def judge_serve_command(
     token_file: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", parser=command_path, help="Holds the token that clients must send; else XCODER_JUDGE_TOKEN."
+            metavar="FILE", parser=command_path, help="The token that clients must send; else XCODER_JUDGE_TOKEN."
         ),
     ] = None,
 ) -> None:

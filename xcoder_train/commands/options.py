@@ -21,7 +21,7 @@ RecipePath = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="key.path=value", help="Settings laid over the recipe.", show_default=False),
+    typer.Argument(metavar="key.path=value", help="Overrides of the recipe's settings.", show_default=False),
 ]
 BreakLock = Annotated[
     bool, typer.Option("--break-lock", help="Take the run over from a dead process on another machine.")

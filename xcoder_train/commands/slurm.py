@@ -36,10 +36,10 @@ def slurm(
     overrides: Overrides = None,
     time: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Limit of each job, as sbatch takes it; 24:00:00 when left out."),
+        typer.Option(metavar="TIME", help="Time limit of each job, in sbatch's format; 24:00:00 when left out."),
     ] = None,
     partition: Annotated[str | None, typer.Option(metavar="NAME", help="Partition of the cluster.")] = None,
-    account: Annotated[str | None, typer.Option(metavar="NAME", help="Account that is charged.")] = None,
+    account: Annotated[str | None, typer.Option(metavar="NAME", help="Account to charge.")] = None,
 ) -> None:
     """Print a script that submits every stage as a Slurm job."""
     print(slurm_script(recipe, overrides or [], time=time, partition=partition, account=account), end="")
@@ -86,8 +86,8 @@ def _job(recipe: Recipe, stage: StageName, arguments: list[str], asked: Options)
     nodes = options.get("nodes")
     if nodes != launch.nodes and not starts_ray:
         raise InputError(
-            f"slurm: {nodes} nodes for {stage}, which works on {launch.nodes}: training's nodes are "
-            "STAGE.launch.nodes, and synthesis and evaluation judge on several with judge.executor=ray"
+            f"slurm asks for {nodes} nodes for {stage}, which uses {launch.nodes}: set STAGE.launch.nodes for "
+            "training, or judge.executor=ray so that synthesis and evaluation judge on several"
         )
     progress = None
     if STAGES[stage].trains is not None:

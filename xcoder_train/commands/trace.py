@@ -32,7 +32,7 @@ def trace(
         typer.Argument(
             metavar="RUN",
             parser=command_path,
-            help="Folder of a run or of several, or a RECIPE; runs when left out.",
+            help="Folder of a run or of several, or a RECIPE; the folder runs when left out.",
             show_default=False,
         ),
     ] = None,

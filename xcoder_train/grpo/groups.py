@@ -90,8 +90,8 @@ class Groups(TrainerCallback, ExportableState):
         self.surplus = whole_groups(wanted, self.settings.rollouts)
         if _places(self.surplus) != kept["surplus"]:
             raise InputError(
-                f"the checkpoint goes on with rollouts that are gone from {self.files.folder}: restore them, or delete "
-                "the checkpoints beside it to begin anew"
+                f"the checkpoint needs rollouts that are missing from {self.files.folder}: restore them, or delete "
+                "the checkpoints beside that folder to start again"
             )
 
     def on_save(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:

@@ -166,7 +166,7 @@ class GrpoSettings(Settings):
     def _lengths_follow_each_other(self) -> Self:
         steps = [step for step, _ in self.lengths]
         if steps and (steps[0] != 0 or steps != sorted(set(steps)) or min(tokens for _, tokens in self.lengths) < 1):
-            raise ValueError(f"lengths: expected pairs of step and tokens, with steps 0 < … < …; got {self.lengths}")
+            raise ValueError(f"lengths: expected [step, tokens] pairs, steps rising from 0; found {self.lengths}")
         return self
 
     @property

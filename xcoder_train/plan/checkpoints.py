@@ -33,7 +33,7 @@ def checkpoints(
     if limit is not None and first > limit - GRACE_SECONDS / 3600 and not is_whole(recipe, stage):
         raise InputError(
             f"{stage}: the first checkpoint comes after {first:,.1f} hours ({why}), and Slurm ends the job after "
-            f"{limit:,.1f} (time {time}), so it would begin again without end. Set {stage}.training.save_minutes, "
+            f"{limit:,.1f} (time {time}), so it would start again for ever. Set {stage}.training.save_minutes, "
             "such as 60, or give the job more time or devices"
         )
     return {"hours_between_checkpoints": between, WHY_CHECKPOINTS: why}

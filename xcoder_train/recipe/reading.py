@@ -79,7 +79,7 @@ def read_source(source: Source, overrides: Sequence[str], flaws: list[Flaw]) -> 
         try:
             laid = read_override(override)
             if "extends" in laid.value:
-                raise InputError(f"override '{override}': `extends` can only stand in a file")
+                raise InputError(f"override '{override}': `extends` is allowed only in a file")
             if (name := override.partition("=")[0]).rpartition(".")[2] in _ONE_VALUE:
                 root = merge(root, read_override(f"{name}=null"))
             root = merge(root, laid)

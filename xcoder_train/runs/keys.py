@@ -91,7 +91,7 @@ def stage_inputs(recipe: Recipe, stage: StageName) -> dict[str, Path]:
     for name in needed_stages(recipe, stage):
         if not is_whole(recipe, name) and getattr(recipe.inputs, name, None) is None:
             raise InputError(
-                f"{stage} needs the result of {name}, and {stage_folder(recipe, name)} holds none that is whole. "
+                f"{stage} needs the result of {name}, and {stage_folder(recipe, name)} holds no finished one. "
                 f"Run the stages before it first: xcoder run RECIPE, or xcoder {name} RECIPE"
             )
         folders[name] = stage_folder(recipe, name)

@@ -128,7 +128,7 @@ def _taken_failure(recipe: Recipe) -> Failure | None:
 def open_stage(
     stage: StageName, recipe_path: Path, overrides: Sequence[str], break_lock: bool = False
 ) -> Iterator[tuple[Recipe, StageContext | None]]:
-    """The recipe and where the stage works; None in place of the latter when its result is whole already.
+    """The recipe and where the stage works; None in place of the latter when its result is finished.
 
     The main process (RANK 0, or no RANK) writes the manifest and, unless `xcoder run` did so, takes the lock and writes
     the recipe.
@@ -231,7 +231,7 @@ def hold_run(recipe: Recipe, source: Source, break_lock: bool) -> Iterator[RunLo
         lock = RunLock(folder, break_stale=break_lock)
     except OSError as error:
         raise InputError(
-            f"cannot write to the run's folder {folder}: {error.strerror}. Give a place that can be written: runs_dir=…"
+            f"cannot write to the run's folder {folder}: {error.strerror}. Choose another folder: runs_dir=…"
         ) from error
     try:
         run_folder = RunFolder(recipe)
@@ -298,7 +298,7 @@ def report_failure(error: Exception | KeyboardInterrupt, run_folder: Path | None
 def keep_result(recipe: Recipe, stage: StageName) -> None:
     key = stage_key(recipe, stage)
     RunFolder(recipe).keep_stage(stage, key)
-    say(f"{stage}: whole already ({key}), kept")
+    say(f"{stage}: finished before ({key}), kept")
 
 
 def _is_main_process() -> bool:

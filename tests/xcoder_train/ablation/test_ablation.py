@@ -79,7 +79,7 @@ def test_what_differs_after_sft_alone_shares_one_sft_for_each_seed(recipe: MakeR
 @pytest.mark.parametrize(
     ("replaced", "said"),
     [
-        ({"tasks: 4, sft": "tasks: 5, sft"}, "equal number of examples, found 8x1 = 8, 4x2 = 10"),
+        ({"tasks: 4, sft": "tasks: 5, sft"}, "equally many examples, found 8x1 = 8, 4x2 = 10"),
         ({"num_train_epochs: 2": "max_steps: 9"}, "arm 8x1 needs sft.training.num_train_epochs and no other length"),
         ({"equal: epochs": "equal: steps"}, "ablation.equal is steps; arm 8x1 needs sft.training.max_steps"),
         (
