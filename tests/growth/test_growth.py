@@ -109,7 +109,7 @@ def test_a_stored_run_is_continued_traced_and_evaluated_by_code_that_has_grown(t
     (folder / "runs/finished/evaluation/stage.json").unlink()
 
     said = xcoder(folder, "run", "recipe.yaml", "name=finished", grown=True)
-    assert "synth: finished before" in said and "sft: whole already" in said and "grpo: starting" in said
+    assert "synth: finished before" in said and "sft: finished before" in said and "grpo: starting" in said
     after = results(folder)
     assert before.keys() <= after.keys()
     assert all(after[file] == before[file] for file in before if "/grpo/" not in file and "/rl-" not in file)
