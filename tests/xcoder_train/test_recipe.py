@@ -316,7 +316,7 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         ),
         (
             ["grpo.training.vllm_importance_sampling_mode=geometric_mask"],
-            "grpo.training.vllm_importance_sampling_mode = geometric_mask: has no effect with generation: transformers",
+            'vllm_importance_sampling_mode = "geometric_mask": has no effect with generation: transformers',
         ),
         (
             [
