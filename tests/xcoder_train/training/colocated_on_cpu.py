@@ -8,8 +8,8 @@ Nothing of this project is changed, but three things of vLLM and TRL that have n
   policy does.
 * TRL lets vLLM compile the model, which takes longer than all of this run.
 
-COLOCATED_ENGINE may hold other arguments of the engine as JSON, such as a cache of few blocks, or another dtype. COLOCATED_WATCH names
-a file for what its scheduler did.
+COLOCATED_ENGINE may hold other arguments of the engine as JSON, such as a cache of few blocks, or another dtype.
+COLOCATED_WATCH names a file for what its scheduler did.
 """
 
 import atexit
