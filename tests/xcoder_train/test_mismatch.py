@@ -119,7 +119,8 @@ def _drawn(
 
     These are rounded, so that all counts are whole. None is 0.
     """
-    noise, counts = random.Random(4), {(): ROLLOUTS}
+    noise = random.Random(4)
+    counts: dict[tuple[int, ...], int] = {(): ROLLOUTS}
     likely: dict[tuple[int, ...], dict[int, float]] = {}
     for rollout, own in zip(rollouts, chances.tolist(), strict=True):
         for place, token in enumerate(rollout):
