@@ -8,8 +8,8 @@ Nothing of this project is changed, but three things of vLLM and TRL that have n
   policy does.
 * TRL lets vLLM compile the model, which takes longer than all of this run.
 
-COLOCATED_ENGINE may hold other arguments of the engine as JSON, such as a cache of few blocks, or another dtype.
-COLOCATED_WATCH names a file for what its scheduler did.
+COLOCATED_ENGINE may hold further arguments of the engine as JSON, such as a cache of few blocks. COLOCATED_WATCH names
+a file for what its scheduler did.
 """
 
 import atexit
@@ -28,7 +28,7 @@ def main() -> int:
 
     _custom_ops._supports_onednn = False
     further = json.loads(os.environ.get("COLOCATED_ENGINE", "{}"))
-    trl_vllm.LLM = functools.partial(trl_vllm.LLM, **{"dtype": "float32", "enforce_eager": True, **further})
+    trl_vllm.LLM = functools.partial(trl_vllm.LLM, dtype="float32", enforce_eager=True, **further)
     if "COLOCATED_WATCH" in os.environ:
         _watch(Path(os.environ["COLOCATED_WATCH"]))
     from xcoder_train.runs import stage
