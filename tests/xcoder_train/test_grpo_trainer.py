@@ -192,19 +192,6 @@ def test_an_evaluation_scores_as_many_at_once_as_training_and_says_what_trl_says
     assert set(together) == {4}
 
 
-@pytest.mark.parametrize("ratio", [[[1.0, 0.0, 0.0], [2.0, 1.0, 0.0]], [[0.0], [1.0]]], ids=["token", "sequence"])
-def test_the_share_of_tokens_that_the_importance_correction_masks_is_logged(
-    ratio: list[list[float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only vLLM's rollouts have a correction, so what TRL makes of them is put in its place here."""
-    trainer = _train(FrugalGrpoTrainer, tmp_path, max_steps=1)
-    made = {"completion_mask": torch.tensor([[1, 1, 0], [1, 1, 0]]), "importance_sampling_ratio": torch.tensor(ratio)}
-    monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", lambda self, inputs: made)
-    trainer._generate_and_score_completions(None)
-    masked = 1 / 4 if len(ratio[0]) > 1 else 2 / 4  # padding does not count
-    assert trainer._metrics["train"]["sampling/masked_share"] == [masked]
-
-
 def _batch() -> dict[str, Any]:
     prompts, completions = [2, 3, 1, 3], [4, 1, 2, 3]
     return {

@@ -307,6 +307,32 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
             ],
             "loss_type vespo needs one of token_truncate, token_mask",
         ),
+        (
+            [
+                "grpo.generation=vllm_colocate",
+                "grpo.training={loss_type: vespo, vllm_importance_sampling_mode: geometric_mask}",
+            ],
+            "loss_type vespo needs one of token_truncate, token_mask",
+        ),
+        (
+            ["grpo.training.vllm_importance_sampling_mode=geometric_mask"],
+            'vllm_importance_sampling_mode = "geometric_mask": has no effect with generation: transformers',
+        ),
+        (
+            [
+                "grpo.generation=vllm_colocate",
+                "grpo.training={vllm_importance_sampling_mode: geometric_mask, "
+                "trl: {vllm_importance_sampling_correction: false}}",
+            ],
+            "masks nothing with training.trl.vllm_importance_sampling_correction: false",
+        ),
+        (
+            ["grpo.generation=vllm_colocate", "grpo.training.vllm_geometric_bounds=[0.98, 1.02]"],
+            "has no effect with vllm_importance_sampling_mode: token_truncate",
+        ),
+        (["grpo.training.vllm_geometric_bounds=[1.001, 1.01]"], "expected less than 1"),
+        (["grpo.training.vllm_geometric_bounds=[0.9, 0.99]"], "expected greater than 1"),
+        (["grpo.training.vllm_geometric_bounds=[0.9]"], "grpo.training.vllm_geometric_bounds"),
         (["grpo.lora.targets=[q_proj, lm_head]"], "leave lm_head out"),
         (["grpo.training={sync_ref_model: true, beta: 0.1}"], "which continues exactly where it was interrupted"),
         (

@@ -51,7 +51,8 @@ def test_every_typed_argument_is_one_of_trl_and_has_its_default_but_where_the_do
         },
     }[trainer]
     assert {name: value for name, value in ours.items() if value != theirs[name]} == chosen
-    left_to_trl = TRAINERS[trainer][0].model_fields.keys() - ours.keys() - {"trl", "save_minutes"}  # the last is ours
+    not_trls = {"trl", "save_minutes", "vllm_geometric_bounds"}
+    left_to_trl = TRAINERS[trainer][0].model_fields.keys() - ours.keys() - not_trls
     stated = {"num_train_epochs": 3, "vllm_gpu_memory_utilization": 0.3}  # in their docstrings
     assert all(theirs[name] == stated.get(name) for name in left_to_trl)
 
@@ -173,3 +174,10 @@ def test_a_whole_number_is_stored_as_it_was_written() -> None:
     written = {"num_train_epochs": 2, "save_steps": 2, "warmup_steps": 0.05}
     assert json.loads(SftTraining(**written).model_dump_json(exclude_defaults=True)) == written
     assert "2.0" not in SftTraining(**written).model_dump_json()
+
+
+def test_trl_weighs_the_tokens_that_a_mask_of_ours_keeps() -> None:
+    settings = GrpoTraining(vllm_importance_sampling_mode="geometric_mask", vllm_geometric_bounds=(0.98, 1.03))
+    assert settings.geometric_bounds == (0.98, 1.03)
+    assert settings.for_trl() == GrpoTraining().for_trl()
+    assert GrpoTraining(vllm_importance_sampling_mode="sequence_mask").geometric_bounds is None

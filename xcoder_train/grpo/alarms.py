@@ -24,8 +24,8 @@ _LIMITS = {
     "masked_share": (
         "sampling/masked_share",
         "masked tokens",
-        "the importance correction masks {:.1%} of the tokens; training.vllm_importance_sampling_mode: token_truncate "
-        "masks none",
+        "the importance correction masks {:.1%} of the tokens; widen its bounds, or set "
+        "training.vllm_importance_sampling_mode: token_truncate, which masks none",
     ),
     "special_cased": (
         "hacking/names_its_tests",

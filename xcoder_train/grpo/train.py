@@ -116,6 +116,7 @@ def train(
             optimizer_factory=optimizer_factory(settings.optimizer, settings.training),
             groups=groups,
             length_limit=settings.length_limit,
+            geometric_bounds=settings.training.geometric_bounds,
             callbacks=[
                 MetricsFile(context.folder / "metrics.jsonl"),
                 alarms,

@@ -14,6 +14,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
 from xcoder_train.grpo.groups import Groups
+from xcoder_train.grpo.mismatch import figures, masked_by_mean
 from xcoder_train.grpo.step_times import StepTimes
 from xcoder_train.training.optimizer import OptimizerFactory
 
@@ -26,7 +27,8 @@ class FrugalGrpoTrainer(GRPOTrainer):
 
     `optimizer_factory` is what the Trainer takes for such optimisers. `groups` collect what a set is made of, whatever
     prompts TRL's own order has in its place; without them TRL has prompts sampled and judged. `length_limit` is that of
-    vLLM's completions, by optimiser step, and on held-out tasks for None.
+    vLLM's completions, by optimiser step, and on held-out tasks for None. `geometric_bounds` are those of the geometric
+    mask, where that is the correction of vLLM's rollouts.
     """
 
     args: GRPOConfig
@@ -40,19 +42,21 @@ class FrugalGrpoTrainer(GRPOTrainer):
         optimizer_factory: OptimizerFactory | None = None,
         groups: Groups | None = None,
         length_limit: Callable[[int | None], int] | None = None,
+        geometric_bounds: tuple[float, float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.optimizer_cls_and_kwargs = optimizer_factory
         self.groups = groups
         self.length_limit = length_limit
+        self.geometric_bounds = geometric_bounds
         self.times = StepTimes(self)
         self.add_callback(self.times)
         if groups is not None:
             groups.times = self.times
 
     def _generate_and_score_completions(self, inputs: list[dict[str, object]]) -> Batch:
-        """As TRL, on the groups of the set. The share of tokens that its importance correction masks is logged."""
+        """As TRL, on the groups of the set. What the importance correction meets and masks is logged."""
         if self.use_vllm and self.length_limit is not None:
             step = self.state.global_step if self.model.training else None
             self.vllm_generation.max_completion_length = self.length_limit(step)
@@ -61,13 +65,11 @@ class FrugalGrpoTrainer(GRPOTrainer):
                 inputs = self.groups.collect(self)
             output = super()._generate_and_score_completions(inputs)
         self._keep_older_policies(output)
-        ratio = output.get("importance_sampling_ratio")
-        if ratio is not None:
-            tokens = output["completion_mask"].bool()
-            counts = torch.stack([((ratio.expand(tokens.shape) == 0) & tokens).sum(), tokens.sum()])
-            masked, all_tokens = self.accelerator.gather(counts[None]).sum(0).tolist()
-            mode = "train" if self.model.training else "eval"
-            self._metrics[mode]["sampling/masked_share"].append(masked / max(all_tokens, 1))
+        if "importance_sampling_ratio" in output:
+            if self.geometric_bounds is not None:
+                output["importance_sampling_ratio"] = masked_by_mean(output, self.geometric_bounds)
+            for name, value in figures(output, self.accelerator.gather).items():
+                self._metrics["train" if self.model.training else "eval"][name].append(value)
         return output
 
     def _keep_older_policies(self, output: Batch) -> None:

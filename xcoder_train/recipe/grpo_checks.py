@@ -6,6 +6,7 @@ from functools import partial
 from xcoder_train.grpo.rollout_files import stored_rollouts
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.recipe.schema import Conflict, Recipe, conflict, refusals
+from xcoder_train.training.settings import GrpoTraining
 
 _VLLM_OF_COLOCATE = (
     "vllm_gpu_memory_utilization",
@@ -76,6 +77,16 @@ def _loss(grpo: GrpoSettings) -> Iterator[Conflict]:
         yield conflict(
             f"loss_type vespo needs one of {', '.join(_VESPO_CORRECTS_BY)}",
             "grpo.training.vllm_importance_sampling_mode",
+        )
+    mode, trl = training.vllm_importance_sampling_mode, training.trl
+    if mode == "geometric_mask" and not trl.get("vllm_importance_sampling_correction", True):
+        yield conflict(
+            "masks nothing with training.trl.vllm_importance_sampling_correction: false",
+            "grpo.training.vllm_importance_sampling_mode",
+        )
+    if mode != "geometric_mask" and training.vllm_geometric_bounds != GrpoTraining().vllm_geometric_bounds:
+        yield conflict(
+            f"has no effect with vllm_importance_sampling_mode: {mode}", "grpo.training.vllm_geometric_bounds"
         )
     if grpo.lora is not None and "lm_head" in grpo.lora.targets:
         yield conflict(

@@ -37,7 +37,7 @@ class PrivateName:
 
 
 PRIVATE_NAMES = (
-    PrivateName(_GRPO, "_generate_and_score_completions", "called, and overridden to log the share of masked tokens"),
+    PrivateName(_GRPO, "_generate_and_score_completions", "called, and overridden to mask rollouts, and to log that"),
     PrivateName(_GRPO, "_prepare_inputs", "overridden: rollouts are put in order of length before they are divided"),
     PrivateName(_GRPO, "_get_per_token_logps_and_entropies", "overridden: an evaluation is scored a few at a time"),
     PrivateName(_GRPO, "_compute_loss", "overridden: columns that hold only padding are cut off"),
@@ -56,14 +56,14 @@ PRIVATE_NAMES = (
     PrivateName(_GRPO, "_generate_single_turn", "called: vLLM's rollouts, with the weights as they are"),
     PrivateName(_GRPO, "async_loop", "the event loop in which TRL asks for rewards, and rollouts are judged"),
     PrivateName(_GRPO, '"old_per_token_logps"', "the old policy of rollouts that are older than the policy"),
-    PrivateName(_GRPO, '"sampling_per_token_logps"', "what a `rollout_func` says of its own tokens"),
+    PrivateName(_GRPO, '"sampling_per_token_logps"', "what a `rollout_func`, or vLLM, says of its own tokens"),
     PrivateName(_GRPO, "vllm_generation", "vLLM in the trainer: its engine, and how long completions may be"),
     PrivateName(
         "trl.generation.vllm_generation:VLLMGeneration", "llm", "the engine, which held-out tasks are seeded by"
     ),
     PrivateName(_GRPO, "log_completions", "put off while an evaluation logs"),
     PrivateName("trl.generation.vllm_generation:VLLMGeneration", "max_completion_length", "a step's, where it has one"),
-    PrivateName(_GRPO, '"importance_sampling_ratio"', "says which tokens the importance correction masks"),
+    PrivateName(_GRPO, '"importance_sampling_ratio"', "the weights of tokens, 0 where they are masked"),
     PrivateName(_GRPO, '"completion_mask"', "says where a completion ends"),
     PrivateName(_GRPO, '"TRL_EXPERIMENTAL_SILENCE"', "`rollout_func` is marked experimental"),
     PrivateName("trl.generation.vllm_generation:VLLMGeneration", "generate", "looked at while it samples"),

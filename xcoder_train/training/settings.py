@@ -110,7 +110,7 @@ class TrainingSettings(Settings):
 
     def for_trl(self) -> dict[str, object]:
         """The arguments by TRL's names, less those that are left to TRL."""
-        ours = {"trl", "save_minutes", *Settings.model_fields}
+        ours = {"trl", "save_minutes", "vllm_geometric_bounds", *Settings.model_fields}
         return {name: value for name, value in self if value is not None and name not in ours} | self.trl
 
 
@@ -157,11 +157,14 @@ class GrpoTraining(TrainingSettings):
     repetition_penalty: Number = Field(default=1.0, gt=0)
     """Penalty while sampling rollouts: above 1, tokens that occurred before become less likely."""
 
-    vllm_importance_sampling_mode: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = (
-        "token_truncate"
-    )
-    """How differences between vLLM's probabilities and the policy's are corrected: by token or rollout, bound or
-    mask."""
+    vllm_importance_sampling_mode: Literal[
+        "token_truncate", "token_mask", "sequence_truncate", "sequence_mask", "geometric_mask"
+    ] = "token_truncate"
+    """How differences between vLLM's probabilities and the policy's are corrected; docs/grpo.md has each one's equation.
+    `geometric_mask` is ours, not TRL's."""
+
+    vllm_geometric_bounds: tuple[Annotated[Number, Field(gt=0, lt=1)], Annotated[Number, Field(gt=1)]] = (0.99, 1.01)
+    """With `geometric_mask`, a rollout is left out where the geometric mean of its tokens' ratios lies outside."""
 
     vllm_gpu_memory_utilization: Number | None = Field(default=None, gt=0, le=1)
     """Share of a GPU's memory for vLLM with `generation: vllm_colocate`; when left out, what the trainer leaves of the
@@ -182,6 +185,16 @@ class GrpoTraining(TrainingSettings):
 
     vllm_server_timeout: Number = Field(default=240.0, gt=0)
     """Seconds that the server may take to start."""
+
+    @property
+    def geometric_bounds(self) -> tuple[float, float] | None:
+        """Those of the mask that TRL lacks, where it is chosen."""
+        return self.vllm_geometric_bounds if self.vllm_importance_sampling_mode == "geometric_mask" else None
+
+    def for_trl(self) -> dict[str, object]:
+        """As for SFT. What the geometric mask keeps is weighed by TRL, token by token."""
+        weights = {} if self.geometric_bounds is None else {"vllm_importance_sampling_mode": "token_truncate"}
+        return super().for_trl() | weights
 
 
 class TrackingSettings(Settings):

@@ -18,6 +18,7 @@ import torch
 import yaml
 from accelerate import PartialState
 from datasets import Dataset
+from transformers import TrainerCallback, TrainerState, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 
 from reward.config import JudgeSettings, RewardSettings
@@ -49,6 +50,8 @@ ALIKE = 3
 """The rollouts of every so-many-th problem all get one reward."""
 OF_GROUPS = ("dynamic_sampling", "rollouts_from", "keep_rollouts")
 """What goes into our settings; everything else goes into TRL's."""
+MEASURED = "geometric_bounds"
+"""With these bounds rollouts bring the policy's log-probabilities with them, and are corrected as vLLM's are."""
 
 
 def worth(prompt: str, completion: str, cut_off: bool) -> float | None:
@@ -94,6 +97,25 @@ class LossyJudge(Judge):
         ]
 
 
+class EngineWithTheWeights(TrainerCallback):
+    """Tells TRL that what samples has the policy's weights already."""
+
+    def __init__(self, trainer: GRPOTrainer) -> None:
+        self.trainer = trainer
+        trainer.use_vllm = True
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
+        """As after a synchronisation."""
+        self.trainer._last_loaded_step = state.global_step
+
+
+def log_probabilities(model: torch.nn.Module, prompt: list[int], completion: list[int]) -> list[float]:
+    """Of a completion's tokens by the policy as it is."""
+    with torch.no_grad():
+        scores = model(torch.tensor([prompt + completion])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+    return scores.gather(1, torch.tensor(completion)[:, None])[:, 0].tolist()
+
+
 class WatchedTrainer(FrugalGrpoTrainer):
     """The project's trainer; `rows` are those that reach the loss, with what reaches it beside them."""
 
@@ -136,6 +158,7 @@ def _tests(folder: Path, names: list[str]) -> TestTable:
 
 def train(folder: Path, processes: int, checkpoint: str | None = None, **arguments: Any) -> None:
     """Leaves `rows-RANK.json`, `log-RANK.json`, `model/`, `rollouts/`, tables of completions and checkpoints."""
+    bounds = arguments.pop(MEASURED, None)
     of_groups = {name: arguments.pop(name) for name in OF_GROUPS if name in arguments}
     quiet_libraries()
     torch.set_num_threads(1)
@@ -156,7 +179,8 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
             problem = problem_number(tokenizer.decode(prompt))
             text, cut_off = completion_for(f"problem {problem}", f"seed {seed}")
             ids = tokenizer.encode(text) + ([] if cut_off else [tokenizer.eos_token_id])
-            made.append(Sampled(ids, cut_off, [-1.0] * len(ids)))
+            known = [-1.0] * len(ids) if bounds is None else log_probabilities(trainer.model, prompt, ids)
+            made.append(Sampled(ids, cut_off, known))
         return made
 
     rows = [{"problem_id": name, "prompt": [{"role": "user", "content": name}]} for name in names]
@@ -206,8 +230,11 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
             processing_class=tokenizer,
             rollout_func=groups.roll_out,
             groups=groups,
+            geometric_bounds=bounds,
             callbacks=[groups],
         )
+        if bounds is not None:
+            trainer.add_callback(EngineWithTheWeights(trainer))
         trainer.rows = []
         trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model(str(folder / "model"))
@@ -218,7 +245,7 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
 def main(folder: str, processes: str, checkpoint: str, *arguments: str) -> None:
     """The command line."""
     named: dict[str, Any] = dict(argument.split("=") for argument in arguments)
-    named |= {name: yaml.safe_load(named[name]) for name in OF_GROUPS if name in named}
+    named |= {name: yaml.safe_load(named[name]) for name in (*OF_GROUPS, MEASURED) if name in named}
     train(Path(folder), int(processes), None if checkpoint == "-" else checkpoint, **named)
     torch.distributed.destroy_process_group()
 

@@ -243,6 +243,28 @@ def test_two_updates_on_replaced_groups_without_their_truncated_rollouts_go_on_a
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_the_geometric_mask_measures_a_group_that_was_left_over_against_the_policy_that_sampled_it(
+    processes: int, tmp_path: Path
+) -> None:
+    """All others are from the policy as it is, so tight bounds mask the old ones alone."""
+    folder = tmp_path / "run"
+    dynamic = {"rounds": 6, "oversample": 2.0}
+    if processes == 1:
+        train(folder, 1, dynamic_sampling=dynamic, geometric_bounds=(0.9999, 1.0001))
+    else:
+        given = (f"dynamic_sampling={json.dumps(dynamic)}", "geometric_bounds=[0.9999, 1.0001]")
+        run_on_two_processes(RUN, str(folder), "2", "-", *given)
+    _check_credit(folder, range(1, STEPS + 1))
+    old = _logged(folder, "groups/share_of_step_before")
+    assert _logged(folder, "sampling/masked_rollouts") == pytest.approx(old)
+    assert 0 in old and max(old) > 0
+    assert _logged(folder, "sampling/geometric_mean/max")[0] == pytest.approx(1, abs=1e-5)
+    lines = json.loads((folder / "log-0.json").read_text())
+    trained = [line["grad_norm"] for line in lines if "grad_norm" in line]
+    assert [norm == 0 for norm in trained] == [share == 1 for share in old]
+
+
 def test_rounds_that_are_over_leave_groups_of_equal_rewards(tmp_path: Path) -> None:
     train(tmp_path / "run", 1, dynamic_sampling={"rounds": 1, "oversample": 1.25})
     _check_credit(tmp_path / "run", range(1, STEPS + 1))
