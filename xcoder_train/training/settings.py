@@ -160,7 +160,7 @@ class GrpoTraining(TrainingSettings):
     vllm_importance_sampling_mode: Literal[
         "token_truncate", "token_mask", "sequence_truncate", "sequence_mask", "geometric_mask"
     ] = "token_truncate"
-    """How differences between vLLM's probabilities and the policy's are corrected; docs/grpo.md has each one's equation.
+    """How differences between vLLM's probabilities and the policy's are corrected; docs/grpo.md has each equation.
     `geometric_mask` is ours, not TRL's."""
 
     vllm_geometric_bounds: tuple[Annotated[Number, Field(gt=0, lt=1)], Annotated[Number, Field(gt=1)]] = (0.99, 1.01)
