@@ -151,8 +151,7 @@ class Groups(TrainerCallback, ExportableState):
     @property
     def _is_fixed(self) -> bool:
         """Whether every set samples the prompts that stand in its place, and is trained on all of them."""
-        settings = self.settings
-        return not (settings.dynamic_sampling or settings.online_rates or settings.rollouts_from)
+        return not (self.settings.dynamic_sampling or self.settings.online_rates or self.settings.rollouts_from)
 
     def _full_set(self, trainer: GRPOTrainer, per_set: int) -> list[Group]:
         """The groups of a set, the same in every process, in the order of prompts.

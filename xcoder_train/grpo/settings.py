@@ -144,8 +144,7 @@ class GrpoSettings(Settings):
     """Replace groups that teach nothing; every step trains on the groups of its own prompts when left out."""
 
     online_rates: OnlineRatesSettings | None = None
-    """Prefer prompts that the model solves about as often as stated; every prompt has its turn in the usual order when
-    left out."""
+    """Prefer prompts that are solved about as often as stated; each has its turn in the usual order when left out."""
 
     rollouts_from: Path | None = None
     """Folder of a GRPO that ran with `keep_rollouts: true`. Its judged rollouts are trained on, in their order, and
