@@ -67,8 +67,8 @@ class RolloutFiles:
         self._store.extend(rollouts)
 
     def of_step(self, step: int, problems: Mapping[int, str] | None = None) -> dict[Place, Rollout]:
-        """What any process has kept of a step, by slot and number; another process may be writing to it. Only rollouts of
-        `problems`, by slot, where they are given: another number of processes may have had others there."""
+        """What any process has kept of a step, by slot and number; others may be writing to it. Only rollouts of
+        `problems`, by slot, where they are given: another number of processes may have had other ones there."""
         found = {}
         for path in self._files().get(step, ()):
             records = read_records(path, Rollout) if path.suffix == ".parquet" else read_unsealed(path, Rollout)
