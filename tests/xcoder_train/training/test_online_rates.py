@@ -1,6 +1,7 @@
 """Running pass rates: which prompts they prefer, that the others come back, that a resumed run has the same ones."""
 
 import json
+import random
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -115,6 +116,17 @@ def test_a_prompt_that_becomes_too_easy_gives_way() -> None:
     chosen = [_ask(rates, range(slot, slot + 1), solved)[0] for slot in range(4)]
     assert chosen[:2] == ["problem 3", "problem 3"] and rates.rates["problem 3"] == 0.875
     assert "problem 3" not in chosen[2:]
+
+
+def test_prompts_within_the_stated_distance_take_turns_where_the_nearest_alone_would_come_every_time() -> None:
+    chance, most = random.Random(0), {}
+    for within in (0.0, 0.25):
+        rates, counts = _rates(within=within), Counter[str]()
+        for start in range(0, 200, 2):
+            solved = {name: sum(chance.random() < number / 9 for _ in range(8)) for number, name in enumerate(NAMES)}
+            counts.update(_ask(rates, range(start, start + 2), solved))
+        most[within] = counts.most_common(1)[0][1]
+    assert most[0.0] > 1.5 * most[0.25]
 
 
 def test_pass_rates_that_were_measured_before_are_where_the_running_ones_begin() -> None:
