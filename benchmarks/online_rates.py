@@ -13,6 +13,9 @@ benchmarks/results/online_rates.json and a page beside it.
 
 import argparse
 import json
+import os
+import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -86,7 +89,12 @@ def main() -> None:
         command = [sys.executable, "-m", "xcoder_train.cli", "ablate", str(RECIPE), *given.overrides]
         subprocess.run(command, check=True)
     arms = collected(Ablation(RECIPE, given.overrides))
-    table = {"overrides": given.overrides, "arms": {name: summary(runs, arms) for name, runs in arms.items()}}
+    machine = {"cores": len(os.sched_getaffinity(0)), "processor": platform.processor() or platform.machine()}
+    table = {
+        "machine": machine,
+        "overrides": given.overrides,
+        "arms": {name: summary(runs, arms) for name, runs in arms.items()},
+    }
     write_json(given.output, table)
     write_text(given.output.with_suffix(".md"), to_markdown(table))
     print(given.output.with_suffix(".md").read_text())
@@ -143,7 +151,7 @@ def summary(runs: dict[int, RunCost], arms: dict[str, dict[int, RunCost]]) -> di
 
 def to_markdown(table: dict[str, Any]) -> str:
     """One line for each arm: means over seeds, with the deviation among them."""
-    words = " ".join(["python -m benchmarks.online_rates", *table["overrides"]])
+    words = shlex.join(["python", "-m", "benchmarks.online_rates", *table["overrides"]])
     lines = [
         "# Dynamic sampling and online pass rates",
         "",
