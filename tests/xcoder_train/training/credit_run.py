@@ -226,8 +226,8 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
 
 def main(folder: str, processes: str, checkpoint: str, *arguments: str) -> None:
     """The command line."""
-    named: dict[str, Any] = dict(argument.split("=") for argument in arguments)
-    named |= {name: yaml.safe_load(named[name]) for name in OF_GROUPS if name in named}
+    given = (argument.split("=") for argument in arguments)
+    named: dict[str, Any] = {name: yaml.safe_load(value) for name, value in given}
     train(Path(folder), int(processes), None if checkpoint == "-" else checkpoint, **named)
     torch.distributed.destroy_process_group()
 
