@@ -75,6 +75,13 @@ TREATMENTS = (
         "sft.training.num_train_epochs=1 'ablation.axes={tasks × solutions: {512x4: null, 256x8: "
         "{sft.data.tasks: 2, sft.data.solutions_per_task: 2}, 2048x1: {sft.data.tasks: 4}}}'",
     ),
+    Treatment(
+        How.SLOWLY,
+        r"xcoder ablate recipes/laptop/online-rates\.yaml.*",
+        "'ablation.seeds=[0]' synth.splits.solved.tasks=48 synth.splits.unsolved.tasks=16 "
+        "synth.splits.unsolved_short.tasks=8 synth.splits.depth_3.tasks=8 ablation.axes.groups.dynamic=null "
+        f"ablation.axes.groups.online=null grpo.evaluation.tasks=8 evaluation.samples=2 {_SHORT_SFT} {_SHORT_GRPO}",
+    ),
     Treatment(How.SLOWLY, r"python -m benchmarks\.streaming", "--answers 2 --tokens 100 --rounds 1"),
     Treatment(How.SLOWLY, r"python -m benchmarks\.cleaning", "--problems 20"),
     Treatment(How.SLOWLY, r"python -m benchmarks\.soak", "--executions 400 --output soak.json"),
@@ -139,6 +146,11 @@ TREATMENTS = (
         How.READ,
         r"python -m benchmarks\.quickstart .*",
         "three seeds of the quickstart with their controls, half an hour; the quickstart itself is executed above",
+    ),
+    Treatment(
+        How.READ,
+        r"python -m benchmarks\.online_rates.*",
+        "an hour or more; tests/benchmarks/test_online_rates_benchmark.py reads runs that it writes",
     ),
     Treatment(How.READ, r"python -m benchmarks\.busy", "the quickstart twice, forty minutes"),
     Treatment(How.READ, r"python -m benchmarks\.packing .*", "needs a pretrained model"),

@@ -276,6 +276,13 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
         ),
         (["grpo.rollouts_from=nowhere"], "nowhere holds no judged rollouts; expected the folder of a GRPO"),
         (["grpo.rollouts_from=nowhere", "grpo.curriculum={}"], "rollouts_from decides the prompts and their order"),
+        (["grpo.rollouts_from=nowhere", "grpo.online_rates={}"], "rollouts_from decides the prompts and their order"),
+        (
+            ["grpo.prompts_per_step=10", "grpo.online_rates={}"],
+            "chooses nothing: all 10 tasks for rl are asked at once",
+        ),
+        (["grpo.online_rates={revisit: 1}"], "grpo.online_rates.revisit"),
+        (["grpo.online_rates={target: 1}"], "grpo.online_rates.target"),
         (["grpo.rollouts_from=nowhere", "grpo.generation=vllm_colocate"], "nothing is sampled with rollouts_from"),
         (["grpo.rollouts_from=nowhere", "grpo.keep_rollouts=true"], "names rollouts that are kept already"),
         (["grpo.vllm_batch=4"], "has no effect with generation: transformers, which has rollout_batch"),

@@ -9,7 +9,7 @@ of further prompts. Advantages and losses are TRL's, over the groups that are co
 
 import asyncio
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -30,6 +30,7 @@ from xcoder_core.models.transformers_backend import Sampled
 from xcoder_core.seeds import derive_seed
 from xcoder_core.settings import require
 from xcoder_core.share import Share
+from xcoder_train.grpo.online_rates import OnlineRates
 from xcoder_train.grpo.prompt_order import PromptOrder
 from xcoder_train.grpo.rollout_files import (
     Group,
@@ -75,16 +76,21 @@ class Groups(TrainerCallback, ExportableState):
         self._stored: Iterator[Group] | None = None
         self._names: list[str] = list(prompts["problem_id"])
         self._row_of = {name: row for row, name in enumerate(self._names)}
+        online = settings.online_rates
+        self.rates = None if online is None else OnlineRates(online, order, self._names)
 
     def state(self) -> JsonObject:
         """What a checkpoint keeps; the surplus itself stands in the files of its step."""
-        return {"args": {}, "attributes": {"cursor": self.cursor, "surplus": _places(self.surplus)}}
+        rates = {} if self.rates is None else {"rates": self.rates.state()}
+        return {"args": {}, "attributes": {"cursor": self.cursor, "surplus": _places(self.surplus), **rates}}
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         """Go on from a checkpoint; one of an earlier version has nothing, and needs nothing."""
         states: JsonObject = state.stateful_callbacks  # type: ignore[assignment]  # a mapping once training begins
         kept = states.setdefault(type(self).__name__, self.state())["attributes"]
         self.cursor = kept["cursor"]
+        if self.rates is not None:
+            self.rates.rates, self.rates.asked = (dict(kept["rates"][name]) for name in ("rates", "asked"))
         steps = {step: self.files.of_step(step) for step in {step for step, _ in kept["surplus"]}}
         wanted = (rollout for step, slot in kept["surplus"] for rollout in steps[step].values() if rollout.slot == slot)
         self.surplus = whole_groups(wanted, self.settings.rollouts)
@@ -145,7 +151,7 @@ class Groups(TrainerCallback, ExportableState):
     @property
     def _is_fixed(self) -> bool:
         """Whether every set samples the prompts that stand in its place, and is trained on all of them."""
-        return self.settings.dynamic_sampling is None and self.settings.rollouts_from is None
+        return not (self.settings.dynamic_sampling or self.settings.online_rates or self.settings.rollouts_from)
 
     def _full_set(self, trainer: GRPOTrainer, per_set: int) -> list[Group]:
         """The groups of a set, the same in every process, in the order of prompts.
@@ -153,13 +159,16 @@ class Groups(TrainerCallback, ExportableState):
         Those left over come first, then those of further prompts. What is still missing when the rounds are over is
         filled with groups of equal rewards.
         """
-        dynamic = self.settings.dynamic_sampling
+        dynamic, metrics = self.settings.dynamic_sampling, trainer._metrics["train"]
         groups, equal, before, tokens = list(self.surplus), list[Group](), self.cursor, 0
         for turn in range(1 if dynamic is None else dynamic.rounds):
             asked = self._asked(per_set - len(groups), per_set, _share(trainer).of)
             if not asked:
                 break
-            for group in self._groups(trainer, turn, asked):
+            new = self._groups(trainer, turn, asked, taken={one[0].problem_id for one in (*groups, *equal)})
+            if self.rates is not None:
+                self.rates.learn(new, lambda name, value: metrics[name].append(value))
+            for group in new:
                 (groups if dynamic is None or has_signal(group) else equal).append(group)
                 tokens += sum(len(rollout.token_ids) for rollout in group)
             self.cursor += asked
@@ -168,7 +177,6 @@ class Groups(TrainerCallback, ExportableState):
         self.surplus = groups[per_set:]
         if dynamic is not None:
             old = sum(group[0].step < trainer.state.global_step for group in chosen)
-            metrics = trainer._metrics["train"]
             metrics["groups/sampled"].append(self.cursor - before)
             metrics["groups/sampled_tokens"].append(tokens)
             metrics["groups/equal_share_sampled"].append(len(equal) / max(1, self.cursor - before))
@@ -186,12 +194,12 @@ class Groups(TrainerCallback, ExportableState):
         wanted = math.ceil(missing * dynamic.oversample / unit) * unit
         return min(wanted, per_set + missing // unit * unit)
 
-    def _groups(self, trainer: GRPOTrainer, turn: int, asked: int) -> list[Group]:
+    def _groups(self, trainer: GRPOTrainer, turn: int, asked: int, taken: Collection[str]) -> list[Group]:
         """The next groups, whole in every process: sampled by all together, or read from `rollouts_from`."""
         slots = range(self.cursor, self.cursor + asked)
         if self.settings.rollouts_from is not None:
             return self._read(self.settings.rollouts_from, slots, trainer)
-        own = self._sampled(trainer, turn, self._problems(slots, 1))
+        own = self._sampled(trainer, turn, self._problems(slots, 1, taken))
         return whole_groups(gather_object(own), self.settings.rollouts)
 
     def _read(self, folder: Path, slots: range, trainer: GRPOTrainer) -> list[Group]:
@@ -211,7 +219,9 @@ class Groups(TrainerCallback, ExportableState):
                 raise InputError(f"grpo.rollouts_from: {folder} holds tokens of another tokenizer than this model's")
         return [[replace(one, slot=slot) for one in group] for slot, group in zip(slots, groups, strict=True)]
 
-    def _problems(self, slots: range, unit: int) -> dict[int, str]:
+    def _problems(self, slots: range, unit: int, taken: Collection[str] = ()) -> dict[int, str]:
+        if self.rates is not None:
+            return dict(zip(slots, self.rates.choose(slots, taken), strict=True))
         return {slot: self._names[row] for slot, row in zip(slots, self.order.prompts_of(slots, unit), strict=True)}
 
     def _row(self, problem_id: str) -> Row:
@@ -238,7 +248,7 @@ class Groups(TrainerCallback, ExportableState):
         }
         prompts = [read[slot] for slot, _ in places]
         seeds = [derive_seed(self.order.seed, "rollout", step, turn, first + row) for row in range(each)]
-        kept = self.files.of_step(step)
+        kept = self.files.of_step(step, problems)
         for batch in batches(prompts, self.settings, is_training=True):
             lacks = any(places[row] not in kept for row in batch)
             if self.settings.generation != "transformers":

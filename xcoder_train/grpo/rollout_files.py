@@ -7,7 +7,7 @@ needed until no checkpoint from before it is kept; then they are dropped, or sea
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,12 +66,14 @@ class RolloutFiles:
             self._store = RecordStore(path, Rollout, _KEY)
         self._store.extend(rollouts)
 
-    def of_step(self, step: int) -> dict[Place, Rollout]:
-        """What any process has kept of a step, by slot and number; another process may be writing to it."""
+    def of_step(self, step: int, problems: Mapping[int, str] | None = None) -> dict[Place, Rollout]:
+        """What any process has kept of a step, by slot and number; others may be writing to it. Only rollouts of
+        `problems`, by slot, where they are given: another number of processes may have had other ones there."""
         found = {}
         for path in self._files().get(step, ()):
             records = read_records(path, Rollout) if path.suffix == ".parquet" else read_unsealed(path, Rollout)
-            found.update({(rollout.slot, rollout.number): rollout for rollout in records})
+            wanted = (one for one in records if problems is None or problems.get(one.slot) == one.problem_id)
+            found.update({(rollout.slot, rollout.number): rollout for rollout in wanted})
         return found
 
     def groups(self, rollouts: int) -> Iterator[Group]:

@@ -53,6 +53,22 @@ class DynamicSamplingSettings(Settings):
     """Prompts that a round asks for each missing group. Groups that the step does not need serve the next one."""
 
 
+class OnlineRatesSettings(Settings):
+    """Prompts are chosen by how often their rollouts are solved while GRPO trains."""
+
+    target: float = Field(default=0.5, gt=0, lt=1)
+    """Prompts with a running pass rate near this are asked."""
+
+    within: float = Field(default=0.25, ge=0, lt=1)
+    """How far from `target` a rate may be to count as near. These prompts take turns; the nearest others follow."""
+
+    keep: float = Field(default=0.5, ge=0, lt=1)
+    """What a running rate keeps of itself when its prompt is asked again; the rest is the new rollouts' share."""
+
+    revisit: float = Field(default=0.25, ge=0, lt=1)
+    """Share of the prompts that are asked because they were not asked for longest, whatever their rate."""
+
+
 class AlarmSettings(Settings):
     """Bounds at which a warning is printed and stored in `alarms.jsonl`. The run continues after it."""
 
@@ -125,6 +141,9 @@ class GrpoSettings(Settings):
 
     dynamic_sampling: DynamicSamplingSettings | None = None
     """Replace groups that teach nothing; when left out, every step trains on the groups of its own prompts."""
+
+    online_rates: OnlineRatesSettings | None = None
+    """Prefer prompts that are solved about as often as stated; each has its turn in the usual order when left out."""
 
     rollouts_from: Path | None = None
     """Folder of a GRPO that ran with `keep_rollouts: true`. Train on its judged rollouts, in order; sample none."""

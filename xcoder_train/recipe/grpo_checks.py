@@ -190,6 +190,8 @@ def _prompts(recipe: Recipe, grpo: GrpoSettings) -> Iterator[Conflict]:
                 f"filled from {tasks} tasks for rl",
                 "grpo.prompts_per_step",
             )
+        if tasks == grpo.prompts_per_set and grpo.online_rates is not None:
+            yield conflict(f"chooses nothing: all {tasks} tasks for rl are asked at once", "grpo.online_rates")
     path = None if grpo.curriculum is None else grpo.curriculum.pass_rates
     if path is not None and not path.is_file():
         yield conflict("there is no such file", "grpo.curriculum.pass_rates")
@@ -218,6 +220,7 @@ def _groups(grpo: GrpoSettings) -> Iterator[Conflict]:
                 "nothing is sampled with rollouts_from: leave it at transformers",
             ),
             ("grpo.curriculum", grpo.curriculum is not None, "rollouts_from decides the prompts and their order"),
+            ("grpo.online_rates", grpo.online_rates is not None, "rollouts_from decides the prompts and their order"),
             ("grpo.keep_rollouts", grpo.keep_rollouts, "rollouts_from names rollouts that are kept already"),
         ):
             if is_set:

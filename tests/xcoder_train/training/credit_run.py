@@ -48,7 +48,7 @@ MANY_PROBLEMS = 24
 """Where groups are replaced, so many that no step has a problem twice."""
 ALIKE = 3
 """The rollouts of every so-many-th problem all get one reward."""
-OF_GROUPS = ("dynamic_sampling", "rollouts_from", "keep_rollouts")
+OF_GROUPS = ("dynamic_sampling", "rollouts_from", "online_rates", "keep_rollouts")
 """What goes into our settings; everything else goes into TRL's."""
 MEASURED = "geometric_bounds"
 """With these bounds rollouts bring the policy's log-probabilities with them, and are corrected as vLLM's are."""
@@ -82,6 +82,14 @@ def completion_for(prompt: str, name: str) -> tuple[str, bool]:
     program = f"n = int(input())\nprint({problem}00 + n if n < {passed} else -1)  # {remark}"
     text = f"I do not know ({name})." if chance.random() < 0.2 else f"```python\n{program}\n```"
     return text, chance.random() < 0.3
+
+
+def graded_completion_for(prompt: str, name: str) -> tuple[str, bool]:
+    """A rollout that is right as often as its problem's number says: the first problem never, the last one always."""
+    problem = problem_number(prompt)
+    is_right = random.Random(name + prompt).random() < problem / (MANY_PROBLEMS - 1)
+    passed = TESTS if is_right else 0
+    return f"```python\nn = int(input())\nprint({problem}00 + n if n < {passed} else -1)  # {name}\n```", False
 
 
 class LossyJudge(Judge):
@@ -166,7 +174,8 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
     assert state.num_processes == processes
     updates = int(arguments.pop("updates", 1))
     leaves_out = bool(arguments.pop("leave_out_truncated", False))
-    problems = updates * MANY_PROBLEMS if of_groups.keys() & {*OF_GROUPS[:2]} else PROBLEMS
+    completion = graded_completion_for if arguments.pop("graded", False) else completion_for
+    problems = updates * MANY_PROBLEMS if of_groups.keys() & {*OF_GROUPS[:3]} else PROBLEMS
     names = [f"problem {number}" for number in range(problems)]
     init = InitSettings(
         hidden_size=16, intermediate_size=16, layers=1, heads=2, kv_heads=1, context=512, vocabulary=300
@@ -177,7 +186,7 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
         made = []
         for prompt, seed in zip(prompts, seeds, strict=True):
             problem = problem_number(tokenizer.decode(prompt))
-            text, cut_off = completion_for(f"problem {problem}", f"seed {seed}")
+            text, cut_off = completion(f"problem {problem}", f"seed {seed}")
             ids = tokenizer.encode(text) + ([] if cut_off else [tokenizer.eos_token_id])
             known = [-1.0] * len(ids) if bounds is None else log_probabilities(trainer.model, prompt, ids)
             made.append(Sampled(ids, cut_off, known))
@@ -244,8 +253,8 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
 
 def main(folder: str, processes: str, checkpoint: str, *arguments: str) -> None:
     """The command line."""
-    named: dict[str, Any] = dict(argument.split("=") for argument in arguments)
-    named |= {name: yaml.safe_load(named[name]) for name in (*OF_GROUPS, MEASURED) if name in named}
+    given = (argument.split("=") for argument in arguments)
+    named: dict[str, Any] = {name: yaml.safe_load(value) for name, value in given}
     train(Path(folder), int(processes), None if checkpoint == "-" else checkpoint, **named)
     torch.distributed.destroy_process_group()
 

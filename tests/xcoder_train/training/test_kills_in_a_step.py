@@ -22,7 +22,8 @@ from xcoder_train.runs.stage import main
 Weights = Callable[[Path], dict[str, torch.Tensor]]
 Place = tuple[int, int, int]
 """Step, slot and number of a rollout."""
-DYNAMIC = {"rounds": 3, "oversample": 1.5}
+DYNAMIC = {"dynamic_sampling": {"rounds": 3, "oversample": 1.5}}
+BOTH = {**DYNAMIC, "online_rates": {}}
 
 
 def _work(recipe: Path, rank: int, processes: int, port: int) -> None:
@@ -126,19 +127,21 @@ def _metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("processes", "dynamic", "kills"),
+    ("processes", "groups", "kills"),
     [
-        (1, None, 3),
-        pytest.param(1, None, 50, marks=pytest.mark.slow),
+        (1, {}, 3),
+        pytest.param(1, {}, 50, marks=pytest.mark.slow),
         pytest.param(1, DYNAMIC, 50, marks=pytest.mark.slow),
-        pytest.param(2, None, 50, marks=pytest.mark.slow),
+        pytest.param(1, BOTH, 50, marks=pytest.mark.slow),
+        pytest.param(2, {}, 50, marks=pytest.mark.slow),
         pytest.param(2, DYNAMIC, 50, marks=pytest.mark.slow),
+        pytest.param(2, BOTH, 50, marks=pytest.mark.slow),
     ],
-    ids=lambda value: "dynamic" if isinstance(value, dict) else str(value),
+    ids=lambda value: "-".join(value) or "plain" if isinstance(value, dict) else str(value),
 )
 def test_kills_inside_a_step_lose_and_double_no_judged_rollout_and_change_nothing(
     processes: int,
-    dynamic: dict[str, Any] | None,
+    groups: dict[str, Any],
     kills: int,
     tmp_path: Path,
     synthesis: Path,
@@ -152,7 +155,7 @@ def test_kills_inside_a_step_lose_and_double_no_judged_rollout_and_change_nothin
         prompts_per_step=3,
         micro_batch=2,
         rollout_batch=2,
-        dynamic_sampling=dynamic,
+        **groups,
         launch={"processes": processes},
         training={"max_steps": 4 + kills, "save_steps": 4},
     )
