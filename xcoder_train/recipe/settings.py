@@ -69,6 +69,9 @@ class SlurmSettings(Settings):
     sft: Options = {}
     """For that of SFT; its nodes are `sft.launch.nodes`."""
 
+    rates: Options = {}
+    """For that of the pass rates that GRPO's curriculum needs."""
+
     grpo: Options = {}
     """For that of GRPO; its nodes are `grpo.launch.nodes`."""
 
