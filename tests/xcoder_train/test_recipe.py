@@ -412,9 +412,8 @@ def test_rollouts_by_transformers_are_refused_where_the_model_is_sharded(recipe:
     config = tmp_path / "fsdp.yaml"
     config.write_text("distributed_type: FSDP\nnum_processes: 1\n")
     assert "rollouts by transformers would wait" in refusal(recipe, [f"grpo.launch.accelerate={config}"])
-    measured = [f"grpo.launch.accelerate={config}", "grpo.generation=vllm_colocate"]
-    assert load_recipe(recipe, measured).grpo is not None
-    assert "name the file in curriculum.pass_rates" in refusal(recipe, [*measured, "grpo.curriculum={}"])
+    by_vllm = [f"grpo.launch.accelerate={config}", "grpo.generation=vllm_colocate", "grpo.curriculum={}"]
+    assert load_recipe(recipe, by_vllm).stages == ("synth", "sft", "rates", "grpo", "evaluation", "report")
     config.write_text("distributed_type: MULTI_GPU\nnum_processes: 1\n")
     assert load_recipe(recipe, [f"grpo.launch.accelerate={config}"]).grpo is not None
 

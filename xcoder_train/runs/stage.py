@@ -57,8 +57,10 @@ def run_recipe(source: Source, overrides: Sequence[str], only: StageName | None,
             "recipe that they vary"
         )
     stages = recipe.stages if only is None else (only,)
+    if only == "grpo" and recipe.has("rates"):
+        stages = ("rates", only)
     if only is not None:
-        check_stage(recipe, only, source)
+        check_stage(recipe, stages[0], source)
     with end_at_first_interrupt():
         try:
             with hold_run(recipe, source, break_lock) as lock:
