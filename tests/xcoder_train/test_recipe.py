@@ -324,7 +324,16 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
             ["grpo.training.chat_template_kwargs={enable_thinking: false}"],
             "is decided by the tokenizer's chat template",
         ),
-        (["grpo.curriculum={pass_rates: nowhere.parquet}"], "grpo.curriculum.pass_rates"),
+        (["grpo.curriculum={pass_rates: nowhere.parquet}"], "no such file; without it the run measures them itself"),
+        (["grpo.curriculum={bands: [easy], pass_rates: nowhere.parquet}"], "name each once, and leave pass_rates out"),
+        (["grpo.curriculum={bands: [easy, hard, easy]}"], "name each once, and leave pass_rates out"),
+        (["grpo.curriculum={bands: [part_0000]}"], "expected bins of synth.difficulty: easy, medium, hard"),
+        (["grpo.curriculum.generation={backend: openai}"], "needs an `openai:` section that names the server"),
+        (
+            ["grpo.curriculum.generation={backend: vllm, max_model_len: 300}"],
+            "is less than max_prompt_length + max_completion_length = 400",
+        ),
+        (["grpo.curriculum.launch={processes: 2, gpus: [0]}"], "grpo.curriculum.launch.processes"),
         (
             ["grpo.evaluation={}", "synth.splits.held.use=rl", "evaluation.benchmarks=[]"],
             "needs a split with `use: evaluation`",
