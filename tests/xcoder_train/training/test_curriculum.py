@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +13,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
+import yaml
 from datasets import Dataset
 from openai_server import OpenAIServer
 from transformers import AutoTokenizer
@@ -324,3 +327,27 @@ def test_a_stage_meets_prompts_from_easy_to_hard_and_measures_held_out_tasks(
     assert all(0 <= line["eval_verdicts/AC"] <= 1 for line in held_out)
     figures = json.loads((folder / "stage.json").read_text())
     assert figures["prompts_without_lesson"] > 0
+
+
+@pytest.mark.slow
+def test_the_command_of_grpo_measures_what_is_missing_and_never_twice(
+    by_heart: Path, easy_prompts: Path, tmp_path: Path, recipe_values: Callable[..., Any]
+) -> None:
+    """Also not for a GRPO that is finished, such as one of an earlier version, which measured for itself."""
+    values = recipe_values("grpo", curriculum={"samples": 2, "drop_unsolved": False}, training={"max_steps": 1})
+    inputs = {"synth": str(easy_prompts), "sft": str(by_heart)}
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({**values, "runs_dir": str(tmp_path / "runs"), "inputs": inputs}))
+
+    def xcoder(*arguments: str) -> str:
+        command = [sys.executable, "-m", "xcoder_train.cli", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stderr
+
+    assert "rates: whole already" not in xcoder("grpo", str(recipe))
+    (table,) = (tmp_path / "runs" / "tiny" / "rates").glob(f"*/{PASS_RATES}")
+    (figures,) = (tmp_path / "runs" / "tiny" / "grpo").glob("*/stage.json")
+    kept = sum(rate.pass_rate < 1 for rate in read_records(table, PassRate))
+    assert json.loads(figures.read_text())["prompts"] == kept > 0
+    assert "rates: whole already" in xcoder("rates", str(recipe), "grpo.training.learning_rate=1.0")
+    shutil.rmtree(table.parent)
+    assert "starting" not in xcoder("run", str(recipe))
