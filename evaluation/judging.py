@@ -96,7 +96,7 @@ def judge_samples(measurement: Measurement, policy: Policy) -> None:
             if unanswered + len(invalid) > maximum_share * total:
                 raise InfrastructureError(
                     f"no answer came or the judge's machinery failed on {unanswered + len(invalid)} of {total} "
-                    f"samples, more than evaluation.maximum_invalid_share = {maximum_share:g} allows; the last "
+                    f"samples, more than {measurement.bound} = {maximum_share:g} allows; the last "
                     f"reason: {judgement.message}. No score is given. Mend the cause (`xcoder doctor` helps) and "
                     "run again: only what has no verdict is judged."
                 )

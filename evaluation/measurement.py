@@ -53,7 +53,10 @@ class ResultLayout:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One model on benchmarks. `decontamination` holds what is known of its training data, by benchmark."""
+    """One model on benchmarks. `decontamination` holds what is known of its training data, by benchmark.
+
+    The seeds of samples are derived from `purpose`. `bound` is the setting that `settings.maximum_invalid_share` is.
+    """
 
     label: str
     folder: Path
@@ -63,6 +66,8 @@ class Measurement:
     seed: int
     prompt: EvaluationPrompt
     decontamination: Mapping[str, Decontamination] = field(default_factory=dict)
+    purpose: str = "evaluation"
+    bound: str = "evaluation.maximum_invalid_share"
 
     @property
     def layout(self) -> ResultLayout:

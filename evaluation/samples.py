@@ -76,7 +76,7 @@ def _complete(measurement: Measurement, problems: Sequence[Problem], generator: 
             messages, stop = evaluation_prompt(problem, measurement.prompt, examples)
             for index in range(settings.samples):
                 if (problem.problem_id, index) not in store.keys:
-                    seed = derive_seed(measurement.seed, "evaluation", problem.problem_id, index)
+                    seed = derive_seed(measurement.seed, measurement.purpose, problem.problem_id, index)
                     yield Request(f"{problem.problem_id}/{index}", messages, seed, stop=stop)
 
     total = len(problems) * settings.samples
@@ -90,7 +90,7 @@ def _complete(measurement: Measurement, problems: Sequence[Problem], generator: 
                 if len(unanswered) > settings.maximum_invalid_share * total:
                     raise InfrastructureError(
                         f"{len(unanswered)} of {total} requests could not be answered, more than "
-                        f"evaluation.maximum_invalid_share = {settings.maximum_invalid_share:g} allows; the last "
+                        f"{measurement.bound} = {settings.maximum_invalid_share:g} allows; the last "
                         f"reason: {answer.reason}. No score is given. Mend the cause and run again: only what has no "
                         "answer is asked."
                     )

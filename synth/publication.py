@@ -123,7 +123,7 @@ class RowMaker:
         """
         identity = problem.problem_id
         prompt = tuple(ChatMessage(**message) for message in render_prompt(problem, self.prompt_style))
-        difficulty = self.settings.difficulty.bin_of(pass_rate)
+        difficulty = problem.difficulty if pass_rate is None else self.settings.difficulty.bin_of(pass_rate)
         if use == "rl":
             solvable = None if pass_rate is None else pass_rate > 0
             yield RlRow(identity, problem.style, depth, prompt, pass_rate, difficulty, solvable)

@@ -82,7 +82,7 @@ class StageContext:
     @property
     def start(self) -> Path | None:
         """The model that an input has trained, for a stage that goes on with one; None without such an input."""
-        trained = [folder / "model" for stage, folder in self.inputs.items() if stage != "synth"]
+        trained = [folder / "model" for stage, folder in self.inputs.items() if stage not in ("synth", "rates")]
         return trained[-1] if trained else None
 
     def finish(self, **figures: object) -> None:

@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from xcoder_core.terminal import harmless_lines
-from xcoder_train.stages import STAGES, TRAINING, Stage
+from xcoder_train.stages import STAGES, Stage
 
 
 def _alone(stage: Stage) -> dict[str, tuple[str, str]]:
@@ -27,9 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run every missing stage, each in its own process."),
     **_alone(STAGES["synth"]),
     "push-data": ("hub", "Publish the finished datasets on a hub (synth.push_to)."),
-    **{name: row for stage in TRAINING.values() for name, row in _alone(stage).items()},
-    **_alone(STAGES["evaluation"]),
-    **_alone(STAGES["report"]),
+    **{name: row for stage in STAGES.values() if stage.name != "synth" for name, row in _alone(stage).items()},
     "plan": ("run", "Check everything and show what a run would do."),
     "ablate": ("ablate", "Run the missing runs of an ablation; write tables and plots."),
     "slurm": ("slurm", "Print a script that submits every stage as a Slurm job."),

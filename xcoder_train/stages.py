@@ -8,13 +8,19 @@ in `evaluation/config.py`, its trainer in `training/trl_arguments.py`, and what 
 from dataclasses import dataclass
 from typing import Literal
 
-StageName = Literal["synth", "sft", "grpo", "evaluation", "report"]
+StageName = Literal["synth", "sft", "rates", "grpo", "evaluation", "report"]
 
 # Of the settings of a server, those that say how fast and how patiently it is asked; its answers depend on the others.
 _HOW_A_SERVER_IS_ASKED = """
     api_key_env attempts base_url completion_price connect_timeout give_up_after longest_wait max_concurrency
     prompt_price requests_per_minute token_timeout tokens_per_minute total_timeout
 """.split()
+
+
+def _how_sampled(section: str) -> tuple[str, ...]:
+    """Settings of such a `generation` section that do not change what is sampled."""
+    asked = (f"openai.{name}" for name in _HOW_A_SERVER_IS_ASKED)
+    return tuple(f"{section}.{name}" for name in ("batch_size", "gpu_memory_utilization", "tensor_parallel", *asked))
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Stage:
     starts_from: tuple[StageName, ...] = ()
     """Training stages whose model it goes on with; the last one that the recipe has counts."""
     sections: tuple[str, ...] = ("model",)
-    """The other sections that a training stage is called with."""
+    """The other sections that a training stage is called with, and that others read of a model's prompts and judge."""
     trains: str | None = None
     """The label of the model that it trains, in `evaluation.models`."""
     plan: str | None = None
@@ -90,6 +96,16 @@ STAGES: dict[StageName, Stage] = {
             module="xcoder_train.sft",
         ),
         Stage(
+            "rates",
+            "Pass rates",
+            "Measure how often the model solves each prompt before GRPO.",
+            work="xcoder_train.runs.rates:work",
+            version=1,
+            starts_from=("sft",),
+            sections=("model", "judge"),
+            judges=True,
+        ),
+        Stage(
             "grpo",
             "GRPO",
             "Train on judged rollouts.",
@@ -104,6 +120,8 @@ STAGES: dict[StageName, Stage] = {
                 "max_num_seqs",
                 "vllm_batch",
                 "training.save_minutes",
+                "curriculum.launch",
+                *_how_sampled("curriculum.generation"),
             ),
             starts_from=("sft",),
             sections=("model", "judge"),
@@ -125,10 +143,7 @@ STAGES: dict[StageName, Stage] = {
                 "models",  # each has a key of its own
                 "livecodebench_folder",
                 "few_shot_folder",
-                "generation.batch_size",
-                "generation.gpu_memory_utilization",
-                "generation.tensor_parallel",
-                *(f"generation.openai.{name}" for name in _HOW_A_SERVER_IS_ASKED),
+                *_how_sampled("generation"),
             ),
         ),
         Stage("report", "Report", "Write the run's HTML report.", work="xcoder_train.runs.work:make_report", version=1),

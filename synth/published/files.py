@@ -160,20 +160,27 @@ def count_rows(files: list[Path], limit: int | None) -> int:
 def read_set(files: list[Path], settings: ImportSettings, first: int) -> Iterator[tuple[int, Row | BadRow]]:
     """Each row with its number over all files (from 0), from number `first` on, as far as `limit` goes.
 
+    What a row calls its `difficulty` is the band that its file is.
     Raises `InputError` for a file that is not of this set: unreadable, or without the columns that are needed.
     """
     number = 0
     for file in files:
-        start = number
+        start, band = number, {"difficulty": band_of(file) if settings.use == "rl" else None}
         for index, row in _rows(file, settings.use, max(0, first - start)):
             number = start + index
             if settings.limit is not None and number >= settings.limit:
                 return
             if number >= first:
-                yield number, row
+                yield number, row if isinstance(row, BadRow) else {**row, **band}
             number += 1
         if file.suffix == ".parquet":  # all of it may have been skipped
             number = start + count_rows([file], None)
+
+
+def band_of(file: Path) -> str | None:
+    """The band of pass rates that a file of the RL set is, by its name; None for other files."""
+    name = file.name.partition(".")[0]
+    return name if re.fullmatch(r"part_\d+|rl_tasks_\w+", name) else None
 
 
 def _rows(file: Path, use: str, skipped: int) -> Iterator[tuple[int, Row | BadRow]]:

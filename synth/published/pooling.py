@@ -6,7 +6,7 @@ Those are records that are sorted on disk and merged, and how far reading has co
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -88,7 +88,7 @@ def pool(rows: Iterable[Reading], limits: Limits) -> tuple[PooledProblem | None,
     pooled = PooledProblem(
         problem_id=identity,
         task_id=first.task_id,
-        problem=problem,
+        problem=replace(problem, difficulty=first.difficulty),
         solutions=tuple(solutions.values()),
         tests=tuple(TestCase(identity, index, *test, origin="published") for index, test in enumerate(tests)),
         conflicts=len(outputs) - len(tests),

@@ -36,7 +36,7 @@ class Reading:
     input whose input or output is no text are left out and counted.
 
     What the import adds: `task_id` names the row, and `statement_key` is the same for rows that state the same problem,
-    however they give its signature.
+    however they give its signature. `difficulty` is the band that the set puts it into, where it has bands.
     """
 
     statement: str
@@ -51,6 +51,7 @@ class Reading:
     tests_without_text: int = 0
     statement_key: str = ""
     task_id: str = ""
+    difficulty: str | None = None
 
 
 def read_sft_row(row: Row) -> Reading:
@@ -92,7 +93,7 @@ def read_rl_row(row: Row) -> Reading:
 def _reading(row: Row, statement: str, signature: tuple[str, str] | None) -> Reading:
     name, starter = signature or (None, None)
     style = _text_or_none(row, "style") or (UNSTATED if signature is None else "leetcode")
-    return Reading(statement, style, name, starter)
+    return Reading(statement, style, name, starter, difficulty=_text_or_none(row, "difficulty"))
 
 
 def _texts(tests: Row) -> tuple[list[tuple[str, str]], int]:

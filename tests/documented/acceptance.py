@@ -210,7 +210,7 @@ def _sound(path: Any, overrides: list[str], stage: str | None) -> bool:
     broken = [mistake for mistake in mistakes if not any(lack in mistake for lack in _LACKING)]
     if broken:
         raise NotAccepted("\n".join(broken))
-    section = "evaluation" if stage == "report" else stage
+    section = {"report": "evaluation", "rates": "grpo"}.get(str(stage), stage)
     if stage in STAGES and root.nearest((str(section),)).plain() in (None, root.plain()):
         raise NotAccepted(f"{path} has no section `{section}:`")
     return not mistakes

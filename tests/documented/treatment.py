@@ -111,7 +111,7 @@ TREATMENTS = (
     Treatment(How.READ, r"pytest -(n 2 --dist loadfile|m vllm .*)", "the whole suite, or what needs vLLM"),
     Treatment(How.READ, r"python -m benchmarks\.humaneval .*", "needs HumanEval's file and the package evalplus"),
     Treatment(How.READ, r"python -m tests\.mutations .*", "breaks the project on purpose, for many minutes"),
-    Treatment(How.READ, r"xcoder (run|synth|sft|grpo|eval|report|ablate) RECIPE.*", "RECIPE stands for any recipe"),
+    Treatment(How.READ, r"xcoder (run|synth|sft|rates|grpo|eval|report|ablate) RECIPE.*", "RECIPE is any recipe"),
     Treatment(How.READ, r"xcoder ablate runs/NAME/.*", "NAME stands for a finished ablation"),
     Treatment(
         How.READ, r"xcoder (run|sft|ablate) recipes/(ablations|single-gpu|xcoder-)\S*.*", "needs GPUs, and the hub"

@@ -19,6 +19,7 @@ from reward.config import JudgeSettings
 from reward.test_table import TestTable
 from synth.config import SynthSettings
 from synth.pipeline import synthesise
+from synth.published.files import band_of
 from synth.published.pooling import pool
 from synth.published.rows import RowFault, read_rl_row, read_sft_row
 from synth.published.stage import import_published
@@ -127,6 +128,35 @@ def test_function_problems_are_told_from_stdin_problems(sft_only: SynthLayout) -
     assert (found[SUM].io, found[SUM].function_name, found[SUM].starter_code) == ("stdin", None, None)
     assert found[TWO_SUM].function_name == "twoSum"
     assert found[MAXIMUM].starter_code == "class Solution:\n    def best(self, values: list[int]) -> int:"
+
+
+def test_the_band_of_a_file_is_the_difficulty_of_its_problems(tmp_path: Path, sft_only: SynthLayout) -> None:
+    """A problem that several bands hold belongs to the first of them, in the order of the files."""
+    parts = tmp_path / "rl" / "syn_rl_data" / "xcoder_data" / "sorted_by_passrate"
+    again = {**rl_rows()[3], "difficulty": "what the row itself says"}
+    for name, rows in (("part_0000", rl_rows()[:1]), ("part_0001", rl_rows()[1:3]), ("rl_tasks_easy", [again])):
+        write_parquet(parts / f"{name}.parquet", rows)
+    synthesise(only(tmp_path, 1), JudgeSettings(), "plain", context_in(tmp_path / "made"))
+    layout = SynthLayout(tmp_path / "made")
+    problems = {problem.problem_id: problem for problem in read_records(layout.problems, Problem)}
+    rows = read_table(layout.dataset("rl") / "train.parquet").to_pylist()
+    easy = TWO_SUM.replace("places", "indices")
+    expected = {SUM: "part_0000", TWO_SUM: "part_0001", easy: "rl_tasks_easy"}
+    assert {problem.statement: problem.difficulty for problem in problems.values()} == expected
+    assert {problems[row["problem_id"]].statement: row["difficulty"] for row in rows} == expected
+    assert {problem.difficulty for problem in read_records(sft_only.problems, Problem)} == {None}
+
+
+@pytest.mark.parametrize(
+    ("name", "band"),
+    [
+        ("syn_rl_data/xcoder_data/sorted_by_passrate/part_0003.parquet", "part_0003"),
+        ("rl_tasks_easy.jsonl.gz", "rl_tasks_easy"),
+        ("real_rl_data/non_sys_prompt/codeforces_9763.parquet", None),
+    ],
+)
+def test_bands_are_told_by_the_names_of_files(name: str, band: str | None) -> None:
+    assert band_of(Path(name)) == band
 
 
 def test_tests_move_out_of_the_rows_into_the_store(rl_only: SynthLayout, tmp_path: Path) -> None:

@@ -357,7 +357,16 @@ def test_an_unparsable_override_is_named(recipe: Path, override: str) -> None:
             ["grpo.training.chat_template_kwargs={enable_thinking: false}"],
             "is decided by the tokenizer's chat template",
         ),
-        (["grpo.curriculum={pass_rates: nowhere.parquet}"], "grpo.curriculum.pass_rates"),
+        (["grpo.curriculum={pass_rates: nowhere.parquet}"], "no such file; without it the run measures them itself"),
+        (["grpo.curriculum={bands: [easy], pass_rates: nowhere.parquet}"], "name each once, and leave pass_rates out"),
+        (["grpo.curriculum={bands: [easy, hard, easy]}"], "name each once, and leave pass_rates out"),
+        (["grpo.curriculum={bands: [part_0000]}"], "expected bins of synth.difficulty: easy, medium, hard"),
+        (["grpo.curriculum.generation={backend: openai}"], "needs an `openai:` section that names the server"),
+        (
+            ["grpo.curriculum.generation={backend: vllm, max_model_len: 300}"],
+            "is less than max_prompt_length + max_completion_length = 400",
+        ),
+        (["grpo.curriculum.launch={processes: 2, gpus: [0]}"], "grpo.curriculum.launch.processes"),
         (
             ["grpo.evaluation={}", "synth.splits.held.use=rl", "evaluation.benchmarks=[]"],
             "needs a split with `use: evaluation`",
@@ -445,9 +454,8 @@ def test_rollouts_by_transformers_are_refused_where_the_model_is_sharded(recipe:
     config = tmp_path / "fsdp.yaml"
     config.write_text("distributed_type: FSDP\nnum_processes: 1\n")
     assert "rollouts by transformers would wait" in refusal(recipe, [f"grpo.launch.accelerate={config}"])
-    measured = [f"grpo.launch.accelerate={config}", "grpo.generation=vllm_colocate"]
-    assert load_recipe(recipe, measured).grpo is not None
-    assert "name the file in curriculum.pass_rates" in refusal(recipe, [*measured, "grpo.curriculum={}"])
+    by_vllm = [f"grpo.launch.accelerate={config}", "grpo.generation=vllm_colocate", "grpo.curriculum={}"]
+    assert load_recipe(recipe, by_vllm).stages == ("synth", "sft", "rates", "grpo", "evaluation", "report")
     config.write_text("distributed_type: MULTI_GPU\nnum_processes: 1\n")
     assert load_recipe(recipe, [f"grpo.launch.accelerate={config}"]).grpo is not None
 

@@ -150,7 +150,8 @@ def _on_each_node(words: Sequence[str]) -> str:
 def _gpus(recipe: Recipe, stage: StageName, launch: LaunchSettings) -> int:
     """GPUs of each of the stage's machines; none for synthesis and reports, which take its cores."""
     on_machine = launch.processes // launch.nodes
-    if stage == "evaluation" and recipe.evaluation is not None:
-        generation = recipe.evaluation.generation
+    if stage in ("rates", "evaluation"):
+        section = require(recipe.grpo).measuring if stage == "rates" else require(recipe.evaluation)
+        generation = section.generation
         return 0 if generation.backend == "openai" else on_machine * generation.tensor_parallel
     return on_machine if STAGES[stage].trains is not None else 0

@@ -72,7 +72,7 @@ def trace_found(found: Found) -> Trace:
             "run": str(found.run.folder),
             "synthesis": trace_synthesis(task) if task else None,
             "sft": trace_sft(task, found.run.result("sft")) if task and use == "sft" else None,
-            "grpo": trace_grpo(task, found.run.result("grpo")) if task and use == "rl" else None,
+            "grpo": trace_grpo(task, *map(found.run.result, ("grpo", "rates"))) if task and use == "rl" else None,
             "benchmark": trace_benchmark(found),
             **trace_scores(found),
         }

@@ -176,9 +176,7 @@ def estimate_grpo(shape: ModelShape, settings: GrpoSettings, *, on_gpu: bool) ->
 
 
 def _rows_decoded_together(settings: GrpoSettings) -> int:
-    """The most rows of which one process keeps keys and values: of a step, of held-out tasks, of pass rates."""
-    if settings.curriculum is not None and settings.curriculum.pass_rates is None:
-        return settings.rollout_batch
+    """The most rows of which one process keeps keys and values: of a step, of held-out tasks."""
     if settings.generation != "transformers":
         return 0
     held_out = settings.evaluation

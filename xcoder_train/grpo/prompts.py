@@ -50,7 +50,9 @@ def curriculum(
 ) -> tuple[Dataset, PromptOrder]:
     """The prompts that can teach something, and their order."""
     without_lesson = {0.0: settings.drop_unsolved, 1.0: settings.drop_solved}
-    kept = [row for row, name in enumerate(prompts["problem_id"]) if not without_lesson.get(rates[name])]
+    kept = [
+        row for row, name in enumerate(prompts["problem_id"]) if name in rates and not without_lesson.get(rates[name])
+    ]
     prompts = prompts.select(kept)
     own = [rates[name] for name in prompts["problem_id"]]
     return prompts, PromptOrder(len(kept), seed, own, settings.mixing)

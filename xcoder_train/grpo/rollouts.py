@@ -6,24 +6,12 @@ from typing import Any
 from trl import GRPOTrainer
 
 from xcoder_core.models.chat import stop_token_ids
-from xcoder_core.models.settings import SamplingSettings
 from xcoder_core.models.transformers_backend import Sampled, sample_batch
 from xcoder_core.settings import require
 from xcoder_train.grpo.settings import GrpoSettings
 
 Sampler = Callable[[GRPOTrainer, list[list[int]], list[int]], list[Sampled]]
 """Makes a completion for each prompt, given as token ids, and its seed, from the trainer's policy as it is."""
-
-
-def sampling_settings(settings: GrpoSettings, step: int | None = None) -> SamplingSettings:
-    """How the rollouts of an optimiser step are sampled, and for None all other completions."""
-    return SamplingSettings(
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        top_k=settings.top_k,
-        repetition_penalty=settings.training.repetition_penalty,
-        max_new_tokens=settings.length_limit(step),
-    )
 
 
 def sampler(settings: GrpoSettings) -> Sampler:
@@ -33,7 +21,7 @@ def sampler(settings: GrpoSettings) -> Sampler:
         tokenizer: Any = trainer.processing_class
         model = trainer.accelerator.unwrap_model(trainer.model)
         was_training = model.training
-        sampling = sampling_settings(settings, trainer.state.global_step if was_training else None)
+        sampling = settings.sampling(trainer.state.global_step if was_training else None)
         stops = stop_token_ids(tokenizer, model)
         model.eval()
         try:

@@ -6,19 +6,30 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from reward.config import RewardSettings
+from xcoder_core.models.settings import GenerationSettings, SamplingSettings
 from xcoder_core.settings import Settings
 from xcoder_train.training.launch_settings import LaunchSettings
 from xcoder_train.training.settings import GrpoTraining, LoraSettings, OptimizerSettings
 
 
 class CurriculumSettings(Settings):
-    """Prompts are filtered and ordered by how often the model solves them before GRPO begins."""
+    """Prompts are filtered and ordered by how often the model solves them before GRPO begins; docs/grpo.md says how."""
 
     pass_rates: Path | None = None
-    """Parquet file with `problem_id` and `pass_rate` (0 to 1); measured by this stage when left out."""
+    """Parquet file with `problem_id` and `pass_rate` (0 to 1); measured by the stage `rates` when left out."""
+
+    bands: tuple[str, ...] = ()
+    """Names in the column `difficulty` of the dataset, easiest first: only their prompts are trained on, in this order.
+    Nothing is measured then."""
 
     samples: int = Field(default=8, ge=1)
-    """Completions per prompt from which a pass rate is measured; they are sampled by transformers."""
+    """Completions per prompt from which a pass rate is measured."""
+
+    generation: GenerationSettings = GenerationSettings()
+    """What makes these completions; GRPO's own settings say how they are sampled."""
+
+    launch: LaunchSettings = LaunchSettings()
+    """Each process makes its share of them with a whole model of its own, on `generation.tensor_parallel` GPUs."""
 
     drop_unsolved: bool = True
     """Leave out prompts of which no sample is right: their groups teach nothing."""
@@ -197,6 +208,21 @@ class GrpoSettings(Settings):
     def steps_per_set(self) -> int:
         """Optimiser steps between one set of rollouts and the next."""
         return self.updates_per_rollouts * self.training.num_iterations
+
+    @property
+    def measuring(self) -> CurriculumSettings:
+        """How pass rates are measured, also where no curriculum asks for them."""
+        return self.curriculum or CurriculumSettings()
+
+    def sampling(self, step: int | None = None) -> SamplingSettings:
+        """How the rollouts of an optimiser step are sampled, and for None all other completions."""
+        return SamplingSettings(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            repetition_penalty=self.training.repetition_penalty,
+            max_new_tokens=self.length_limit(step),
+        )
 
     def length_limit(self, step: int | None) -> int:
         """Tokens at which a rollout of this optimiser step is cut off, and for None any other completion."""

@@ -21,7 +21,6 @@ from reward.trl import JudgedReward
 from xcoder_core.models.chat import completion_text, opened_reasoning, prompt_token_ids, stop_token_ids
 from xcoder_core.models.loading import agree_on_stop_tokens, load_tokenizer
 from xcoder_core.models.settings import ModelSettings
-from xcoder_core.models.transformers_backend import TransformersGenerator
 from xcoder_core.models.vllm_backend import in_vllm_words
 from xcoder_core.settings import require
 from xcoder_core.stage import StageContext, SynthLayout
@@ -29,7 +28,7 @@ from xcoder_train.grpo.alarms import Alarms
 from xcoder_train.grpo.arguments import grpo_config
 from xcoder_train.grpo.colocated import memory_arguments, prepare_engine
 from xcoder_train.grpo.groups import Groups
-from xcoder_train.grpo.pass_rates import JudgedPolicy, pass_rates
+from xcoder_train.grpo.pass_rates import known_rates
 from xcoder_train.grpo.prompt_order import PromptOrder
 from xcoder_train.grpo.prompts import curriculum, held_out_prompts, load_prompts, refuse_too_few
 from xcoder_train.grpo.rollout_files import ROLLOUTS
@@ -77,12 +76,11 @@ def train(
         agree_on_stop_tokens(policy, tokenizer)  # TRL reads there which tokens end a rollout
         order = PromptOrder(len(prompts), context.seed)
         if settings.curriculum is not None:
-            judged = JudgedPolicy(TransformersGenerator(policy, tokenizer, settings.rollout_batch), judge, tests)
-            rates = pass_rates(prompts, judged, settings, context, state)
+            rates = known_rates(settings.curriculum, prompts["problem_id"], context.inputs)
             prompts, order = curriculum(prompts, rates, settings.curriculum, context.seed)
             if state.is_main_process:
                 print(f"{len(prompts):,} of {considered:,} prompts can teach something", file=sys.stderr)
-            refuse_too_few(prompts, settings, "that the model solves sometimes")
+            refuse_too_few(prompts, settings, "that grpo.curriculum keeps")
         stop_tokens = stop_token_ids(tokenizer, policy)
         opened = opened_reasoning(tokenizer, prompt_token_ids(tokenizer, prompts[0]["prompt"]))
         reward = JudgedReward(

@@ -192,9 +192,20 @@ def _prompts(recipe: Recipe, grpo: GrpoSettings) -> Iterator[Conflict]:
             )
         if tasks == grpo.prompts_per_set and grpo.online_rates is not None:
             yield conflict(f"chooses nothing: all {tasks} tasks for rl are asked at once", "grpo.online_rates")
-    path = None if grpo.curriculum is None else grpo.curriculum.pass_rates
+    path, bands = grpo.measuring.pass_rates, grpo.measuring.bands
     if path is not None and not path.is_file():
-        yield conflict("there is no such file", "grpo.curriculum.pass_rates")
+        yield conflict("there is no such file; without it the run measures them itself", "grpo.curriculum.pass_rates")
+    if bands and (path is not None or len(set(bands)) < len(bands)):
+        yield conflict("order the prompts: name each once, and leave pass_rates out", "grpo.curriculum.bands")
+    bins = {} if recipe.synth is None or recipe.synth.imports else recipe.synth.difficulty.bins
+    if bins and not bins.keys() >= set(bands):
+        yield conflict(f"expected bins of synth.difficulty: {', '.join(bins)}", "grpo.curriculum.bands")
+    longest, needed = grpo.measuring.generation.max_model_len, grpo.max_prompt_length + grpo.max_completion_length
+    if longest is not None and longest < needed:
+        yield conflict(
+            f"is less than max_prompt_length + max_completion_length = {needed}, so completions would be cut short",
+            "grpo.curriculum.generation.max_model_len",
+        )
 
 
 def _groups(grpo: GrpoSettings) -> Iterator[Conflict]:

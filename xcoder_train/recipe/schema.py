@@ -73,6 +73,9 @@ class Recipe(Settings):
 
     def has(self, stage: StageName) -> bool:
         """True when this recipe runs the stage."""
+        if stage == "rates":
+            chosen = None if self.grpo is None else self.grpo.curriculum
+            return chosen is not None and chosen.pass_rates is None and not chosen.bands
         return getattr(self, "evaluation" if stage == "report" else stage) is not None
 
     def has_result(self, stage: StageName) -> bool:

@@ -70,6 +70,9 @@ class SlurmSettings(Settings):
     sft: Options = {}
     """Options for the job of SFT; its nodes are `sft.launch.nodes`."""
 
+    rates: Options = {}
+    """For that of the pass rates that GRPO's curriculum needs."""
+
     grpo: Options = {}
     """Options for the job of GRPO; its nodes are `grpo.launch.nodes`."""
 

@@ -110,6 +110,8 @@ def _launches(recipe: Recipe) -> Iterator[Conflict]:
     launches: dict[str, LaunchSettings] = {stage: settings.launch for stage, settings in recipe.trained.items()}
     if recipe.evaluation is not None:
         launches["evaluation"] = recipe.evaluation.launch
+    if recipe.grpo is not None:
+        launches["grpo.curriculum"] = recipe.grpo.measuring.launch
     for stage, launch in launches.items():
         if launch.gpus is not None and launch.processes > len(launch.gpus):
             yield conflict(
@@ -142,13 +144,6 @@ def _sharding(recipe: Recipe, stage: str, launch: LaunchSettings, kind: str | No
             f"rollouts by transformers would wait for each other forever under {kind}, which shards the model: "
             "set grpo.generation: vllm_colocate or vllm_server, or launch without sharding",
             "grpo.generation",
-        )
-    if grpo is not None and kind == "FSDP" and grpo.curriculum is not None and grpo.curriculum.pass_rates is None:
-        # With fsdp_cpu_ram_efficient_loading the others hold no weights until the model is sharded.
-        yield conflict(
-            "pass rates are sampled from a whole model in every process, and FSDP loads it in the first one of a "
-            "machine: measure them without sharding and name the file in curriculum.pass_rates",
-            "grpo.curriculum",
         )
     if section is not None and kind == "DEEPSPEED" and section.optimizer.name == "muon":
         # ZeRO-3 hands the optimiser flat shards, and with offload accelerate puts DeepSpeed's Adam in its place.

@@ -229,7 +229,7 @@ def _git(root: Path, *arguments: str) -> str | None:
 def stage_stands(recipe: Recipe, stage: StageName) -> bool:
     """True when the stage has nothing left to do."""
     if stage != "report":
-        return is_whole(recipe, stage)
+        return is_whole(recipe, stage) or (stage == "rates" and recipe.has(stage) and is_whole(recipe, "grpo"))
     entry = RunFolder(recipe).manifest().get("stages", {}).get("report", {})
     made = entry.get("key") == stage_key(recipe, "report") and entry.get("exit_status") == 0
     return made and (recipe.run_folder / REPORT_FILE).is_file()

@@ -35,6 +35,15 @@ IMPORT_VERSION = 2
 """The same for imports, so that no synthesis by a teacher is made again where published sets are read otherwise."""
 
 
+# Of GRPO's section, what the pass rates before it depend on.
+_DECIDES_RATES: JsonObject = {
+    **dict.fromkeys(("temperature", "top_p", "top_k", "max_prompt_length", "max_completion_length"), True),
+    "training": {"repetition_penalty"},
+    "reward": {"tests"},
+    "curriculum": {"samples", "generation"},
+}
+
+
 @dataclass(frozen=True)
 class EvaluationTarget:
     """One model to measure. `folder` belongs to it alone and is whole once it holds `stage.json`."""
@@ -52,9 +61,9 @@ class EvaluationTarget:
 
 def needed_stages(recipe: Recipe, stage: StageName) -> tuple[StageName, ...]:
     """The earlier stages whose results a stage reads."""
-    if STAGES[stage].trains is not None:
-        start = recipe.start_of(stage)
-        return ("synth",) if start is None else ("synth", start)
+    if STAGES[stage].trains is not None or stage == "rates":
+        start, rates = recipe.start_of(stage), stage == "grpo" and recipe.has("rates")
+        return ("synth", *(() if start is None else (start,)), *(("rates",) if rates else ()))
     if stage == "evaluation":
         settings = require(recipe.evaluation)
         wanted = {TRAINING[label].name for label in settings.models if label != "base"}
@@ -63,7 +72,7 @@ def needed_stages(recipe: Recipe, stage: StageName) -> tuple[StageName, ...]:
             wanted.add("sft")  # which makes it
         return tuple(name for name in KEYED if name in wanted)
     if stage == "report":
-        return tuple(name for name in STAGES if name != "report" and recipe.has_result(name))
+        return tuple(name for name in STAGES if name not in ("rates", "report") and recipe.has_result(name))
     return ()
 
 
@@ -74,7 +83,7 @@ def stage_key(recipe: Recipe, stage: StageName) -> str:
 
 def stage_folder(recipe: Recipe, stage: StageName) -> Path:
     """Where the stage's result lies or will lie."""
-    if stage in KEYED:
+    if stage in (*KEYED, "rates"):
         return _Keys(recipe, carried_over(recipe.run_folder)).folder(stage)
     return recipe.run_folder / "evaluation" if stage == "evaluation" else recipe.run_folder
 
@@ -172,7 +181,8 @@ class _Keys:
                 "stage": stage,
                 "version": [STAGES[stage].version, IMPORT_VERSION] if is_import else STAGES[stage].version,
                 "settings": self._settings(stage),
-                "inputs": {name: self.stage(name) for name in needed_stages(self.recipe, stage)},
+                # All that pass rates depend on is among GRPO's own settings and inputs.
+                "inputs": {name: self.stage(name) for name in needed_stages(self.recipe, stage) if name != "rates"},
             }
         )
 
@@ -214,6 +224,8 @@ class _Keys:
             identity["model"] = self._model_identity()
         if "judge" in STAGES[stage].sections:
             identity |= self._judge()
+        if stage == "rates":
+            return identity
         if recipe.model.save_dtype is not None or require(getattr(recipe, stage)).lora is not None:
             # Of adapters always: they were once merged in what was stored.
             identity["save_dtype"] = recipe.model.save_dtype
@@ -221,6 +233,11 @@ class _Keys:
 
     def _section(self, stage: StageName) -> JsonObject:
         """Where a stage's section differs from its defaults, without what does not affect its result."""
+        if stage == "rates":
+            grpo = require(self.recipe.grpo)
+            measured = grpo.model_copy(update={"curriculum": grpo.measuring})
+            section = reduce(at_default, STAGES["grpo"].does_not_affect_result, measured)
+            return section.model_dump(mode="json", exclude_defaults=True, include=_DECIDES_RATES)
         excluded: JsonObject = {}
         for path in STAGES[stage].does_not_affect_result:
             *above, last = path.split(".")
@@ -261,7 +278,7 @@ class _Keys:
         return self.folder("sft") / "base", [self._model_identity(), recipe.seed, self.stage("synth")]
 
     def folder(self, stage: StageName) -> Path:
-        given = getattr(self.recipe.inputs, stage) is not None
+        given = getattr(self.recipe.inputs, stage, None) is not None
         return self.recipe.input_folder(stage) if given else self.recipe.run_folder / stage / self.stage(stage)
 
     def _model_identity(self) -> object:

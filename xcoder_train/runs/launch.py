@@ -9,6 +9,7 @@ from pathlib import Path
 from xcoder_core.errors import EnvironmentLacks, InputError
 from xcoder_core.interrupts import block_interrupts, interrupt_stage
 from xcoder_core.parent_death import die_with_parent
+from xcoder_core.settings import require
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.stages import STAGES, StageName
 from xcoder_train.training.launch_settings import SHARDING, LaunchSettings, distribution
@@ -16,7 +17,7 @@ from xcoder_train.training.launch_settings import SHARDING, LaunchSettings, dist
 
 def launch_settings(recipe: Recipe, stage: StageName) -> LaunchSettings:
     """The stage's `launch:`; the defaults for stages that are one process."""
-    section = getattr(recipe, stage)
+    section = require(recipe.grpo).measuring if stage == "rates" else getattr(recipe, stage)
     return getattr(section, "launch", LaunchSettings())
 
 

@@ -57,8 +57,10 @@ def run_recipe(source: Source, overrides: Sequence[str], only: StageName | None,
             "recipe that they vary"
         )
     stages = recipe.stages if only is None else (only,)
+    if only == "grpo" and recipe.has("rates"):
+        stages = ("rates", only)
     if only is not None:
-        check_stage(recipe, only, source)
+        check_stage(recipe, stages[0], source)
     with end_at_first_interrupt():
         try:
             with hold_run(recipe, source, break_lock) as lock:
@@ -210,8 +212,8 @@ def perform(recipe: Recipe, context: StageContext) -> None:
 
 def check_stage(recipe: Recipe, stage: StageName, source: Source) -> None:
     """Refuse before anything is written: a folder that is made is a run of this recipe from then on."""
-    if not recipe.has(stage):
-        section = "evaluation" if stage == "report" else stage
+    section = {"report": "evaluation", "rates": "grpo"}.get(stage, stage)  # rates can be measured without a curriculum
+    if getattr(recipe, section) is None:
         raise InputError(f"{source} has no `{section}:` section; it has {', '.join(recipe.stages)}")
     if not stage_stands(recipe, stage):
         stage_inputs(recipe, stage)

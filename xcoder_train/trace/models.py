@@ -57,8 +57,11 @@ def trace_sft(traced: TracedTask, folder: Path | None) -> dict[str, object] | No
     }
 
 
-def trace_grpo(traced: TracedTask, folder: Path | None) -> dict[str, object] | None:
-    """The steps whose stored rollouts answer the problem, with their verdicts; None without a result."""
+def trace_grpo(traced: TracedTask, folder: Path | None, rates: Path | None) -> dict[str, object] | None:
+    """The steps whose stored rollouts answer the problem, with their verdicts; None without a result.
+
+    `rates` is the folder of the pass rates that the run has measured; GRPO once did so itself.
+    """
     if folder is None:
         return None
     tables = sorted((folder / CHECKPOINTS / "completions").glob("completions_*.parquet"))
@@ -70,7 +73,7 @@ def trace_grpo(traced: TracedTask, folder: Path | None) -> dict[str, object] | N
         "key": folder.name,
         **select(figures, "prompts", "prompts_too_long", "prompts_without_lesson", "steps"),
         "steps_with_tables": len(stored),
-        "pass_rate": _pass_rate(folder, traced.problem_id),
+        "pass_rate": _pass_rate(rates or folder, traced.problem_id),
         "met": [step for rows in stored for step in _met(rows, traced.problem_id)],
     }
 
@@ -90,7 +93,7 @@ def _met(rows: list[Row], problem_id: str | None) -> Iterator[Met]:
 
 def _pass_rate(folder: Path, problem_id: str | None) -> dict[str, object] | None:
     """How often the model solved the prompt before GRPO, where a curriculum measured it."""
-    for table in sorted(folder.glob("pass_rates-*.parquet")):
+    for table in sorted(folder.glob("pass_rates*.parquet")):
         for row in columns(table, "problem_id", "samples", "solved"):
             if row["problem_id"] == problem_id:
                 return select(row, "samples", "solved")

@@ -77,6 +77,8 @@ def test_two_processes_go_on_to_the_last_bit(
     changed = {**CHANGED[stage], "launch": {"processes": 2}}
     inputs = {"synth": synthesis, **({"sft": by_heart} if stage == "grpo" else {})}
     recipe = _recipe_file(tmp_path / "run", recipe_values(stage, **changed), **inputs)
+    if stage == "grpo":
+        assert main(["rates", str(recipe)]) == 0
     run_on_two_processes(f"xcoder_train.{stage}", str(recipe))
     folder = _result(tmp_path / "run", stage)
     shutil.copytree(folder, tmp_path / "whole")

@@ -9,9 +9,10 @@ import pyarrow.parquet
 import pytest
 
 from xcoder_core.files import write_json, write_text
-from xcoder_core.records import read_records
+from xcoder_core.records import read_records, write_records
 from xcoder_core.stage import Membership, SynthLayout
 from xcoder_train.commands.trace import trace_found as trace
+from xcoder_train.grpo.pass_rates import PASS_RATES, PassRate
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.folder import RunFolder
 from xcoder_train.sft.data import read_pool, select_rows
@@ -106,3 +107,17 @@ def test_every_rollout_of_the_stored_steps_is_told_at_its_problem(
     assert all(row["problem_id"] == prompts[row["prompt"][-1]["content"]] for row in stored)
     (name, step), _ = next(iter(told.items()))
     assert f"step {step}" in trace(find(name, run, [])).text
+
+
+def test_the_pass_rate_that_the_run_has_measured_is_told(run: Path, synthesis: Path, tmp_path: Path) -> None:
+    name = ids(synthesis, "rl")[0]
+    assert trace(find(name, run, [])).values["grpo"]["pass_rate"] is None
+    folder = tmp_path / "rates"
+    write_records(folder / PASS_RATES, PassRate, [PassRate(name, 0.75, 8, 6, 1)], ("problem_id",))
+    write_json(folder / "stage.json", {"stage": "rates", "key": "ratekey"})
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["stages"]["rates"] = {"key": "ratekey", "folder": str(folder), "inputs": {}}
+    write_json(run / "manifest.json", manifest)
+    told = trace(find(name, run, []))
+    assert told.values["grpo"]["pass_rate"] == {"samples": 8, "solved": 6}
+    assert "solved it in 6 of 8 samples" in told.text

@@ -199,6 +199,23 @@ def _rollouts(result: Path) -> list[tuple[Any, ...]]:
     return sorted((row["step"], str(row["completion"]), row["judged"], row["verdict"]) for row in rows)
 
 
+def test_pass_rates_on_two_processes_and_two_judging_nodes_are_those_of_one(
+    tmp_path: Path, ray_address: str, synthesis: Path, by_heart: Path, recipe_values: Make
+) -> None:
+    curriculum = {"samples": 12, "generation": {"batch_size": 2}}
+    values = {**recipe_values("grpo", curriculum=curriculum), "judge": {"ray_address": ray_address}}
+    inputs = {"synth": synthesis, "sft": by_heart}
+    alone = Run(tmp_path / "alone", "rates", values, inputs).finish()
+    run = Run(tmp_path / "two", "rates", values, inputs)
+    on_two = ("grpo.curriculum.launch.processes=2", "judge.executor=ray")
+    run.kill_once(_has_bytes("rates/*/samples-1-of-2.journal"), *on_two)
+    together = run.finish(*on_two)
+    assert together.name == alone.name
+    for table in ("samples", "verdicts", "pass_rates"):
+        assert read_table(together / f"{table}.parquet").equals(read_table(alone / f"{table}.parquet"))
+    assert not list(together.glob("*-of-*"))
+
+
 def test_evaluation_on_two_processes_and_two_judging_nodes_has_the_samples_and_scores_of_one(
     tmp_path: Path, ray_address: str, synthesis: Path, by_heart: Path
 ) -> None:
