@@ -115,7 +115,6 @@ def train(
             rollout_func=groups.roll_out,
             optimizer_factory=optimizer_factory(settings.optimizer, settings.training),
             groups=groups,
-            length_limit=settings.length_limit,
             callbacks=[
                 MetricsFile(context.folder / "metrics.jsonl"),
                 alarms,
