@@ -184,7 +184,7 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **given: 
             length_limit=section.length_limit,
         )
         prompts = prompt_rows(names)
-        groups = Groups(section, prompts, PromptOrder(len(names), 1), sample, reward, folder / "rollouts")
+        groups = Groups(section, prompts, PromptOrder(len(names), 7), sample, reward, folder / "rollouts")
         trainer = tiny_trainer(
             WatchedTrainer,
             folder / "checkpoints",
