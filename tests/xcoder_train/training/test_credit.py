@@ -178,7 +178,7 @@ def _check_resumed(resumed: Path, whole: Path) -> None:
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-@pytest.mark.parametrize(("item", "loss_type", "processes"), _cases())
+@pytest.mark.parametrize(("item", "loss_type", "processes"), [*_cases()])
 def test_each_rollout_keeps_its_own_reward_to_the_loss_and_after_a_resume(
     item: str, loss_type: str, processes: int, tmp_path: Path
 ) -> None:

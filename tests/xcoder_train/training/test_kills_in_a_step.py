@@ -68,11 +68,19 @@ class Run:
 
     def __init__(self, folder: Path, values: dict[str, Any], processes: int, **inputs: Path) -> None:
         folder.mkdir()
-        self.processes, self.recipe = processes, folder / "recipe.yaml"
+        self.recipe = folder / "recipe.yaml"
         own = {"inputs": {name: str(path) for name, path in inputs.items()}, "runs_dir": str(folder / "runs")}
-        self.recipe.write_text(yaml.safe_dump({**values, **own, "judge": {"workers": processes}}))
+        self.values = {**values, **own}
+        self.divide(processes)
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["xcoder_train.grpo.train", "trl", "peft", "accelerate.state"])
+
+    def divide(self, processes: int) -> None:
+        """Give the next starts so many processes."""
+        self.processes = processes
+        section = {**self.values["grpo"], "launch": {"processes": processes}}
+        values = {**self.values, "grpo": section, "judge": {"workers": processes}}
+        self.recipe.write_text(yaml.safe_dump(values))
 
     @property
     def folder(self) -> Path:
@@ -152,16 +160,15 @@ def _metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def _forms() -> Iterator[Any]:
-    """One process and two; few kills by default, and as many as the promise says in the slow tests."""
-    yield pytest.param(1, {}, 3, id="1-3")
-    yield pytest.param(2, {**DYNAMIC, **TWO_UPDATES}, 3, id="2-dynamic-two-updates-3")
+    """Few kills by default; on one process and two as many as the promise says in the slow tests."""
+    yield pytest.param(2, {**DYNAMIC, **TWO_UPDATES}, 2, id="2-dynamic-two-updates-2")
     for processes in (1, 2):
         for name, changed in {"": {}, "-dynamic": DYNAMIC, "-two-updates": TWO_UPDATES}.items():
             yield pytest.param(processes, changed, 50, id=f"{processes}{name}-50", marks=pytest.mark.slow)
     yield pytest.param(2, {**DYNAMIC, **TWO_UPDATES}, 50, id="2-dynamic-two-updates-50", marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("processes", "changed", "kills"), _forms())
+@pytest.mark.parametrize(("processes", "changed", "kills"), [*_forms()])
 def test_kills_inside_a_step_lose_and_double_no_judged_rollout_and_change_nothing(
     processes: int,
     changed: dict[str, Any],
@@ -179,7 +186,6 @@ def test_kills_inside_a_step_lose_and_double_no_judged_rollout_and_change_nothin
         prompts_per_step=3,
         micro_batch=2,
         rollout_batch=TOGETHER,
-        launch={"processes": processes},
         training={"max_steps": 4 + kills + kills % 2, "save_steps": 4},
         **changed,
     )
@@ -212,3 +218,19 @@ def _check_nothing_is_made_again(run: Run, judged: Counter[Place], sampled: int,
     new = run.judged() - judged
     assert not kept.keys() & new.keys()
     assert 0 <= run.sampled() - sampled - new.total() <= TOGETHER * run.processes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_another_number_of_processes_goes_on_with_what_was_kept(
+    before: int, after: int, tmp_path: Path, synthesis: Path, by_heart: Path, recipe_values: Callable[..., Any]
+) -> None:
+    values = recipe_values("grpo", prompts_per_step=3, micro_batch=2, rollout_batch=TOGETHER, **DYNAMIC)
+    run = Run(tmp_path / "run", values, before, synth=synthesis, sft=by_heart)
+    assert run.kill(8, 0, None)
+    judged, kept = run.judged(), run.journal()
+    assert len(kept) >= 8 - before * TOGETHER
+    run.divide(after)
+    run.finish()
+    assert not kept.keys() & (run.judged() - judged).keys()
+    assert len(run.judged()) >= 4 * 3 * 4
