@@ -94,9 +94,8 @@ def rollouts_at_once(settings: GrpoSettings, cache_tokens: int | None, asked: in
 
 def rollouts_of_engine(settings: GrpoSettings) -> int:
     """Rollouts that one colocated engine is handed at once, in the first round of a set, which asks for most."""
-    prompts = settings.prompts_of_round(settings.prompts_per_set, settings.launch.processes)
-    of_round, over = _on_engine(settings, prompts), settings.training.vllm_tensor_parallel_size
-    return min(of_round, (settings.vllm_batch or of_round) * over)
+    of_round = _on_engine(settings, settings.prompts_of_round(settings.prompts_per_set, settings.launch.processes))
+    return min(of_round, (settings.vllm_batch or of_round) * settings.training.vllm_tensor_parallel_size)
 
 
 def _on_engine(settings: GrpoSettings, prompts: int) -> int:

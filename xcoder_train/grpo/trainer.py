@@ -29,7 +29,6 @@ class FrugalGrpoTrainer(GRPOTrainer):
 
     args: GRPOConfig
     model: torch.nn.Module
-    num_generations: int
     _buffered_inputs: Any  # None, or a list of micro-batches
 
     def __init__(
