@@ -20,8 +20,8 @@ def train_from_newest(trainer: "Trainer", state: "PartialState", folder: Path, *
     """
     save_own_part = trainer._save_rng_state
 
-    def save_and_wait(checkpoint: str) -> None:
-        save_own_part(checkpoint)
+    def save_and_wait(output_dir: str) -> None:
+        save_own_part(output_dir)
         state.wait_for_everyone()
 
     trainer._save_rng_state = save_and_wait  # type: ignore[method-assign]
