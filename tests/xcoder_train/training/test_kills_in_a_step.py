@@ -110,7 +110,7 @@ class Run:
     def kill(self, rollouts: int, seconds: float, victim: int | None) -> bool:
         """Start it and kill it so long after it has judged so many rollouts more. False where it ended before.
 
-        Of a victim alone the others are told a moment later, as launchers do, and end by themselves.
+        Of a victim alone the others are told a moment later to end, and killed where they do not, as launchers do.
         """
         started, before = self.start(), self.judged().total()
         instant = None if rollouts else time.monotonic() + seconds
@@ -125,8 +125,10 @@ class Run:
         for process in started:
             if process.is_alive():
                 os.killpg(process.pid, signal.SIGKILL if victim is None else signal.SIGTERM)
-            process.join(60)
-        assert not any(process.is_alive() for process in started), self._errors()
+            process.join(10)
+            if process.is_alive():  # it waits in torch for the others to begin, and hears no signal
+                os.killpg(process.pid, signal.SIGKILL)
+                process.join()
         assert was_running or not any(process.exitcode for process in started), self._errors()
         return was_running
 
