@@ -1,5 +1,6 @@
 """The record store survives kills and gives equal bytes for equal content."""
 
+import io
 import json
 import os
 import random
@@ -16,7 +17,7 @@ import pytest
 from xcoder_core import records
 from xcoder_core.errors import InputError
 from xcoder_core.problem import Limits, Problem, Solution
-from xcoder_core.records import RecordStore, read_matching, read_records, to_row, write_records
+from xcoder_core.records import RecordStore, read_matching, read_records, read_unsealed, to_row, write_records
 
 KEY = ("problem_id", "index")
 
@@ -131,6 +132,31 @@ def test_a_torn_last_line_is_cut_off_and_its_record_can_be_made_again(tmp_path: 
     assert len(again.keys) == 1 and ("p00001", 0) in again.keys
     again.append(solution(2))
     assert list(read_records(again.seal(), Solution)) == [solution(1), solution(2)]
+
+
+def test_a_journal_can_be_read_while_its_writer_is_in_the_middle_of_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer goes on just when the reader has met the torn end."""
+    path = tmp_path / "t.parquet"
+    store = RecordStore(path, Solution, KEY)
+    store.extend([solution(1), solution(2)])
+    store.close()
+    journal = path.with_suffix(".journal")
+    whole = journal.read_bytes()
+    os.truncate(journal, len(whole) - 30)
+
+    class Met(io.BufferedReader):
+        def __next__(self) -> bytes:
+            line = super().__next__()
+            if not line.endswith(b"\n"):
+                with journal.open("ab") as writer:
+                    writer.write(whole[-30:])
+            return line
+
+    monkeypatch.setattr(records, "open", lambda name, mode: Met(io.FileIO(name)), raising=False)
+    assert list(read_unsealed(path, Solution)) == [solution(1)]
+    assert list(read_unsealed(path, Solution)) == [solution(1), solution(2)]
 
 
 def test_damage_before_the_last_line_is_an_error_not_a_shorter_table(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.xcoder_train.training.two_processes import run_on_two_processes
 from xcoder_train.training.checkpoints import newest_checkpoint
 
 
@@ -33,6 +34,15 @@ def test_a_half_written_checkpoint_is_swept_and_the_one_before_it_taken(tmp_path
     assert newest_checkpoint(tmp_path) == before
     assert not torn.exists()
     assert before.exists()
+
+
+def test_a_checkpoint_is_whole_only_once_every_process_has_written_its_part(tmp_path: Path) -> None:
+    """Without its part a process would go on with other random numbers."""
+    with pytest.raises(AssertionError, match="SIGKILL"):
+        run_on_two_processes("tests.xcoder_train.training.saving_on_two", str(tmp_path))
+    checkpoint = tmp_path / "checkpoints" / "checkpoint-1"
+    assert (checkpoint / "model.safetensors").exists()
+    assert newest_checkpoint(tmp_path / "checkpoints") is None
 
 
 def test_without_a_checkpoint_training_begins_anew(tmp_path: Path) -> None:

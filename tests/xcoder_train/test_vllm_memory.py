@@ -79,6 +79,32 @@ def test_what_the_recipe_gives_stays() -> None:
     assert rollouts_at_once(settings(), 100, 128) == 1
 
 
+def test_what_an_engine_is_handed_at_once_is_that_of_a_whole_round_or_of_a_batch() -> None:
+    def asked(**changed: Any) -> tuple[int, int]:
+        memory = engine_memory(SMALL, settings(lora=None, **changed), 79 * GIB)
+        return memory.asked, rollouts_at_once(settings(lora=None, **changed), 10**9, memory.asked)
+
+    dynamic = {"rounds": 2, "oversample": 1.6}
+    assert asked() == asked(dynamic_sampling={"rounds": 2}) == (128, 128)
+    assert asked(dynamic_sampling=dynamic) == (26 * 8, 128)  # for more than a set TRL makes no engine
+    assert asked(dynamic_sampling=dynamic, updates_per_rollouts=2) == (52 * 8, 256)
+    assert asked(vllm_batch=48) == asked(vllm_batch=48, dynamic_sampling=dynamic) == (48, 48)
+    assert asked(vllm_batch=500) == (128, 128)
+    halves = {"launch": {"processes": 2}, "training": {"vllm_tensor_parallel_size": 2}}
+    assert asked(vllm_batch=48, **halves) == (96, 96)
+    assert asked(dynamic_sampling=dynamic, **halves) == (26 * 8, 128)
+
+
+def test_a_cache_is_made_for_no_more_than_an_engine_decodes_together() -> None:
+    def cache(**changed: Any) -> int:
+        return engine_memory(SMALL, settings(lora=None, **changed), 141 * GIB).cache
+
+    assert cache(dynamic_sampling={"rounds": 2, "oversample": 1.6}) == cache() > 7 * GIB
+    few = 16 * 16836 * engine_memory(SMALL, settings(), 79 * GIB).bytes_per_token
+    for changed in ({"vllm_batch": 16}, {"max_num_seqs": 16}):
+        assert few <= cache(**changed) < few + 0.01 * 141 * GIB + 1
+
+
 def test_devices_that_share_an_engine_share_its_weights_its_cache_and_its_rollouts() -> None:
     one = engine_memory(SHAPE, settings(launch={"processes": 2}), 79 * GIB)
     both = engine_memory(SHAPE, settings(launch={"processes": 2}, training={"vllm_tensor_parallel_size": 2}), 79 * GIB)

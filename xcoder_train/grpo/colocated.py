@@ -46,7 +46,7 @@ def prepare_engine(trainer: FrugalGrpoTrainer, settings: GrpoSettings, seed: int
     engine = generation.llm.llm_engine
     config = engine.vllm_config
     cache_tokens = config.cache_config.num_gpu_blocks * config.cache_config.block_size
-    asked = min(rollouts_of_engine(settings), config.scheduler_config.max_num_seqs)
+    asked = rollouts_of_engine(settings)
     at_once = rollouts_at_once(settings, cache_tokens, asked)
     engine.engine_core.engine_core.scheduler.max_num_running_reqs = at_once
     place = trainer.accelerator.process_index // settings.training.vllm_tensor_parallel_size

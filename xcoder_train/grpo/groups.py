@@ -8,7 +8,6 @@ of further prompts. Advantages and losses are TRL's, over the groups that are co
 """
 
 import asyncio
-import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -162,7 +161,7 @@ class Groups(TrainerCallback, ExportableState):
         dynamic, metrics = self.settings.dynamic_sampling, trainer._metrics["train"]
         groups, equal, before, tokens = list(self.surplus), list[Group](), self.cursor, 0
         for turn in range(1 if dynamic is None else dynamic.rounds):
-            asked = self._asked(per_set - len(groups), per_set, _share(trainer).of)
+            asked = self.settings.prompts_of_round(per_set - len(groups), _share(trainer).of)
             if not asked:
                 break
             new = self._groups(trainer, turn, asked, taken={one[0].problem_id for one in (*groups, *equal)})
@@ -183,16 +182,6 @@ class Groups(TrainerCallback, ExportableState):
             metrics["groups/equal_share_trained"].append(len(filled) / per_set)
             metrics["groups/share_of_step_before"].append(old / per_set)
         return chosen
-
-    def _asked(self, missing: int, per_set: int, processes: int) -> int:
-        """Prompts of a round: all processes sample as many rollouts, and no more are left over than a set needs."""
-        dynamic = self.settings.dynamic_sampling
-        if missing <= 0 or dynamic is None or self.settings.rollouts_from is not None:
-            return max(0, missing)
-        # Divides `per_set`; the batches of a server hold whole groups.
-        unit = processes // (math.gcd(processes, self.settings.rollouts) if self.settings.vllm_batch is None else 1)
-        wanted = math.ceil(missing * dynamic.oversample / unit) * unit
-        return min(wanted, per_set + missing // unit * unit)
 
     def _groups(self, trainer: GRPOTrainer, turn: int, asked: int, taken: Collection[str]) -> list[Group]:
         """The next groups, whole in every process: sampled by all together, or read from `rollouts_from`."""

@@ -46,7 +46,7 @@ class EngineMemory:
     longest: int
     """Tokens of a prompt and a completion at most; those of a context that the recipe gives."""
     asked: int
-    """Rollouts of a step that the engine makes."""
+    """Rollouts that the engine is handed at once."""
 
     @property
     def cache(self) -> int:
@@ -81,19 +81,26 @@ class EngineMemory:
         return max(self.sampling, self.training) <= self.usable and self.at_full_length > 0
 
 
-def rollouts_at_once(settings: GrpoSettings, cache_tokens: int, asked: int) -> int:
-    """Rollouts that an engine decodes together: `max_num_seqs`, or as many as its cache holds half done.
+def rollouts_at_once(settings: GrpoSettings, cache_tokens: int | None, asked: int) -> int:
+    """Rollouts that an engine decodes together: `max_num_seqs`, or as many as its cache holds half done (None: all).
 
-    Rollouts that are in progress are half done on average. Where they are longer, vLLM preempts the newest ones.
+    Rollouts that are in progress are half done on average. Where they are longer, vLLM preempts the newest ones. TRL
+    makes an engine for no more than a set, whatever `oversample` asks for.
     """
     half_done = settings.max_prompt_length + settings.max_completion_length / 2
-    return min(asked, settings.max_num_seqs or max(1, int(cache_tokens / half_done)))
+    held = asked if cache_tokens is None else max(1, int(cache_tokens / half_done))
+    return min(asked, _on_engine(settings, settings.prompts_per_set), settings.max_num_seqs or held)
 
 
 def rollouts_of_engine(settings: GrpoSettings) -> int:
-    """Rollouts of a step that one colocated engine is asked for."""
-    each = settings.prompts_per_set * settings.rollouts // settings.launch.processes
-    return each * settings.training.vllm_tensor_parallel_size
+    """Rollouts that one colocated engine is handed at once, in the first round of a set, which asks for most."""
+    of_round = _on_engine(settings, settings.prompts_of_round(settings.prompts_per_set, settings.launch.processes))
+    return min(of_round, (settings.vllm_batch or of_round) * settings.training.vllm_tensor_parallel_size)
+
+
+def _on_engine(settings: GrpoSettings, prompts: int) -> int:
+    """One engine's rollouts of so many prompts."""
+    return prompts * settings.rollouts // settings.launch.processes * settings.training.vllm_tensor_parallel_size
 
 
 def engine_memory(shape: ModelShape, settings: GrpoSettings, device: int) -> EngineMemory:
@@ -109,7 +116,8 @@ def engine_memory(shape: ModelShape, settings: GrpoSettings, device: int) -> Eng
     longest = training.vllm_max_model_length or settings.max_prompt_length + settings.max_completion_length
     asked = rollouts_of_engine(settings)
     usable = int(device * (1 - KEPT_FREE if given is None else 1))
-    useful = weights + WORKING + asked * longest * bytes_per_token if given is None else int(given * device)
+    at_most = rollouts_at_once(settings, None, asked)
+    useful = weights + WORKING + at_most * longest * bytes_per_token if given is None else int(given * device)
     sleeps = training.vllm_enable_sleep_mode
     if _SLEEP not in training.model_fields_set:
         sleeps = peak + useful > usable

@@ -118,9 +118,8 @@ def whole_groups(rollouts: Iterable[Rollout], size: int) -> list[Group]:
 
 def stored_rollouts(given: Path) -> RolloutFiles:
     """Those of the GRPO result at `given`, or in the folder itself. Raises InputError where there are none."""
-    for folder in (given / ROLLOUTS, given):
-        files = RolloutFiles(folder)
-        if any(_STEP.fullmatch(path.name) for path in folder.glob("step-*")):
+    for files in map(RolloutFiles, (given / ROLLOUTS, given)):
+        if files._files():
             return files
     raise InputError(
         f"{given} holds no judged rollouts; expected the folder of a GRPO that ran with grpo.keep_rollouts: true"

@@ -1,5 +1,6 @@
 """Settings of GRPO: the `grpo:` section of a recipe."""
 
+import math
 from pathlib import Path
 from typing import Literal, Self
 
@@ -203,6 +204,17 @@ class GrpoSettings(Settings):
     def prompts_per_set(self) -> int:
         """Problems that are sampled at once."""
         return self.prompts_per_step * self.updates_per_rollouts
+
+    def prompts_of_round(self, missing: int, processes: int) -> int:
+        """Prompts that are sampled for so many missing groups: all processes make as many rollouts, and no more groups
+        are left over than a set needs."""
+        dynamic = self.dynamic_sampling
+        if missing <= 0 or dynamic is None or self.rollouts_from is not None:
+            return max(0, missing)
+        # Divides the set; the batches of a server hold whole groups.
+        unit = processes // (math.gcd(processes, self.rollouts) if self.vllm_batch is None else 1)
+        wanted = math.ceil(missing * dynamic.oversample / unit) * unit
+        return min(wanted, self.prompts_per_set + missing // unit * unit)
 
     @property
     def steps_per_set(self) -> int:

@@ -5,17 +5,15 @@ One clock runs for one part at a time, and a part within another stops that one,
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import torch
 from transformers import TrainerCallback, TrainerState, TrainingArguments
 from trl import GRPOTrainer
 
-from xcoder_train.grpo.vllm_gauges import NAMES, Look, engine_gauges, watched
+from xcoder_train.grpo.vllm_gauges import NAMES, engine_gauges, watched
 
-Made = TypeVar("Made")
 PARTS = ("sampling", "weight_sync", "judging", "old_logprobs", "update", "waiting", "rest")
 """`waiting` is for other processes that still sample and judge; `rest` is what remains of making rollouts."""
 
@@ -35,13 +33,11 @@ class StepTimes(TrainerCallback):
         self.most: dict[str, float] = {}
         self._part: str | None = None
         self._since = 0.0
-        self._look: Look = dict
         if trainer.use_vllm:
             engine = trainer.vllm_generation
-            self._look = engine_gauges(engine)
-            sample, sync = engine.generate, engine.sync_weights
-            engine.generate = self._watched(sample)  # type: ignore[method-assign]
-            engine.sync_weights = self.during("weight_sync")(sync)  # type: ignore[method-assign]
+            watch, sync = watched(engine_gauges(engine), self.most), self.during("weight_sync")
+            engine.generate = watch(engine.generate)  # type: ignore[method-assign]
+            engine.sync_weights = sync(engine.sync_weights)  # type: ignore[method-assign]
 
     @contextmanager
     def during(self, part: str) -> Iterator[None]:
@@ -52,13 +48,6 @@ class StepTimes(TrainerCallback):
             yield
         finally:
             self._switch(before)
-
-    def _watched(self, sample: Callable[..., Made]) -> Callable[..., Made]:
-        def sample_and_look(*args: object, **kwargs: object) -> Made:
-            with watched(self._look, self.most):
-                return sample(*args, **kwargs)
-
-        return sample_and_look
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         for counted in (self.seconds, self.tokens, self.most):  # an evaluation has left its own

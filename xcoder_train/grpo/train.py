@@ -101,11 +101,10 @@ def train(
                 shutil.rmtree(context.folder / ROLLOUTS, ignore_errors=True)
         groups = Groups(settings, prompts, order, sampler(settings), reward, context.folder / ROLLOUTS)
         alarms = Alarms(settings.alarms, context.folder)
-        held_out_tasks = 0 if held_out is None else len(held_out)
         trainer = FrugalGrpoTrainer(
             model=policy,
             reward_funcs=reward,
-            args=grpo_config(settings, context, state.num_processes, stop_tokens, held_out_tasks, engine),
+            args=grpo_config(settings, context, state.num_processes, stop_tokens, len(held_out or ()), engine),
             train_dataset=prompts,
             eval_dataset=held_out,
             processing_class=tokenizer,
@@ -113,7 +112,6 @@ def train(
             rollout_func=groups.roll_out,
             optimizer_factory=optimizer_factory(settings.optimizer, settings.training),
             groups=groups,
-            length_limit=settings.length_limit,
             geometric_bounds=settings.training.geometric_bounds,
             callbacks=[
                 MetricsFile(context.folder / "metrics.jsonl"),

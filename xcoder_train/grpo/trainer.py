@@ -6,7 +6,6 @@ by length before they are cut into micro-batches, each micro-batch is cut to its
 in which every advantage is zero are cut to a single token: their gradient is zero.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,14 +25,12 @@ class FrugalGrpoTrainer(GRPOTrainer):
     """GRPOTrainer; see the module's description.
 
     `optimizer_factory` is what the Trainer takes for such optimisers. `groups` collect what a set is made of, whatever
-    prompts TRL's own order has in its place; without them TRL has prompts sampled and judged. `length_limit` is that of
-    vLLM's completions, by optimiser step, and on held-out tasks for None. `geometric_bounds` are those of the geometric
-    mask, where that is the correction of vLLM's rollouts.
+    prompts TRL's own order has in its place; without them TRL has prompts sampled and judged. `geometric_bounds` are
+    those of the geometric mask, where that is the correction of vLLM's rollouts.
     """
 
     args: GRPOConfig
     model: torch.nn.Module
-    num_generations: int
     _buffered_inputs: Any  # None, or a list of micro-batches
 
     def __init__(
@@ -41,14 +38,12 @@ class FrugalGrpoTrainer(GRPOTrainer):
         *args: Any,
         optimizer_factory: OptimizerFactory | None = None,
         groups: Groups | None = None,
-        length_limit: Callable[[int | None], int] | None = None,
         geometric_bounds: tuple[float, float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.optimizer_cls_and_kwargs = optimizer_factory
         self.groups = groups
-        self.length_limit = length_limit
         self.geometric_bounds = geometric_bounds
         self.times = StepTimes(self)
         self.add_callback(self.times)
@@ -57,9 +52,9 @@ class FrugalGrpoTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, object]]) -> Batch:
         """As TRL, on the groups of the set. What the importance correction meets and masks is logged."""
-        if self.use_vllm and self.length_limit is not None:
+        if self.use_vllm and self.groups is not None:
             step = self.state.global_step if self.model.training else None
-            self.vllm_generation.max_completion_length = self.length_limit(step)
+            self.vllm_generation.max_completion_length = self.groups.settings.length_limit(step)
         with self.times.during("rest"):
             if self.groups is not None and self.model.training:
                 inputs = self.groups.collect(self)

@@ -18,6 +18,13 @@ def train_from_newest(trainer: "Trainer", state: "PartialState", folder: Path, *
 
     An evaluation before the first step is only for a training that begins.
     """
+    save_own_part = trainer._save_rng_state
+
+    def save_and_wait(output_dir: str) -> None:
+        save_own_part(output_dir)
+        state.wait_for_everyone()
+
+    trainer._save_rng_state = save_and_wait  # type: ignore[method-assign]
     with state.main_process_first():  # the first one removes half-written checkpoints
         checkpoint = newest_checkpoint(folder / CHECKPOINTS) if resume else None
     trainer.args.eval_on_start = trainer.eval_dataset is not None and checkpoint is None
@@ -27,7 +34,7 @@ def train_from_newest(trainer: "Trainer", state: "PartialState", folder: Path, *
 def newest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint to go on from, or None. A checkpoint that was being written when its process died is removed.
 
-    The Trainer writes `trainer_state.json` last, so a checkpoint is complete exactly when that file is.
+    `trainer_state.json` is written last, after the part of every process: with it, a checkpoint is complete.
     """
     complete: list[tuple[int, Path]] = []
     for checkpoint in folder.glob("checkpoint-*"):

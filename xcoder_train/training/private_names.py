@@ -72,6 +72,7 @@ PRIVATE_NAMES = (
     PrivateName("trl.trainer.utils", "shuffle_sequence_dict", "mixes rollouts that several updates share"),
     PrivateName("trl.trainer.utils", "split_tensor_dict", "divides a set of rollouts into micro-batches"),
     PrivateName("trl.trainer.grpo_trainer", "All reward functions returned None", "dropped: it prints rollouts"),
+    PrivateName("transformers:Trainer", "_save_rng_state", "the last that all processes write of a checkpoint"),
     PrivateName(_SFT, "_total_train_tokens", "taken from and to checkpoints; TRL counts from zero after a resume"),
     PrivateName(_SFT, "_metrics", "takes the rates of `Throughput`"),
     PrivateName(_SFT, '"fused_lm_head"', "the argument by which TRL asks for scores in place of logits"),

@@ -33,6 +33,8 @@ def test_no_process_is_left(start: Callable[..., Any], how: signal.Signals) -> N
         client.start()
     while len(below := service.below()) < 4:  # two zygotes, and below them what runs
         time.sleep(0.05)
+    while service.client.get("/status").json()["queue"] < len(clients):  # whoever comes later is refused, not answered
+        time.sleep(0.05)
     status = service.end(how)
     assert status == (-9 if how is signal.SIGKILL else 0)
     gone, alive = psutil.wait_procs(below, timeout=10)

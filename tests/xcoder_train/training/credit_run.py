@@ -1,7 +1,7 @@
 """GRPO on rollouts that say what they are worth; every row that reaches the loss is written down with its advantage.
 
 Run by `test_credit.py` in one process, or by torchrun as `python -m tests.xcoder_train.training.credit_run FOLDER
-PROCESSES CHECKPOINT [name=value …]`, where CHECKPOINT is a folder to go on from or `-`.
+PROCESSES CHECKPOINT JSON`, where CHECKPOINT is a folder to go on from or `-`, and JSON what `train` is given.
 """
 
 import dataclasses
@@ -12,24 +12,23 @@ import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
-import yaml
 from accelerate import PartialState
-from datasets import Dataset
 from transformers import TrainerCallback, TrainerState, TrainingArguments
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
-from reward.config import JudgeSettings, RewardSettings
+from reward.config import JudgeSettings
 from reward.judge import Judge
 from reward.submission import Submission
 from reward.test_table import TestTable
 from reward.trl import JudgedReward
 from reward.verdict import Judgement, Verdict
+from tests.xcoder_train.training.tiny_grpo import prompt_rows, tiny_model, tiny_trainer
+from tests.xcoder_train.training.two_processes import run_on_two_processes
 from xcoder_core.models.chat import stop_token_ids
-from xcoder_core.models.loading import initialise_model
-from xcoder_core.models.settings import InitSettings
 from xcoder_core.models.transformers_backend import Sampled
 from xcoder_core.problem import Limits, Problem, TestCase
 from xcoder_core.records import write_records
@@ -38,7 +37,6 @@ from xcoder_train.grpo.groups import Groups
 from xcoder_train.grpo.prompt_order import PromptOrder
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
-from xcoder_train.training.start import quiet_libraries
 
 PROBLEMS, TESTS, GROUP, STEPS = 6, 4, 4, 4
 PROMPTS_PER_STEP = 3  # three groups of four over two processes: the middle group is half here, half there
@@ -48,8 +46,8 @@ MANY_PROBLEMS = 24
 """Where groups are replaced, so many that no step has a problem twice."""
 ALIKE = 3
 """The rollouts of every so-many-th problem all get one reward."""
-OF_GROUPS = ("dynamic_sampling", "rollouts_from", "online_rates", "keep_rollouts")
-"""What goes into our settings; everything else goes into TRL's."""
+PLAIN = {"truncated": CUT_OFF}
+"""The settings of the reward where a test gives none."""
 MEASURED = "geometric_bounds"
 """With these bounds rollouts bring the policy's log-probabilities with them, and are corrected as vLLM's are."""
 
@@ -110,7 +108,7 @@ class EngineWithTheWeights(TrainerCallback):
 
     def __init__(self, trainer: GRPOTrainer) -> None:
         self.trainer = trainer
-        trainer.use_vllm = True
+        trainer.use_vllm, trainer.vllm_generation = True, SimpleNamespace()  # an engine that nobody asks
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
         """As after a synchronisation."""
@@ -143,6 +141,7 @@ class WatchedTrainer(FrugalGrpoTrainer):
                     "step": self.state.global_step + 1,
                     "prompt": texts[0],
                     "completion": texts[1],
+                    "tokens": int(inputs["completion_mask"][row].sum()),
                     "advantage": advantage,
                 }
             )
@@ -164,79 +163,71 @@ def _tests(folder: Path, names: list[str]) -> TestTable:
         return TestTable(layout, folder / "tests.arrow", at_most=None, seed=0)
 
 
-def train(folder: Path, processes: int, checkpoint: str | None = None, **arguments: Any) -> None:
-    """Leaves `rows-RANK.json`, `log-RANK.json`, `model/`, `rollouts/`, tables of completions and checkpoints."""
-    bounds = arguments.pop(MEASURED, None)
-    of_groups = {name: arguments.pop(name) for name in OF_GROUPS if name in arguments}
-    quiet_libraries()
-    torch.set_num_threads(1)
+def train(folder: Path, processes: int, checkpoint: str | None = None, **given: Any) -> None:
+    """Leaves `rows-RANK.json`, `log-RANK.json`, `model/`, `rollouts/`, tables of completions and checkpoints.
+
+    `given` are keys of our settings, and any argument of TRL's. With `graded` rollouts are right as often as their
+    problem's number says.
+    """
+    bounds = given.pop(MEASURED, None)
+    completion = graded_completion_for if given.pop("graded", False) else completion_for
+    of_ours = {name: given.pop(name) for name in [*given] if name in GrpoSettings.model_fields}
+    section = GrpoSettings(**{"prompts_per_step": PROMPTS_PER_STEP, "rollouts": GROUP, "reward": PLAIN, **of_ours})
     state = PartialState(cpu=True)
     assert state.num_processes == processes
-    updates = int(arguments.pop("updates", 1))
-    leaves_out = bool(arguments.pop("leave_out_truncated", False))
-    completion = graded_completion_for if arguments.pop("graded", False) else completion_for
-    problems = updates * MANY_PROBLEMS if of_groups.keys() & {*OF_GROUPS[:3]} else PROBLEMS
-    names = [f"problem {number}" for number in range(problems)]
-    init = InitSettings(
-        hidden_size=16, intermediate_size=16, layers=1, heads=2, kv_heads=1, context=512, vocabulary=300
-    )
-    model, tokenizer = initialise_model(init, names, seed=0)
+    updates = section.updates_per_rollouts
+    are_chosen = (section.dynamic_sampling, section.online_rates, section.rollouts_from) != (None, None, None)
+    names = [f"problem {number}" for number in range(updates * MANY_PROBLEMS if are_chosen else PROBLEMS)]
+    model, tokenizer = made = tiny_model(names)
 
     def sample(trainer: GRPOTrainer, prompts: list[list[int]], seeds: list[int]) -> list[Sampled]:
         made = []
         for prompt, seed in zip(prompts, seeds, strict=True):
             problem = problem_number(tokenizer.decode(prompt))
-            text, cut_off = completion(f"problem {problem}", f"seed {seed}")
+            text, cut_off = completion(f"problem {problem}", f"seed {seed} of step {trainer.state.global_step}")
             ids = tokenizer.encode(text) + ([] if cut_off else [tokenizer.eos_token_id])
             known = [-1.0] * len(ids) if bounds is None else log_probabilities(trainer.model, prompt, ids)
             made.append(Sampled(ids, cut_off, known))
         return made
 
-    rows = [{"problem_id": name, "prompt": [{"role": "user", "content": name}]} for name in names]
     per_process = PROMPTS_PER_STEP * GROUP // processes
-    settings: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "per_device_train_batch_size": 2,
         "gradient_accumulation_steps": per_process // 2,
         "steps_per_generation": per_process // 2 * updates,
         "num_generations": GROUP,
         "max_completion_length": 400,
         "max_steps": STEPS,
+        "save_strategy": "steps",
         "save_steps": 2,
-        "logging_steps": 1,
         "learning_rate": 1e-3,
         "loss_type": "dr_grpo",
         "scale_rewards": "none",
         "log_completions": True,
         "num_completions_to_print": 0,
-        "activation_checkpointing": False,
-        "bf16": False,
-        "use_cpu": True,
-        "report_to": [],
-        "disable_tqdm": True,
         "seed": 1,
-        "output_dir": str(folder / "checkpoints"),
+        **given,
     }
     with LossyJudge(JudgeSettings(), workers=1) as judge:
         reward = JudgedReward(
             judge,
             _tests(folder.parent / f"tests of {len(names)}", names),
-            RewardSettings(leave_out_truncated=True) if leaves_out else RewardSettings(truncated=CUT_OFF),
+            section.reward,
             stop_tokens=stop_token_ids(tokenizer, model),
             maximum_excluded_share=1.0,
             seed=0,
             text_of=partial(tokenizer.decode, skip_special_tokens=True),
+            length_limit=section.length_limit,
         )
-        prompts = Dataset.from_list(rows)
-        section = GrpoSettings(
-            prompts_per_step=PROMPTS_PER_STEP, updates_per_rollouts=updates, rollouts=GROUP, **of_groups
-        )
-        groups = Groups(section, prompts, PromptOrder(len(names), 1), sample, reward, folder / "rollouts")
-        trainer = WatchedTrainer(
-            model=model,
+        prompts = prompt_rows(names)
+        groups = Groups(section, prompts, PromptOrder(len(names), 7), sample, reward, folder / "rollouts")
+        trainer = tiny_trainer(
+            WatchedTrainer,
+            folder / "checkpoints",
+            made,
+            arguments,
             reward_funcs=reward,
-            args=GRPOConfig(**{**settings, **arguments}),
             train_dataset=prompts,
-            processing_class=tokenizer,
             rollout_func=groups.roll_out,
             groups=groups,
             geometric_bounds=bounds,
@@ -251,11 +242,19 @@ def train(folder: Path, processes: int, checkpoint: str | None = None, **argumen
     (folder / f"log-{state.process_index}.json").write_text(json.dumps(trainer.state.log_history))
 
 
-def main(folder: str, processes: str, checkpoint: str, *arguments: str) -> None:
+def run(folder: Path, processes: int = 1, checkpoint: Path | None = None, **given: Any) -> Path:
+    """A run on so many processes, from the beginning or from a checkpoint."""
+    if processes == 1:
+        train(folder, 1, None if checkpoint is None else str(checkpoint), **given)
+    else:
+        arguments = (str(folder), str(processes), str(checkpoint or "-"), json.dumps(given))
+        run_on_two_processes("tests.xcoder_train.training.credit_run", *arguments)
+    return folder
+
+
+def main(folder: str, processes: str, checkpoint: str, given: str) -> None:
     """The command line."""
-    given = (argument.split("=") for argument in arguments)
-    named: dict[str, Any] = {name: yaml.safe_load(value) for name, value in given}
-    train(Path(folder), int(processes), None if checkpoint == "-" else checkpoint, **named)
+    train(Path(folder), int(processes), None if checkpoint == "-" else checkpoint, **json.loads(given))
     torch.distributed.destroy_process_group()
 
 

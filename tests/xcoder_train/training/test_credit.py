@@ -8,6 +8,8 @@ import re
 import shutil
 import statistics
 from collections import defaultdict
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +21,47 @@ from safetensors.torch import load_file
 from tests.xcoder_train.training.credit_run import (
     GROUP,
     LOST,
+    PLAIN,
     PROMPTS_PER_STEP,
     STEPS,
     completion_for,
     problem_number,
-    train,
+    run,
     worth,
 )
-from tests.xcoder_train.training.two_processes import run_on_two_processes
 from xcoder_core.errors import InputError
 from xcoder_train.grpo.rollout_files import RolloutFiles
 
-RUN = "tests.xcoder_train.training.credit_run"
-# Rollouts are ordered by length where their order is free, and shuffled by TRL where it is not.
-ORDERS = pytest.mark.parametrize("loss_type", ["dr_grpo", "bnpo"])
+ON_ONE_AND_TWO = pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+TWO_UPDATES = {"updates_per_rollouts": 2}
+OVERLONG = {
+    "reward": {**PLAIN, "overlong": {"tokens": 40, "penalty": 1.5}},
+    "lengths": [[0, 90], [2, 150]],
+    "max_completion_length": 400,
+}
+REPLACED = {"dynamic_sampling": {"rounds": 6, "oversample": 2.0}}
+ALL_TOGETHER = {
+    **TWO_UPDATES,
+    **REPLACED,
+    **OVERLONG,
+    "reward": {"leave_out_truncated": True, "overlong": {"tokens": 40, "penalty": 1.5}},
+}
+ITEMS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "two-updates": TWO_UPDATES,
+    "left-out": {"reward": {"leave_out_truncated": True}},
+    "overlong": OVERLONG,
+    "replaced": REPLACED,
+    "all-together": ALL_TOGETHER,
+}
+
+
+def _cases() -> Iterator[Any]:
+    """Rollouts are ordered by length where their order is free, and shuffled by TRL where it is not: with bnpo."""
+    for processes, loss_type in product((1, 2), ("dr_grpo", "bnpo")):
+        for item in ITEMS if (processes, loss_type) != (2, "bnpo") else ("plain", "all-together"):
+            marks = [] if (processes, loss_type) == (1, "dr_grpo") else [pytest.mark.slow]
+            yield pytest.param(item, loss_type, processes, id=f"{item}-{loss_type}-{processes}", marks=marks)
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
@@ -40,36 +69,50 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     return [row for file in sorted(folder.glob("rows-*.json")) for row in json.loads(file.read_text())]
 
 
-def _reward(prompt: str, completion: str) -> float | None:
-    """The reward by the rollout's own words."""
-    (name,) = re.findall(r"seed \d+", completion)
+def _logged(folder: Path, name: str) -> list[float]:
+    return [line[name] for line in json.loads((folder / "log-0.json").read_text()) if name in line]
+
+
+def _own_words(prompt: str, completion: str) -> tuple[float | None, bool, int]:
+    """The reward by the rollout's own words, whether it was cut off, and the step that sampled it."""
+    ((name, step),) = re.findall(r"(seed \d+ of step (\d+))", completion)
     text, cut_off = completion_for(f"problem {problem_number(prompt)}", name)
     assert completion == text
-    return worth(prompt, completion, cut_off)
+    return worth(prompt, completion, cut_off), cut_off, int(step)
 
 
-def _reward_unless_cut_off(prompt: str, completion: str) -> float | None:
-    """The reward where truncated rollouts are left out of their groups."""
-    (name,) = re.findall(r"seed \d+", completion)
-    is_cut_off = completion_for(f"problem {problem_number(prompt)}", name)[1]
-    return None if is_cut_off else _reward(prompt, completion)
+def _reward(row: dict[str, Any], given: dict[str, Any]) -> float | None:
+    """The reward that counts in its group, by the rollout's own words and the recipe."""
+    reward, cut_off, step = _own_words(row["prompt"], row["completion"])
+    settings = given.get("reward", PLAIN)
+    if reward is None or (cut_off and settings.get("leave_out_truncated")):
+        return None
+    if "overlong" in settings:
+        tokens, limit = row["tokens"], [limit for begun, limit in given["lengths"] if begun <= step][-1]
+        width, penalty = settings["overlong"]["tokens"], settings["overlong"]["penalty"]
+        if tokens > limit - width:
+            reward += penalty * max(-1.0, ((limit - width) - tokens) / width)
+    return reward
 
 
-def _check_credit(folder: Path, steps: range, *, scaled: bool = False) -> None:
+def _check_credit(folder: Path, steps: range, given: dict[str, Any], *, scaled: bool = False) -> None:
     """Every rollout once; its advantage is its own reward less the mean of its group's known ones.
 
-    With `scaled` over their deviation; a group with one known reward has none, and teaches nothing.
+    With `scaled` over their deviation; a group with one known reward has none, and teaches nothing. Groups are compared
+    as wholes, though several updates may divide their rollouts.
     """
-    rows = _rows(folder)
+    rows, updates = _rows(folder), given.get("updates_per_rollouts", 1)
     assert len(rows) == len({row["completion"] for row in rows}) == len(steps) * PROMPTS_PER_STEP * GROUP
+    assert all(sum(row["step"] == step for row in rows) == PROMPTS_PER_STEP * GROUP for step in steps)
     groups = defaultdict(list)
     for row in rows:
-        groups[row["step"], row["prompt"]].append(row)
-    assert {step for step, _ in groups} == set(steps)
+        groups[(row["step"] - 1) // updates, row["prompt"]].append(row)
+    assert len(groups) == len(steps) * PROMPTS_PER_STEP
     for group in groups.values():
         assert len(group) == GROUP
-        rewards = [_reward(row["prompt"], row["completion"]) for row in group]
+        rewards = [_reward(row, given) for row in group]
         known = [reward for reward in rewards if reward is not None]
+        assert "dynamic_sampling" not in given or len(set(known)) > 1
         spread = statistics.stdev(known) + 1e-4 if scaled and len(known) > 1 else 1.0
         for row, reward in zip(group, rewards, strict=True):
             expected = 0.0 if reward is None else (reward - sum(known) / len(known)) / spread
@@ -77,6 +120,7 @@ def _check_credit(folder: Path, steps: range, *, scaled: bool = False) -> None:
     lost = [row for row in rows if LOST in row["completion"]]
     assert 0 < len(lost) < len(rows) / 2  # the test is about something
     assert len({row["advantage"] for row in rows}) > 5
+    assert updates == 1 or any(len({row["step"] for row in group}) == 2 for group in groups.values())
 
 
 def _check_tables(folder: Path) -> None:
@@ -85,177 +129,94 @@ def _check_tables(folder: Path) -> None:
     rows = [row for table in tables for row in pyarrow.parquet.read_table(table).to_pylist()]
     assert len(rows) == STEPS * PROMPTS_PER_STEP * GROUP
     for row in rows:
-        reward = _reward(row["prompt"][0]["content"], row["completion"][0]["content"])
+        reward = _own_words(row["prompt"][0]["content"], row["completion"][0]["content"])[0]
         shown = row["judged"]
         assert (shown is None or shown != shown) if reward is None else shown == pytest.approx(reward)
 
 
-@pytest.mark.parametrize("loss_type", ["dr_grpo", pytest.param("bnpo", marks=pytest.mark.slow)])
-def test_each_rollout_keeps_its_own_reward_to_the_loss(loss_type: str, tmp_path: Path) -> None:
-    train(tmp_path / "run", 1, loss_type=loss_type)
-    _check_credit(tmp_path / "run", range(1, STEPS + 1))
-    _check_tables(tmp_path / "run")
+def _check_replacement(folder: Path) -> None:
+    """No step trains on a group whose rewards are all equal, though a third of the sampled ones are."""
+    assert sum(_logged(folder, "groups/sampled")) > STEPS * PROMPTS_PER_STEP
+    assert 0 < statistics.mean(_logged(folder, "groups/equal_share_sampled")) < 1
+    assert set(_logged(folder, "groups/equal_share_trained")) == {0.0}
+    assert max(_logged(folder, "groups/share_of_step_before")) > 0
 
 
-@pytest.mark.parametrize("loss_type", ["dr_grpo", pytest.param("bnpo", marks=pytest.mark.slow)])
-def test_each_rollout_keeps_its_own_reward_where_two_updates_share_a_set(loss_type: str, tmp_path: Path) -> None:
-    """Groups are compared as wholes, though their rollouts are trained on in either step of the set."""
-    train(tmp_path / "run", 1, loss_type=loss_type, updates=2)
-    rows = _rows(tmp_path / "run")
-    assert len(rows) == len({row["completion"] for row in rows}) == STEPS * PROMPTS_PER_STEP * GROUP
-    by_set = defaultdict(list)
-    for row in rows:
-        by_set[(row["step"] - 1) // 2, row["prompt"]].append(row)
-    assert {number for number, _ in by_set} == {0, 1} and len(by_set) == 2 * 2 * PROMPTS_PER_STEP
-    for group in by_set.values():
-        assert len(group) == GROUP
-        rewards = [_reward(row["prompt"], row["completion"]) for row in group]
-        known = [reward for reward in rewards if reward is not None]
-        for row, reward in zip(group, rewards, strict=True):
-            expected = 0.0 if reward is None else reward - sum(known) / len(known)
-            assert row["advantage"] == pytest.approx(expected, rel=1e-4, abs=1e-5), row
-    assert any(len({row["step"] for row in group}) == 2 for group in by_set.values())
-    sizes = [sum(row["step"] == step for row in rows) for step in range(1, STEPS + 1)]
-    assert sizes == [PROMPTS_PER_STEP * GROUP] * STEPS
+def _check_what_lengths_take(folder: Path, given: dict[str, Any]) -> None:
+    """The test is about something, and what the recipe leaves out is no failure of the judge."""
+    rows = _rows(folder)
+    of_judge = [_own_words(row["prompt"], row["completion"])[0] for row in rows]
+    counted = [_reward(row, given) for row in rows]
+    leaves_out = "leave_out_truncated" in given["reward"]
+    assert (counted.count(None) > of_judge.count(None)) is leaves_out
+    stored = [one.worth for group in RolloutFiles(folder / "rollouts").groups(GROUP) for one in group]
+    assert any(one.left_out and one.reward is not None for one in stored) is leaves_out
+    sets = STEPS // given.get("updates_per_rollouts", 1)
+    excluded = _logged(folder, "judge/excluded")
+    assert len(excluded) == sets and sum(excluded) * len(rows) / sets == pytest.approx(of_judge.count(None))
+    if "overlong" in given["reward"]:
+        pairs = [pair for pair in zip(of_judge, counted, strict=True) if None not in pair]
+        lost = {round(reward - less, 6) for reward, less in pairs}
+        assert {0.0, given["reward"]["overlong"]["penalty"]} < lost  # and some in between
+
+
+def _check_resumed(resumed: Path, whole: Path) -> None:
+    """What follows on the checkpoint of the second step is what followed there in the run that never stopped."""
+    assert _rows(resumed) == [row for row in _rows(whole) if row["step"] > 2]
+    one, other = (load_file(folder / "model" / "model.safetensors") for folder in (whole, resumed))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+@pytest.mark.parametrize(("item", "loss_type", "processes"), [*_cases()])
+def test_each_rollout_keeps_its_own_reward_to_the_loss_and_after_a_resume(
+    item: str, loss_type: str, processes: int, tmp_path: Path
+) -> None:
+    """What is left over after the second step stands in files that the checkpoint refers to."""
+    given = {**ITEMS[item], "loss_type": loss_type}
+    whole, resumed = run(tmp_path / "whole", processes, **given), tmp_path / "resumed"
+    _check_credit(whole, range(1, STEPS + 1), given)
+    if given.get("reward", PLAIN) == PLAIN:
+        _check_tables(whole)
+    else:
+        _check_what_lengths_take(whole, given)
+    ranks = defaultdict(set)
+    for row in _rows(whole):
+        ranks[row["step"], row["prompt"]].add(row["rank"])
+    divides_groups = processes == 2 and "updates_per_rollouts" not in given
+    assert max(map(len, ranks.values())) == (2 if divides_groups else 1)
+    checkpoint = resumed / "checkpoints" / "checkpoint-2"
+    shutil.copytree(whole / "checkpoints" / "checkpoint-2", checkpoint)
+    if "dynamic_sampling" in given:
+        _check_replacement(whole)
+        shutil.copytree(whole / "rollouts", resumed / "rollouts", ignore=shutil.ignore_patterns("step-*[23]-*"))
+        saved = json.loads((checkpoint / "trainer_state.json").read_text())
+        assert saved["stateful_callbacks"]["Groups"]["attributes"]["surplus"]  # the test is about something
+    run(resumed, processes, checkpoint, **given)
+    _check_resumed(resumed, whole)
 
 
 @pytest.mark.slow
 def test_rewards_over_their_deviation_leave_out_what_is_lost(tmp_path: Path) -> None:
-    train(tmp_path / "run", 1, loss_type="dapo", scale_rewards="group")
-    _check_credit(tmp_path / "run", range(1, STEPS + 1), scaled=True)
+    given = {"loss_type": "dapo", "scale_rewards": "group"}
+    _check_credit(run(tmp_path / "run", **given), range(1, STEPS + 1), given, scaled=True)
 
 
 def test_a_run_that_goes_on_in_its_second_epoch_is_the_run_that_never_stopped(tmp_path: Path) -> None:
     """Six prompts, three a step: the third step begins an epoch, and the run goes on inside it."""
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    train(whole, 1, save_steps=1)
-    train(resumed, 1, str(whole / "checkpoints" / "checkpoint-3"), save_strategy="no")
+    whole = run(tmp_path / "whole", save_steps=1)
+    resumed = run(tmp_path / "resumed", 1, whole / "checkpoints" / "checkpoint-3", save_strategy="no")
     assert _rows(resumed) == [row for row in _rows(whole) if row["step"] > 3]
     one, other = (load_file(folder / "model" / "model.safetensors") for folder in (whole, resumed))
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-@pytest.mark.slow
-@ORDERS
-def test_each_rollout_keeps_its_own_reward_over_two_processes_and_a_resume(loss_type: str, tmp_path: Path) -> None:
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    run_on_two_processes(RUN, str(whole), "2", "-", f"loss_type={loss_type}")
-    _check_credit(whole, range(1, STEPS + 1))
-    _check_tables(whole)
-    by_rank = defaultdict(set)
-    for row in _rows(whole):
-        by_rank[row["step"], row["prompt"]].add(row["rank"])
-    assert any(len(ranks) == 2 for ranks in by_rank.values())  # a group whose halves are in two processes
-    shutil.copytree(whole / "checkpoints" / "checkpoint-2", resumed / "checkpoints" / "checkpoint-2")
-    run_on_two_processes(
-        RUN, str(resumed), "2", str(resumed / "checkpoints" / "checkpoint-2"), f"loss_type={loss_type}"
-    )
-    _check_credit(resumed, range(3, STEPS + 1))
-    assert _rows(resumed) == [row for row in _rows(whole) if row["step"] > 2]
-    one, other = (load_file(folder / "model" / "model.safetensors") for folder in (whole, resumed))
-    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
-
-
-def _logged(folder: Path, name: str) -> list[float]:
-    return [line[name] for line in json.loads((folder / "log-0.json").read_text()) if name in line]
-
-
-def _check_replacement(folder: Path) -> None:
-    """No step trains on a group whose rewards are all equal, though a third of the sampled ones are."""
-    rewards = defaultdict(set)
-    for row in _rows(folder):
-        rewards[row["step"], row["prompt"]].add(_reward(row["prompt"], row["completion"]))
-    assert all(len(known - {None}) > 1 for known in rewards.values())
-    assert sum(_logged(folder, "groups/sampled")) > STEPS * PROMPTS_PER_STEP
-    assert 0 < statistics.mean(_logged(folder, "groups/equal_share_sampled")) < 1
-    assert set(_logged(folder, "groups/equal_share_trained")) == {0.0}
-
-
-@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_replaced_groups_and_what_is_left_over_go_on_after_a_resume(processes: int, tmp_path: Path) -> None:
-    """What is left over after the second step stands in files that the checkpoint refers to."""
-
-    def run(folder: Path, checkpoint: Path | None) -> None:
-        dynamic = {"rounds": 6, "oversample": 2.0}
-        if processes == 1:
-            train(folder, 1, None if checkpoint is None else str(checkpoint), dynamic_sampling=dynamic)
-        else:
-            given = f"dynamic_sampling={json.dumps(dynamic)}"
-            run_on_two_processes(RUN, str(folder), "2", str(checkpoint or "-"), given)
-
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    run(whole, None)
-    _check_credit(whole, range(1, STEPS + 1))
-    _check_tables(whole)
-    _check_replacement(whole)
-    assert max(_logged(whole, "groups/share_of_step_before")) > 0
-    shutil.copytree(whole / "checkpoints" / "checkpoint-2", resumed / "checkpoints" / "checkpoint-2")
-    shutil.copytree(whole / "rollouts", resumed / "rollouts", ignore=shutil.ignore_patterns("step-*[23]-*"))
-    saved = json.loads((resumed / "checkpoints" / "checkpoint-2" / "trainer_state.json").read_text())
-    assert saved["stateful_callbacks"]["Groups"]["attributes"]["surplus"]  # the test is about something
-    run(resumed, resumed / "checkpoints" / "checkpoint-2")
-    assert _rows(resumed) == [row for row in _rows(whole) if row["step"] > 2]
-    one, other = (load_file(folder / "model" / "model.safetensors") for folder in (whole, resumed))
-    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
-
-
-@pytest.mark.parametrize("loss_type", ["dr_grpo", pytest.param("bnpo", marks=pytest.mark.slow)])
-def test_two_updates_on_replaced_groups_without_their_truncated_rollouts_go_on_after_a_resume(
-    loss_type: str, tmp_path: Path
-) -> None:
-    """What is cut off counts in no mean and gives no group a signal, and is no failure of the judge."""
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    changed: dict[str, Any] = {
-        "updates": 2,
-        "leave_out_truncated": True,
-        "dynamic_sampling": {"rounds": 6, "oversample": 2.0},
-        "loss_type": loss_type,
-    }
-    train(whole, 1, **changed)
-    rows = _rows(whole)
-    assert len(rows) == len({row["completion"] for row in rows}) == STEPS * PROMPTS_PER_STEP * GROUP
-    groups = defaultdict(list)
-    for row in rows:
-        groups[(row["step"] - 1) // 2, row["prompt"]].append(row)
-    assert len(groups) == STEPS * PROMPTS_PER_STEP
-    left_out = 0
-    for group in groups.values():
-        rewards = [_reward_unless_cut_off(row["prompt"], row["completion"]) for row in group]
-        known = [reward for reward in rewards if reward is not None]
-        assert len(group) == GROUP and len(set(known)) > 1
-        for row, reward in zip(group, rewards, strict=True):
-            expected = 0.0 if reward is None else reward - sum(known) / len(known)
-            assert row["advantage"] == pytest.approx(expected, rel=1e-4, abs=1e-5), row
-        left_out += rewards.count(None)
-    lost = sum(LOST in row["completion"] for row in rows)
-    excluded = _logged(whole, "judge/excluded")
-    assert sum(excluded) * 2 * PROMPTS_PER_STEP * GROUP == pytest.approx(lost) and len(excluded) == 2
-    assert 0 < lost < left_out
-    assert max(_logged(whole, "groups/share_of_step_before")) > 0
-    stored = [one.worth for one in RolloutFiles(whole / "rollouts").of_step(0).values()]
-    assert any(one.left_out and one.reward is not None for one in stored)
-
-    shutil.copytree(whole / "checkpoints" / "checkpoint-2", resumed / "checkpoints" / "checkpoint-2")
-    shutil.copytree(whole / "rollouts", resumed / "rollouts", ignore=shutil.ignore_patterns("step-*2-*"))
-    train(resumed, 1, str(resumed / "checkpoints" / "checkpoint-2"), **changed)
-    assert _rows(resumed) == [row for row in rows if row["step"] > 2]
-    one, other = (load_file(folder / "model" / "model.safetensors") for folder in (whole, resumed))
-    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
-
-
-@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+@ON_ONE_AND_TWO
 def test_the_geometric_mask_measures_a_group_that_was_left_over_against_the_policy_that_sampled_it(
     processes: int, tmp_path: Path
 ) -> None:
     """All others are from the policy as it is, so tight bounds mask the old ones alone."""
-    folder = tmp_path / "run"
-    dynamic = {"rounds": 6, "oversample": 2.0}
-    if processes == 1:
-        train(folder, 1, dynamic_sampling=dynamic, geometric_bounds=(0.9999, 1.0001))
-    else:
-        given = (f"dynamic_sampling={json.dumps(dynamic)}", "geometric_bounds=[0.9999, 1.0001]")
-        run_on_two_processes(RUN, str(folder), "2", "-", *given)
-    _check_credit(folder, range(1, STEPS + 1))
+    folder = run(tmp_path / "run", processes, **REPLACED, geometric_bounds=(0.99999, 1.00001))
+    _check_credit(folder, range(1, STEPS + 1), REPLACED)
     old = _logged(folder, "groups/share_of_step_before")
     assert _logged(folder, "sampling/masked_rollouts") == pytest.approx(old)
     assert 0 in old and max(old) > 0
@@ -266,33 +227,36 @@ def test_the_geometric_mask_measures_a_group_that_was_left_over_against_the_poli
 
 
 def test_rounds_that_are_over_leave_groups_of_equal_rewards(tmp_path: Path) -> None:
-    train(tmp_path / "run", 1, dynamic_sampling={"rounds": 1, "oversample": 1.25})
-    _check_credit(tmp_path / "run", range(1, STEPS + 1))
-    assert max(_logged(tmp_path / "run", "groups/equal_share_trained")) > 0
+    folder = run(tmp_path / "run", dynamic_sampling={"rounds": 1, "oversample": 1.25})
+    _check_credit(folder, range(1, STEPS + 1), {})
+    assert max(_logged(folder, "groups/equal_share_trained")) > 0
 
 
-@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_stored_rollouts_keep_their_rewards_under_another_loss(processes: int, tmp_path: Path) -> None:
-    source, again = tmp_path / "source", tmp_path / "again"
-    dynamic: dict[str, Any] = {"rounds": 6}
-    train(source, 1, dynamic_sampling=dynamic, keep_rollouts=True)
-    if processes == 1:
-        train(again, 1, rollouts_from=source, dynamic_sampling=dynamic, loss_type="bnpo")
-    else:
-        given = (f"rollouts_from={source}", f"dynamic_sampling={json.dumps(dynamic)}", "loss_type=bnpo")
-        run_on_two_processes(RUN, str(again), "2", "-", *given)
-    _check_credit(again, range(1, STEPS + 1))
+@ON_ONE_AND_TWO
+@pytest.mark.parametrize("given", [{"dynamic_sampling": {"rounds": 6}}, ALL_TOGETHER], ids=["replaced", "all-together"])
+def test_stored_rollouts_keep_their_rewards_under_another_loss_and_after_a_resume(
+    given: dict[str, Any], processes: int, tmp_path: Path
+) -> None:
+    source = run(tmp_path / "source", keep_rollouts=True, **given)
+    given = {**given, "rollouts_from": str(source), "loss_type": "bnpo"}
+    again = run(tmp_path / "again", processes, **given)
+    _check_credit(again, range(1, STEPS + 1), given)
 
     def trained(folder: Path) -> list[tuple[Any, ...]]:
-        return sorted((row["step"], row["prompt"], row["completion"], row["advantage"]) for row in _rows(folder))
+        """By set, whose rollouts another loss may divide otherwise."""
+        updates = given.get("updates_per_rollouts", 1)
+        rows = [((row["step"] - 1) // updates, row) for row in _rows(folder)]
+        return sorted((number, row["prompt"], row["completion"], row["advantage"]) for number, row in rows)
 
-    assert trained(again) == trained(source)
+    assert [row[:3] for row in trained(again)] == [row[:3] for row in trained(source)]
     assert not (again / "rollouts").exists()
     one, other = (load_file(folder / "model" / "model.safetensors") for folder in (source, again))
     assert any(not torch.equal(tensor, other[name]) for name, tensor in one.items())
+    checkpoint = again / "checkpoints" / "checkpoint-2"
+    _check_resumed(run(tmp_path / "resumed", processes, checkpoint, **given), again)
 
 
 def test_more_steps_than_stored_rollouts_are_refused_with_their_number(tmp_path: Path) -> None:
-    train(tmp_path / "source", 1, keep_rollouts=True, max_steps=1)
+    source = run(tmp_path / "source", keep_rollouts=True, max_steps=1)
     with pytest.raises(InputError, match="holds only 3 groups of 4 rollouts, and step 2 needs more"):
-        train(tmp_path / "again", 1, rollouts_from=tmp_path / "source", max_steps=2)
+        run(tmp_path / "again", rollouts_from=str(source), max_steps=2)

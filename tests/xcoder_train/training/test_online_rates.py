@@ -16,8 +16,7 @@ from safetensors.torch import load_file
 
 from reward.trl import Worth
 from reward.verdict import Verdict
-from tests.xcoder_train.training.credit_run import MANY_PROBLEMS, PROMPTS_PER_STEP, problem_number, train
-from tests.xcoder_train.training.two_processes import run_on_two_processes
+from tests.xcoder_train.training.credit_run import MANY_PROBLEMS, PROMPTS_PER_STEP, problem_number, run, train
 from xcoder_core.share import Share
 from xcoder_train.grpo.online_rates import OnlineRates
 from xcoder_train.grpo.prompt_order import PromptOrder
@@ -25,7 +24,6 @@ from xcoder_train.grpo.rollout_files import Group, Rollout, RolloutFiles
 from xcoder_train.grpo.settings import OnlineRatesSettings
 from xcoder_train.runs.stage import perform
 
-RUN = "tests.xcoder_train.training.credit_run"
 NAMES = [f"problem {number}" for number in range(10)]
 
 
@@ -198,31 +196,21 @@ def test_without_online_rates_nothing_is_kept_and_with_them_the_first_set_is_the
     [
         (1, {}),
         (1, {"dynamic_sampling": {"rounds": 6, "oversample": 2.0}}),
-        (1, {"updates": 2}),
+        (1, {"updates_per_rollouts": 2}),
         pytest.param(2, {}, marks=pytest.mark.slow),
         pytest.param(2, {"dynamic_sampling": {"rounds": 6, "oversample": 2.0}}, marks=pytest.mark.slow),
-        pytest.param(2, {"updates": 2}, marks=pytest.mark.slow),
+        pytest.param(2, {"updates_per_rollouts": 2}, marks=pytest.mark.slow),
     ],
 )
 def test_a_resumed_run_has_the_same_rates_and_asks_the_same_prompts(
     processes: int, changed: dict[str, Any], tmp_path: Path
 ) -> None:
     """What it has sampled since its checkpoint is gone."""
-
-    def run(folder: Path, checkpoint: Path | None) -> None:
-        if processes == 1:
-            given = None if checkpoint is None else str(checkpoint)
-            train(folder, 1, given, online_rates={"keep": 0.3}, max_steps=6, **changed)
-        else:
-            given = [f"{name}={json.dumps(value)}" for name, value in changed.items()]
-            online = 'online_rates={"keep": 0.3}'
-            run_on_two_processes(RUN, str(folder), "2", str(checkpoint or "-"), online, "max_steps=6", *given)
-
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    run(whole, None)
+    given = {"online_rates": {"keep": 0.3}, "max_steps": 6, **changed}
+    whole, resumed = run(tmp_path / "whole", processes, **given), tmp_path / "resumed"
     shutil.copytree(whole / "checkpoints" / "checkpoint-4", resumed / "checkpoints" / "checkpoint-4")
     shutil.copytree(whole / "rollouts", resumed / "rollouts", ignore=shutil.ignore_patterns("step-*[45]-*"))
-    run(resumed, resumed / "checkpoints" / "checkpoint-4")
+    run(resumed, processes, resumed / "checkpoints" / "checkpoint-4", **given)
     for rank in range(processes):
         rows, own = (json.loads((folder / f"rows-{rank}.json").read_text()) for folder in (whole, resumed))
         assert own == [row for row in rows if row["step"] > 4]
@@ -237,8 +225,8 @@ def test_a_resumed_run_has_the_same_rates_and_asks_the_same_prompts(
 
 @pytest.mark.slow
 def test_two_processes_ask_what_one_asks(tmp_path: Path) -> None:
-    train(tmp_path / "one", 1, online_rates={}, max_steps=6)
-    run_on_two_processes(RUN, str(tmp_path / "two"), "2", "-", "online_rates={}", "max_steps=6")
+    for name, processes in {"one": 1, "two": 2}.items():
+        run(tmp_path / name, processes, online_rates={}, max_steps=6)
 
     def trained(folder: Path) -> list[tuple[Any, ...]]:
         rows = [row for file in sorted(folder.glob("rows-*.json")) for row in json.loads(file.read_text())]

@@ -96,3 +96,5 @@ def test_the_largest_values_are_kept_also_of_a_sampling_that_is_over_at_once() -
     with watched(lambda: {"running": 2}, alone):
         pass
     assert alone == {"running": 2}
+    sampling = watched(lambda: {"running": 4}, alone)(lambda rollouts: rollouts + 1)
+    assert [sampling(1), sampling(2)] == [2, 3] and alone == {"running": 4}  # as the engine's own are wrapped

@@ -10,18 +10,14 @@ import pyarrow.parquet
 import pytest
 import torch
 import yaml
-from datasets import Dataset
-from trl import GRPOConfig
 
+from tests.xcoder_train.training.tiny_grpo import prompt_rows, tiny_model, tiny_trainer
 from tests.xcoder_train.training.two_processes import run_on_two_processes
 from xcoder_core.models.chat import prompt_token_ids
-from xcoder_core.models.loading import initialise_model
-from xcoder_core.models.settings import InitSettings
 from xcoder_core.settings import require
 from xcoder_train.ablation.runs import Ablation
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
 from xcoder_train.runs.stage import perform
-from xcoder_train.training.start import quiet_libraries
 
 Stage = Callable[..., tuple[Any, Any]]
 Weights = Callable[[Path], dict[str, torch.Tensor]]
@@ -47,10 +43,8 @@ class WatchedTrainer(FrugalGrpoTrainer):
 
 
 def test_the_old_policy_of_every_update_is_the_one_that_sampled(tmp_path: Path) -> None:
-    quiet_libraries()
-    init = InitSettings(hidden_size=32, intermediate_size=48, layers=2, heads=4, kv_heads=2, context=64, vocabulary=300)
     texts = [f"prompt {number}" for number in range(PROMPTS)]
-    model, tokenizer = initialise_model(init, texts, seed=0)
+    model, tokenizer = tiny_model(texts, hidden_size=32, intermediate_size=48, layers=2, heads=4, kv_heads=2)
 
     def roll_out(prompts: list[Any], trainer: Any) -> dict[str, Any]:
         step = trainer.state.global_step
@@ -60,28 +54,23 @@ def test_the_old_policy_of_every_update_is_the_one_that_sampled(tmp_path: Path) 
         ids = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
         return {"prompt_ids": ids, "completion_ids": completions, "logprobs": None}
 
-    trainer = WatchedTrainer(
-        model=model,
+    arguments = {
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 2,
+        "steps_per_generation": 2 * UPDATES,
+        "num_generations": GROUP,
+        "max_completion_length": 40,
+        "max_steps": 2 * UPDATES,
+        "learning_rate": 1e-2,
+        "lr_scheduler_type": "constant",
+    }
+    trainer = tiny_trainer(
+        WatchedTrainer,
+        tmp_path,
+        (model, tokenizer),
+        arguments,
         reward_funcs=lambda completion_ids, **_: [float(sum(ids) % 7) for ids in completion_ids],
-        args=GRPOConfig(
-            output_dir=str(tmp_path),
-            per_device_train_batch_size=4,
-            gradient_accumulation_steps=2,
-            steps_per_generation=2 * UPDATES,
-            num_generations=GROUP,
-            max_completion_length=40,
-            max_steps=2 * UPDATES,
-            learning_rate=1e-2,
-            lr_scheduler_type="constant",
-            save_strategy="no",
-            activation_checkpointing=False,
-            bf16=False,
-            use_cpu=True,
-            report_to=[],
-            disable_tqdm=True,
-        ),
-        train_dataset=Dataset.from_list([{"prompt": [{"role": "user", "content": text}]} for text in texts]),
-        processing_class=tokenizer,
+        train_dataset=prompt_rows(texts),
         rollout_func=roll_out,
     )
     trainer.seen = []

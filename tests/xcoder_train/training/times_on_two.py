@@ -9,35 +9,29 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from datasets import Dataset
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
 from reward.config import JudgeSettings, RewardSettings
 from reward.judge import Judge
 from reward.submission import Submission
 from reward.trl import JudgedReward
 from reward.verdict import Judgement
-from xcoder_core.models.loading import initialise_model
-from xcoder_core.models.settings import InitSettings
+from tests.xcoder_train.training.tiny_grpo import prompt_rows, tiny_model, tiny_trainer
 from xcoder_core.models.transformers_backend import Sampled
 from xcoder_train.grpo.groups import Groups
 from xcoder_train.grpo.prompt_order import PromptOrder
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
-from xcoder_train.training.start import quiet_libraries
 
 GROUP, STEPS = 4, 2
 
 
 def main(folder: str) -> None:
     """Train two steps on one group for each process."""
-    quiet_libraries()
-    torch.set_num_threads(1)
     state = PartialState(cpu=True)
     assert state.num_processes == 2
     texts = [f"prompt {number}" for number in range(2 * STEPS)]
-    init = InitSettings(hidden_size=16, intermediate_size=16, layers=1, heads=2, kv_heads=1, context=64, vocabulary=300)
-    model, tokenizer = initialise_model(init, texts, seed=0)
+    made = tiny_model(texts)
 
     def sample(trainer: GRPOTrainer, prompts: list[list[int]], seeds: list[int]) -> list[Sampled]:
         time.sleep(state.process_index)
@@ -48,30 +42,23 @@ def main(folder: str) -> None:
             time.sleep(state.process_index)
             return await super().judge_async(submissions, **options)
 
-    rows = [{"problem_id": text, "prompt": [{"role": "user", "content": text}]} for text in texts]
-    prompts, settings = Dataset.from_list(rows), GrpoSettings(prompts_per_step=2, rollouts=GROUP)
+    prompts, settings = prompt_rows(texts), GrpoSettings(prompts_per_step=2, rollouts=GROUP)
+    arguments = {
+        "per_device_train_batch_size": GROUP,
+        "num_generations": GROUP,
+        "max_completion_length": 8,
+        "max_steps": STEPS,
+    }
     with SlowJudge(JudgeSettings(), workers=1) as judge:
-        reward = JudgedReward(judge, {}, RewardSettings(), stop_tokens=frozenset(), text_of=tokenizer.decode)
-        groups = Groups(settings, prompts, PromptOrder(len(rows), 0), sample, reward, Path(folder) / "rollouts")
-        trainer = FrugalGrpoTrainer(
-            model=model,
+        reward = JudgedReward(judge, {}, RewardSettings(), stop_tokens=frozenset(), text_of=made[1].decode)
+        groups = Groups(settings, prompts, PromptOrder(len(texts), 0), sample, reward, Path(folder) / "rollouts")
+        trainer = tiny_trainer(
+            FrugalGrpoTrainer,
+            Path(folder),
+            made,
+            arguments,
             reward_funcs=reward,
-            args=GRPOConfig(
-                output_dir=folder,
-                per_device_train_batch_size=GROUP,
-                num_generations=GROUP,
-                max_completion_length=8,
-                max_steps=STEPS,
-                logging_steps=1,
-                save_strategy="no",
-                activation_checkpointing=False,
-                bf16=False,
-                use_cpu=True,
-                report_to=[],
-                disable_tqdm=True,
-            ),
             train_dataset=prompts,
-            processing_class=tokenizer,
             rollout_func=groups.roll_out,
             groups=groups,
             callbacks=[groups],
