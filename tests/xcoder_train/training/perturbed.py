@@ -1,8 +1,8 @@
 """Two steps of GRPO whose policy is moved far between them: `python -m … FOLDER JSON` prints what vLLM made of it.
 
 The engine runs in this process. On a CPU vLLM needs what `colocated_on_cpu` says, and in 16 bits one thing more, which
-are set here; its dtype is the policy's. JSON: `dtype` of the policy, `lora` for adapters in float32 above it, `moved` by
-how much each trained weight is moved, `sleeps` for vLLM's sleep mode.
+are set here; its dtype is the policy's. JSON: `dtype` of the policy, `lora` for adapters in float32 above it, `moved`
+by how much each trained weight is moved, `sleeps` for vLLM's sleep mode.
 """
 
 import functools
