@@ -10,16 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
-from peft import get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
-from trl.distributed import DistributedBackend
-from trl.generation.vllm_generation import VLLMGeneration
 
-from tests.xcoder_train.training import perturbed
-from tests.xcoder_train.training.two_processes import PROJECT
-from xcoder_train.grpo.trainer import merge_beside
-from xcoder_train.training.weights import lora_config
+from tests.xcoder_train.training import perturbed, pushed_weights
+from tests.xcoder_train.training.two_processes import PROJECT, run_on_two_processes
 
 HAS_VLLM = importlib.util.find_spec("vllm") is not None
 on_a_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU vLLM's dtype is its own")
@@ -65,36 +58,15 @@ def test_rollouts_of_transformers_are_those_of_the_perturbed_policy(tmp_path: Pa
 
 def test_vllm_gets_the_sum_of_weights_and_adapters_and_the_weights_stay_bit_for_bit() -> None:
     """TRL's own adding and subtracting in place leaves other weights behind, in 16 bits."""
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=50, **shape)).to(torch.bfloat16)
-    start = {name: weights.clone() for name, weights in model.state_dict().items()}
-    policy = get_peft_model(model, lora_config(perturbed.LORA))
-    changes = {}
-    for name, layer in policy.named_modules():
-        if hasattr(layer, "get_delta_weight"):
-            torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.05)
-            changes[name.removeprefix("base_model.model.") + ".weight"] = layer.get_delta_weight("default").detach()
-    assert len(changes) == 4 and {change.dtype for change in changes.values()} == {torch.float32}
-    generation = VLLMGeneration.__new__(VLLMGeneration)  # no engine is needed to say what it would get
-    generation.model, generation._dist = policy, DistributedBackend(Accelerator(cpu=True))
+    policy, below, expected = pushed_weights.policy_with_adapters()
+    pushed_weights.check_pushed(policy, pushed_weights.plain(), expected)
+    assert all(weights.equal(below[name]) for name, weights in pushed_weights.weights_below(policy).items())
 
-    def below() -> dict[str, torch.Tensor]:
-        return {
-            name.removeprefix("base_model.model.").replace(".base_layer", ""): weights.detach().clone()
-            for name, weights in policy.named_parameters()
-            if "lora" not in name
-        }
 
-    merge_beside(generation)
-    for _ in range(2):
-        pushed = dict(generation._iter_named_params())
-        assert pushed.keys() == start.keys()
-        for name, weights in pushed.items():
-            expected = start[name] if name not in changes else (start[name].float() + changes[name]).to(torch.bfloat16)
-            assert weights.equal(expected) and weights.dtype == torch.bfloat16
-            assert weights.equal(start[name]) == (name not in changes)
-        assert all(weights.equal(start[name]) for name, weights in below().items())
+@pytest.mark.slow
+def test_vllm_gets_the_same_of_a_policy_that_is_sharded() -> None:
+    said = run_on_two_processes(pushed_weights.__name__)
+    assert {"checked on 0", "checked on 1"} <= set(said.splitlines())
 
 
 @pytest.mark.vllm
@@ -142,5 +114,6 @@ def test_log_probabilities_of_vllm_follow_the_perturbed_policy_when_it_slept(lor
         perturbed.save_start(tmp_path)
         with pytest.raises(ValueError, match="Sleep mode is not supported") as refused:
             ModelConfig(str(tmp_path / "base"), enable_sleep_mode=True)
-        pytest.skip(f"vLLM: {refused.value}")
+        said = next(line for line in str(refused.value).splitlines() if "Sleep mode" in line)
+        pytest.skip(f"vLLM: {said.strip()}")
     assert _follows(_by_vllm(tmp_path, dtype="bfloat16" if lora else "float32", lora=lora, sleeps=True), "bfloat16")
