@@ -141,7 +141,7 @@ class FrugalGrpoTrainer(GRPOTrainer):
 def merge_beside(engine: VLLMGeneration) -> None:
     """Hand vLLM sums of weights and adapters: TRL adds in place and subtracts again, which moves weights in 16 bits."""
     model, weights_of = engine.model, engine._iter_named_params
-    model.merge_adapter = model.unmerge_adapter = lambda: None
+    model.merge_adapter = model.unmerge_adapter = lambda: None  # type: ignore[assignment]
     layers = {f"{name.removeprefix('base_model.model.')}.weight": layer for name, layer in model.named_modules()}
 
     def merged() -> Iterator[tuple[str, torch.Tensor]]:
@@ -152,7 +152,7 @@ def merge_beside(engine: VLLMGeneration) -> None:
                 weights = (weights + added).to(weights.dtype)
             yield name, weights
 
-    engine._iter_named_params = merged
+    engine._iter_named_params = merged  # type: ignore[method-assign]
 
 
 def by_length(batch: Batch) -> Batch:
