@@ -135,6 +135,7 @@ TREATMENTS = (
     Treatment(How.READ, r"vllm serve .*", "needs a GPU, and vLLM"),
     Treatment(How.READ, r"perf (record|report) .*", "perf is part of no test machine"),
     Treatment(How.READ, r"export PISTON_ENDPOINTS=\S+", "sets a variable for another project's trainer"),
+    Treatment(How.READ, r"python -m pytest -m gpu .*", "needs a GPU"),
     Treatment(How.READ, r"python -m benchmarks\.gpu\.\w+ .*", "needs a GPU; tests/benchmarks runs it tiny on a CPU"),
     Treatment(How.READ, r"python -m benchmarks\.(judge|livecodebench) .*CHECKOUT.*", "needs LiveCodeBench's code"),
     Treatment(

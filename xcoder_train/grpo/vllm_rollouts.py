@@ -1,6 +1,5 @@
 """Whether rollouts by vLLM can work on this machine, checked before a model is loaded."""
 
-import importlib.metadata
 import json
 import time
 import urllib.request
@@ -9,7 +8,7 @@ from contextlib import suppress
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from xcoder_core.errors import EnvironmentLacks, install_command
+from xcoder_core.errors import EnvironmentLacks, install_command, installed_version
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.training.private_names import VLLM_NAMES, require_private_names
 
@@ -22,7 +21,7 @@ def check_vllm(settings: GrpoSettings, *, has_gpu: bool, model: str) -> dict[str
 
     Raises `EnvironmentLacks` where the package, the GPU or the server for `generation: vllm_…` is missing.
     """
-    installed = _installed()
+    installed = installed_version("vllm")
     check_version(installed)
     # A server gets the trained weights from GPU to GPU.
     if not has_gpu and not (settings.generation == "vllm_colocate" and _follows_on_a_cpu(str(installed))):
@@ -117,10 +116,3 @@ def _start(model: str) -> str:
         "Start one on GPUs that the training does not use: CUDA_VISIBLE_DEVICES=0 trl vllm-serve --model "
         f"{model} --max_model_len TOKENS"
     )
-
-
-def _installed() -> str | None:
-    try:
-        return importlib.metadata.version("vllm")
-    except importlib.metadata.PackageNotFoundError:
-        return None

