@@ -47,8 +47,8 @@ class Terminal:
         return self.module("xcoder_train.cli", *arguments)
 
     def module(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a module to the end."""
-        options: dict[str, Any] = {"cwd": self.folder, "env": self._environment(), "timeout": 120}
+        """Run a module to the end. It has ten minutes, of which it needs seconds where nothing else runs."""
+        options: dict[str, Any] = {"cwd": self.folder, "env": self._environment(), "timeout": 600}
         return subprocess.run(
             [sys.executable, "-m", *arguments], capture_output=True, text=True, check=False, **options
         )
