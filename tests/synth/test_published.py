@@ -277,7 +277,7 @@ def test_json_lines_are_read_as_parquet_is(sets: Path, sft_only: SynthLayout, tm
 
 def test_evaluation_problems_among_the_published_files_are_never_read(sets: Path, tmp_path: Path) -> None:
     item = {"source": "x-coder-rl-40k", "path": str(sets / "rl"), "configuration": "real"}
-    with pytest.raises(InputError, match="whose path has `real_rl_data` in it"):
+    with pytest.raises(InputError, match="with `real_rl_data` in its path"):
         import_published(SynthSettings.model_validate({"import": [item]}), "plain", context_in(tmp_path))
 
 

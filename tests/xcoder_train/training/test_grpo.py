@@ -28,9 +28,9 @@ from tests.xcoder_train.test_alarms import SOUND
 from xcoder_core.errors import InfrastructureError, InputError
 from xcoder_core.models.loading import load_model
 from xcoder_core.stage import SynthLayout
+from xcoder_train.grpo import mismatch
 from xcoder_train.grpo import train as grpo
 from xcoder_train.grpo.arguments import grpo_config
-from xcoder_train.grpo.trainer import FrugalGrpoTrainer
 from xcoder_train.runs.stage import perform
 
 Stage = Callable[..., tuple[Any, Any]]
@@ -105,7 +105,7 @@ def test_alarms_look_at_what_a_run_logs(finished: Path) -> None:
     by_vllm = {name for name in SOUND if name.startswith("sampling/")}
     for line in _metrics(finished):
         assert set(SOUND) - by_vllm <= set(line)
-    source = inspect.getsource(GRPOTrainer) + inspect.getsource(FrugalGrpoTrainer)
+    source = inspect.getsource(GRPOTrainer) + inspect.getsource(mismatch)
     assert len(by_vllm) == 2
     assert all(f'"{name}"' in source for name in by_vllm)
 
