@@ -14,6 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from trl.distributed import DistributedBackend
 from trl.generation.vllm_generation import VLLMGeneration
 
+from tests.xcoder_train.training.two_processes import say
 from xcoder_train.grpo.trainer import merge_beside
 from xcoder_train.training.settings import LoraSettings
 from xcoder_train.training.weights import lora_config
@@ -85,7 +86,7 @@ def main() -> None:
     sharded = SimpleNamespace(is_fsdp=True, fsdp_version=2, gather_params=lambda _: nullcontext())
     check_pushed(policy, sharded, expected)
     assert all(weights.full_tensor().equal(below[name]) for name, weights in weights_below(policy).items())
-    print("checked on", distributed.get_rank(), flush=True)
+    say(f"checked on {distributed.get_rank()}")
     distributed.destroy_process_group()
 
 

@@ -7,6 +7,7 @@ import torch
 from accelerate import PartialState
 from transformers import TrainerControl, TrainerState
 
+from tests.xcoder_train.training.two_processes import say
 from xcoder_train.training.timed_checkpoints import TimedCheckpoints
 
 
@@ -17,7 +18,7 @@ def main(*minutes: str) -> None:
     control = TrainerControl()
     callback = TimedCheckpoints(float(minutes[state.process_index]))
     callback.on_step_end(None, TrainerState(global_step=1), control)  # type: ignore[arg-type]
-    print(json.dumps([state.process_index, control.should_save]), flush=True)
+    say(json.dumps([state.process_index, control.should_save]))
     torch.distributed.destroy_process_group()
 
 

@@ -24,3 +24,9 @@ def run_on_two_processes(module: str, *arguments: str, **environment: str) -> st
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def say(line: str) -> None:
+    """Print a line that stays whole: torchrun starts Python unbuffered, and `print` then writes a line in two parts."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
