@@ -11,9 +11,13 @@ from typing import Any
 
 import pytest
 
+from reward.config import JudgeSettings
+from synth.config import SynthSettings
+from synth.pipeline import synthesise
 from tests.loopback.openai_server import Fault, OpenAIServer
-from xcoder_core.errors import InfrastructureError, InputError
+from xcoder_core.errors import InfrastructureError, InputError, XcoderError
 from xcoder_core.files import write_text
+from xcoder_core.stage import StageContext
 from xcoder_train.runs.failures import failure_of
 
 
@@ -118,18 +122,19 @@ def test_only_a_fault_of_ours_is_told_as_ours() -> None:
     ids=["refused", "key", "gateway", "page", "away"],
 )
 def test_a_server_that_refuses_or_is_away_is_told_in_its_own_words_with_exit_code_3(
-    fault: Fault | None, words: str, terminal: Any
+    fault: Fault | None, words: str, tmp_path: Path
 ) -> None:
     with OpenAIServer(lambda messages, parameters: "", fault_of=lambda call: fault) as server:
-        given = "attempts: 1, give_up_after: 0.2, longest_wait: 0.1"
         address = server.base_url if fault else "http://127.0.0.1:9/v1"
-        terminal.write(
-            f"synth: {{teacher: {{kind: openai, server: {{base_url: '{address}', model: model, {given}}}}}, "
-            "splits: {train: {use: sft, tasks: 1}}}\n"
-        )
-        done = terminal.xcoder("synth", "recipe.yaml")
-    assert done.returncode == 3, done.stderr
-    assert re.search(words, done.stderr) and "Traceback" not in done.stderr and "fault of ours" not in done.stderr
+        patience = {"attempts": 1, "give_up_after": 0.2, "longest_wait": 0.1}
+        teacher = {"kind": "openai", "server": {"base_url": address, "model": "model", **patience}}
+        splits = {"train": {"use": "sft", "tasks": 1}}
+        settings = SynthSettings.model_validate({"teacher": teacher, "splits": splits})
+        with pytest.raises(XcoderError) as raised:
+            synthesise(settings, JudgeSettings(), "plain", StageContext("run", "synth", "key", tmp_path, 0, {}))
+    failure = failure_of(raised.value, tmp_path)
+    assert failure.exit_code == 3 and not failure.is_ours
+    assert re.search(words, failure.message)
 
 
 def test_what_wandb_misses_is_told_in_its_own_words_with_exit_code_3(terminal: Any) -> None:

@@ -60,8 +60,11 @@ def test_an_interrupt_while_a_stage_imports_is_one_line(terminal: Any, delay: fl
 
 @pytest.mark.parametrize(
     ("number", "group", "status", "processes"),
-    [(signal.SIGINT, False, 130, 1), (signal.SIGINT, True, 130, 2), (signal.SIGTERM, False, 143, 2)],
-    ids=["parent alone", "terminal and launcher", "terminated launcher"],
+    [
+        pytest.param(signal.SIGINT, False, 130, 1, id="parent alone"),
+        pytest.param(signal.SIGINT, True, 130, 2, id="terminal and launcher"),
+        pytest.param(signal.SIGTERM, False, 143, 2, id="terminated launcher", marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_training_ends_with_one_line_and_leaves_no_process(
     finished_folder: Path, terminal: Any, number: signal.Signals, group: bool, status: int, processes: int

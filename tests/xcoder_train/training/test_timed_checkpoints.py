@@ -62,10 +62,8 @@ def test_minutes_are_counted_from_the_last_checkpoint_whatever_asked_for_it() ->
 
 
 def test_the_clock_of_the_first_process_decides_for_all() -> None:
-    said = run_on_two_processes("tests.xcoder_train.training.timed_on_two", "1e-9", "1e9")
-    assert sorted(json.loads(line) for line in said.splitlines()) == [[0, True], [1, True]]
-    said = run_on_two_processes("tests.xcoder_train.training.timed_on_two", "1e9", "1e-9")
-    assert sorted(json.loads(line) for line in said.splitlines()) == [[0, False], [1, False]]
+    said = run_on_two_processes("tests.xcoder_train.training.timed_on_two", str(AT_ONCE), str(NEVER))
+    assert sorted(json.loads(line) for line in said.splitlines()) == [[0, [True, False]], [1, [True, False]]]
 
 
 def test_what_a_set_left_over_is_found_again_where_checkpoints_come_by_time(

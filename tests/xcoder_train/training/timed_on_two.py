@@ -1,4 +1,4 @@
-"""Two processes whose clocks disagree: `MINUTES_OF_THE_FIRST MINUTES_OF_THE_SECOND`. Each prints what it decides."""
+"""Two processes whose clocks disagree, twice: `MINUTES MINUTES`, then the other way. Each prints what it decides."""
 
 import json
 import sys
@@ -12,13 +12,16 @@ from xcoder_train.training.timed_checkpoints import TimedCheckpoints
 
 
 def main(*minutes: str) -> None:
-    """Ask for a checkpoint after one step."""
+    """Ask for a checkpoint after one step, with the minutes of each process and then with those of the other."""
     state = PartialState(cpu=True)
-    assert state.num_processes == 2
-    control = TrainerControl()
-    callback = TimedCheckpoints(float(minutes[state.process_index]))
-    callback.on_step_end(None, TrainerState(global_step=1), control)  # type: ignore[arg-type]
-    say(json.dumps([state.process_index, control.should_save]))
+    assert state.num_processes == len(minutes) == 2
+    decided = []
+    for own in (state.process_index, 1 - state.process_index):
+        control = TrainerControl()
+        callback = TimedCheckpoints(float(minutes[own]))
+        callback.on_step_end(None, TrainerState(global_step=1), control)  # type: ignore[arg-type]
+        decided.append(control.should_save)
+    say(json.dumps([state.process_index, decided]))
     torch.distributed.destroy_process_group()
 
 
