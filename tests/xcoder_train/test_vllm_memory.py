@@ -46,7 +46,7 @@ def planned(*overrides: str, recipe: str = FULL) -> dict[str, Any]:
 def test_the_cache_is_what_weights_and_working_memory_leave_of_the_share() -> None:
     memory = engine_memory(SHAPE, settings(), 79 * GIB)
     assert memory.bytes_per_token == 28 * 4 * 128 * 2 * 2 == 57_344  # layers, heads, head, keys and values, bytes
-    assert memory.weights == 2 * 7_615_616_512
+    assert memory.weights == 2 * (7_615_616_512 + 80_740_352)  # with the adapters, in its own layers
     assert memory.sleeps  # 128 rollouts of 16,836 tokens would be 115 GiB
     frozen, adapters = 2 * 7_615_616_512, 12 * 80_740_352
     assert memory.trainer_sampling == frozen + adapters  # weights and moments; no gradients by then

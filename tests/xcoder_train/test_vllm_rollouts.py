@@ -1,6 +1,7 @@
 """What vLLM's rollouts need is asked for before a model is loaded, and told with the way out."""
 
 import json
+import os
 import threading
 import tomllib
 from collections.abc import Iterator
@@ -12,14 +13,17 @@ from typing import Any
 import pytest
 import torch
 from packaging.requirements import Requirement
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from xcoder_core.errors import EnvironmentLacks, InputError
 from xcoder_core.models.folder import KNOWN
-from xcoder_train.grpo.colocated import memory_arguments
+from xcoder_train.grpo.adapters import engine_takes
+from xcoder_train.grpo.colocated import choose_port, memory_arguments
 from xcoder_train.grpo.memory import GIB, engine_memory
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.vllm_gauges import server_gauges
 from xcoder_train.grpo.vllm_rollouts import SUPPORTED, check_server, check_version, check_vllm, wait_for_server
+from xcoder_train.training.settings import LoraSettings
 
 SERVED = {
     "model_config": {"max_model_len": 32768, "logprobs_mode": "processed_logprobs"},
@@ -177,3 +181,33 @@ def test_a_servers_gauges_are_read_from_its_metrics(server: str, monkeypatch: py
     assert server_gauges(server) == {"waiting": 11, "cache_use": 0.875}
     assert server_gauges(f"{server}/elsewhere") == {}
     assert server_gauges("http://127.0.0.1:9") == {}
+
+
+def test_engines_of_runs_that_start_together_listen_at_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = []
+    for _ in range(3):
+        monkeypatch.setenv("MASTER_PORT", "")
+        monkeypatch.delenv("MASTER_PORT")
+        choose_port()
+        ports.append(os.environ["MASTER_PORT"])
+        choose_port()  # what a launcher gave stays
+        assert os.environ["MASTER_PORT"] == ports[-1]
+    assert len({*ports}) == 3 and "29500" not in ports  # the first that TRL tries
+
+
+@pytest.mark.parametrize(
+    ("lora", "loaded", "expected"),
+    [
+        (LoraSettings(), "start", True),
+        (LoraSettings(targets=("o_proj",)), "start", True),
+        (LoraSettings(targets=("o_proj", "lm_head")), "start", False),
+        (LoraSettings(), "below an adapter of SFT", False),
+        (None, "start", False),
+    ],
+)
+def test_an_engine_takes_adapters_of_linear_layers_above_the_start_that_it_loads(
+    lora: LoraSettings | None, loaded: str, expected: bool
+) -> None:
+    policy = LlamaForCausalLM(LlamaConfig(vocab_size=8, hidden_size=32, intermediate_size=8, num_hidden_layers=1))
+    policy.name_or_path = loaded
+    assert engine_takes(lora, policy, Path("start")) is expected

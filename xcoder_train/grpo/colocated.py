@@ -5,6 +5,7 @@ taken on last are then preempted and computed again. The bound is set on the eng
 known.
 """
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch.distributed.elastic.utils.distributed import get_free_port
 
 from xcoder_core.models.folder import shape_at
 from xcoder_core.seeds import derive_seed
@@ -21,6 +23,14 @@ from xcoder_train.grpo.trainer import FrugalGrpoTrainer
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput, SamplingParams
+
+
+def choose_port() -> None:
+    """Give the engine a free port to listen at, where no launcher gave one.
+
+    TRL tries the same few in every run, and two runs that start together would take the same one.
+    """
+    os.environ.setdefault("MASTER_PORT", str(get_free_port()))
 
 
 def memory_arguments(settings: GrpoSettings, start: Path | str, device: torch.device) -> dict[str, object]:

@@ -111,7 +111,8 @@ def engine_memory(shape: ModelShape, settings: GrpoSettings, device: int) -> Eng
     training, over = settings.training, settings.training.vllm_tensor_parallel_size
     trainer, given = estimate_grpo(shape, settings, on_gpu=True), training.vllm_gpu_memory_utilization
     stays, peak = trainer.weights + trainer.optimizer, trainer.total - trainer.key_value_cache
-    weights = shape.parameters * _BFLOAT16 // over
+    adapters = 0 if settings.lora is None else settings.lora.parameters(shape)
+    weights = (shape.parameters + adapters) * _BFLOAT16 // over
     bytes_per_token = 2 * shape.layers * math.ceil(shape.kv_heads / over) * shape.head_size * _BFLOAT16
     longest = training.vllm_max_model_length or settings.max_prompt_length + settings.max_completion_length
     asked = rollouts_of_engine(settings)

@@ -24,9 +24,10 @@ from xcoder_core.models.settings import ModelSettings
 from xcoder_core.models.vllm_backend import in_vllm_words
 from xcoder_core.settings import require
 from xcoder_core.stage import StageContext, SynthLayout
+from xcoder_train.grpo.adapters import engine_takes
 from xcoder_train.grpo.alarms import Alarms
 from xcoder_train.grpo.arguments import grpo_config
-from xcoder_train.grpo.colocated import memory_arguments, prepare_engine
+from xcoder_train.grpo.colocated import choose_port, memory_arguments, prepare_engine
 from xcoder_train.grpo.groups import Groups
 from xcoder_train.grpo.pass_rates import known_rates
 from xcoder_train.grpo.prompt_order import PromptOrder
@@ -58,6 +59,9 @@ def train(
 
     start = context.start or require(model.path)
     rollouts_by: dict[str, object] = {}
+    is_colocated = settings.generation == "vllm_colocate"
+    if is_colocated:
+        choose_port()
     if settings.generation != "transformers":
         rollouts_by = check_vllm(settings, has_gpu=torch.cuda.is_available(), model=str(start))
     engine = memory_arguments(settings, start, state.device)
@@ -113,6 +117,7 @@ def train(
             optimizer_factory=optimizer_factory(settings.optimizer, settings.training),
             groups=groups,
             geometric_bounds=settings.training.geometric_bounds,
+            engine_lora=settings.lora if is_colocated and engine_takes(settings.lora, policy, start) else None,
             callbacks=[
                 MetricsFile(context.folder / "metrics.jsonl"),
                 alarms,
@@ -120,7 +125,7 @@ def train(
                 groups,
             ],
         )
-        if settings.generation == "vllm_colocate":
+        if is_colocated:
             rollouts_by |= prepare_engine(trainer, settings, context.seed)
         trainer.add_callback(clock)
         trainer.add_callback(TimedCheckpoints(settings.training.save_minutes, every=settings.steps_per_set))

@@ -6,19 +6,19 @@ by length before they are cut into micro-batches, each micro-batch is cut to its
 in which every advantage is zero are cut to a single token: their gradient is zero.
 """
 
-from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch.distributed.tensor import DTensor
 from trl import GRPOConfig, GRPOTrainer
-from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
+from xcoder_train.grpo.adapters import engine_with_adapters, merge_beside, push_adapters
 from xcoder_train.grpo.groups import Groups
 from xcoder_train.grpo.mismatch import figures, masked_by_mean
 from xcoder_train.grpo.step_times import StepTimes
 from xcoder_train.training.optimizer import OptimizerFactory
+from xcoder_train.training.settings import LoraSettings
 
 Batch = dict[str, Any]
 """Rollouts as TRL hands them on: tensors over rollouts (padded to one length), and numbers and lists beside them."""
@@ -29,7 +29,8 @@ class FrugalGrpoTrainer(GRPOTrainer):
 
     `optimizer_factory` is what the Trainer takes for such optimisers. `groups` collect what a set is made of, whatever
     prompts TRL's own order has in its place; without them TRL has prompts sampled and judged. `geometric_bounds` are
-    those of the geometric mask, where that is the correction of vLLM's rollouts.
+    those of the geometric mask, where that is the correction of vLLM's rollouts. `engine_lora` are the adapters that a
+    colocated engine shall compute with; without them vLLM gets whole weights.
     """
 
     args: GRPOConfig
@@ -42,13 +43,17 @@ class FrugalGrpoTrainer(GRPOTrainer):
         optimizer_factory: OptimizerFactory | None = None,
         groups: Groups | None = None,
         geometric_bounds: tuple[float, float] | None = None,
+        engine_lora: LoraSettings | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        with nullcontext() if engine_lora is None else engine_with_adapters(engine_lora):
+            super().__init__(*args, **kwargs)
         self.optimizer_cls_and_kwargs = optimizer_factory
         self.groups = groups
         self.geometric_bounds = geometric_bounds
-        if self.use_vllm:
+        if engine_lora is not None:
+            push_adapters(self.vllm_generation)
+        elif self.use_vllm:
             merge_beside(self.vllm_generation)
         self.times = StepTimes(self)
         self.add_callback(self.times)
@@ -134,23 +139,6 @@ class FrugalGrpoTrainer(GRPOTrainer):
     @property
     def _zero_advantage_is_zero_gradient(self) -> bool:
         return self.model.training and self.beta == 0 and not self._entropy_bonus_enabled and not self.aux_loss_enabled
-
-
-def merge_beside(engine: VLLMGeneration) -> None:
-    """Hand vLLM sums of weights and adapters: TRL adds in place and subtracts again, which moves weights in 16 bits."""
-    model, weights_of = engine.model, engine._iter_named_params
-    model.merge_adapter = model.unmerge_adapter = lambda: None  # type: ignore[assignment]
-    layers = {f"{name.removeprefix('base_model.model.')}.weight": layer for name, layer in model.named_modules()}
-
-    def merged() -> Iterator[tuple[str, torch.Tensor]]:
-        for name, weights in weights_of():
-            if hasattr(layers.get(name), "get_delta_weight"):
-                added = layers[name].get_delta_weight("default").detach()
-                added = added.full_tensor() if isinstance(added, DTensor) else added  # under FSDP2
-                weights = (weights + added).to(weights.dtype)
-            yield name, weights
-
-    engine._iter_named_params = merged  # type: ignore[method-assign]
 
 
 def by_length(batch: Batch) -> Batch:

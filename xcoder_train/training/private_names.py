@@ -67,7 +67,15 @@ PRIVATE_NAMES = (
     PrivateName(_GRPO, '"completion_mask"', "says where a completion ends"),
     PrivateName(_GRPO, '"TRL_EXPERIMENTAL_SILENCE"', "`rollout_func` is marked experimental"),
     PrivateName("trl.generation.vllm_generation:VLLMGeneration", "generate", "looked at while it samples"),
-    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "sync_weights", "timed"),
+    PrivateName(
+        "trl.generation.vllm_generation:VLLMGeneration", "sync_weights", "timed, and replaced by adapters alone"
+    ),
+    PrivateName(
+        "trl.generation.vllm_generation:VLLMGeneration", "enable_sleep_mode", "the engine is woken for adapters"
+    ),
+    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "_llm_weights_sleeping", "it is awake then"),
+    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "_dist", "gathers adapters under DeepSpeed"),
+    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "_fix_param_name_to_vllm", "names of adapters"),
     PrivateName("trl.generation.vllm_generation:VLLMGeneration", "_iter_named_params", "replaced: adapters are added"),
     PrivateName("trl.generation.vllm_generation", "VLLMGeneration", "holds the engine whose cache is looked at"),
     PrivateName("trl.trainer.utils", "shuffle_sequence_dict", "mixes rollouts that several updates share"),
@@ -100,8 +108,10 @@ VLLM_NAMES = (
     PrivateName("vllm.v1.engine.core_client:InprocClient", "engine_core", _BOUND),
     PrivateName("vllm.v1.core.sched.scheduler:Scheduler", "max_num_running_reqs", _BOUND),
     PrivateName("vllm.config:CacheConfig", "num_gpu_blocks", "the size of the cache"),
+    PrivateName("trl.generation.vllm_generation", "LLM", "makes the engine, with layers for adapters"),
+    PrivateName("vllm.config.lora", "MaxLoRARanks", "the ranks of adapters that it has layers for"),
 )
-"""What we use of vLLM where it runs in the training process."""
+"""What we use where vLLM runs in the training process."""
 
 
 def missing(names: Iterable[PrivateName]) -> Iterator[str]:

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from peft import PeftModel, get_peft_model
+from peft import PeftModel, get_peft_model, get_peft_model_state_dict
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl.distributed import DistributedBackend
 from trl.generation.vllm_generation import VLLMGeneration
 
 from tests.xcoder_train.training.two_processes import say
-from xcoder_train.grpo.trainer import merge_beside
+from xcoder_train.grpo.adapters import gathered_adapters, merge_beside
 from xcoder_train.training.settings import LoraSettings
 from xcoder_train.training.weights import lora_config
 
@@ -42,11 +42,19 @@ def policy_with_adapters() -> tuple[Any, Weights, Weights]:
     return policy, below, expected
 
 
-def check_pushed(policy: PeftModel, backend: Any, expected: Weights) -> None:
-    """Twice the same, as it must be where nothing was trained between."""
+def adapters_of(policy: PeftModel) -> Weights:
+    """Two for each layer that has adapters."""
+    return {name: weights.clone() for name, weights in get_peft_model_state_dict(policy).items()}
+
+
+def check_pushed(policy: PeftModel, backend: Any, adapters: Weights, expected: Weights) -> None:
+    """Adapters by themselves, and sums twice the same, as they must be where nothing was trained between."""
     generation = VLLMGeneration.__new__(VLLMGeneration)
     generation.model, generation._dist = policy, backend
     generation.accelerator = SimpleNamespace(device=torch.device("cpu"))
+    gathered = gathered_adapters(generation)
+    assert len(gathered) == 8 and {weights.dtype for weights in gathered.values()} == {torch.float32}
+    assert all(weights.equal(gathered[name]) for name, weights in adapters.items())
     merge_beside(generation)
     for _ in range(2):
         pushed = dict(generation._iter_named_params())
@@ -79,12 +87,13 @@ def main() -> None:
     distributed.init_process_group("gloo")
     mesh = init_device_mesh("cpu", (2,))
     policy, below, expected = policy_with_adapters()
+    adapters = adapters_of(policy)
     for layer in [each for each in policy.modules() if isinstance(each, torch.nn.Linear)]:
         fully_shard(layer, mesh=mesh)
     fully_shard(policy, mesh=mesh)
     assert all(isinstance(weights, DTensor) for weights in policy.parameters())
     sharded = SimpleNamespace(is_fsdp=True, fsdp_version=2, gather_params=lambda _: nullcontext())
-    check_pushed(policy, sharded, expected)
+    check_pushed(policy, sharded, adapters, expected)
     assert all(weights.full_tensor().equal(below[name]) for name, weights in weights_below(policy).items())
     say(f"checked on {distributed.get_rank()}")
     distributed.destroy_process_group()
