@@ -1,13 +1,19 @@
-"""Tiny random models of the architectures that are trained."""
+"""Tiny random models of the architectures that are trained, and asking a server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from openai_server import OpenAIServer
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+from tests.xcoder_core.models.openai_asking import SAMPLING, Ask, requests
 from xcoder_core.models.loading import train_tokenizer
+from xcoder_core.models.openai_backend import OpenAIGenerator
+from xcoder_core.models.request import Completion, Unanswered
+from xcoder_core.models.settings import ServerSettings
 from xcoder_core.models.transformers_backend import TransformersGenerator
 
 VOCABULARY = 60
@@ -44,6 +50,21 @@ def one_thread() -> None:
 def tiny_model() -> Callable[..., PreTrainedModel]:
     """Makes a model from an architecture's name; always with the same weights."""
     return _tiny_model
+
+
+@pytest.fixture
+def ask() -> Iterator[Ask]:
+    """Ask a server for some completions; keyword arguments change its settings."""
+    opened: list[OpenAIGenerator] = []
+
+    def ask_server(server: OpenAIServer, count: int = 1, **changed: Any) -> list[Completion | Unanswered]:
+        settings = ServerSettings(**{"base_url": server.base_url, "longest_wait": 0.02, **changed})
+        opened.append(OpenAIGenerator(settings, "model"))
+        return list(opened[-1].generate(requests(count), SAMPLING))
+
+    yield ask_server
+    for generator in opened:
+        generator.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,55 +1,19 @@
 """The generator that asks a server, against a real one on loopback that is told to misbehave."""
 
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from openai_server import Call, Fault, OpenAIServer
 
+from tests.xcoder_core.models.openai_asking import SAMPLING, Ask, echo, one, requests
 from xcoder_core.errors import EnvironmentLacks, InfrastructureError, InputError
 from xcoder_core.models.openai_backend import OpenAIGenerator
 from xcoder_core.models.request import Completion, Request, Unanswered, Usage
-from xcoder_core.models.settings import SamplingSettings, ServerSettings
+from xcoder_core.models.settings import ServerSettings
 
-SAMPLING = SamplingSettings(temperature=0.5, top_p=0.9, top_k=7, repetition_penalty=1.1, max_new_tokens=50)
 KEY = "sk-a-very-secret-key"
-
-
-def echo(messages: list[dict[str, str]], parameters: dict[str, Any]) -> str:
-    return f"the answer to {messages[-1]['content']} is here"
-
-
-def requests(count: int, purpose: str = "completions") -> list[Request]:
-    return [
-        Request(f"r{number}", [{"role": "user", "content": f"q{number}"}], number, purpose) for number in range(count)
-    ]
-
-
-Ask = Callable[..., list[Completion | Unanswered]]
-
-
-@pytest.fixture
-def ask() -> Iterator[Ask]:
-    """Ask a server for some completions; keyword arguments change its settings."""
-    opened: list[OpenAIGenerator] = []
-
-    def ask_server(server: OpenAIServer, count: int = 1, **changed: Any) -> list[Completion | Unanswered]:
-        settings = ServerSettings(**{"base_url": server.base_url, "longest_wait": 0.02, **changed})
-        opened.append(OpenAIGenerator(settings, "model"))
-        return list(opened[-1].generate(requests(count), SAMPLING))
-
-    yield ask_server
-    for generator in opened:
-        generator.close()
-
-
-def one(answers: list[Completion | Unanswered]) -> Completion:
-    (answer,) = answers
-    assert isinstance(answer, Completion), answer
-    return answer
 
 
 def test_every_request_is_answered_once_with_the_tokens_that_the_server_counted(ask: Ask) -> None:
@@ -268,95 +232,6 @@ def test_answers_that_came_before_a_fault_are_handed_over_first() -> None:
     by_server = {f"r{call.asked[1:]}" for call in server.calls if call.answered}
     assert set(answered) <= by_server and len(by_server) - len(answered) <= 4  # those in flight
     assert 16 <= len(answered) < 40
-
-
-def test_requests_are_read_as_they_are_worked_off_and_never_more_at_once_than_allowed() -> None:
-    read = []
-
-    def endless() -> Iterator[Request]:
-        for request in requests(10_000):
-            read.append(request.id)
-            yield request
-
-    with OpenAIServer(echo, seconds_per_token=0.002) as server:
-        settings = ServerSettings(base_url=server.base_url, max_concurrency=5)
-        with OpenAIGenerator(settings, "model") as generator:
-            answers = generator.generate(endless(), SAMPLING)
-            for _ in range(30):
-                next(answers)
-            time.sleep(0.2)  # a caller that is busy
-            assert len(read) <= 30 + 2 * 5
-            answers.close()  # type: ignore[attr-defined]
-            time.sleep(0.1)
-            asked = len(server.calls)
-            time.sleep(0.1)
-            assert len(server.calls) == asked  # nothing goes on once the caller has left
-    assert server.most_at_once == 5
-
-
-def test_requests_are_spaced_as_the_rate_limit_says(ask: Ask) -> None:
-    with OpenAIServer(echo) as server:
-        ask(server, 6, requests_per_minute=600)
-    times = sorted(call.at for call in server.calls)
-    assert times[-1] - times[0] >= 0.45  # five spaces of a tenth of a second
-    assert min(later - earlier for earlier, later in zip(times, times[1:], strict=False)) > 0.05
-
-
-def test_tokens_are_limited_by_what_an_attempt_may_take(ask: Ask) -> None:
-    with OpenAIServer(echo) as server:
-        started = time.monotonic()  # the first call reaches a busy server later than it is counted
-        ask(server, 61, tokens_per_minute=60 * SAMPLING.max_new_tokens)  # a minute's share at once, then one a second
-    assert len(server.calls) == 61
-    assert max(call.at for call in server.calls) - started > 0.95
-
-
-def test_a_server_that_hangs_is_told_from_one_that_writes_slowly(ask: Ask) -> None:
-    with OpenAIServer(echo, faults=[Fault("slow", seconds=0.1)]) as server:
-        assert one(ask(server, token_timeout=0.4)).text == "the answer to q0 is here"
-    assert len(server.calls) == 1
-    with OpenAIServer(echo, faults=[Fault("hang")]) as server:
-        assert one(ask(server, token_timeout=0.3)).text == "the answer to q0 is here"
-    assert len(server.calls) == 2
-    with OpenAIServer(echo, fault_of=lambda call: Fault("slow", seconds=0.1)) as server:
-        (answer,) = ask(server, total_timeout=0.3, attempts=2)
-    assert isinstance(answer, Unanswered) and "total_timeout = 0.3" in answer.reason
-
-
-def test_requests_wait_for_a_server_that_is_away_and_their_attempts_do_not_count(ask: Ask) -> None:
-    with OpenAIServer(echo) as server:
-        port = server.port
-    revived = OpenAIServer(echo, port=port)
-    timer = threading.Timer(0.6, revived.__enter__)
-    timer.start()
-    try:
-        answers = ask(revived, 5, attempts=2)
-    finally:
-        timer.join()
-        revived.__exit__(None, None, None)
-    assert all(isinstance(answer, Completion) for answer in answers) and len(answers) == 5
-
-
-def test_waiting_for_a_server_is_said_at_once_and_when_it_is_back(ask: Ask, capfd: pytest.CaptureFixture[str]) -> None:
-    away = iter(range(40))
-    with OpenAIServer(echo, fault_of=lambda call: Fault(503, "restarting") if next(away, None) else None) as server:
-        ask(server, 5, attempts=2)
-    lines = capfd.readouterr().err.splitlines()
-    waiting = [place for place, line in enumerate(lines) if "waiting for the server" in line]
-    back = [place for place, line in enumerate(lines) if "is back" in line]
-    assert len(waiting) == len(back) == 1 and waiting < back
-    assert "restarting" in lines[waiting[0]] and "give_up_after" in lines[waiting[0]]
-
-
-def test_a_server_that_stays_away_ends_the_run(ask: Ask) -> None:
-    with OpenAIServer(echo) as server:
-        pass
-    with pytest.raises(InfrastructureError, match=r"could not be reached for .*give_up_after = 0.3.*kept"):
-        ask(server, 5, give_up_after=0.3)
-    with (
-        OpenAIServer(echo, fault_of=lambda call: Fault(502, "no upstream")) as gateway,
-        pytest.raises(InfrastructureError, match=r"could not be reached for .*no upstream"),
-    ):
-        ask(gateway, 5, give_up_after=0.3)
 
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])

