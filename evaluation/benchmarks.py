@@ -101,10 +101,7 @@ def load_heldout(synth_folder: Path | None) -> Benchmark:
         if member.use == "evaluation"
     }
     if not split_of:
-        raise InputError(
-            f"{layout.memberships} names no problem for evaluation; "
-            "add a split with `use: evaluation` to `synth.splits`"
-        )
+        raise InputError(f"{layout.memberships} has no problem for evaluation: add such a split to synth.splits")
     problems = [problem for problem in read_records(layout.problems, Problem) if problem.problem_id in split_of]
     if len(problems) < len(split_of):
         raise InputError(f"{layout.problems} lacks {len(split_of) - len(problems)} of the problems held for evaluation")

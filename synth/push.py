@@ -36,10 +36,7 @@ class PushSettings(Settings):
     @classmethod
     def _is_a_name(cls, name: str) -> str:
         if not name.isidentifier() or not name.isupper():
-            raise ValueError(
-                "expected the NAME of an environment variable in capitals, such as HF_TOKEN; a recipe never holds "
-                "a token"
-            )
+            raise ValueError("expected the NAME of an environment variable in capitals, never the token itself")
         return name
 
 

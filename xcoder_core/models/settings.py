@@ -176,10 +176,7 @@ class ServerSettings(Settings):
     @classmethod
     def _is_a_name(cls, name: str | None) -> str | None:
         if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
-            raise ValueError(
-                "expected the NAME of an environment variable in capitals, such as OPENAI_API_KEY; a recipe never "
-                "holds a key"
-            )
+            raise ValueError("expected the NAME of an environment variable in capitals, never the key itself")
         return name
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
