@@ -133,8 +133,7 @@ def all_problems(benchmarks: Sequence[Benchmark]) -> dict[str, Problem]:
         for name in sorted(benchmark.by_id.keys() & problems.keys()):
             first = next(other.name for other in benchmarks if name in other.by_id)
             raise InputError(
-                f"problem {name} ({problems[name].source}) is in the benchmarks {first} and {benchmark.name}; evaluate "
-                "them in separate runs, or leave one out"
+                f"problem {name} ({problems[name].source}) is in the benchmarks {first} and {benchmark.name}; drop one"
             )
         problems |= benchmark.by_id
     return problems

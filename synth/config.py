@@ -31,7 +31,7 @@ MAXIMUM_DEPTH = 6
 def check_style_weights(styles: dict[Style, float]) -> dict[Style, float]:
     """The weights as they are; raises `ValueError` where no style could be drawn from them."""
     if not styles or min(styles.values()) < 0 or sum(styles.values()) <= 0:
-        raise ValueError("style weights must be non-negative, not all 0, such as {codeforces: 0.7, atcoder: 0.3}")
+        raise ValueError("style weights must be non-negative with a positive sum, as in {atcoder: 1, leetcode: 3}")
     return styles
 
 

@@ -50,9 +50,8 @@ def execute_candidates(judge_settings: JudgeSettings, tables: WorkTables, total_
                     store.close()
                     times.close()
                     raise InfrastructureError(
-                        f"{len(failed)} of {total_tasks} tasks could not be executed: the judge itself failed on them "
-                        f"repeatedly. At most {FAILED_SHARE:.0%} may be lost. Look at the judge (xcoder doctor), then "
-                        "run the same command again; what was executed is kept."
+                        f"the judge itself failed on {len(failed)} of {total_tasks} tasks. At most {FAILED_SHARE:.0%} "
+                        "may be lost. Look at it (xcoder doctor), then run the same command: what was executed is kept."
                     )
             else:
                 if (task_id, program) not in times.keys:  # else a kill came before the next line

@@ -49,8 +49,7 @@ def push_datasets(settings: PushSettings, layout: SynthLayout) -> dict[str, str]
     token = os.environ.get(settings.token_env)
     if not token:
         raise EnvironmentLacks(
-            f"{settings.token_env} is not set; expected a token of the hub with the right to write. Or name another "
-            "variable in synth.push_to.token_env."
+            f"{settings.token_env} is not set (synth.push_to.token_env); expected a token of the hub that may write"
         )
     uses = [use for use in ("sft", "rl") if layout.dataset(use).is_dir()]
     if not uses:

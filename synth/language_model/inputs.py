@@ -56,9 +56,9 @@ def collect_inputs(
         failures += sum(one.reason == INFRASTRUCTURE_FAILURE for draft in some for one in draft.set_aside)
         if failures > most_failures:
             raise InfrastructureError(
-                f"the judge itself failed on the generators or validators of {failures} tasks, again and again. At "
-                f"most {FAILED_SHARE:.0%} of the tasks may be lost. Look at the judge (xcoder doctor), then run the "
-                "same command again; no question is asked twice."
+                f"the judge itself failed on the generators or validators of {failures} tasks. At most "
+                f"{FAILED_SHARE:.0%} may be lost. Look at it (xcoder doctor), then run the same command again; no "
+                "question is asked twice."
             )
         for draft in some:
             yield from draft.set_aside

@@ -79,9 +79,8 @@ def _rendered(
     except TemplateError as error:
         roles = " and ".join(message["role"] for message in messages)
         raise InputError(
-            f"the chat template cannot render a conversation of {roles}: {error}. Expected one for these "
-            "messages, whose content is text; name a file with such a template (model.chat_template), or a wording "
-            "without a system message (model.prompt)."
+            f"the chat template cannot render a conversation of {roles}: {error}. Name a file with one that "
+            "can (model.chat_template), or a wording without a system message (model.prompt)."
         ) from error
     for message in messages:
         # Templates strip a text; that all of it is gone means that the template wants another form of content.
@@ -114,15 +113,13 @@ def _turn_end(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], bef
     if not whole.startswith(before):
         raise InputError(
             "the chat template renders a prompt differently when an answer follows it, so training and sampling would "
-            f"differ. Prompt alone: {before!r}; with its answer: {whole!r}. Use a chat template that keeps the prompt "
-            "as it is."
+            f"differ. Prompt alone: {before!r}; with its answer: {whole!r}. Use one that keeps the prompt."
         )
     between, _, end = whole[len(before) :].rpartition(_ANSWER)
     if "".join(between.split()) not in _NO_REASONING:
         raise InputError(
-            f"the chat template puts {between!r} between a prompt and its answer, which an answer of the data does not "
-            "begin with: a model would learn another form than its own. Use a chat template that begins an answer "
-            "with its text or its reasoning (model.chat_template)."
+            f"the chat template puts {between!r} between a prompt and its answer: a model would learn another form "
+            "than its own. Use one that begins an answer with its text or its reasoning (model.chat_template)."
         )
     stops = stop_token_ids(tokenizer)
     ends = [token for token in tokenizer.encode(end, add_special_tokens=False) if token in stops]
