@@ -95,7 +95,7 @@ def program_under_test(problem: Problem, code: str) -> str:
     if problem.style != STYLE:
         return code
     whole = _whole(problem, code) or code
-    return recorder(whole) if parses(whole) else whole
+    return f"{_RECORDER}\nrecord({whole!r})\n" if parses(whole) else whole
 
 
 def _whole(problem: Problem, code: str) -> str | None:
@@ -178,6 +178,7 @@ def _called(test: str) -> str | None:
 
 _PLAIN = "(int, float, complex, str, bytes, bytearray, tuple, list, set, frozenset, dict, collections.deque)"
 
+# Runs a program and the test program that is on standard input, and prints the note for `CHECKER`.
 _RECORDER = f"""\
 import base64, collections.abc, io, itertools, json, pickle, random, sys, types
 
@@ -278,8 +279,3 @@ except BaseException:
 out.write(answer)
 out.flush()
 """
-
-
-def recorder(code: str) -> str:
-    """The program that runs `code` and a test program from standard input, and prints the note for `CHECKER`."""
-    return f"{_RECORDER}\nrecord({code!r})\n"

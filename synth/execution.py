@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from reward.config import JudgeSettings
 from reward.open_judge import open_judge
 from reward.submission import Submission
-from reward.verdict import Run
 from synth.tables import Candidate, Execution, ExecutionTimes, Quarantined, Task, TaskInputs, WorkTables, split_of
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.keys import Keys
@@ -58,7 +57,7 @@ def execute_candidates(judge_settings: JudgeSettings, tables: WorkTables, total_
                     seconds = tuple(round(run.cpu_seconds, 6) for run in executed.runs)
                     times.append(ExecutionTimes(task_id, program, seconds))
                 statuses = tuple(run.status for run in executed.runs)
-                store.append(Execution(task_id, program, statuses, tuple(map(_output, executed.runs))))
+                store.append(Execution(task_id, program, statuses, tuple(run.output or "" for run in executed.runs)))
             progress.advance(1)
     write_records(tables.failures, Quarantined, failed.values(), ("task_id", "index"))
     store.seal()
@@ -86,7 +85,7 @@ def execute_brute_force(judge_settings: JudgeSettings, tables: WorkTables) -> No
                 statuses, outputs = [NOT_RUN] * len(of_task), [""] * len(of_task)
                 if all(run.status != "IE" for run in executed.runs):
                     for place, run in zip(smaller_half(of_task), executed.runs, strict=True):
-                        statuses[place], outputs[place] = run.status, _output(run)
+                        statuses[place], outputs[place] = run.status, run.output or ""
                 store.append(Execution(executed.id, BRUTE_FORCE, tuple(statuses), tuple(outputs)))
                 progress.advance(1)
     store.seal()
@@ -136,7 +135,3 @@ def _submission(name: str, task: Task, code: str, inputs: tuple[str, ...], share
         limits=task.problem.limits,
         share_process=share_process,
     )
-
-
-def _output(run: Run) -> str:
-    return run.output or "" if run.status == "OK" else ""

@@ -75,7 +75,7 @@ def _generate(drafts: list[Draft], judge: Executor, count: int, settings: InputS
     submissions = (_submission(draft, program, (*lines, lines[0]), settings) for draft, program, lines in asked)
     for (draft, program, lines), execution in zip(asked, judge.execute(submissions), strict=True):
         *runs, again = execution.runs
-        outputs = [run.output if run.status == "OK" else None for run in runs]
+        outputs = [run.output for run in runs]
         draft.generator = None
         if _has_failed(draft, execution):
             continue
