@@ -93,9 +93,8 @@ def _generate(drafts: list[Draft], judge: Executor, count: int, settings: InputS
 
 
 def _order(draft: Draft, place: int, seed: int) -> str:
-    return (
-        f"{derive_seed(seed, 'generator', draft.task.task_id, place) % 10**9} {CATEGORIES[place % len(CATEGORIES)]}\n"
-    )
+    number = derive_seed(seed, "generator", draft.task.task_id, place) % 10**9
+    return f"{number} {CATEGORIES[place % len(CATEGORIES)]}\n"
 
 
 def _validate(drafts: list[Draft], judge: Executor, settings: InputSettings) -> None:

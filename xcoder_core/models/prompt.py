@@ -48,10 +48,8 @@ def render_prompt(problem: Problem, style: PromptStyle) -> list[Message]:
     LiveCodeBench does for a family of models, whose wording, with its slips, is part of the benchmark.
     """
     if style == "plain":
-        content = (
-            problem.statement if problem.starter_code is None else f"{problem.statement}\n\n{problem.starter_code}"
-        )
-        return [{"role": "user", "content": content}]
+        starter = "" if problem.starter_code is None else f"\n\n{problem.starter_code}"
+        return [{"role": "user", "content": problem.statement + starter}]
     wording, starter = _WORDINGS[style], problem.starter_code
     form = wording.get("without_starter", "without_starter") if starter is None else "with_starter"
     code = "# YOUR CODE HERE" if starter is None else starter
