@@ -57,7 +57,7 @@ def examples_token_ids(
     later.
     """
     rendered = [_rendered(tokenizer, prompt, add_generation_prompt=True) for prompt in prompts]
-    texts = [_continuation(before, said["content"]) for before, (said,) in zip(rendered, completions, strict=True)]
+    texts = [continue_from(before, said["content"]) for before, (said,) in zip(rendered, completions, strict=True)]
     answers = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     for prompt, before, answer in zip(prompts, rendered, answers, strict=True):
         yield _encoded(tokenizer, before), [*answer, _turn_end(tokenizer, prompt, before)]
@@ -91,17 +91,6 @@ def _rendered(
                 f"{rendered[:200]!r}. Expected one for messages whose content is text (model.chat_template)."
             )
     return rendered
-
-
-def _continuation(before: str, answer: str) -> str:
-    try:
-        return continue_from(before, answer)
-    except ValueError as error:
-        raise InputError(
-            f"the chat template closes the reasoning in the prompt (it ends with {before[-30:]!r}), but the answer "
-            f"begins with reasoning ({answer[:30]!r}): a model would learn to reason twice. Use a template that leaves "
-            "thinking on (model.chat_template), or answers without reasoning."
-        ) from error
 
 
 def _turn_end(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], before: str) -> int:
