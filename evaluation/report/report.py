@@ -21,7 +21,7 @@ from evaluation.results import ModelResult, load_results
 from evaluation.tables import Table, share
 from xcoder_core.files import JsonObject, read_object, write_text
 from xcoder_core.stage import RESULT_FILE
-from xcoder_core.templates import filled
+from xcoder_core.templates import Filters, filled
 
 HERE = Path(__file__).parent
 PHONE_CHARACTERS, CELL_PADDING = 48, 1  # what a line of a table holds on a phone, and what lies between its cells
@@ -78,7 +78,7 @@ def build_report(
         recipe=recipe.read_text(encoding="utf-8") if recipe.exists() else "",
         style=(HERE / "style.css").read_text(encoding="utf-8"),
     )
-    filters = {"interval": interval, "look": model_look, "share": share, "is_wide": _is_wide}
+    filters: Filters = {"interval": interval, "look": model_look, "share": share, "is_wide": _is_wide}
     options = {"autoescape": True, "keep_trailing_newline": False}
     write_text(output, filled("evaluation.report", "template.html.j2", values, filters, **options))
 
