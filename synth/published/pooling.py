@@ -166,14 +166,11 @@ def size_of(value: object) -> int:
 
 
 class SortedRuns(Generic[Record]):
-    """Runs of records in `folder`, sorted by `key`. `run_bytes` bounds what is held, apart from a single record."""
+    """Runs of records in `folder`, sorted by `key`. `RUN_BYTES` bound what is held, apart from a single record."""
 
-    def __init__(
-        self, folder: Path, record_type: type[Record], key: tuple[str, ...], run_bytes: int | None = None
-    ) -> None:
+    def __init__(self, folder: Path, record_type: type[Record], key: tuple[str, ...]) -> None:
         self.folder, self.record_type, self.key = folder, record_type, key
         self._key_of = attrgetter(*key)
-        self._run_bytes = RUN_BYTES if run_bytes is None else run_bytes
         self._held: list[Record] = []
         self._bytes = 0
 
@@ -186,7 +183,7 @@ class SortedRuns(Generic[Record]):
         """Hold a record. True when as much is held as a run takes, so that `write` should follow."""
         self._held.append(record)
         self._bytes += size_of(to_row(record))
-        return self._bytes >= self._run_bytes
+        return self._bytes >= RUN_BYTES
 
     def write(self) -> None:
         """Write what is held as the next run."""
@@ -223,13 +220,13 @@ class Position:
 
 
 class ImportWork:
-    """Where the working files of an import lie. `run_bytes` is how much text a sorted run holds."""
+    """Where the working files of an import lie."""
 
-    def __init__(self, folder: Path, run_bytes: int | None = None) -> None:
-        self.read = SortedRuns(folder / "readings", Reading, ("statement_key", "task_id"), run_bytes)
-        self.faulty = SortedRuns(folder / "faulty_rows", Quarantined, ("task_id",), run_bytes)
-        self.pooled = SortedRuns(folder / "problems", PooledProblem, ("problem_id",), run_bytes)
-        self.left_out = SortedRuns(folder / "left_out_rows", Quarantined, ("task_id",), run_bytes)
+    def __init__(self, folder: Path) -> None:
+        self.read = SortedRuns(folder / "readings", Reading, ("statement_key", "task_id"))
+        self.faulty = SortedRuns(folder / "faulty_rows", Quarantined, ("task_id",))
+        self.pooled = SortedRuns(folder / "problems", PooledProblem, ("problem_id",))
+        self.left_out = SortedRuns(folder / "left_out_rows", Quarantined, ("task_id",))
         self.stated = folder / "stated.parquet"
         self._position = folder / "reading-position.json"
 

@@ -38,15 +38,13 @@ from xcoder_core.terminal import Progress
 READERS: dict[str, Callable[[Row], Reading]] = {"sft": read_sft_row, "rl": read_rl_row}
 
 
-def import_published(
-    settings: SynthSettings, prompt_style: PromptStyle, context: StageContext, run_bytes: int | None = None
-) -> None:
+def import_published(settings: SynthSettings, prompt_style: PromptStyle, context: StageContext) -> None:
     """Make the tables of `SynthLayout` and the datasets of the published sets of `settings.imports`.
 
     Raises `InputError` for files that are not what the settings say, and where not one row of a set can be used.
     """
     tables, layout = WorkTables(context.folder), SynthLayout(context.folder)
-    work = ImportWork(context.folder / "work", run_bytes)
+    work = ImportWork(context.folder / "work")
     rows = read_sets(settings.imports, work)
     pool_rows(settings, work)
     clean(settings.cleaning, tables, layout, lambda: read_records(work.stated, StatedTask), uses_of(settings))
