@@ -43,7 +43,7 @@ class Benchmark:
             tests = self.tests.get(problem.problem_id, ())
             if not tests or any(test.expected is None for test in tests):
                 raise InputError(
-                    f"benchmark {self.name}: problem {problem.problem_id} needs tests, each with its expected output"
+                    f"benchmark {self.name}: problem {problem.problem_id} has no tests or a test without an output"
                 )
         if len(self.by_id) < len(self.problems):
             raise InputError(f"benchmark {self.name} holds one problem twice; each must be there once")
