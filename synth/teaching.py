@@ -72,7 +72,7 @@ def make_tasks(settings: SynthSettings, teacher: Teacher, tables: WorkTables, se
         first = next(aside.pending())
         raise InputError(
             f"the teacher gave no usable answer for any of the {count_tasks(settings)} tasks, first because of "
-            f"{first.reason}. See {tables.folder}/work; try another model, or more max_new_tokens for what is cut off."
+            f"{first.reason}. See {tables.folder}/work; try a stronger model, or more max_new_tokens."
         )
     aside.seal()
     store.seal()
