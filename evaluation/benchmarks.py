@@ -101,10 +101,7 @@ def load_heldout(synth_folder: Path | None) -> Benchmark:
         if member.use == "evaluation"
     }
     if not split_of:
-        raise InputError(
-            f"{layout.memberships} names no problem for evaluation; "
-            "add a split with `use: evaluation` to `synth.splits`"
-        )
+        raise InputError(f"{layout.memberships} has no problem for evaluation: add such a split to synth.splits")
     problems = [problem for problem in read_records(layout.problems, Problem) if problem.problem_id in split_of]
     if len(problems) < len(split_of):
         raise InputError(f"{layout.problems} lacks {len(split_of) - len(problems)} of the problems held for evaluation")
@@ -136,8 +133,7 @@ def all_problems(benchmarks: Sequence[Benchmark]) -> dict[str, Problem]:
         for name in sorted(benchmark.by_id.keys() & problems.keys()):
             first = next(other.name for other in benchmarks if name in other.by_id)
             raise InputError(
-                f"problem {name} ({problems[name].source}) is in the benchmarks {first} and {benchmark.name}; evaluate "
-                "them in separate runs, or leave one out"
+                f"problem {name} ({problems[name].source}) is in the benchmarks {first} and {benchmark.name}; drop one"
             )
         problems |= benchmark.by_id
     return problems

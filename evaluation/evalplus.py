@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.benchmark import Benchmark
-from reward.extract import extract_code, fenced_blocks, is_python, parses
+from reward.extract import extract_code, fenced_blocks, is_python, parses, syntax_tree
 from xcoder_core.errors import InputError
 from xcoder_core.files import unpacked_stem
 from xcoder_core.models.reasoning import after_reasoning
@@ -63,8 +63,6 @@ def load_evalplus(path: Path) -> Benchmark:
         given = json.dumps({"name": name, "preamble": _preamble(statement, name), "test": test})
         tests[identity] = (TestCase(identity, 0, given, "", "private"),)
         kinds[identity] = kind
-    if not problems:
-        raise InputError(f"{path} holds no row; expected one problem per row in the format of EvalPlus")
     sets = ", ".join(f"{kind}: {list(kinds.values()).count(kind)}" for kind in dict.fromkeys(kinds.values()))
     stem = unpacked_stem(path)
     return Benchmark(
@@ -95,19 +93,19 @@ def program_under_test(problem: Problem, code: str) -> str:
     if problem.style != STYLE:
         return code
     whole = _whole(problem, code) or code
-    return recorder(whole) if parses(whole) else whole
+    return f"{_RECORDER}\nrecord({whole!r})\n" if parses(whole) else whole
 
 
 def _whole(problem: Problem, code: str) -> str | None:
     """The program that defines the function: `code`, or the prompt that it continues with it. None where none does."""
-    tree = ast.parse(code) if parses(code) else None
+    tree = syntax_tree(code)
     if tree is not None and _ends_of(problem, tree):
         return code
     if tree is None or any(isinstance(node, ast.Return) for node in _outside_definitions(tree)):
         for indent in ("", "    "):  # cutting blanks off both ends of a text takes the first line's too
             joined = f"{problem.statement}\n{indent}{code}"
-            ends = _ends_of(problem, ast.parse(joined)) if parses(joined) else []
-            if max(ends, default=0) > problem.statement.count("\n") + 1:
+            whole = syntax_tree(joined)
+            if whole is not None and max(_ends_of(problem, whole), default=0) > problem.statement.count("\n") + 1:
                 return joined
     return None
 
@@ -170,13 +168,15 @@ def _read(row: Mapping[str, Any], where: str) -> tuple[str, str, str, str]:
 
 def _called(test: str) -> str | None:
     """The function under test that an assertion calls: the innermost name that is not Python's own."""
-    calls = [node.func for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Call)] if parses(test) else []
+    tree = syntax_tree(test)
+    calls = [] if tree is None else [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     names = [call.id for call in calls if isinstance(call, ast.Name) and call.id not in dir(builtins)]
     return names[-1] if names else None
 
 
 _PLAIN = "(int, float, complex, str, bytes, bytearray, tuple, list, set, frozenset, dict, collections.deque)"
 
+# Runs a program and the test program that is on standard input, and prints the note for `CHECKER`.
 _RECORDER = f"""\
 import base64, collections.abc, io, itertools, json, pickle, random, sys, types
 
@@ -277,8 +277,3 @@ except BaseException:
 out.write(answer)
 out.flush()
 """
-
-
-def recorder(code: str) -> str:
-    """The program that runs `code` and a test program from standard input, and prints the note for `CHECKER`."""
-    return f"{_RECORDER}\nrecord({code!r})\n"

@@ -9,7 +9,7 @@ from typing import cast
 
 from evaluation.benchmark import Benchmark
 from evaluation.evalplus import STYLE
-from evaluation.interchange import read_submission, write_official_files, write_samples
+from evaluation.interchange import read_submission, write_official_files
 from evaluation.judging import SampleVerdict, judge_samples, write_differences
 from evaluation.measurement import Measurement
 from evaluation.results import (
@@ -23,6 +23,7 @@ from evaluation.results import (
     make_scores,
     score_at,
 )
+from evaluation.samples import KEY, Sample
 from evaluation.scores import ProblemCounts, estimate_difference_over_seeds
 from xcoder_core.errors import InputError
 from xcoder_core.files import fingerprint, read_object, write_json
@@ -102,7 +103,12 @@ def rejudge(file: Path, measurement: Measurement) -> ModelResult:
     measurement = replace(measurement, settings=settings)
     begin(replace(measurement, label=f"{measurement.label} {fingerprint(file)}"))
     if not measurement.layout.samples.exists():
-        write_samples(measurement.layout.samples, programs)
+        rows = (  # how they were asked for, and how long the answers were, is not known
+            Sample(name, index, 0, code, "stop", 0, 0, None)
+            for name, codes in programs.items()
+            for index, code in enumerate(codes)
+        )
+        write_records(measurement.layout.samples, Sample, rows, KEY)
     return judge_and_score(measurement)
 
 

@@ -7,7 +7,7 @@ whose rows have the same two fields. The three files of its runner are written: 
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
@@ -18,12 +18,12 @@ from evaluation.benchmark import Benchmark
 from evaluation.judging import SampleVerdict
 from evaluation.measurement import Measurement
 from evaluation.prompting import extractor
-from evaluation.samples import KEY, Sample
+from evaluation.samples import Sample
 from evaluation.scores import pass_at_k
 from reward.verdict import Verdict
 from xcoder_core.errors import InputError
 from xcoder_core.files import open_text_bytes, write_text
-from xcoder_core.records import read_records, write_records
+from xcoder_core.records import read_records
 
 OFFICIAL_K = (1, 5, 10, 20, 40, 50, 75, 100, 125, 150, 200, 500, 1000)
 CODES: dict[str, tuple[int, str]] = {Verdict.WA: (-2, "Wrong Answer"), Verdict.TLE: (-3, "Time Limit Exceeded")}
@@ -70,16 +70,6 @@ def read_submission(path: Path, benchmark: Benchmark) -> dict[str, list[str]]:
             f"{path} has from {numbers[0]} to {numbers[-1]} programs per problem; expected the same number, at least 1"
         )
     return chosen
-
-
-def write_samples(path: Path, programs: Mapping[str, Sequence[str]]) -> None:
-    """The programs of a submission as samples; how they were asked for and how long the answers were is not known."""
-    rows = (
-        Sample(name, index, 0, code, "stop", 0, 0, None)
-        for name, codes in programs.items()
-        for index, code in enumerate(codes)
-    )
-    write_records(path, Sample, rows, KEY)
 
 
 def write_official_files(measurement: Measurement, benchmark: Benchmark) -> None:

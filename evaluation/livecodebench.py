@@ -198,10 +198,7 @@ def _benchmark(name: str, paths: Sequence[Path], window: Window | None, describe
             questions[identity] = {field: _shown(row.get(field)) for field in QUESTION_FIELDS}
             found.append((problem, date))
     if not found:
-        raise InputError(
-            f"{', '.join(map(str, paths))} holds no row that is asked for; expected one problem per row in "
-            "LiveCodeBench's format"
-        )
+        raise InputError(f"{', '.join(map(str, paths))} holds no row that is asked for; expected one problem per row")
     found.sort(key=lambda item: (DIFFICULTIES.index(item[0].difficulty or ""), item[0].source))
     problems = [problem for problem, _ in found]
     dates = [date.date().isoformat() for _, date in found]
@@ -280,9 +277,7 @@ def _read_row(row: dict[str, Any], where: str) -> tuple[Problem, tuple[TestCase,
 def _test(identity: str, index: int, case: object, origin: Origin, io_kind: IoKind, where: str) -> TestCase:
     field = f"{where}, field '{origin}_test_cases'"
     if not isinstance(case, dict) or not all(isinstance(case.get(name), str) for name in ("input", "output")):
-        raise InputError(
-            f"{field}: each test must be an object with the texts 'input' and 'output', found {case!r:.80}"
-        )
+        raise InputError(f"{field}: a test must be an object with the texts 'input' and 'output', found {case!r:.80}")
     if io_kind == "function":
         arguments = case["input"].rstrip("\n")
         for line in [*(arguments.split("\n") if arguments else []), case["output"]]:

@@ -31,12 +31,8 @@ class ResultLayout:
     samples = Below("samples.parquet")
     """`Sample` records, by (problem_id, sample_index)."""
     verdicts = Below("verdicts.parquet")
-    """`SampleVerdict` records, by (problem_id, sample_index)."""
-
-    def verdicts_under(self, policy: str) -> Path:
-        """`SampleVerdict` records of a further policy, by (problem_id, sample_index)."""
-        return self.folder / f"verdicts-{policy}.parquet"
-
+    """`SampleVerdict` records, by (problem_id, sample_index); those of a further policy are in verdicts-POLICY.parquet.
+    """
     policy_differences = Below("policy_differences.parquet")
     """`PolicyDifference` records by (problem_id, sample_index), where two policies were asked for."""
     official = Below("official")
@@ -88,7 +84,8 @@ class Measurement:
     def verdict_tables(self) -> dict[Policy, Path]:
         """The table of verdicts under each policy; the first policy gives the scores."""
         first, *others = self.settings.policies or (self.judge.policy,)
-        return {first: self.layout.verdicts, **{policy: self.layout.verdicts_under(policy) for policy in others}}
+        further = {policy: self.folder / f"verdicts-{policy}.parquet" for policy in others}
+        return {first: self.layout.verdicts, **further}
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:

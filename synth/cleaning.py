@@ -18,7 +18,6 @@ It finds copies, also inside a longer text, edits, and reordered sentences, but 
 `benchmarks/cleaning.py` measures that.
 """
 
-import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,7 +30,7 @@ from synth.config import CleaningSettings
 from synth.statement_index import StatementIndex, statement_ngrams
 from synth.tables import Removal, StatedTask, WorkTables
 from xcoder_core.errors import InputError
-from xcoder_core.files import write_json
+from xcoder_core.files import sha256, write_json
 from xcoder_core.records import read_records, write_records
 from xcoder_core.rows import RowPlace, sound_rows
 from xcoder_core.stage import SynthLayout
@@ -85,9 +84,7 @@ def read_evaluation_set(path: Path) -> EvaluationSet:
         problems.append(problem)
     if not problems:
         raise InputError(f"{path} holds no row; expected one problem of an evaluation set per row")
-    with open(path, "rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return EvaluationSet(path.stem, digest, tuple(problems))
+    return EvaluationSet(path.stem, sha256(path), tuple(problems))
 
 
 def _problem(place: RowPlace, row: dict[str, object]) -> EvaluationProblem:

@@ -31,9 +31,7 @@ MAXIMUM_DEPTH = 6
 def check_style_weights(styles: dict[Style, float]) -> dict[Style, float]:
     """The weights as they are; raises `ValueError` where no style could be drawn from them."""
     if not styles or min(styles.values()) < 0 or sum(styles.values()) <= 0:
-        raise ValueError(
-            "style weights must be non-negative with a positive sum, such as {codeforces: 0.7, atcoder: 0.3}"
-        )
+        raise ValueError("style weights must be non-negative with a positive sum, as in {atcoder: 1, leetcode: 3}")
     return styles
 
 
@@ -209,9 +207,7 @@ class DifficultySettings(Settings):
     def _bins_fall(cls, bins: dict[str, float]) -> dict[str, float]:
         least = list(bins.values())
         if not least or least[-1] != 0 or least[0] > 1 or any(a <= b for a, b in zip(least, least[1:], strict=False)):
-            raise ValueError(
-                "bins need falling pass rates of at most 1 that end with 0, such as {easy: 0.9, medium: 0.5, hard: 0}"
-            )
+            raise ValueError("bins need falling pass rates, 1 at most and 0 at last, such as {easy: 0.9, hard: 0}")
         return bins
 
     def bin_of(self, pass_rate: float | None) -> str | None:
@@ -325,17 +321,13 @@ class SynthSettings(Settings):
     def _split_names_are_plain(cls, splits: dict[str, SplitSettings]) -> dict[str, SplitSettings]:
         for name in splits:
             if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-                raise ValueError(
-                    f"split name {name!r} may hold letters, digits, '-' and '_' only; it becomes part of task ids"
-                )
+                raise ValueError(f"split name {name!r} may hold letters, digits, '-' and '_' only, as task ids do")
         return splits
 
     @model_validator(mode="after")
     def _tasks_come_from_one_place(self) -> "SynthSettings":
         if not self.imports and not self.splits:
-            raise ValueError(
-                "needs `splits`, the tasks that a teacher is to make, or `import`, published sets to bring in"
-            )
+            raise ValueError("needs `splits`, tasks for a teacher to make, or `import`, published sets to bring in")
         for name in NOT_FOR_IMPORTS:
             if getattr(self, name) == type(self).model_fields[name].default:
                 continue

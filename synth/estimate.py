@@ -126,10 +126,7 @@ def _requests(settings: SynthSettings, answered: dict[str, Answered]) -> tuple[d
     alive = float(count_tasks(settings))
     for name, count in questions_of(settings).items():
         if name not in answered:
-            raise InputError(
-                f"synth.expected.measured_in names a run that never asked `{name}`; name one with the same questions, "
-                "or leave it out"
-            )
+            raise InputError(f"the run of synth.expected.measured_in never asked `{name}`: name another run")
         again = answered[name].second_tries
         requests[name] = alive * count * (1 + again)
         if STAGE_OF.get(name) == "tasks":

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from reward.config import JudgeSettings
 from reward.open_judge import open_judge
 from reward.submission import Submission
-from reward.verdict import Run
 from synth.tables import Candidate, Execution, ExecutionTimes, Quarantined, Task, TaskInputs, WorkTables, split_of
 from xcoder_core.errors import InfrastructureError
 from xcoder_core.keys import Keys
@@ -50,16 +49,15 @@ def execute_candidates(judge_settings: JudgeSettings, tables: WorkTables, total_
                     store.close()
                     times.close()
                     raise InfrastructureError(
-                        f"{len(failed)} of {total_tasks} tasks could not be executed: the judge itself failed on them "
-                        f"repeatedly. At most {FAILED_SHARE:.0%} may be lost. Look at the judge (xcoder doctor), then "
-                        "run the same command again; what was executed is kept."
+                        f"the judge itself failed on {len(failed)} of {total_tasks} tasks. At most {FAILED_SHARE:.0%} "
+                        "may be lost. Look at it (xcoder doctor), then run the same command: what was executed is kept."
                     )
             else:
                 if (task_id, program) not in times.keys:  # else a kill came before the next line
                     seconds = tuple(round(run.cpu_seconds, 6) for run in executed.runs)
                     times.append(ExecutionTimes(task_id, program, seconds))
                 statuses = tuple(run.status for run in executed.runs)
-                store.append(Execution(task_id, program, statuses, tuple(map(_output, executed.runs))))
+                store.append(Execution(task_id, program, statuses, tuple(run.output or "" for run in executed.runs)))
             progress.advance(1)
     write_records(tables.failures, Quarantined, failed.values(), ("task_id", "index"))
     store.seal()
@@ -87,7 +85,7 @@ def execute_brute_force(judge_settings: JudgeSettings, tables: WorkTables) -> No
                 statuses, outputs = [NOT_RUN] * len(of_task), [""] * len(of_task)
                 if all(run.status != "IE" for run in executed.runs):
                     for place, run in zip(smaller_half(of_task), executed.runs, strict=True):
-                        statuses[place], outputs[place] = run.status, _output(run)
+                        statuses[place], outputs[place] = run.status, run.output or ""
                 store.append(Execution(executed.id, BRUTE_FORCE, tuple(statuses), tuple(outputs)))
                 progress.advance(1)
     store.seal()
@@ -137,7 +135,3 @@ def _submission(name: str, task: Task, code: str, inputs: tuple[str, ...], share
         limits=task.problem.limits,
         share_process=share_process,
     )
-
-
-def _output(run: Run) -> str:
-    return run.output or "" if run.status == "OK" else ""

@@ -158,12 +158,10 @@ def refuse_nothing_kept(funnels: Collection[Funnel], folder: Path) -> None:
     """Raise `InputError` with the reasons where no split has anything for a later stage."""
     if not any(funnel.kept for funnel in funnels):
         reasons = sum((funnel.set_aside + funnel.dropped for funnel in funnels), Counter[str]())
-        most_frequent = (
-            "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3)) or "no task was made"
-        )
+        most_frequent = [f"{reason} ({count:,})" for reason, count in reasons.most_common(3)] or ["no task was made"]
         raise InputError(
-            f"synthesis kept no task at all. The most frequent reasons: {most_frequent}. What was asked and run is "
-            f"kept in {folder}; change the settings that these reasons name, or the teacher"
+            f"synthesis kept no task at all. The most frequent reasons: {'; '.join(most_frequent)}. What was asked and "
+            f"run is kept in {folder}; change the settings that these reasons name, or the teacher"
         )
 
 
@@ -265,9 +263,8 @@ def _recipe(seed: int, shown: dict[str, object]) -> list[str]:
 def _confidence(funnel: SplitFunnel) -> str:
     if not funnel.kept:
         return "No task was kept."
-    agreement = (
-        f"Label confidence: the winning answer has {funnel.agreement / funnel.tests:.1%} of the candidates' votes."
-    )
+    share = funnel.agreement / funnel.tests
+    agreement = f"Label confidence: the winning answer has {share:.1%} of the candidates' votes."
     if funnel.labels_right is None or funnel.golden_right is None:
         return f"{agreement} The truth is not known for tasks that a language model wrote."
     return (

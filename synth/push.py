@@ -7,13 +7,13 @@ import os
 from functools import partial
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from xcoder_core.errors import EnvironmentLacks, InputError
 from xcoder_core.hub import Repository, upload
 from xcoder_core.problem import Problem, TestCase
 from xcoder_core.records import read_records, write_records
-from xcoder_core.settings import Settings
+from xcoder_core.settings import Settings, VariableName
 from xcoder_core.stage import Membership, SynthLayout
 
 
@@ -26,21 +26,11 @@ class PushSettings(Settings):
     private: bool = True
     """Whether a new repository is private. An existing one stays as it is."""
 
-    token_env: str = "HF_TOKEN"
+    token_env: VariableName = "HF_TOKEN"
     """The NAME of the environment variable that holds the token, never the token itself."""
 
     endpoint: str | None = None
     """URL of the hub; when left out, the default of huggingface_hub (HF_ENDPOINT)."""
-
-    @field_validator("token_env")
-    @classmethod
-    def _is_a_name(cls, name: str) -> str:
-        if not name.isidentifier() or not name.isupper():
-            raise ValueError(
-                "expected the NAME of an environment variable in capitals, such as HF_TOKEN; a recipe never holds "
-                "a token"
-            )
-        return name
 
 
 def push_datasets(settings: PushSettings, layout: SynthLayout) -> dict[str, str]:
@@ -52,8 +42,7 @@ def push_datasets(settings: PushSettings, layout: SynthLayout) -> dict[str, str]
     token = os.environ.get(settings.token_env)
     if not token:
         raise EnvironmentLacks(
-            f"{settings.token_env} is not set; expected a token of the hub with the right to write. Or name another "
-            "variable in synth.push_to.token_env."
+            f"{settings.token_env} is not set (synth.push_to.token_env); expected a token of the hub that may write"
         )
     uses = [use for use in ("sft", "rl") if layout.dataset(use).is_dir()]
     if not uses:

@@ -71,9 +71,8 @@ def make_tasks(settings: SynthSettings, teacher: Teacher, tables: WorkTables, se
     if not len(store.keys):
         first = next(aside.pending())
         raise InputError(
-            f"the teacher gave no usable answer for any of the {count_tasks(settings)} tasks, the first time because "
-            f"of {first.reason}. Its answers are in {tables.folder}/work. Try a stronger model, or more "
-            "max_new_tokens if its answers were cut off."
+            f"the teacher gave no usable answer for any of the {count_tasks(settings)} tasks, first because of "
+            f"{first.reason}. See {tables.folder}/work; try a stronger model, or more max_new_tokens."
         )
     aside.seal()
     store.seal()

@@ -123,10 +123,14 @@ def fingerprint(*paths: Path) -> str:
         files = [path] if path.is_file() else sorted(entry for entry in path.rglob("*") if entry.is_file())
         for file in files:
             name = file.name if file == path else file.relative_to(path).as_posix()
-            with open(file, "rb") as stream:
-                content = hashlib.file_digest(stream, "sha256").digest()
-            digest.update(name.encode() + b"\0" + content)
+            digest.update(name.encode() + b"\0" + bytes.fromhex(sha256(file)))
     return digest.hexdigest()[:16]
+
+
+def sha256(file: Path) -> str:
+    """64 hex digits over a file's bytes."""
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -88,9 +88,8 @@ class RunLock:
                 if error.errno not in _NO_LOCKS:
                     raise
                 raise InputError(
-                    f"the file system of {self.path.parent} has no file locks ({error.strerror}), and nothing else "
-                    "keeps a second process off this run. Mount it with locks (Lustre: the option `flock`), or put "
-                    "runs elsewhere: runs_dir=…"
+                    f"the file system of {self.path.parent} has no file locks ({error.strerror}), which keep a second "
+                    "process off a run. Mount it with locks (Lustre: `flock`), or put runs elsewhere: runs_dir=…"
                 ) from error
             time.sleep(0.1)
 

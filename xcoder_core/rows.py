@@ -66,9 +66,7 @@ def read_rows(path: Path, expected: str = _ANY_FORM, *, strict: bool = True) -> 
             position = stream.tell()
             start = stream.read(len(_LFS_MARK) + 4096)
             if start.startswith(_LFS_MARK):
-                raise InputError(
-                    f"{path} is a Git LFS pointer, not the rows themselves: fetch them with `git lfs pull`"
-                )
+                raise InputError(f"{path} is a Git LFS pointer, not the rows: fetch them with `git lfs pull`")
             if start.lstrip().startswith(b"["):
                 for index, row in enumerate(_array(path, start + stream.read(), strict)):
                     yield _checked(RowPlace(path, index + 1, index, is_in_array=True), row)

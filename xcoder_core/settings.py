@@ -68,4 +68,12 @@ def expanded(path: str) -> str:
     return replaced
 
 
+def _named_in_capitals(name: str) -> str:
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+        raise ValueError("expected the NAME of an environment variable in capitals, never the secret that it holds")
+    return name
+
+
 GivenPath = Annotated[str, AfterValidator(expanded)]  # or an id on the hub
+VariableName = Annotated[str, AfterValidator(_named_in_capitals)]
+"""The name of an environment variable that holds a secret, such as HF_TOKEN: a recipe never holds the secret."""

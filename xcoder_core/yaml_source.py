@@ -116,9 +116,7 @@ def read_yaml(text: str, source: str, lines: bool = True, flaws: list[Flaw] | No
     except RecursionError as error:
         raise InputError(f"{source}: nested too deeply; at most {_DEEPEST} levels can be read") from error
     if len(documents) > 1:
-        raise InputError(
-            f"{Place(source, documents[1].start_mark.line + 1)}: expected one YAML document, found several"
-        )
+        raise InputError(f"{Place(source, documents[1].start_mark.line + 1)}: expected one YAML document, found more")
     if not documents or documents[0] is None:
         return Located(None, Place(source, 1 if lines else None))
     builder = _Builder(source, lines)

@@ -4,8 +4,6 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-import jinja2
-
 from evaluation.config import MODELS, model_look
 from evaluation.evaluate import compare
 from evaluation.report.examples import choose_examples
@@ -23,6 +21,7 @@ from evaluation.results import ModelResult, load_results
 from evaluation.tables import Table, share
 from xcoder_core.files import JsonObject, read_object, write_text
 from xcoder_core.stage import RESULT_FILE
+from xcoder_core.templates import Filters, filled
 
 HERE = Path(__file__).parent
 PHONE_CHARACTERS, CELL_PADDING = 48, 1  # what a line of a table holds on a phone, and what lies between its cells
@@ -64,7 +63,7 @@ def build_report(
         missing.append("Recipe: the run's folder holds no recipe.yaml.")
     if not manifest:
         missing.append("Time per stage, versions and seed: the run's folder holds no manifest.json.")
-    page = _template().render(
+    values = dict(
         run=manifest.get("run", run_folder.name),
         missing=missing,
         results=results,
@@ -79,7 +78,9 @@ def build_report(
         recipe=recipe.read_text(encoding="utf-8") if recipe.exists() else "",
         style=(HERE / "style.css").read_text(encoding="utf-8"),
     )
-    write_text(output, page)
+    filters: Filters = {"interval": interval, "look": model_look, "share": share, "is_wide": _is_wide}
+    options = {"autoescape": True, "keep_trailing_newline": False}
+    write_text(output, filled("evaluation.report", "template.html.j2", values, filters, **options))
 
 
 def _evaluation_costs(results: Mapping[str, ModelResult]) -> Table:
@@ -130,19 +131,6 @@ def _stage_figures(folder: Path) -> dict[str, int | float | str]:
     shown = read_object(folder / RESULT_FILE).items()
     hidden = ("stage", "key", "data", "fingerprint")
     return {name: value for name, value in shown if name not in hidden and isinstance(value, int | float | str)}
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.tests["wide"] = _is_wide
-    environment.filters |= {"interval": interval, "look": model_look, "share": share}
-    return environment.get_template("template.html.j2")
 
 
 def _is_wide(table: Table) -> bool:

@@ -42,9 +42,7 @@ class ShapeSettings(Settings):
             if not 1 <= fewest <= most:
                 raise ValueError(f"{name} is [fewest, most] with 1 <= fewest <= most; found [{fewest}, {most}]")
         if self.maximum_leaves is not None and self.maximum_leaves < self.minimum_leaves:
-            raise ValueError(
-                f"maximum_leaves ({self.maximum_leaves}) must not be below minimum_leaves ({self.minimum_leaves})"
-            )
+            raise ValueError(f"maximum_leaves ({self.maximum_leaves}) is below minimum_leaves ({self.minimum_leaves})")
         return self
 
 
@@ -123,9 +121,7 @@ class FeatureSettings(Settings):
     @model_validator(mode="after")
     def _rows_are_not_evolved(self) -> "FeatureSettings":
         if self.source.kind == "xcoder_rows" and self.evolution.rounds:
-            raise ValueError(
-                "evolution.rounds cannot be set with the source xcoder_rows, whose rows are subtrees already"
-            )
+            raise ValueError("evolution.rounds cannot be set with xcoder_rows, whose rows are subtrees already")
         return self
 
 

@@ -88,9 +88,7 @@ def extract_features(settings: Snippets, interview: Interview, path: Path) -> Fe
     for answer in hold_dialogues(interview, path, _snippets(settings), total, "feature extraction"):
         tree.merge(tree_from_leaves(answer.features))
     if not tree.children:
-        raise InputError(
-            f"none of the {total} rows of {settings.path} gave features; why is in the column `reason` of {path}"
-        )
+        raise InputError(f"no row of {settings.path} gave features; the column `reason` of {path} says why")
     return tree
 
 

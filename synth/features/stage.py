@@ -159,8 +159,6 @@ def _subtree(row: dict[str, Any]) -> Subtree:
     features = row["features"]
     if isinstance(features, str):
         features = read_json(features)
-    if not isinstance(features, dict):
-        raise TreeError("`features` must be an object of categories")
     leaves = tuple(_tree(features).leaves())
     if not leaves:
         raise TreeError("`features` holds no feature")

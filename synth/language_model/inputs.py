@@ -56,9 +56,9 @@ def collect_inputs(
         failures += sum(one.reason == INFRASTRUCTURE_FAILURE for draft in some for one in draft.set_aside)
         if failures > most_failures:
             raise InfrastructureError(
-                f"the judge itself failed on the generators or validators of {failures} tasks, again and again. At "
-                f"most {FAILED_SHARE:.0%} of the tasks may be lost. Look at the judge (xcoder doctor), then run the "
-                "same command again; no question is asked twice."
+                f"the judge itself failed on the generators or validators of {failures} tasks. At most "
+                f"{FAILED_SHARE:.0%} may be lost. Look at it (xcoder doctor), then run the same command again; no "
+                "question is asked twice."
             )
         for draft in some:
             yield from draft.set_aside
@@ -75,7 +75,7 @@ def _generate(drafts: list[Draft], judge: Executor, count: int, settings: InputS
     submissions = (_submission(draft, program, (*lines, lines[0]), settings) for draft, program, lines in asked)
     for (draft, program, lines), execution in zip(asked, judge.execute(submissions), strict=True):
         *runs, again = execution.runs
-        outputs = [run.output if run.status == "OK" else None for run in runs]
+        outputs = [run.output for run in runs]
         draft.generator = None
         if _has_failed(draft, execution):
             continue
@@ -93,9 +93,8 @@ def _generate(drafts: list[Draft], judge: Executor, count: int, settings: InputS
 
 
 def _order(draft: Draft, place: int, seed: int) -> str:
-    return (
-        f"{derive_seed(seed, 'generator', draft.task.task_id, place) % 10**9} {CATEGORIES[place % len(CATEGORIES)]}\n"
-    )
+    number = derive_seed(seed, "generator", draft.task.task_id, place) % 10**9
+    return f"{number} {CATEGORIES[place % len(CATEGORIES)]}\n"
 
 
 def _validate(drafts: list[Draft], judge: Executor, settings: InputSettings) -> None:

@@ -113,9 +113,8 @@ class LanguageModelTeacher:
     ) -> Iterator[Result | Quarantined]:
         """The results, and a `Quarantined` for each dialogue without one, as `hold_nearly_all` yields them."""
         for key, outcome in interview.hold_nearly_all(dialogues):
-            if isinstance(
-                outcome, Unusable
-            ):  # a key is a task's id, with the place of a candidate where it is about one
+            if isinstance(outcome, Unusable):
+                # A key is a task's id, with the place of a candidate where it is about one.
                 task_id, _, index = key.partition("/")
                 yield Quarantined(task_id, int(index or -1), split_of(task_id), str(outcome), outcome.answer)
             else:

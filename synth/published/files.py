@@ -60,9 +60,7 @@ class ImportSettings(Settings):
     def _is_a_part_of_its_set(self) -> "ImportSettings":
         parts = PARTS[self.source]
         if self.configuration is not None and self.configuration not in parts:
-            raise ValueError(
-                f"configuration {self.configuration!r} is none of {self.source}: expected {', '.join(parts)}"
-            )
+            raise ValueError(f"no configuration {self.configuration!r} in {self.source}: expected {', '.join(parts)}")
         if self.revision is not None and Path(self.place).exists():
             raise ValueError(f"revision belongs to a dataset on the hub, and {self.place} is on this machine")
         return self

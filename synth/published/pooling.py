@@ -5,21 +5,19 @@ Those are records that are sorted on disk and merged, and how far reading has co
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic
 
 from reward.compare import outputs_match, values_match
 from synth.published.rows import Reading
 from synth.tables import Quarantined, new_problem, split_of
-from xcoder_core.files import read_object, write_json
-from xcoder_core.ordered_table import ordered_table, size_of
+from xcoder_core.files import atomic_path, read_object, write_json
 from xcoder_core.problem import Limits, Problem, Solution, TestCase
-from xcoder_core.records import read_records, to_row
-
-Record = TypeVar("Record")
+from xcoder_core.records import Key, Record, Row, arrow_schema, read_records, to_row
 
 SHOWN_CHARACTERS = 2_000
 """As much is kept of a row that is set aside; a row may hold megabytes of tests."""
@@ -107,22 +105,72 @@ def _left_out(row: Reading, reason: str) -> Quarantined:
     return set_aside(row.task_id, reason, row.response or row.statement)
 
 
+ROWS_PER_GROUP = 8192
+GROUP_BYTES = 4 << 20
+"""Text of a row group. What a reader holds of a table is about one group of it, whatever the table's size."""
+
 RUN_BYTES = 192 << 20
 """Text of a run before it is written: 24 GB make 125 runs."""
 
-GROUP_BYTES = 128 << 10
+RUN_GROUP_BYTES = 128 << 10
 """Text of a run's row group, of which merging holds one for each run; or a single record, where that is larger."""
 
 
-class SortedRuns(Generic[Record]):
-    """Runs of records in `folder`, sorted by `key`. `run_bytes` bounds what is held, apart from a single record."""
+@contextmanager
+def ordered_table(
+    path: Path, record_type: type[Record], key: tuple[str, ...], group_bytes: int = GROUP_BYTES
+) -> Iterator[Callable[[Record], None]]:
+    """What adds a record to a table, in the order of `key` and no key twice.
 
-    def __init__(
-        self, folder: Path, record_type: type[Record], key: tuple[str, ...], run_bytes: int | None = None
-    ) -> None:
+    The table takes its name when the block ends well, and nothing is left of it otherwise.
+    """
+    import pyarrow.parquet
+
+    schema = arrow_schema(record_type)
+    group: list[Row] = []
+    size = 0
+    last: Key | None = None
+
+    def flush() -> None:
+        nonlocal size
+        if group:
+            writer.write_table(pyarrow.Table.from_pylist(group, schema))
+            group.clear()
+            size = 0
+
+    def append(record: Record) -> None:
+        nonlocal size, last
+        row = to_row(record)
+        before, last = last, tuple(row[column] for column in key)
+        if before is not None and last <= before:
+            raise RuntimeError(f"{path} is written in the order of {key}, and {last} came after {before}")
+        group.append(row)
+        size += size_of(row)
+        if size >= group_bytes or len(group) == ROWS_PER_GROUP:
+            flush()
+
+    with atomic_path(path) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        yield append
+        flush()
+
+
+def size_of(value: object) -> int:
+    """About how many bytes a row's values take: characters of text, eight for a number."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(size_of, value.values()))
+    if isinstance(value, (list, tuple)):
+        return sum(map(size_of, value))
+    return 8
+
+
+class SortedRuns(Generic[Record]):
+    """Runs of records in `folder`, sorted by `key`. `RUN_BYTES` bound what is held, apart from a single record."""
+
+    def __init__(self, folder: Path, record_type: type[Record], key: tuple[str, ...]) -> None:
         self.folder, self.record_type, self.key = folder, record_type, key
         self._key_of = attrgetter(*key)
-        self._run_bytes = RUN_BYTES if run_bytes is None else run_bytes
         self._held: list[Record] = []
         self._bytes = 0
 
@@ -135,15 +183,15 @@ class SortedRuns(Generic[Record]):
         """Hold a record. True when as much is held as a run takes, so that `write` should follow."""
         self._held.append(record)
         self._bytes += size_of(to_row(record))
-        return self._bytes >= self._run_bytes
+        return self._bytes >= RUN_BYTES
 
     def write(self) -> None:
         """Write what is held as the next run."""
         self._held.sort(key=self._key_of)
         path = self.folder / f"run-{len(self.runs):06d}.parquet"
-        with ordered_table(path, self.record_type, self.key, GROUP_BYTES) as table:
+        with ordered_table(path, self.record_type, self.key, RUN_GROUP_BYTES) as append:
             for record in self._held:
-                table.append(record)
+                append(record)
         self._held, self._bytes = [], 0
 
     def merged(self) -> Iterator[Record]:
@@ -172,13 +220,13 @@ class Position:
 
 
 class ImportWork:
-    """Where the working files of an import lie. `run_bytes` is how much text a sorted run holds."""
+    """Where the working files of an import lie."""
 
-    def __init__(self, folder: Path, run_bytes: int | None = None) -> None:
-        self.read = SortedRuns(folder / "readings", Reading, ("statement_key", "task_id"), run_bytes)
-        self.faulty = SortedRuns(folder / "faulty_rows", Quarantined, ("task_id",), run_bytes)
-        self.pooled = SortedRuns(folder / "problems", PooledProblem, ("problem_id",), run_bytes)
-        self.left_out = SortedRuns(folder / "left_out_rows", Quarantined, ("task_id",), run_bytes)
+    def __init__(self, folder: Path) -> None:
+        self.read = SortedRuns(folder / "readings", Reading, ("statement_key", "task_id"))
+        self.faulty = SortedRuns(folder / "faulty_rows", Quarantined, ("task_id",))
+        self.pooled = SortedRuns(folder / "problems", PooledProblem, ("problem_id",))
+        self.left_out = SortedRuns(folder / "left_out_rows", Quarantined, ("task_id",))
         self.stated = folder / "stated.parquet"
         self._position = folder / "reading-position.json"
 

@@ -8,12 +8,11 @@ rows are read as its `CodeExecutionRewardManager` reads them, by `prompter_type`
 import ast
 import json
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 
-from reward.extract import extract_code, fenced_blocks, parses
+from reward.extract import extract_code, fenced_blocks, syntax_tree
 
 # What a bracket may hold is bounded, or a text of nothing but beginnings would be read to its end from each of them.
 STARTER = re.compile(r"class Solution(?:\([^)]{0,100}\))?:[ \t]*\n\s+def\s+(\w+)\s*\(\s*self\b[^)]{0,2000}\)[^\n:]*:")
@@ -60,9 +59,10 @@ def read_sft_row(row: Row) -> Reading:
     code = extract_code(response)
     if code is None:
         raise RowFault(_lack_of_code(response))
-    if not parses(code):
+    program = syntax_tree(code)
+    if program is None:
         raise RowFault("the program does not parse as Python")
-    reading = _reading(row, statement, _signature_in(statement) or _signature_of(code))
+    reading = _reading(row, statement, _signature_in(statement) or _signature_of(program))
     return _encodable(replace(reading, response=response, code=code, model=_text_or_none(row, "model")))
 
 
@@ -146,15 +146,12 @@ def _signature_in(text: str) -> tuple[str, str] | None:
     return None if found is None else (found[1], found[0])
 
 
-def _signature_of(code: str) -> tuple[str, str] | None:
+def _signature_of(program: ast.Module) -> tuple[str, str] | None:
     """Name and starter code of a program that is a class `Solution` and reads nothing; None for any other program."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tree = ast.parse(code)
-    for node in ast.walk(tree):
+    for node in ast.walk(program):
         if isinstance(node, ast.Name) and node.id in ("input", "open") or _is_stdin(node):
             return None
-    for node in tree.body:
+    for node in program.body:
         if isinstance(node, ast.ClassDef) and node.name == "Solution":
             for method in node.body:
                 if isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):

@@ -23,13 +23,12 @@ from synth.config import SynthSettings, uses_of
 from synth.funnel import plain_counts, refuse_nothing_kept, steps, write_import_card
 from synth.publication import ROWS, RowMaker
 from synth.published.files import ImportSettings, count_rows, fetch_files, read_set
-from synth.published.pooling import ImportWork, PooledProblem, Position, pool, set_aside
+from synth.published.pooling import ImportWork, PooledProblem, Position, ordered_table, pool, set_aside
 from synth.published.rows import Reading, Row, RowFault, read_rl_row, read_sft_row
 from synth.tables import Quarantined, Removal, StatedTask, WorkTables, task_id
 from xcoder_core.errors import InputError
 from xcoder_core.files import write_json, write_text
 from xcoder_core.models.prompt import PromptStyle
-from xcoder_core.ordered_table import ordered_table
 from xcoder_core.problem import Problem, Solution, TestCase
 from xcoder_core.records import read_records, write_records
 from xcoder_core.rows import BadRow
@@ -39,15 +38,13 @@ from xcoder_core.terminal import Progress
 READERS: dict[str, Callable[[Row], Reading]] = {"sft": read_sft_row, "rl": read_rl_row}
 
 
-def import_published(
-    settings: SynthSettings, prompt_style: PromptStyle, context: StageContext, run_bytes: int | None = None
-) -> None:
+def import_published(settings: SynthSettings, prompt_style: PromptStyle, context: StageContext) -> None:
     """Make the tables of `SynthLayout` and the datasets of the published sets of `settings.imports`.
 
     Raises `InputError` for files that are not what the settings say, and where not one row of a set can be used.
     """
     tables, layout = WorkTables(context.folder), SynthLayout(context.folder)
-    work = ImportWork(context.folder / "work", run_bytes)
+    work = ImportWork(context.folder / "work")
     rows = read_sets(settings.imports, work)
     pool_rows(settings, work)
     clean(settings.cleaning, tables, layout, lambda: read_records(work.stated, StatedTask), uses_of(settings))
@@ -184,14 +181,15 @@ def publish(
     removed = {removal.problem_id: removal.reason for removal in read_records(tables.removals, Removal)}
     uses = uses_of(settings)
     with ExitStack() as stack, Progress("datasets", work.pooled.count(), "tasks") as progress:
-        problems = stack.enter_context(ordered_table(layout.problems, Problem, ("problem_id",)))
-        tests = stack.enter_context(ordered_table(layout.tests, TestCase, ("problem_id", "index")))
-        solutions = stack.enter_context(ordered_table(layout.solutions, Solution, ("problem_id", "index")))
-        memberships = stack.enter_context(ordered_table(layout.memberships, Membership, ("problem_id",)))
-        datasets = {
+        add_problem = stack.enter_context(ordered_table(layout.problems, Problem, ("problem_id",)))
+        add_test = stack.enter_context(ordered_table(layout.tests, TestCase, ("problem_id", "index")))
+        add_solution = stack.enter_context(ordered_table(layout.solutions, Solution, ("problem_id", "index")))
+        add_membership = stack.enter_context(ordered_table(layout.memberships, Membership, ("problem_id",)))
+        add_row = {
             use: stack.enter_context(ordered_table(layout.dataset(use) / "train.parquet", *ROWS[use]))
             for use in sorted(set(uses.values()))
         }
+        written = dict.fromkeys(add_row, 0)
         for pooled in work.pooled.merged():
             progress.advance()
             problem = pooled.problem
@@ -201,17 +199,17 @@ def publish(
                 funnel.dropped[removed[pooled.problem_id]] += 1
                 continue
             funnel.keep(pooled)
-            problems.append(problem)
-            memberships.append(Membership(problem.problem_id, problem.source, use, depth=0))
+            add_problem(problem)
+            add_membership(Membership(problem.problem_id, problem.source, use, depth=0))
             for test in pooled.tests:
-                tests.append(test)
+                add_test(test)
             for solution in pooled.solutions:
-                solutions.append(solution)
+                add_solution(solution)
             for row in maker.rows(use, problem, 0, pooled.solutions, None):
-                datasets[use].append(row)
+                add_row[use](row)
+                written[use] += 1
     for funnel in funnels.values():
         funnel.rows_merged = funnel.rows - funnel.set_aside.total() - funnel.made
-    written: dict[str, int] = {use: table.rows for use, table in datasets.items()}
     for use, count in written.items():
         write_text(layout.dataset(use) / "README.md", write_import_card(use, count, settings, maker.seed, funnels))
     return funnels, written
@@ -220,7 +218,7 @@ def publish(
 def _write_quarantine(funnels: dict[str, ImportFunnel], tables: WorkTables, work: ImportWork) -> None:
     """Write and count every row that was set aside, in the order of the sets."""
     rows = heapq.merge(work.faulty.merged(), work.left_out.merged(), key=attrgetter("task_id"))
-    with ordered_table(tables.quarantine, Quarantined, ("task_id", "index")) as table:
+    with ordered_table(tables.quarantine, Quarantined, ("task_id", "index")) as append:
         for row in rows:
-            table.append(row)
+            append(row)
             funnels[row.split].set_aside[row.reason] += 1

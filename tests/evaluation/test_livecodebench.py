@@ -115,7 +115,7 @@ def test_tests_that_inflate_without_end_are_refused(
         ("stdin", {"question_content": "x\ud800"}, "field 'question_content': half of a surrogate pair"),
         ("stdin", {"public_test_cases": "[1" + "0" * 5000 + "]"}, "'public_test_cases': not valid JSON"),
         ("stdin", {"public_test_cases": "{}"}, "'public_test_cases': expected a JSON list, found dict"),
-        ("stdin", {"public_test_cases": '[{"input": 3}]'}, "'public_test_cases': each test must be an object"),
+        ("stdin", {"public_test_cases": '[{"input": 3}]'}, "'public_test_cases': a test must be an object"),
         ("stdin", {"private_test_cases": "@@@"}, "'private_test_cases': neither a JSON list nor"),
         ("stdin", {"public_test_cases": "[]", "private_test_cases": "[]"}, "no public and no private test"),
         ("function", {"public_test_cases": '[{"input": "x y", "output": "1"}]'}, "not valid JSON"),

@@ -232,10 +232,11 @@ def test_the_bytes_do_not_depend_on_kills_or_on_how_much_is_held(
         raise Killed
 
     monkeypatch.setattr(pooling.ImportWork, "write_read", killing)
+    monkeypatch.setattr(pooling, "RUN_BYTES", 1)
     kills = 0
     while True:
         try:
-            import_published(settings, "plain", context_in(tmp_path / "killed"), run_bytes=1)
+            import_published(settings, "plain", context_in(tmp_path / "killed"))
         except Killed:
             kills += 1
             continue
@@ -420,6 +421,7 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 from synth.config import SynthSettings
+from synth.published import pooling
 from synth.published.stage import import_published
 from xcoder_core.stage import StageContext
 from xcoder_core.rows import read_rows
@@ -427,7 +429,8 @@ from xcoder_core.rows import read_rows
 folder, path = Path(sys.argv[1]), sys.argv[2]
 item = {"source": "x-coder-sft-376k", "path": path}
 context = StageContext("test", "synth", "key", folder, 3, {})
-import_published(SynthSettings.model_validate({"import": [item]}), "plain", context, run_bytes=8 << 20)
+pooling.RUN_BYTES = 8 << 20
+import_published(SynthSettings.model_validate({"import": [item]}), "plain", context)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 

@@ -83,8 +83,10 @@ class Answers:
                 )
                 self._ids.add((request.id,))
             yield answer
-        if kept:
-            yield from (_completion(answer) for answer in self.kept() if answer.request_id in kept)
+        for old in self.kept() if kept else ():
+            if old.request_id in kept:
+                counts = old.prompt_tokens, old.completion_tokens
+                yield Completion(old.request_id, old.text, (), old.finish_reason, *counts)
 
     def kept(self) -> Iterator[Answer]:
         """Every answer of the table, one at a time."""
@@ -93,11 +95,6 @@ class Answers:
     def seal(self) -> Path:
         """Write the sorted Parquet table; nothing new can be asked after it."""
         return self._store.seal()
-
-
-def _completion(answer: Answer) -> Completion:
-    counts = answer.prompt_tokens, answer.completion_tokens
-    return Completion(answer.request_id, answer.text, (), answer.finish_reason, *counts)
 
 
 def _fingerprint(request: Request, sampling: SamplingSettings) -> str:

@@ -57,7 +57,7 @@ def examples_token_ids(
     later.
     """
     rendered = [_rendered(tokenizer, prompt, add_generation_prompt=True) for prompt in prompts]
-    texts = [_continuation(before, said["content"]) for before, (said,) in zip(rendered, completions, strict=True)]
+    texts = [continue_from(before, said["content"]) for before, (said,) in zip(rendered, completions, strict=True)]
     answers = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     for prompt, before, answer in zip(prompts, rendered, answers, strict=True):
         yield _encoded(tokenizer, before), [*answer, _turn_end(tokenizer, prompt, before)]
@@ -79,9 +79,8 @@ def _rendered(
     except TemplateError as error:
         roles = " and ".join(message["role"] for message in messages)
         raise InputError(
-            f"the chat template cannot render a conversation of {roles}: {error}. Expected one for these "
-            "messages, whose content is text; name a file with such a template (model.chat_template), or a wording "
-            "without a system message (model.prompt)."
+            f"the chat template cannot render a conversation of {roles}: {error}. Name a file with one that "
+            "can (model.chat_template), or a wording without a system message (model.prompt)."
         ) from error
     for message in messages:
         # Templates strip a text; that all of it is gone means that the template wants another form of content.
@@ -94,17 +93,6 @@ def _rendered(
     return rendered
 
 
-def _continuation(before: str, answer: str) -> str:
-    try:
-        return continue_from(before, answer)
-    except ValueError as error:
-        raise InputError(
-            f"the chat template closes the reasoning in the prompt (it ends with {before[-30:]!r}), but the answer "
-            f"begins with reasoning ({answer[:30]!r}): a model would learn to reason twice. Use a template that leaves "
-            "thinking on (model.chat_template), or answers without reasoning."
-        ) from error
-
-
 def _turn_end(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], before: str) -> int:
     """The stop token by which the template ends an answer to this prompt, which is `before` when rendered alone."""
     # Templates that open the reasoning leave it out of a turn that is over.
@@ -114,15 +102,13 @@ def _turn_end(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], bef
     if not whole.startswith(before):
         raise InputError(
             "the chat template renders a prompt differently when an answer follows it, so training and sampling would "
-            f"differ. Prompt alone: {before!r}; with its answer: {whole!r}. Use a chat template that keeps the prompt "
-            "as it is."
+            f"differ. Prompt alone: {before!r}; with its answer: {whole!r}. Use one that keeps the prompt."
         )
     between, _, end = whole[len(before) :].rpartition(_ANSWER)
     if "".join(between.split()) not in _NO_REASONING:
         raise InputError(
-            f"the chat template puts {between!r} between a prompt and its answer, which an answer of the data does not "
-            "begin with: a model would learn another form than its own. Use a chat template that begins an answer "
-            "with its text or its reasoning (model.chat_template)."
+            f"the chat template puts {between!r} between a prompt and its answer: a model would learn another form "
+            "than its own. Use one that begins an answer with its text or its reasoning (model.chat_template)."
         )
     stops = stop_token_ids(tokenizer)
     ends = [token for token in tokenizer.encode(end, add_special_tokens=False) if token in stops]

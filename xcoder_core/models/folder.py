@@ -33,7 +33,11 @@ def check_model_folder(folder: Path) -> None:
         raise InputError(f"the folder {folder} is not a model: it lacks {' and '.join(missing)}")
     for file in [*weights, *folder.glob("config.json"), *folder.glob("tokenizer.json")]:
         try:
-            _check(file)
+            if file.suffix == ".safetensors":
+                with safe_open(file, "numpy"):  # compares the sizes in the header with the file's
+                    continue
+            if not isinstance(json.loads(file.read_bytes()), dict):
+                raise ValueError("it is no JSON object")
         except (SafetensorError, ValueError, OSError) as error:
             fault = "cannot be read" if isinstance(error, OSError) else "is damaged"
             raise InputError(
@@ -65,15 +69,6 @@ def check_chat_template(file: Path) -> None:
         raise InputError(f"{file} cannot be read: {error}") from error
     if "messages" not in text:
         raise InputError(f"{file} is no chat template: it never names `messages`")
-
-
-def _check(file: Path) -> None:
-    """Raise an error of the format's own for a file that is cut short or damaged."""
-    if file.suffix == ".safetensors":
-        with safe_open(file, "numpy"):  # compares the sizes in the header with the file's
-            return
-    if not isinstance(json.loads(file.read_bytes()), dict):
-        raise ValueError("it is no JSON object")
 
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")

@@ -281,8 +281,7 @@ def _key(settings: ServerSettings) -> str:
     key = os.environ.get(settings.api_key_env, "").strip()
     if not key:
         raise EnvironmentLacks(
-            f"openai.api_key_env names the environment variable {settings.api_key_env}, which is not set or empty; "
-            "export the server's key in it"
+            f"openai.api_key_env names {settings.api_key_env}, which is not set or empty; export the server's key in it"
         )
     return key
 

@@ -47,12 +47,11 @@ def render_prompt(problem: Problem, style: PromptStyle) -> list[Message]:
     `plain` is the statement and nothing else (a function problem's starter code follows it); the others wrap it as
     LiveCodeBench does for a family of models, whose wording, with its slips, is part of the benchmark.
     """
+    starter = problem.starter_code
     if style == "plain":
-        content = (
-            problem.statement if problem.starter_code is None else f"{problem.statement}\n\n{problem.starter_code}"
-        )
+        content = problem.statement if starter is None else f"{problem.statement}\n\n{starter}"
         return [{"role": "user", "content": content}]
-    wording, starter = _WORDINGS[style], problem.starter_code
+    wording = _WORDINGS[style]
     form = wording.get("without_starter", "without_starter") if starter is None else "with_starter"
     code = "# YOUR CODE HERE" if starter is None else starter
     texts = {"statement": problem.statement, "form": _WORDINGS["forms"][form], "code": code}

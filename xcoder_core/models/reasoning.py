@@ -2,6 +2,8 @@
 
 import re
 
+from xcoder_core.errors import InputError
+
 PAIRS = {
     **{f"<{name}>": f"</{name}>" for name in ("think", "thinking", "seed:think")},
     "[THINK]": "[/THINK]",
@@ -44,12 +46,16 @@ def opening_at_end(prompt: str) -> str:
 def continue_from(prompt: str, answer: str) -> str:
     """An answer as it goes on from a rendered prompt: where the prompt opens the reasoning, it opens it no more.
 
-    An answer without reasoning then closes it first, as templates write an empty one. Raises `ValueError` for an answer
+    An answer without reasoning then closes it first, as templates write an empty one. Raises `InputError` for an answer
     with reasoning after a prompt that has closed it.
     """
     opened, own = opening_at_end(prompt), _BEGINS.match(answer)
     if own and _CLOSED_LAST.search(prompt):
-        raise ValueError
+        raise InputError(
+            f"the chat template closes the reasoning in the prompt (it ends with {prompt[-30:]!r}), but the answer "
+            f"begins with reasoning ({answer[:30]!r}): a model would learn to reason twice. Use a template that leaves "
+            "thinking on (model.chat_template), or answers without reasoning."
+        )
     if not opened:
         return answer
     if own:

@@ -10,7 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from xcoder_core.models.prompt import PromptStyle
-from xcoder_core.settings import GivenPath, Settings
+from xcoder_core.settings import GivenPath, Settings, VariableName
 
 
 class InitSettings(Settings):
@@ -115,7 +115,7 @@ class ServerSettings(Settings):
     """The name under which the server knows the model; when left out, the model's path or hub name, which is what
     `vllm serve PATH` calls it."""
 
-    api_key_env: str | None = None
+    api_key_env: VariableName | None = None
     """The NAME of the environment variable that holds the key, never the key itself; null if the server needs none."""
 
     kind: Literal["openai", "vllm", "sglang"] = "openai"
@@ -171,16 +171,6 @@ class ServerSettings(Settings):
         if not re.fullmatch(r"https?://[^@?#\s]+", url):
             raise ValueError("expected http:// or https:// with a host and a path, and no user, key or query in it")
         return url
-
-    @field_validator("api_key_env")
-    @classmethod
-    def _is_a_name(cls, name: str | None) -> str | None:
-        if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
-            raise ValueError(
-                "expected the NAME of an environment variable in capitals, such as OPENAI_API_KEY; a recipe never "
-                "holds a key"
-            )
-        return name
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """What so many tokens cost."""

@@ -215,7 +215,7 @@ class Ablation:
             if len(set(lengths.values())) > 1:
                 listed = "\n".join(f"  {name}: {length}" for name, length in lengths.items())
                 raise InputError(
-                    f"{self.path}: ablation.equal is {self.settings.equal}, but they differ between the arms:\n{listed}"
+                    f"{self.path}: ablation.equal is {self.settings.equal}, but the arms differ:\n{listed}"
                 )
 
     def _length(self, arm: Arm) -> str:

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from evaluation.measurement import ResultLayout
 from synth.tables import WorkTables
 from xcoder_core.errors import InputError
-from xcoder_core.files import read_object
-from xcoder_core.records import readable
+from xcoder_core.files import JsonObject, read_object
+from xcoder_core.records import Row, readable
 from xcoder_core.stage import RESULT_FILE, SynthLayout
 from xcoder_train.recipe.reading import load_recipe
 
@@ -22,10 +21,6 @@ SHOWN = 5
 """How many ids or runs a message names."""
 
 
-Row = dict[str, Any]
-"""A row of a table by its columns, or an object of a JSON file by its keys."""
-
-
 @dataclass(frozen=True)
 class RunResults:
     """What a run has finished, by its manifest, so without results of earlier settings."""
@@ -33,7 +28,7 @@ class RunResults:
     folder: Path
 
     @cached_property
-    def stages(self) -> dict[str, Row]:
+    def stages(self) -> dict[str, JsonObject]:
         """The entry of each stage in the run's manifest."""
         return read_object(self.folder / MANIFEST).get("stages", {})
 

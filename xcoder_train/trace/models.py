@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypedDict
 
 from evaluation.judging import SampleVerdict
 from evaluation.measurement import ResultLayout
@@ -11,22 +10,13 @@ from evaluation.samples import Sample
 from evaluation.scores import ProblemCounts
 from xcoder_core.files import read_object
 from xcoder_core.problem import Problem
-from xcoder_core.records import read_matching
+from xcoder_core.records import Row, read_matching
 from xcoder_core.stage import RESULT_FILE
 from xcoder_train.sft.data import rows_of_view
 from xcoder_train.sft.settings import SftDataSettings
-from xcoder_train.trace.find import Found, Row, columns, select
+from xcoder_train.trace.find import Found, columns, select
 from xcoder_train.trace.synthesis import TracedTask
 from xcoder_train.training.checkpoints import CHECKPOINTS
-
-
-class Met(TypedDict):
-    """A step that rolled the problem's prompt out; the mean is None where no rollout had a reward."""
-
-    step: int
-    rollouts: int
-    verdicts: dict[str, int]
-    mean_reward: float | None
 
 
 def trace_sft(traced: TracedTask, folder: Path | None) -> dict[str, object] | None:
@@ -78,8 +68,8 @@ def trace_grpo(traced: TracedTask, folder: Path | None, rates: Path | None) -> d
     }
 
 
-def _met(rows: list[Row], problem_id: str | None) -> Iterator[Met]:
-    """One entry for each step of a table of completions that rolled the problem's prompt out."""
+def _met(rows: list[Row], problem_id: str | None) -> Iterator[dict[str, object]]:
+    """Each step of a table of completions that rolled the prompt out; the mean is None where none had a reward."""
     steps = defaultdict(list)
     for row in rows:
         if row["problem_id"] == problem_id:

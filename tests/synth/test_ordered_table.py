@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from xcoder_core.ordered_table import ordered_table
+from synth.published.pooling import ordered_table
 from xcoder_core.records import read_records
 
 
@@ -26,17 +26,17 @@ ROWS = [Row(place, (Word("a" * 100), Word("b" * place))) for place in range(50)]
 
 def test_rows_come_back_as_they_were_in_small_groups(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
-    with ordered_table(path, Row, ("place",), group_bytes=1000) as table:
+    with ordered_table(path, Row, ("place",), group_bytes=1000) as append:
         for row in ROWS:
-            table.append(row)
-    assert table.rows == 50 and pyarrow.parquet.read_metadata(path).num_row_groups > 4
+            append(row)
+    assert pyarrow.parquet.read_metadata(path).num_row_groups > 4
     assert list(read_records(path, Row)) == ROWS
 
 
 @pytest.mark.parametrize("places", [(1, 0), (1, 1)])
 def test_rows_out_of_order_leave_no_table(tmp_path: Path, places: tuple[int, int]) -> None:
     path = tmp_path / "rows.parquet"
-    with pytest.raises(RuntimeError, match="in the order of"), ordered_table(path, Row, ("place",)) as table:
+    with pytest.raises(RuntimeError, match="in the order of"), ordered_table(path, Row, ("place",)) as append:
         for place in places:
-            table.append(ROWS[place])
+            append(ROWS[place])
     assert list(tmp_path.iterdir()) == []
