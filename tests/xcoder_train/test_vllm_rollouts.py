@@ -18,7 +18,7 @@ from xcoder_core.models.folder import KNOWN
 from xcoder_train.grpo.colocated import memory_arguments
 from xcoder_train.grpo.memory import GIB, engine_memory
 from xcoder_train.grpo.settings import GrpoSettings
-from xcoder_train.grpo.vllm_gauges import server_gauges
+from xcoder_train.grpo.step_times import server_gauges
 from xcoder_train.grpo.vllm_rollouts import SUPPORTED, check_server, check_version, check_vllm, wait_for_server
 
 SERVED = {

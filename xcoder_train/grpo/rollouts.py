@@ -1,9 +1,12 @@
 """What makes rollouts: transformers, with a random stream for each of them, or vLLM by way of TRL's trainer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
+from torch.distributed.tensor import DTensor
 from trl import GRPOTrainer
+from trl.generation.vllm_generation import VLLMGeneration
 
 from xcoder_core.models.chat import stop_token_ids
 from xcoder_core.models.transformers_backend import Sampled, sample_batch
@@ -41,6 +44,23 @@ def by_vllm(trainer: GRPOTrainer, prompts: list[list[int]], seeds: list[int]) ->
         Sampled(list(ids), False, [float("nan") if each is None else each for each in own])
         for ids, own in zip(made, log_probabilities, strict=True)
     ]
+
+
+def merge_beside(engine: VLLMGeneration) -> None:
+    """Hand vLLM sums of weights and adapters: TRL adds in place and subtracts again, which moves weights in 16 bits."""
+    model, weights_of = engine.model, engine._iter_named_params
+    model.merge_adapter = model.unmerge_adapter = lambda: None  # type: ignore[assignment]
+    layers = {f"{name.removeprefix('base_model.model.')}.weight": layer for name, layer in model.named_modules()}
+
+    def merged() -> Iterator[tuple[str, torch.Tensor]]:
+        for name, weights in weights_of():
+            if hasattr(layers.get(name), "get_delta_weight"):
+                added = layers[name].get_delta_weight("default").detach()
+                added = added.full_tensor() if isinstance(added, DTensor) else added  # under FSDP2
+                weights = (weights + added).to(weights.dtype)
+            yield name, weights
+
+    engine._iter_named_params = merged  # type: ignore[method-assign]
 
 
 def batches(prompts: Sequence[Sequence[int]], settings: GrpoSettings, *, is_training: bool) -> list[list[int]]:

@@ -6,17 +6,15 @@ by length before they are cut into micro-batches, each micro-batch is cut to its
 in which every advantage is zero are cut to a single token: their gradient is zero.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.distributed.tensor import DTensor
 from trl import GRPOConfig, GRPOTrainer
-from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
 from xcoder_train.grpo.groups import Groups
 from xcoder_train.grpo.mismatch import figures, masked_by_mean
+from xcoder_train.grpo.rollouts import merge_beside
 from xcoder_train.grpo.step_times import StepTimes
 from xcoder_train.training.optimizer import OptimizerFactory
 
@@ -134,23 +132,6 @@ class FrugalGrpoTrainer(GRPOTrainer):
     @property
     def _zero_advantage_is_zero_gradient(self) -> bool:
         return self.model.training and self.beta == 0 and not self._entropy_bonus_enabled and not self.aux_loss_enabled
-
-
-def merge_beside(engine: VLLMGeneration) -> None:
-    """Hand vLLM sums of weights and adapters: TRL adds in place and subtracts again, which moves weights in 16 bits."""
-    model, weights_of = engine.model, engine._iter_named_params
-    model.merge_adapter = model.unmerge_adapter = lambda: None  # type: ignore[assignment]
-    layers = {f"{name.removeprefix('base_model.model.')}.weight": layer for name, layer in model.named_modules()}
-
-    def merged() -> Iterator[tuple[str, torch.Tensor]]:
-        for name, weights in weights_of():
-            if hasattr(layers.get(name), "get_delta_weight"):
-                added = layers[name].get_delta_weight("default").detach()
-                added = added.full_tensor() if isinstance(added, DTensor) else added  # under FSDP2
-                weights = (weights + added).to(weights.dtype)
-            yield name, weights
-
-    engine._iter_named_params = merged  # type: ignore[method-assign]
 
 
 def by_length(batch: Batch) -> Batch:

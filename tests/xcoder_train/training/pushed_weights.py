@@ -15,7 +15,7 @@ from trl.distributed import DistributedBackend
 from trl.generation.vllm_generation import VLLMGeneration
 
 from tests.xcoder_train.training.two_processes import say
-from xcoder_train.grpo.trainer import merge_beside
+from xcoder_train.grpo.rollouts import merge_beside
 from xcoder_train.training.settings import LoraSettings
 from xcoder_train.training.weights import lora_config
 
