@@ -6,8 +6,8 @@ import pytest
 
 from xcoder_core.errors import InputError
 from xcoder_train.commands.slurm import slurm_script
-from xcoder_train.plan.checkpoints import job_hours
 from xcoder_train.plan.make import make_plan
+from xcoder_train.plan.training import job_hours
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.runs.keys import stage_key
 

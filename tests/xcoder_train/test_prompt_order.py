@@ -3,7 +3,7 @@
 from trl.trainer.utils import RepeatSampler
 
 from xcoder_core.seeds import derive_seed
-from xcoder_train.grpo.prompt_order import PromptOrder
+from xcoder_train.grpo.prompts import PromptOrder
 
 RATES = [0.5, 0.1, 0.9, 0.3, 0.7, 0.2, 0.8, 0.4]
 

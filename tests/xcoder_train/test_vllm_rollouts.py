@@ -21,7 +21,7 @@ from xcoder_train.grpo.adapters import engine_takes
 from xcoder_train.grpo.colocated import choose_port, memory_arguments
 from xcoder_train.grpo.memory import GIB, engine_memory
 from xcoder_train.grpo.settings import GrpoSettings
-from xcoder_train.grpo.vllm_gauges import server_gauges
+from xcoder_train.grpo.step_times import server_gauges
 from xcoder_train.grpo.vllm_rollouts import SUPPORTED, check_server, check_version, check_vllm, wait_for_server
 from xcoder_train.training.settings import LoraSettings
 

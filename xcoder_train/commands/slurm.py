@@ -14,14 +14,14 @@ from xcoder_core.models.folder import model_shape
 from xcoder_core.settings import require
 from xcoder_core.templates import filled
 from xcoder_train.commands.options import Overrides, RecipePath
-from xcoder_train.plan.checkpoints import GRACE_SECONDS
+from xcoder_train.plan.training import GRACE_SECONDS
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.recipe.settings import Options
 from xcoder_train.runs.launch import launch_settings, launch_variables, launcher_command
 from xcoder_train.stages import STAGES, StageName
-from xcoder_train.training.checkpoints import CHECKPOINTS
 from xcoder_train.training.launch_settings import LaunchSettings
+from xcoder_train.training.trl_arguments import CHECKPOINTS
 
 app = typer.Typer(rich_markup_mode=None)
 

@@ -93,7 +93,8 @@ def merge_beside(generation: VLLMGeneration) -> None:
     def merged() -> Iterator[tuple[str, torch.Tensor]]:
         for name, weights in weights_of():
             if hasattr(layers.get(name), "get_delta_weight"):
-                weights = (weights + _whole(layers[name].get_delta_weight("default"))).to(weights.dtype)
+                added = _whole(layers[name].get_delta_weight("default"))
+                weights = (weights + added).to(weights.dtype)
             yield name, weights
 
     generation._iter_named_params = merged  # type: ignore[method-assign]

@@ -30,7 +30,7 @@ from xcoder_core.seeds import derive_seed
 from xcoder_core.settings import require
 from xcoder_core.share import Share
 from xcoder_train.grpo.online_rates import OnlineRates
-from xcoder_train.grpo.prompt_order import PromptOrder
+from xcoder_train.grpo.prompts import PromptOrder
 from xcoder_train.grpo.rollout_files import (
     Group,
     Place,

@@ -11,7 +11,7 @@ from statistics import fmean
 
 from reward.verdict import Verdict
 from xcoder_core.files import JsonObject
-from xcoder_train.grpo.prompt_order import PromptOrder
+from xcoder_train.grpo.prompts import PromptOrder
 from xcoder_train.grpo.rollout_files import Group
 from xcoder_train.grpo.settings import OnlineRatesSettings
 

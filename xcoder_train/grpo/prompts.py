@@ -1,8 +1,14 @@
-"""The prompts of GRPO: which of the synthesis's are trained on, in which order, and which are held out."""
+"""The prompts of GRPO: which of the synthesis's are trained on, in which order, and which are held out.
 
-from collections.abc import Mapping
+Each epoch has an order of its own, which is the same after a resume, and a curriculum where one is set.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
+import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
@@ -14,8 +20,49 @@ from xcoder_core.records import read_table
 from xcoder_core.seeds import derive_seed
 from xcoder_core.settings import require
 from xcoder_core.stage import SynthLayout
-from xcoder_train.grpo.prompt_order import PromptOrder
 from xcoder_train.grpo.settings import CurriculumSettings, GrpoSettings
+
+
+@dataclass(frozen=True)
+class PromptOrder:
+    """Decides every epoch's order from the seed alone.
+
+    `pass_rates` are those of the prompts by the model that GRPO starts from, and `mixing` says how far chance may move
+    a prompt from its place between the easiest and the hardest: 0 not at all, 1 anywhere (no curriculum).
+    """
+
+    prompts: int
+    seed: int
+    pass_rates: Sequence[float] | None = None
+    mixing: float = 1.0
+
+    def prompts_of(self, slots: range, unit: int) -> list[int]:
+        """The prompts in these slots of the order over all epochs. An epoch uses whole units of prompts only."""
+        each = self.prompts // unit * unit
+        epochs = {epoch: self.of_epoch(epoch) for epoch in {slot // each for slot in slots}}
+        return [epochs[slot // each][slot % each] for slot in slots]
+
+    def of_epoch(self, epoch: int) -> list[int]:
+        """Indices of all prompts, in the order in which this epoch meets them."""
+        if self.pass_rates is None:
+            return self._shuffled(epoch)
+        chance = random.Random(derive_seed(self.seed, "grpo", "order", epoch))
+        drawn = [chance.random() for _ in range(self.prompts)]
+        rates = self.pass_rates
+        by_rate = sorted(range(self.prompts), key=lambda prompt: (-rates[prompt], drawn[prompt]))
+        place = {prompt: rank / self.prompts for rank, prompt in enumerate(by_rate)}
+        return sorted(by_rate, key=lambda prompt: (1 - self.mixing) * place[prompt] + self.mixing * drawn[prompt])
+
+    def _shuffled(self, epoch: int) -> list[int]:
+        """In the first epoch this is what TRL's own sampler draws from the trainer's seed.
+
+        TRL draws its second epoch from a generator that a resumed run begins anew, so such a run would meet the first
+        epoch's order again.
+        """
+        names = ("trainer",) if epoch == 0 else ("trainer", epoch)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "grpo", *names) % 2**31)
+        order: list[int] = torch.randperm(self.prompts, generator=generator).tolist()
+        return order
 
 
 def load_prompts(
@@ -34,15 +81,6 @@ def load_prompts(
             f"all {len(rows)} prompts have more than grpo.max_prompt_length = {settings.max_prompt_length} tokens"
         )
     return Dataset.from_list(kept), len(rows) - len(kept)
-
-
-def refuse_too_few(prompts: Dataset, settings: GrpoSettings, which: str) -> None:
-    """Raise InputError where a step cannot be filled: TRL would end at once, with the model unchanged."""
-    if len(prompts) < settings.prompts_per_set:
-        raise InputError(
-            f"grpo.prompts_per_step = {settings.prompts_per_step}, but there are only {len(prompts)} prompts {which}, "
-            f"and {settings.prompts_per_set} are sampled at once. Lower it, or synthesise more tasks."
-        )
 
 
 def curriculum(

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from reward.config import RewardSettings
+from xcoder_core.errors import InputError
 from xcoder_core.models.settings import GenerationSettings, SamplingSettings
 from xcoder_core.settings import Settings
 from xcoder_train.training.launch_settings import LaunchSettings
@@ -204,6 +205,14 @@ class GrpoSettings(Settings):
     def prompts_per_set(self) -> int:
         """Problems that are sampled at once."""
         return self.prompts_per_step * self.updates_per_rollouts
+
+    def refuse_too_few(self, prompts: int, which: str) -> None:
+        """Raise InputError where a set cannot be filled: TRL would end at once, with the model unchanged."""
+        if prompts < self.prompts_per_set:
+            raise InputError(
+                f"a {'step' if self.updates_per_rollouts == 1 else 'set'} of {self.prompts_per_set} prompts cannot be "
+                f"filled from {prompts} {which}: lower grpo.prompts_per_step, or synthesise more tasks"
+            )
 
     def prompts_of_round(self, missing: int, processes: int) -> int:
         """Prompts that are sampled for so many missing groups: all processes make as many rollouts, and no more groups

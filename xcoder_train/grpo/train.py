@@ -30,18 +30,17 @@ from xcoder_train.grpo.arguments import grpo_config
 from xcoder_train.grpo.colocated import choose_port, memory_arguments, prepare_engine
 from xcoder_train.grpo.groups import Groups
 from xcoder_train.grpo.pass_rates import known_rates
-from xcoder_train.grpo.prompt_order import PromptOrder
-from xcoder_train.grpo.prompts import curriculum, held_out_prompts, load_prompts, refuse_too_few
+from xcoder_train.grpo.prompts import PromptOrder, curriculum, held_out_prompts, load_prompts
 from xcoder_train.grpo.rollout_files import ROLLOUTS
 from xcoder_train.grpo.rollouts import sampler
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
 from xcoder_train.grpo.vllm_rollouts import check_vllm
-from xcoder_train.training.checkpoints import CHECKPOINTS, train_from_newest
+from xcoder_train.training.checkpoints import TimedCheckpoints, train_from_newest
 from xcoder_train.training.optimizer import optimizer_factory
 from xcoder_train.training.start import begin_training
-from xcoder_train.training.timed_checkpoints import TimedCheckpoints
 from xcoder_train.training.tracking import Clock, MetricsFile, TrainingProgress
+from xcoder_train.training.trl_arguments import CHECKPOINTS
 from xcoder_train.training.weights import load_training_model, lora_config, save_trained
 
 
@@ -68,7 +67,7 @@ def train(
     tokenizer = load_tokenizer(start, model.trust_remote_code, model.chat_template)
     layout = SynthLayout(context.inputs["synth"])
     prompts, too_long = load_prompts(layout, tokenizer, settings, model.prompt)
-    refuse_too_few(prompts, settings, f"of at most {settings.max_prompt_length} tokens")
+    settings.refuse_too_few(len(prompts), f"prompts of at most {settings.max_prompt_length} tokens")
     with state.main_process_first():
         tests = TestTable(layout, context.folder / "tests.arrow", at_most=settings.reward.tests, seed=context.seed)
     considered = len(prompts)
@@ -84,7 +83,7 @@ def train(
             prompts, order = curriculum(prompts, rates, settings.curriculum, context.seed)
             if state.is_main_process:
                 print(f"{len(prompts):,} of {considered:,} prompts can teach something", file=sys.stderr)
-            refuse_too_few(prompts, settings, "that grpo.curriculum keeps")
+            settings.refuse_too_few(len(prompts), "prompts that grpo.curriculum keeps")
         stop_tokens = stop_token_ids(tokenizer, policy)
         opened = opened_reasoning(tokenizer, prompt_token_ids(tokenizer, prompts[0]["prompt"]))
         reward = JudgedReward(

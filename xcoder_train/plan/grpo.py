@@ -4,14 +4,12 @@ import math
 from dataclasses import asdict
 
 from synth.language_model.config import ExpectedSettings
-from xcoder_core.errors import InputError
 from xcoder_core.models.folder import ModelShape
 from xcoder_core.settings import require
 from xcoder_train.grpo.memory import GIB, estimate_grpo, fitting_engine, rollouts_at_once
 from xcoder_train.grpo.settings import GrpoSettings
-from xcoder_train.plan.checkpoints import checkpoints
 from xcoder_train.plan.synth import finished_rows, has_finished_synthesis, planned_tasks
-from xcoder_train.plan.training import CHARACTERS_PER_TOKEN, Hours, warning, weights_and_disk
+from xcoder_train.plan.training import CHARACTERS_PER_TOKEN, Hours, checkpoints, warning, weights_and_disk
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.training.arithmetic import plan_grpo_batch
 
@@ -27,11 +25,8 @@ def plan(recipe: Recipe, shape: ModelShape | None, on_gpu: bool) -> dict[str, ob
     batch = plan_grpo_batch(prompts, settings.rollouts, settings.launch.processes, settings.micro_batch)
     is_finished = has_finished_synthesis(recipe)
     problems = finished_rows(recipe, "rl") if is_finished else planned_tasks(recipe, "rl")
-    if problems is not None and problems < together:
-        raise InputError(
-            f"grpo needs {together} prompts at once, but the synthesis has only {problems} problems for it. "
-            "Lower grpo.prompts_per_step, or synthesise more tasks."
-        )
+    if problems is not None:
+        settings.refuse_too_few(problems, "tasks for rl")
     steps = settings.training.max_steps if settings.training.max_steps > 0 else None
     if steps is None and problems is not None:  # prompts that do not fill a step are left out of an epoch
         steps = math.ceil(settings.training.epochs * (problems // together * uses))

@@ -12,7 +12,7 @@ from pkgutil import resolve_name
 from xcoder_core.models.folder import FAMILIES, KNOWN, ModelShape, model_shape
 from xcoder_core.templates import page
 from xcoder_train.grpo.memory import WORKING
-from xcoder_train.plan.checkpoints import WHY_CHECKPOINTS
+from xcoder_train.plan.training import WHY_CHECKPOINTS
 from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.folder import RunFolder, stage_stands

@@ -5,9 +5,8 @@ from dataclasses import asdict, replace
 from xcoder_core.models.folder import ModelShape
 from xcoder_core.settings import require
 from xcoder_core.stage import SynthLayout
-from xcoder_train.plan.checkpoints import checkpoints
 from xcoder_train.plan.synth import finished_rows, has_finished_synthesis, planned_tasks
-from xcoder_train.plan.training import Hours, warning, weights_and_disk
+from xcoder_train.plan.training import Hours, checkpoints, warning, weights_and_disk
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.keys import stage_folder
 from xcoder_train.sft.settings import MOST_LOGITS, SftDataSettings, SftSettings

@@ -39,6 +39,14 @@ _VESPO_CORRECTS_BY = ("token_truncate", "token_mask")
 
 _NOT_OF_OUR_SAMPLER = ("min_p", "generation_kwargs", "cache_implementation", "use_transformers_continuous_batching")
 
+# What has no effect on rollouts that another run has stored.
+_CLASHES_WITH_STORED = {
+    "generation": "nothing is sampled with rollouts_from: leave it at transformers",
+    "curriculum": "rollouts_from decides the prompts and their order",
+    "online_rates": "rollouts_from decides the prompts and their order",
+    "keep_rollouts": "rollouts_from names rollouts that are kept already",
+}
+
 
 def grpo_conflicts(recipe: Recipe) -> Iterator[Conflict]:
     """Conflicts of GRPO: of its loss, of what makes rollouts, of what judges them, of its prompts."""
@@ -184,12 +192,8 @@ def _prompts(recipe: Recipe, grpo: GrpoSettings) -> Iterator[Conflict]:
     if recipe.synth is not None:
         splits = recipe.synth.splits.values()
         tasks = sum(split.tasks for split in splits if split.use == "rl")
-        if 0 < tasks < grpo.prompts_per_set:  # none at all: another conflict, or an import
-            yield conflict(
-                f"a {'step' if grpo.updates_per_rollouts == 1 else 'set'} of {grpo.prompts_per_set} prompts cannot be "
-                f"filled from {tasks} tasks for rl",
-                "grpo.prompts_per_step",
-            )
+        if tasks > 0:  # none at all: another conflict, or an import
+            yield from refusals("grpo.prompts_per_step", by=partial(grpo.refuse_too_few, tasks, "tasks for rl"))
         if tasks == grpo.prompts_per_set and grpo.online_rates is not None:
             yield conflict(f"chooses nothing: all {tasks} tasks for rl are asked at once", "grpo.online_rates")
     path, bands = grpo.measuring.pass_rates, grpo.measuring.bands
@@ -224,18 +228,9 @@ def _groups(grpo: GrpoSettings) -> Iterator[Conflict]:
         )
     if folder is not None:
         yield from refusals("grpo.rollouts_from", by=partial(stored_rollouts, folder))
-        for path, is_set, why in (
-            (
-                "grpo.generation",
-                way != "transformers",
-                "nothing is sampled with rollouts_from: leave it at transformers",
-            ),
-            ("grpo.curriculum", grpo.curriculum is not None, "rollouts_from decides the prompts and their order"),
-            ("grpo.online_rates", grpo.online_rates is not None, "rollouts_from decides the prompts and their order"),
-            ("grpo.keep_rollouts", grpo.keep_rollouts, "rollouts_from names rollouts that are kept already"),
-        ):
-            if is_set:
-                yield conflict(why, path)
+        for name, why in _CLASHES_WITH_STORED.items():
+            if getattr(grpo, name) != GrpoSettings.model_fields[name].default:
+                yield conflict(why, f"grpo.{name}")
     batch, group, processes = grpo.vllm_batch, grpo.rollouts, grpo.launch.processes
     if batch is not None and way == "transformers":
         yield conflict("has no effect with generation: transformers, which has rollout_batch", "grpo.vllm_batch")

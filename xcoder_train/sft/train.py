@@ -28,11 +28,11 @@ from xcoder_train.sft.data import (
 from xcoder_train.sft.settings import SftSettings
 from xcoder_train.sft.trainer import sft_config, sft_trainer
 from xcoder_train.training.arithmetic import BatchPlan, plan_sft_batch, training_flops_per_token
-from xcoder_train.training.checkpoints import CHECKPOINTS, train_from_newest
+from xcoder_train.training.checkpoints import TimedCheckpoints, train_from_newest
 from xcoder_train.training.settings import LoraSettings
 from xcoder_train.training.start import begin_training
-from xcoder_train.training.timed_checkpoints import TimedCheckpoints
 from xcoder_train.training.tracking import Clock, Throughput
+from xcoder_train.training.trl_arguments import CHECKPOINTS
 from xcoder_train.training.weights import load_training_model, save_trained
 
 

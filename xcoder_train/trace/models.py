@@ -16,7 +16,7 @@ from xcoder_train.sft.data import rows_of_view
 from xcoder_train.sft.settings import SftDataSettings
 from xcoder_train.trace.find import Found, columns, select
 from xcoder_train.trace.synthesis import TracedTask
-from xcoder_train.training.checkpoints import CHECKPOINTS
+from xcoder_train.training.trl_arguments import CHECKPOINTS
 
 
 def trace_sft(traced: TracedTask, folder: Path | None) -> dict[str, object] | None:

@@ -1,19 +1,43 @@
-"""Checkpoints of an interrupted training: which is the newest complete one, and going on from it."""
+"""Checkpoints: when one is due, which is the newest complete one, and going on from it."""
 
 import json
 import shutil
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from accelerate import PartialState
-    from transformers import Trainer
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-CHECKPOINTS = "checkpoints"
-"""The folder of checkpoints in a stage's folder."""
+from xcoder_train.training.trl_arguments import CHECKPOINTS
 
 
-def train_from_newest(trainer: "Trainer", state: "PartialState", folder: Path, *, resume: bool) -> int:
+class TimedCheckpoints(TrainerCallback):
+    """Checkpoints by time, beside those by steps: a step of GRPO may take hours.
+
+    One is asked for after the step in which `minutes` have passed since the last one, or since the start.
+
+    The first process decides for all of them, since their clocks differ. Only every `every`-th step may have one: a
+    checkpoint holds no rollouts, so a training that went on before they are used up would make others. None asks never.
+    """
+
+    def __init__(self, minutes: float | None, every: int = 1) -> None:
+        self.minutes, self.every = minutes, every
+        self._last = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        """Decide after a step, once the Trainer has decided by its number."""
+        if self.minutes is not None and state.global_step % self.every == 0:
+            is_due = [time.monotonic() - self._last >= 60 * self.minutes]
+            broadcast_object_list(is_due)
+            control.should_save = control.should_save or is_due[0]
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, *_: object, **kwargs: object) -> None:
+        """Count from this checkpoint, whatever asked for it."""
+        self._last = time.monotonic()
+
+
+def train_from_newest(trainer: Trainer, state: PartialState, folder: Path, *, resume: bool) -> int:
     """Train to the end, from the newest checkpoint in a stage's `folder` if `resume` says so; return the last step.
 
     An evaluation before the first step is only for a training that begins.

@@ -12,6 +12,7 @@ from pkgutil import resolve_name
 from xcoder_core.errors import EnvironmentLacks
 
 _GRPO, _SFT = "trl:GRPOTrainer", "trl:SFTTrainer"
+_ENGINE = "trl.generation.vllm_generation:VLLMGeneration"
 
 
 @dataclass(frozen=True)
@@ -58,25 +59,19 @@ PRIVATE_NAMES = (
     PrivateName(_GRPO, '"old_per_token_logps"', "the old policy of rollouts that are older than the policy"),
     PrivateName(_GRPO, '"sampling_per_token_logps"', "what a `rollout_func`, or vLLM, says of its own tokens"),
     PrivateName(_GRPO, "vllm_generation", "vLLM in the trainer: its engine, and how long completions may be"),
-    PrivateName(
-        "trl.generation.vllm_generation:VLLMGeneration", "llm", "the engine, which held-out tasks are seeded by"
-    ),
+    PrivateName(_ENGINE, "llm", "the engine, which held-out tasks are seeded by"),
     PrivateName(_GRPO, "log_completions", "put off while an evaluation logs"),
-    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "max_completion_length", "a step's, where it has one"),
+    PrivateName(_ENGINE, "max_completion_length", "a step's, where it has one"),
     PrivateName(_GRPO, '"importance_sampling_ratio"', "the weights of tokens, 0 where they are masked"),
     PrivateName(_GRPO, '"completion_mask"', "says where a completion ends"),
     PrivateName(_GRPO, '"TRL_EXPERIMENTAL_SILENCE"', "`rollout_func` is marked experimental"),
-    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "generate", "looked at while it samples"),
-    PrivateName(
-        "trl.generation.vllm_generation:VLLMGeneration", "sync_weights", "timed, and replaced by adapters alone"
-    ),
-    PrivateName(
-        "trl.generation.vllm_generation:VLLMGeneration", "enable_sleep_mode", "the engine is woken for adapters"
-    ),
-    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "_llm_weights_sleeping", "it is awake then"),
-    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "_dist", "gathers adapters under DeepSpeed"),
-    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "_fix_param_name_to_vllm", "names of adapters"),
-    PrivateName("trl.generation.vllm_generation:VLLMGeneration", "_iter_named_params", "replaced: adapters are added"),
+    PrivateName(_ENGINE, "generate", "looked at while it samples"),
+    PrivateName(_ENGINE, "sync_weights", "timed, and replaced by adapters alone"),
+    PrivateName(_ENGINE, "enable_sleep_mode", "the engine is woken for adapters"),
+    PrivateName(_ENGINE, "_llm_weights_sleeping", "it is awake then"),
+    PrivateName(_ENGINE, "_dist", "gathers adapters under DeepSpeed"),
+    PrivateName(_ENGINE, "_fix_param_name_to_vllm", "names of adapters"),
+    PrivateName(_ENGINE, "_iter_named_params", "replaced: adapters are added"),
     PrivateName("trl.generation.vllm_generation", "VLLMGeneration", "holds the engine whose cache is looked at"),
     PrivateName("trl.trainer.utils", "shuffle_sequence_dict", "mixes rollouts that several updates share"),
     PrivateName("trl.trainer.utils", "split_tensor_dict", "divides a set of rollouts into micro-batches"),

@@ -20,11 +20,13 @@ from xcoder_core.seeds import derive_seed
 from xcoder_core.stage import StageContext
 from xcoder_train.stages import StageName
 from xcoder_train.training.arithmetic import BatchPlan
-from xcoder_train.training.checkpoints import CHECKPOINTS
 
 Trainer = StageName
 """A stage that trains by one of TRL's trainers."""
 Config = TypeVar("Config")
+
+CHECKPOINTS = "checkpoints"
+"""The folder of checkpoints in a stage's folder."""
 
 CONFIG: Mapping[Trainer, str] = {"sft": "trl.SFTConfig", "grpo": "trl.GRPOConfig"}
 

@@ -34,7 +34,7 @@ from xcoder_core.problem import Limits, Problem, TestCase
 from xcoder_core.records import write_records
 from xcoder_core.stage import SynthLayout
 from xcoder_train.grpo.groups import Groups
-from xcoder_train.grpo.prompt_order import PromptOrder
+from xcoder_train.grpo.prompts import PromptOrder
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
 

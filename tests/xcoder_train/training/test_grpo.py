@@ -179,7 +179,7 @@ def test_rollouts_that_were_not_judged_are_counted_and_not_printed(
 
 def test_fewer_prompts_than_a_step_needs_are_refused(by_heart: Path, tmp_path: Path, stage: Stage) -> None:
     recipe, context = stage("grpo", tmp_path, {"sft": by_heart}, prompts_per_step=50)
-    with pytest.raises(InputError, match="prompts_per_step = 50, but there are only"):
+    with pytest.raises(InputError, match="a step of 50 prompts cannot be filled from"):
         perform(recipe, context)
 
 

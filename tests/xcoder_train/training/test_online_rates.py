@@ -19,7 +19,7 @@ from reward.verdict import Verdict
 from tests.xcoder_train.training.credit_run import MANY_PROBLEMS, PROMPTS_PER_STEP, problem_number, run, train
 from xcoder_core.share import Share
 from xcoder_train.grpo.online_rates import OnlineRates
-from xcoder_train.grpo.prompt_order import PromptOrder
+from xcoder_train.grpo.prompts import PromptOrder
 from xcoder_train.grpo.rollout_files import Group, Rollout, RolloutFiles
 from xcoder_train.grpo.settings import OnlineRatesSettings
 from xcoder_train.runs.stage import perform

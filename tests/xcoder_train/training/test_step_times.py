@@ -10,8 +10,7 @@ import pytest
 
 from evaluation.report.plots import PART_COLOURS
 from tests.xcoder_train.training.two_processes import run_on_two_processes
-from xcoder_train.grpo.step_times import PARTS
-from xcoder_train.grpo.vllm_gauges import watched
+from xcoder_train.grpo.step_times import PARTS, watched
 from xcoder_train.runs.stage import perform
 
 Stage = Callable[..., tuple[Any, Any]]

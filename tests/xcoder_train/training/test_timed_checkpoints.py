@@ -12,7 +12,7 @@ from transformers import TrainerControl, TrainerState
 
 from tests.xcoder_train.training.two_processes import run_on_two_processes
 from xcoder_train.runs.stage import perform
-from xcoder_train.training.timed_checkpoints import TimedCheckpoints
+from xcoder_train.training.checkpoints import TimedCheckpoints
 
 Stage = Callable[..., tuple[Any, Any]]
 Weights = Callable[[Path], dict[str, torch.Tensor]]

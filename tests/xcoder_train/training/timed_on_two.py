@@ -8,7 +8,7 @@ from accelerate import PartialState
 from transformers import TrainerControl, TrainerState
 
 from tests.xcoder_train.training.two_processes import say
-from xcoder_train.training.timed_checkpoints import TimedCheckpoints
+from xcoder_train.training.checkpoints import TimedCheckpoints
 
 
 def main(*minutes: str) -> None:

@@ -19,7 +19,7 @@ from reward.verdict import Judgement
 from tests.xcoder_train.training.tiny_grpo import prompt_rows, tiny_model, tiny_trainer
 from xcoder_core.models.transformers_backend import Sampled
 from xcoder_train.grpo.groups import Groups
-from xcoder_train.grpo.prompt_order import PromptOrder
+from xcoder_train.grpo.prompts import PromptOrder
 from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.grpo.trainer import FrugalGrpoTrainer
 
