@@ -13,13 +13,12 @@ from accelerate.utils import DistributedType
 from torch.distributed.fsdp import FSDPModule
 
 from xcoder_train.runs.stage import main
-from xcoder_train.sft import train as sft
-from xcoder_train.sft.trainer import HeldOutSftTrainer
+from xcoder_train.sft import trainer as sft
 
 PROBE = torch.arange(6, 60)[None]
 
 
-class ShardedTrainer(HeldOutSftTrainer):
+class ShardedTrainer(sft.HeldOutSftTrainer):
     """SFT's trainer with a model that is cut over both processes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
