@@ -7,6 +7,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+from xcoder_core.stage import StageContext
+
 SUM = "Read two integers a and b from one line and print their sum. Both lie between -1000 and 1000."
 LONGEST = "A caravan of n camels crosses a desert. Given their loads, print the length of the longest rising run."
 TWO_SUM = (
@@ -81,3 +83,7 @@ def write_parquet(path: Path, rows: list[dict[str, Any]], per_group: int = 3) ->
     with pyarrow.parquet.ParquetWriter(path, table.schema) as writer:
         for start in range(0, len(rows), per_group):
             writer.write_table(table.slice(start, per_group))
+
+
+def context_in(folder: Path) -> StageContext:
+    return StageContext("test", "synth", "key", folder, 3, {})

@@ -1,17 +1,10 @@
 """Published sets in their own columns become problems, tests and solutions that training reads."""
 
-import gzip
 import json
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 from pydantic import ValidationError
 
@@ -19,11 +12,8 @@ from reward.config import JudgeSettings
 from reward.test_table import TestTable
 from synth.config import SynthSettings
 from synth.pipeline import synthesise
-from synth.published.files import band_of
-from synth.published.pooling import pool
-from synth.published.rows import RowFault, read_rl_row, read_sft_row
 from synth.published.stage import import_published
-from synth.tables import Quarantined, Removal, WorkTables, task_id
+from synth.tables import Quarantined, Removal, WorkTables
 from tests.synth.published_rows import (
     ADD,
     LONGEST,
@@ -31,18 +21,16 @@ from tests.synth.published_rows import (
     SFT_ROWS,
     SUM,
     TWO_SUM,
-    answer,
+    context_in,
     in_and_out,
     rl,
     rl_rows,
-    sft,
     write_parquet,
 )
-from xcoder_core.errors import EnvironmentLacks, InputError
-from xcoder_core.problem import Limits, Problem, Solution, TestCase, problem_id
+from xcoder_core.errors import InputError
+from xcoder_core.problem import Problem, Solution, TestCase, problem_id
 from xcoder_core.records import read_records, read_table
-from xcoder_core.rows import read_rows
-from xcoder_core.stage import Membership, StageContext, SynthLayout
+from xcoder_core.stage import Membership, SynthLayout
 
 
 @pytest.fixture(scope="session")
@@ -65,10 +53,6 @@ def settings_for(sets: Path, **changed: Any) -> SynthSettings:
         {"source": "x-coder-rl-40k", "path": str(sets / "rl")},
     ]
     return SynthSettings.model_validate({"import": imports, "cleaning": {"similarity": 0.99}, **changed})
-
-
-def context_in(folder: Path) -> StageContext:
-    return StageContext("test", "synth", "key", folder, 3, {})
 
 
 @pytest.fixture(scope="session")
@@ -145,18 +129,6 @@ def test_the_band_of_a_file_is_the_difficulty_of_its_problems(tmp_path: Path, sf
     assert {problem.statement: problem.difficulty for problem in problems.values()} == expected
     assert {problems[row["problem_id"]].statement: row["difficulty"] for row in rows} == expected
     assert {problem.difficulty for problem in read_records(sft_only.problems, Problem)} == {None}
-
-
-@pytest.mark.parametrize(
-    ("name", "band"),
-    [
-        ("syn_rl_data/xcoder_data/sorted_by_passrate/part_0003.parquet", "part_0003"),
-        ("rl_tasks_easy.jsonl.gz", "rl_tasks_easy"),
-        ("real_rl_data/non_sys_prompt/codeforces_9763.parquet", None),
-    ],
-)
-def test_bands_are_told_by_the_names_of_files(name: str, band: str | None) -> None:
-    assert band_of(Path(name)) == band
 
 
 def test_tests_move_out_of_the_rows_into_the_store(rl_only: SynthLayout, tmp_path: Path) -> None:
@@ -249,14 +221,6 @@ def test_the_bytes_do_not_depend_on_kills_or_on_how_much_is_held(
     assert {"problems.parquet", "tests.parquet", "datasets/sft/train.parquet", "quarantine.parquet"} <= whole.keys()
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "verified_90k.parquet"
-    path.write_bytes(b"PAR1 and nothing more")
-    settings = SynthSettings.model_validate({"import": [{"source": "x-coder-sft-376k", "path": str(path)}]})
-    with pytest.raises(InputError, match="verified_90k.parquet is not a readable Parquet"):
-        import_published(settings, "plain", context_in(tmp_path / "run"))
-
-
 def test_a_limit_takes_the_first_rows(sets: Path, tmp_path: Path) -> None:
     settings = only(sets, 0)
     item = {**settings.model_dump(mode="json")["import"][0], "limit": 2}
@@ -283,23 +247,6 @@ def test_evaluation_problems_among_the_published_files_are_never_read(sets: Path
 
 
 @pytest.mark.parametrize(
-    ("file", "rows", "said"),
-    [
-        ("verified_90k.parquet", [{"question": "a", "answer": "b"}], "has none of the columns query"),
-        ("verified_90k.parquet", [sft(SUM, "no code")] * 2, "not one row of x-coder-sft-376k-verified_90k could be"),
-        ("other.parquet", SFT_ROWS, "found other.parquet"),
-    ],
-)
-def test_files_that_are_not_the_set_are_refused(
-    tmp_path: Path, file: str, rows: list[dict[str, Any]], said: str
-) -> None:
-    write_parquet(tmp_path / "set" / file, rows)
-    item = {"source": "x-coder-sft-376k", "path": str(tmp_path / "set"), "configuration": "verified_90k"}
-    with pytest.raises(InputError, match=said):
-        import_published(SynthSettings.model_validate({"import": [item]}), "plain", context_in(tmp_path / "run"))
-
-
-@pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({}, "needs `splits`.*or `import`"),
@@ -319,62 +266,6 @@ def test_imports_and_synthesis_are_not_mixed_up(settings: dict[str, Any], said: 
         SynthSettings.model_validate(given)
 
 
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        (sft(SUM, "print(1)"), "no code block after the reasoning"),
-        (sft(TWO_SUM, answer("print(")), "does not parse"),
-        (sft(SUM, answer(ADD)[:-30]), "cut short"),
-    ],
-)
-def test_a_row_without_a_program_says_what_it_lacks(row: dict[str, Any], said: str) -> None:
-    with pytest.raises(RowFault, match=said):
-        read_sft_row(row)
-
-
-STARTER = "class Solution:\n    def f(self, a: int) -> int:"
-HOSTILE_SFT = [
-    sft(SUM, answer("class Solution:\n    def f(self, a=1" + " + 1" * 800 + "): pass")),
-    sft(SUM, answer(f"class Solution:\n    def f(self, a=0x{'f' * 5000}): pass")),
-    sft(SUM, answer(ADD)) | {"model": 5},
-    sft(SUM + "\ud800", answer(ADD)),
-]
-HOSTILE_RL = [
-    rl(SUM, "codeforces", input_output=in_and_out(["1\ud800"], ["1"])),
-    rl(SUM, "codeforces", input_output=in_and_out(["1"], ["1"]), starter_code=5),
-    rl(SUM, "codeforces", input_output=in_and_out(["1"], ["1"]), style=["x"]),
-    rl(SUM, "codeforces", input_output="[" * 100_000),
-    rl(SUM, "codeforces") | {"problem": None, "prompt": ["hello"]},
-    rl(STARTER, "codeforces", input_output='{"inputs": [[1]], "outputs": [1e999], "fn_name": "f"}'),
-    rl(STARTER, "leetcode", input_output={"test_cases": [f"assert f(a=1) == {'-' * 3000}1"]}),
-    rl(STARTER.replace("a: int", "???"), "leetcode", input_output={"test_cases": ["assert f(1) == 1"]}),
-]
-
-
-@pytest.mark.parametrize(
-    ("read", "row"),
-    [*((read_sft_row, row) for row in HOSTILE_SFT), *((read_rl_row, row) for row in HOSTILE_RL)],
-)
-def test_a_hostile_row_is_set_aside_and_ends_no_import(
-    read: Callable[[dict[str, Any]], Any], row: dict[str, Any]
-) -> None:
-    with pytest.raises(RowFault):
-        read(row)
-
-
-@pytest.mark.parametrize("text", ["class Solution(" * 100_000, "class Solution:\n def f(self " * 20_000])
-def test_a_statement_of_nothing_but_beginnings_holds_nobody_up(text: str) -> None:
-    began = time.process_time()
-    assert read_sft_row(sft(text, answer(ADD))).function_name is None
-    assert time.process_time() - began < 2
-
-
-def test_assertions_become_arguments_in_the_order_of_the_signature() -> None:
-    reading = read_rl_row(rl_rows()[3])
-    assert (reading.inputs, reading.expected) == (("[2, 7]\n9",), ("[0, 1]",))
-    assert reading.function_name == "twoSum"
-
-
 def test_what_an_evaluation_set_holds_is_not_imported(sets: Path, tmp_path: Path) -> None:
     benchmark = tmp_path / "bench.jsonl"
     benchmark.write_text(
@@ -387,16 +278,6 @@ def test_what_an_evaluation_set_holds_is_not_imported(sets: Path, tmp_path: Path
     assert (removal.reason, removal.partner_task_id, removal.partner_problem_id) == ("contaminated", "bench", "abc_1")
     assert SUM not in {row.statement for row in read_records(layout.problems, Problem)}
     assert json.loads(layout.decontamination.read_text())["tasks_removed"] == 1
-
-
-def test_a_hub_that_cannot_be_reached_is_a_lack_of_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    settings = SynthSettings.model_validate({"import": [{"source": "x-coder-sft-376k"}]})
-    with pytest.raises(EnvironmentLacks, match="IIGroup/X-Coder-SFT-376k cannot be fetched.*give its folder as `path`"):
-        import_published(settings, "plain", context_in(tmp_path / "run"))
 
 
 def test_an_imported_test_carries_where_it_comes_from(rl_only: SynthLayout) -> None:
@@ -415,128 +296,6 @@ def test_an_input_with_two_outputs_is_no_test(sets: Path, tmp_path: Path) -> Non
     assert [(row.input, row.expected) for row in read_records(layout.tests, TestCase)] == [("4 5\n", "9\n")]
     (counts,) = json.loads(layout.funnel.read_text()).values()
     assert (counts["tests"], counts["tests_in_conflict"]) == (1, 1)
-
-
-MEASURE = """
-import resource, sys
-from pathlib import Path
-from synth.config import SynthSettings
-from synth.published import pooling
-from synth.published.stage import import_published
-from xcoder_core.stage import StageContext
-from xcoder_core.rows import read_rows
-
-folder, path = Path(sys.argv[1]), sys.argv[2]
-item = {"source": "x-coder-sft-376k", "path": path}
-context = StageContext("test", "synth", "key", folder, 3, {})
-pooling.RUN_BYTES = 8 << 20
-import_published(SynthSettings.model_validate({"import": [item]}), "plain", context)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-"""
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_number_of_rows(tmp_path: Path) -> None:
-    """40 and 320 MB of answers: what is held grows by the runs that are merged and by the near-duplicates' index."""
-    peaks = []
-    for count in (1_000, 8_000):
-        rows = (
-            sft(f"Problem number {n // 4}: print {n // 4}.", answer(f"print({n})", thought=f"{n} is so. " * 4_000))
-            for n in range(count)
-        )
-        path = tmp_path / f"{count}.parquet"
-        first = next(rows)
-        schema = pyarrow.Table.from_pylist([first]).schema
-        with pyarrow.parquet.ParquetWriter(path, schema) as writer:
-            writer.write_table(pyarrow.Table.from_pylist([first], schema))
-            for start in range(1, count, 100):
-                block = [row for _, row in zip(range(min(100, count - start)), rows, strict=False)]
-                writer.write_table(pyarrow.Table.from_pylist(block, schema))
-        command = [sys.executable, "-c", MEASURE, str(tmp_path / f"run{count}"), str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        peaks.append(int(done.stdout))
-    assert peaks[1] - peaks[0] < 100, peaks
-
-
-def rl_row(tests: dict[str, Any], problem: str = "Read numbers and print their sum.") -> dict[str, Any]:
-    return {"problem": problem, "prompter_type": "other", "type": "stdin_stdout", "input_output": json.dumps(tests)}
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ("1 2\n", "1 2\n"),
-        (["1", "2"], "1\n2"),
-        ([1, 2.5], "1\n2.5"),
-        (1e20, "100000000000000000000"),
-        (1e-7, "0.0000001"),
-    ],
-)
-def test_a_value_of_a_test_is_the_text_that_it_means(value: Any, text: str) -> None:
-    reading = read_rl_row(rl_row({"inputs": [value, "0"], "outputs": [value, "0"]}))
-    assert reading.inputs == (text, "0") and reading.expected == (text, "0")
-
-
-@pytest.mark.parametrize("nothing", [None, True, [None], ["1", None], [["1"]], {"a": 1}, float("nan"), float("inf")])
-def test_a_test_without_text_is_set_aside_and_counted_and_the_others_stay(nothing: Any, tmp_path: Path) -> None:
-    path = tmp_path / "syn_rl_data.jsonl"
-    path.write_text(json.dumps(rl_row({"inputs": ["1", nothing, "3"], "outputs": [nothing, "2", "3"]})))
-    item = {"source": "x-coder-rl-40k", "path": str(path)}
-    import_published(SynthSettings.model_validate({"import": [item]}), "plain", context_in(tmp_path / "run"))
-    layout = SynthLayout(tmp_path / "run")
-    assert [(row.input, row.expected) for row in read_records(layout.tests, TestCase)] == [("3", "3")]
-    (counts,) = json.loads(layout.funnel.read_text()).values()
-    assert (counts["tests"], counts["tests_without_text"]) == (1, 2)
-    assert "| tests without text | 2 |" in (layout.dataset("rl") / "README.md").read_text()
-
-
-def test_nothing_is_a_result_of_a_function() -> None:
-    tests = {"inputs": [[None], [1]], "outputs": [None, True], "fn_name": "f"}
-    assert read_rl_row(rl(STARTER, "codeforces", input_output=json.dumps(tests))).expected == ("null", "true")
-
-
-@pytest.mark.parametrize("value", [None, True, {"a": 1}, ["1", None], [["1"]], [False]])
-def test_what_is_no_text_is_never_made_one(value: Any) -> None:
-    for tests in ({"inputs": [value], "outputs": ["1"]}, {"inputs": ["1"], "outputs": [value]}):
-        with pytest.raises(RowFault, match="which is no text"):
-            read_rl_row(rl_row(tests))
-
-
-def test_outputs_that_the_judge_takes_for_equal_are_no_conflict() -> None:
-    tests = ({"inputs": ["1\n", "2"], "outputs": ["2\n", "4.0 \n"]}, {"inputs": ["1", "2"], "outputs": ["2", "4"]})
-    assert pooled_tests(*map(rl_row, tests)) == [("1\n", "2\n"), ("2", "4.0 \n")]
-
-
-def test_results_of_a_function_are_in_conflict_only_where_the_judge_tells_them_apart() -> None:
-    results = ([[1.0, 2], {"a": 1, "b": 2}, 1, "x"], [[1, 2], {"b": 2, "a": 1}, True, "x "])
-    tests = [{"inputs": [[0], [1], [2], [3]], "outputs": each, "fn_name": "f"} for each in results]
-    rows = (rl(STARTER, "codeforces", input_output=json.dumps(each)) for each in tests)
-    assert pooled_tests(*rows) == [("0", "[1.0, 2]"), ("1", '{"a": 1, "b": 2}')]
-
-
-def pooled_tests(*given: dict[str, Any]) -> list[tuple[str, str]]:
-    """The tests that are left of rows of one problem."""
-    rows = [replace(read_rl_row(each), task_id=task_id(0, "a", number)) for number, each in enumerate(given)]
-    pooled, left_out = pool(rows, Limits())
-    assert pooled is not None and not left_out
-    return [(test.input, test.expected or "") for test in pooled.tests]
-
-
-def test_a_line_of_json_lines_ends_at_its_newline_alone(tmp_path: Path) -> None:
-    rows = [{"text": "a\u2028b\x85c"}, {"text": "d\x0ce"}]
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    assert [row for _, row in read_rows(path)] == rows
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_rows_behind_a_byte_order_mark_are_all_read(tmp_path: Path, packed: bool) -> None:
-    text = "".join(json.dumps({"row": number}) + "\n" for number in range(3)).encode("utf-8-sig")
-    path = tmp_path / ("rows.jsonl.gz" if packed else "rows.jsonl")
-    path.write_bytes(gzip.compress(text) if packed else text)
-    assert [row for _, row in read_rows(path)] == [{"row": 0}, {"row": 1}, {"row": 2}]
-    (tmp_path / "rows.json").write_text(json.dumps([{"row": 0}]), encoding="utf-8-sig")
-    assert [row for _, row in read_rows(tmp_path / "rows.json")] == [{"row": 0}]
 
 
 def test_an_import_prints_what_became_of_every_row(
