@@ -83,7 +83,7 @@ def test_other_columns_and_a_limit_can_be_named(
         tree = extract_features(settings(snippets, code=None, limit=2), asked, tmp_path / "extracted.parquet")
         assert all("<solution>" not in call.asked for call in server.calls)
         assert tree.children["algorithm"].count == 2
-        with pytest.raises(InputError, match=r"none of the 12 rows .* the column `reason`"):
+        with pytest.raises(InputError, match=r"no row of .* gave features; the column `reason`"):
             extract_features(settings(snippets, instruction="text"), asked, tmp_path / "none.parquet")
     reason = next(read_records(tmp_path / "none.parquet", FeatureAnswer)).reason
     assert reason == "there is no column `text`; the row has question, solutions"

@@ -84,7 +84,7 @@ def test_parquet_rows_are_read_with_features_as_text_or_nested(tmp_path: Path, a
         (row("1"), "`idx` must be a whole number"),
         (row(True), "`idx` must be a whole number"),
         (row(-1), "`idx` must be a whole number"),
-        (row(1, features=["a"]), "must be an object"),
+        (row(1, features=["a"]), "expected an object whose keys are categories"),
         (row(1, features="no json"), "not valid JSON"),
         (row(1, features={"a": {"b": [1]}}), "below `a/b`"),
         (row(1, features={"a": {"b": []}}), "holds no feature"),
