@@ -68,6 +68,7 @@ def prepare_engine(trainer: FrugalGrpoTrainer, settings: GrpoSettings, seed: int
         "dtype": str(config.model_config.dtype).removeprefix("torch."),
         "gpu_memory_utilization": config.cache_config.gpu_memory_utilization,
         "sleep_mode": config.model_config.enable_sleep_mode,
+        "lora_layers": config.lora_config is not None,
         "cache_tokens": cache_tokens,
         "max_num_seqs": at_once,
     }

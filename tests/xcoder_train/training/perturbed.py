@@ -1,8 +1,9 @@
 """Two steps of GRPO whose policy is moved far between them: `python -m … FOLDER JSON` prints what vLLM made of it.
 
 The engine runs in this process. On a CPU vLLM needs what `colocated_on_cpu` says, and in 16 bits one thing more, which
-are set here; its dtype is the policy's. JSON: `dtype` of the policy, `lora` for adapters in float32 above it, `moved`
-by how much each trained weight is moved, `sleeps` for vLLM's sleep mode.
+are set here; its dtype is the policy's. JSON: `dtype` of the policy, `lora` for adapters in float32 above it (`layers`
+says whether the engine has layers for them), `moved` by how much each trained weight is moved, `sleeps` for vLLM's
+sleep mode.
 """
 
 import functools
@@ -54,7 +55,7 @@ def save_start(folder: Path, dtype: str = "float32") -> None:
 
 
 def two_steps(
-    folder: Path, moved: float = 0.3, dtype: str = "float32", lora: bool = False, **changed: Any
+    folder: Path, moved: float = 0.3, dtype: str = "float32", lora: bool = False, layers: bool = False, **changed: Any
 ) -> tuple[FrugalGrpoTrainer, list[torch.nn.Module], list[dict[str, Any]]]:
     """The trainer, a copy of its policy at each step, and that step's rollouts."""
     quiet_libraries()
@@ -91,7 +92,7 @@ def two_steps(
         train_dataset=Dataset.from_list([{"prompt": [{"role": "user", "content": text}]} for text in PROMPTS * 2]),
         processing_class=AutoTokenizer.from_pretrained(folder / "base", padding_side="left"),
         peft_config=config,
-        engine_lora=LORA if lora and changed.get("use_vllm") else None,
+        engine_lora=LORA if layers else None,
         callbacks=[Perturb(moved)],
     )
     trainer.train()
@@ -154,15 +155,19 @@ def _weights(trainer: FrugalGrpoTrainer, start: dict[str, torch.Tensor]) -> dict
     }
     trainer.vllm_generation.sync_weights()  # what sleeps holds nothing
     engine = trainer.vllm_generation.llm
-    engine.llm_engine.add_lora(engine.generate.keywords["lora_request"])
+    if engine.llm_engine.vllm_config.lora_config is not None:
+        engine.llm_engine.add_lora(engine.generate.keywords["lora_request"])
     held = dict(engine.llm_engine.model_executor.driver_worker.model_runner.model.named_modules())
     wanted = lost = 0.0
     for name, layer in trainer.model.named_modules():
         if hasattr(layer, "get_delta_weight"):
-            in_engine = held[name.removeprefix("base_model.model.")]
-            (into,), (out_of,) = in_engine.lora_a_stacked, in_engine.lora_b_stacked
-            of_engine = out_of[0, 0].double() @ into[0, 0].double()
-            of_policy = layer.get_delta_weight("default").detach().double()
+            name = name.removeprefix("base_model.model.")
+            if hasattr(held[name], "lora_a_stacked"):
+                (into,), (out_of,) = held[name].lora_a_stacked, held[name].lora_b_stacked
+                of_engine = out_of[0, 0].double() @ into[0, 0].double()
+            else:
+                of_engine = held[name].weight.detach().cpu().double() - start[f"{name}.weight"].double()
+            of_policy = layer.get_delta_weight("default").detach().to(of_engine.device).double()
             wanted += of_policy.norm().item() ** 2
             lost += (of_engine - of_policy).norm().item() ** 2
     return {**told, "lost_by_rounding": (lost / wanted) ** 0.5}

@@ -209,6 +209,7 @@ def test_the_engine_samples_from_the_weights_below_and_the_adapters_together(
     stage = _run(command(tmp_path, start, lora=lora, training={"learning_rate": 3e-2, "max_steps": 3}), tmp_path)
     _engine_agrees_with_the_policy(_steps(stage))
     assert _moved(stage, start, weights) > 100 * LOG_PROBABILITY
+    assert json.loads((stage / "stage.json").read_text())["rollouts_by"]["lora_layers"]
 
 
 @pytest.mark.slow

@@ -74,9 +74,12 @@ def test_vllm_gets_the_same_of_a_policy_that_is_sharded() -> None:
 @pytest.mark.slow
 @with_vllm
 @on_a_cpu
+@pytest.mark.parametrize("layers", [True, False], ids=["layers", "sums"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_log_probabilities_of_vllm_follow_adapters_that_were_perturbed(dtype: str, tmp_path: Path) -> None:
-    seen = _by_vllm(tmp_path, dtype=dtype, lora=True)
+def test_log_probabilities_of_vllm_follow_adapters_that_were_perturbed(
+    dtype: str, layers: bool, tmp_path: Path
+) -> None:
+    seen = _by_vllm(tmp_path, dtype=dtype, lora=True, layers=layers)
     assert _follows(seen, dtype), seen
     assert seen["dtypes"] == ["torch.float32"]
     assert seen["lost_by_rounding"] < (1e-6 if dtype == "float32" else 0.01)
@@ -86,10 +89,12 @@ def test_log_probabilities_of_vllm_follow_adapters_that_were_perturbed(dtype: st
 @pytest.mark.slow
 @with_vllm
 @on_a_cpu
-def test_vllm_in_16_bits_has_the_whole_of_an_update_however_small(tmp_path: Path) -> None:
-    """Added to weights of 16 bits, 98 % of so small an update would be rounded away."""
-    seen = _by_vllm(tmp_path, dtype="bfloat16", lora=True, moved=SMALL)
-    assert seen["lost_by_rounding"] < 0.01 and seen["below_unmoved"]
+@pytest.mark.parametrize(("layers", "least", "most"), [(True, 0.0, 0.01), (False, 0.5, 1.0)], ids=["layers", "sums"])
+def test_layers_of_16_bits_have_the_whole_of_an_update_however_small_and_sums_most_of_it_not(
+    layers: bool, least: float, most: float, tmp_path: Path
+) -> None:
+    seen = _by_vllm(tmp_path, dtype="bfloat16", lora=True, layers=layers, moved=SMALL)
+    assert least < seen["lost_by_rounding"] < most and seen["below_unmoved"]  # 1 would be an engine without adapters
 
 
 @pytest.mark.gpu
@@ -97,7 +102,7 @@ def test_vllm_in_16_bits_has_the_whole_of_an_update_however_small(tmp_path: Path
 @with_vllm
 @pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
 def test_log_probabilities_of_vllms_rollouts_follow_the_perturbed_policy(lora: bool, tmp_path: Path) -> None:
-    assert _follows(_by_vllm(tmp_path, dtype="bfloat16" if lora else "float32", lora=lora), "bfloat16")
+    assert _follows(_by_vllm(tmp_path, dtype="bfloat16" if lora else "float32", lora=lora, layers=lora), "bfloat16")
 
 
 @pytest.mark.gpu
@@ -116,4 +121,6 @@ def test_log_probabilities_of_vllm_follow_the_perturbed_policy_when_it_slept(lor
             ModelConfig(str(tmp_path / "base"), enable_sleep_mode=True)
         said = next(line for line in str(refused.value).splitlines() if "Sleep mode" in line)
         pytest.skip(f"vLLM: {said.strip()}")
-    assert _follows(_by_vllm(tmp_path, dtype="bfloat16" if lora else "float32", lora=lora, sleeps=True), "bfloat16")
+    assert _follows(
+        _by_vllm(tmp_path, dtype="bfloat16" if lora else "float32", lora=lora, layers=lora, sleeps=True), "bfloat16"
+    )
