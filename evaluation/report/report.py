@@ -32,7 +32,7 @@ def build_report(
 ) -> None:
     """Write the page of the run in `run_folder` to `output`, which needs no network and no other file.
 
-    `stage_folders` maps "synth", "sft", "grpo" and "evaluation" to the folders of the finished stages that there are;
+    `stage_folders` maps "synth", "sft", "rates", "grpo" and "evaluation" to the folders of those that are finished;
     `titles` says how each stage is called, in their order; at most `samples` completions are shown. A part that is not
     there is left out, and the page says so.
     """

@@ -7,7 +7,7 @@ from synth.pipeline import synthesise
 from xcoder_core.settings import require
 from xcoder_core.stage import StageContext
 from xcoder_train.recipe.schema import Recipe
-from xcoder_train.runs.keys import REPORT_FILE
+from xcoder_train.runs.keys import REPORT_FILE, is_whole, stage_folder
 from xcoder_train.stages import STAGES
 from xcoder_train.training.wandb_run import track_synthesis
 
@@ -22,5 +22,8 @@ def make_report(recipe: Recipe, context: StageContext) -> None:
     """Write `report.html` of everything that the run has."""
     output = recipe.run_folder / REPORT_FILE
     titles: dict[str, str] = {stage.name: stage.title for stage in STAGES.values()}
-    build_report(recipe.run_folder, context.inputs, output, recipe.report.samples, titles)
+    folders = dict(context.inputs)
+    if recipe.has("rates") and is_whole(recipe, "rates"):  # GRPO of an earlier version measured for itself
+        folders["rates"] = stage_folder(recipe, "rates")
+    build_report(recipe.run_folder, folders, output, recipe.report.samples, titles)
     print(f"report: {output}", file=sys.stderr)

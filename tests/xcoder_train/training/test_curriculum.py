@@ -36,9 +36,11 @@ from xcoder_train.grpo.arguments import evaluation_batch
 from xcoder_train.grpo.pass_rates import PASS_RATES, PassRate, known_rates, measured_rates, read_given
 from xcoder_train.grpo.prompts import curriculum, held_out_prompts
 from xcoder_train.grpo.settings import CurriculumSettings, GrpoSettings
+from xcoder_train.recipe.reading import load_recipe
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.runs.keys import stage_key
 from xcoder_train.runs.stage import perform
+from xcoder_train.runs.work import make_report
 
 SAMPLES = 4
 
@@ -343,11 +345,14 @@ def test_the_command_of_grpo_measures_what_is_missing_and_never_twice(
         command = [sys.executable, "-m", "xcoder_train.cli", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stderr
 
-    assert "rates: whole already" not in xcoder("grpo", str(recipe))
+    assert "rates: finished before" not in xcoder("grpo", str(recipe))
     (table,) = (tmp_path / "runs" / "tiny" / "rates").glob(f"*/{PASS_RATES}")
     (figures,) = (tmp_path / "runs" / "tiny" / "grpo").glob("*/stage.json")
     kept = sum(rate.pass_rate < 1 for rate in read_records(table, PassRate))
     assert json.loads(figures.read_text())["prompts"] == kept > 0
-    assert "rates: whole already" in xcoder("rates", str(recipe), "grpo.training.learning_rate=1.0")
+    assert "rates: finished before" in xcoder("rates", str(recipe), "grpo.training.learning_rate=1.0")
+    loaded = load_recipe(recipe)
+    make_report(loaded, StageContext("tiny", "report", "key", loaded.run_folder, 0, {}))
+    assert "never solved: " in (loaded.run_folder / "report.html").read_text()
     shutil.rmtree(table.parent)
     assert "starting" not in xcoder("run", str(recipe))
