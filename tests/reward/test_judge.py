@@ -120,7 +120,7 @@ def test_wall_clock_cap_is_what_the_settings_say() -> None:
         sleeping = program("import time\ntime.sleep(3600)", ("", ""), seconds=0.2)
         (judgement,) = judge.judge([sleeping], stop_at_first_failure=True)
     assert judgement.verdict is Verdict.TLE
-    assert 0.6 <= judgement.tests[0].wall_seconds < 3600
+    assert 0.6 <= judgement.tests[0].wall_seconds < 60
 
 
 def test_order_of_judgements_is_the_order_of_submissions(judge: Judge) -> None:

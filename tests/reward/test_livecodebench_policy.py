@@ -97,25 +97,23 @@ def test_a_test_over_time_is_told_from_a_failed_one_and_the_next_still_runs(judg
 
 
 @pytest.mark.parametrize(
-    ("code", "most_cpu"),
+    ("code", "hears_the_alarm"),
     [
-        ("while True:\n    pass\n", 0.5),
-        ("print(sum(range(10**15)))\n", 2.5),  # does not hear the alarm
-        (
-            "while True:\n    try:\n        while True:\n            pass\n    except Exception:\n        pass\n",
-            2.5,
-        ),
+        ("while True:\n    pass\n", True),
+        ("print(sum(range(10**15)))\n", False),
+        ("while True:\n    try:\n        while True:\n            pass\n    except Exception:\n        pass\n", False),
     ],
     ids=["loop", "in C", "catches the alarm"],
 )
 def test_a_program_that_hangs_is_not_waited_for_as_long_as_forty_tests_may_take(
-    judge: Judge, code: str, most_cpu: float
+    judge: Judge, code: str, hears_the_alarm: bool
 ) -> None:
     submission = Submission("p", code, ("1",) * 40, ("3",) * 40, limits=Limits(0.2, 256))
     (judgement,) = judge.judge([submission], stop_at_first_failure=True)
     (test,) = judgement.tests
     assert judgement.verdict is Verdict.TLE
-    assert test.cpu_seconds < most_cpu  # of 8, where all forty tests ran to their limits
+    # Of 8 seconds, where all ran to their limits. The alarm rings by the clock; CPU time ends what does not hear it.
+    assert test.wall_seconds < 4.0 if hears_the_alarm else test.cpu_seconds < 2.5
 
 
 def test_standard_input_below_the_stand_in_holds_no_other_tests(judge: Judge) -> None:
