@@ -96,7 +96,7 @@ TREATMENTS = (
     Treatment(How.SLOWLY, r"python -m benchmarks\.ablations --runs-dir runs"),
     Treatment(How.SLOWLY, r"python -m benchmarks\.judge --markdown"),
     Treatment(How.SLOWLY, r"pytest tests/\S+.*", "--collect-only"),
-    Treatment(How.SLOWLY, r"python -m xcoder_train\.recipe\.reference > docs/recipe-reference\.md"),
+    Treatment(How.SLOWLY, r"python -m tests\.recipe_reference > docs/recipe-reference\.md"),
     Treatment(How.SLOWLY, r"python -m tests\.growth\.defaults > tests/growth/defaults\.json"),
     # A service, what is sent to it, and the file that guards it: one story, told in this order.
     Treatment(How.SLOWLY, r"openssl rand -hex 32 > token.*"),

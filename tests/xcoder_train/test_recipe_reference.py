@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from xcoder_train.recipe.reference import Reference
+from tests.recipe_reference import Reference
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipe-reference.md"
 
@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "recipe-reference.md"
 def test_the_page_is_what_the_settings_make() -> None:
     made = Reference().text()
     assert PAGE.read_text(encoding="utf-8") == made, (
-        "run python -m xcoder_train.recipe.reference > docs/recipe-reference.md"
+        "run python -m tests.recipe_reference > docs/recipe-reference.md"
     )
 
 

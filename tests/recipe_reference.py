@@ -1,15 +1,17 @@
 """The page docs/recipe-reference.md, made from the settings classes and the docstrings under their fields.
 
-`python -m xcoder_train.recipe.reference > docs/recipe-reference.md` writes it; a test compares the two.
+`python -m tests.recipe_reference > docs/recipe-reference.md` writes it; a test compares the two.
 """
 
 import argparse
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from xcoder_core.templates import filled
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
 from xcoder_train.recipe.schema import Recipe
 from xcoder_train.training.trl_arguments import DECIDED
 
@@ -41,8 +43,12 @@ class Reference:
             "classes": {name: {"required": (), **settings} for name, settings in self._classes.items()},
             "decided": DECIDED,
         }
-        filters = {"value_of": self._value, "default_of": self._default, "meaning_of": self._meaning}
-        return filled("xcoder_train.recipe", "reference.md.j2", values, filters)
+        templates = FileSystemLoader(Path(__file__).parent)
+        environment = Environment(
+            loader=templates, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+        )
+        environment.filters |= {"value_of": self._value, "default_of": self._default, "meaning_of": self._meaning}
+        return environment.get_template("recipe_reference.md.j2").render(values)
 
     def _find_below(self, holder: str) -> list[str]:
         """The classes that a class's keys hold and no class before it does; notes where and how they are headed."""
@@ -153,10 +159,7 @@ def _anchor(heading: str) -> str:
 
 def main() -> None:
     """Print the page."""
-    describe = argparse.RawDescriptionHelpFormatter
-    argparse.ArgumentParser(
-        "python -m xcoder_train.recipe.reference", None, __doc__, formatter_class=describe
-    ).parse_args()
+    argparse.ArgumentParser("python -m tests.recipe_reference", None, __doc__).parse_args()
     print(Reference().text(), end="")
 
 
