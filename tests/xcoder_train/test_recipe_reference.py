@@ -10,9 +10,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "recipe-reference.md"
 
 def test_the_page_is_what_the_settings_make() -> None:
     made = Reference().text()
-    assert PAGE.read_text(encoding="utf-8") == made, (
-        "run python -m tests.recipe_reference > docs/recipe-reference.md"
-    )
+    assert PAGE.read_text(encoding="utf-8") == made, "run python -m tests.recipe_reference > docs/recipe-reference.md"
 
 
 def test_every_key_says_what_it_does_and_every_link_arrives() -> None:

@@ -11,7 +11,7 @@ from xcoder_core.errors import InputError
 from xcoder_core.models.settings import GenerationSettings, SamplingSettings
 from xcoder_core.settings import Settings
 from xcoder_train.training.launch_settings import LaunchSettings
-from xcoder_train.training.settings import GrpoTraining, LoraSettings, OptimizerSettings
+from xcoder_train.training.settings import GrpoTraining, TrainedSettings
 
 
 class CurriculumSettings(Settings):
@@ -105,11 +105,9 @@ class AlarmSettings(Settings):
     """Logged steps in a row in which no group has rewards that differ."""
 
 
-class GrpoSettings(Settings):
+class GrpoSettings(TrainedSettings):
     """GRPO on judged rollouts; docs/grpo.md describes it. How long it trains is `training.max_steps` or
     `training.num_train_epochs`."""
-
-    launch: LaunchSettings = LaunchSettings()
 
     prompts_per_step: int = Field(default=128, ge=1)
     """Problems per optimiser step."""
@@ -183,14 +181,6 @@ class GrpoSettings(Settings):
     vllm_batch: int | None = Field(default=None, ge=1)
     """Completions that each process hands to vLLM at once; all of a step when left out. They are judged and stored
     before the next ones are sampled: a kill loses fewer, and vLLM waits more often for the longest."""
-
-    optimizer: OptimizerSettings = OptimizerSettings()
-
-    lora: LoraSettings | None = None
-    """Adapters instead of full fine-tuning."""
-
-    resume: bool = True
-    """Continue an interrupted stage from its newest complete checkpoint."""
 
     training: GrpoTraining = GrpoTraining()
 

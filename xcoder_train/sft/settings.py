@@ -6,8 +6,7 @@ from pydantic import Field
 
 from synth.config import Style
 from xcoder_core.settings import Settings
-from xcoder_train.training.launch_settings import LaunchSettings
-from xcoder_train.training.settings import LoraSettings, OptimizerSettings, SftTraining
+from xcoder_train.training.settings import SftTraining, TrainedSettings
 
 MOST_LOGITS = 2**26
 """On a CPU, SFT holds at most so many logits at once (256 MiB); beyond it, TRL's tiles trade time for memory."""
@@ -42,10 +41,8 @@ class HeldOutLossSettings(Settings):
     """Held-out tasks, chosen once from the seed; each with its golden solution."""
 
 
-class SftSettings(Settings):
+class SftSettings(TrainedSettings):
     """Supervised fine-tuning on the solutions of a synthesis; docs/training.md describes it."""
-
-    launch: LaunchSettings = LaunchSettings()
 
     data: SftDataSettings = SftDataSettings()
 
@@ -67,18 +64,10 @@ class SftSettings(Settings):
     truncation_limit: float = Field(default=0.01, ge=0, le=1)
     """Training is refused if a larger share of the examples is longer than `max_length`."""
 
-    optimizer: OptimizerSettings = OptimizerSettings()
-
-    lora: LoraSettings | None = None
-    """Adapters instead of full fine-tuning."""
-
     quantize: Literal["nf4"] | None = None
     """With `lora`: hold the frozen weights in 4 bits while training (QLoRA, Dettmers et al., 2023)."""
 
     evaluation: HeldOutLossSettings | None = None
     """Measure the loss on held-out tasks while training, which it does not change: a finished stage stays finished."""
-
-    resume: bool = True
-    """Continue an interrupted stage from its newest complete checkpoint."""
 
     training: SftTraining = SftTraining()

@@ -1,6 +1,6 @@
 """Settings that SFT and GRPO share: adapters, optimiser, tracking, and TRL's arguments by TRL's own names."""
 
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
@@ -270,21 +270,16 @@ class OptimizerSettings(Settings):
         return self
 
 
-class TrainedSettings(Protocol):
+class TrainedSettings(Settings):
     """What the section of every training stage holds."""
 
-    @property
-    def launch(self) -> LaunchSettings:
-        """How its processes are started."""
+    launch: LaunchSettings = LaunchSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
 
-    @property
-    def optimizer(self) -> OptimizerSettings:
-        """Its optimiser."""
+    lora: LoraSettings | None = None
+    """Adapters instead of full fine-tuning."""
 
-    @property
-    def lora(self) -> LoraSettings | None:
-        """Its adapters; None for full fine-tuning."""
+    resume: bool = True
+    """Continue an interrupted stage from its newest complete checkpoint."""
 
-    @property
-    def training(self) -> TrainingSettings:
-        """TRL's arguments."""
+    training: TrainingSettings = TrainingSettings()
