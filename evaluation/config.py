@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,6 +21,7 @@ class ModelLook:
     mark: str
 
 
+ModelLabel = Literal["base", "sft", "rl"]
 MODELS = {
     "base": ModelLook("Base model", "#8c959f", "s"),
     "sft": ModelLook("After SFT", "#6aa9e0", "o"),
@@ -37,7 +38,7 @@ def model_look(label: str) -> ModelLook:
 class EvaluationSettings(Settings):
     """Which models are measured on which problems, and how their scores are reported."""
 
-    models: tuple[Literal["base", "sft", "rl"], ...] = ("base", "sft", "rl")
+    models: tuple[ModelLabel, ...] = get_args(ModelLabel)
     """Which models are measured, all on the same problems: `base` before training, `sft` after SFT, `rl` after GRPO.
     When left out, those that the recipe has."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from evaluation.config import EvaluationSettings
+from evaluation.config import EvaluationSettings, ModelLabel
 from xcoder_core.settings import Settings
 from xcoder_train.training.launch_settings import LaunchSettings
 
@@ -102,7 +102,7 @@ Arms = dict[str, dict[str, Any]]
 class MetricSettings(Settings):
     """The one number by which arms are compared."""
 
-    model: Literal["base", "sft", "rl"] = "sft"
+    model: ModelLabel = "sft"
     """Which stage's model."""
 
     benchmark: str = "heldout"
