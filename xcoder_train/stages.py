@@ -2,7 +2,7 @@
 
 A new training stage is a folder with its settings and its work, a file in `plan/`, and a row here. Its section also
 stands in `recipe/schema.py` (and in `recipe/settings.py`, where other runs and Slurm name it), the label of its model
-in `evaluation/config.py`, its trainer in `training/trl_arguments.py`, and what decides its arguments in `decided.toml`.
+in `evaluation/config.py`, and what decides the arguments of a trainer that no stage has yet in `decided.toml`.
 """
 
 from dataclasses import dataclass
@@ -45,6 +45,8 @@ class Stage:
     """The other sections that a training stage is called with, and that others read of a model's prompts and judge."""
     trains: str | None = None
     """The label of the model that it trains, in `evaluation.models`."""
+    trainer: str | None = None
+    """The configuration of TRL's trainer that it trains by; what decides its arguments is in `decided.toml`."""
     plan: str | None = None
     """`module:function` of its part of `xcoder plan`, which gets the recipe, the model's shape, and whether there are
     GPUs."""
@@ -93,6 +95,7 @@ STAGES: dict[StageName, Stage] = {
             version=2,
             does_not_affect_result=("launch", "resume", "evaluation", "training.save_minutes"),
             trains="sft",
+            trainer="trl.SFTConfig",
             module="xcoder_train.sft",
         ),
         Stage(
@@ -126,6 +129,7 @@ STAGES: dict[StageName, Stage] = {
             starts_from=("sft",),
             sections=("model", "judge"),
             trains="rl",
+            trainer="trl.GRPOConfig",
             judges=True,
             module="xcoder_train.grpo",
         ),

@@ -55,10 +55,12 @@ def _stages(recipe: Recipe) -> Iterator[Conflict]:
     has_model = recipe.model.path is not None or recipe.model.init is not None
     for stage in recipe.trained if not has_data else ():
         yield conflict("needs tasks: give a `synth:` section or `inputs.synth`", stage)
-    if recipe.sft is not None and not has_model:
-        yield conflict("needs a model to start from: set model.path or model.init", "sft")
-    if recipe.grpo is not None and not recipe.has_result("sft") and recipe.model.path is None:
-        yield conflict("needs a model to start from: an `sft:` section, `inputs.sft`, or model.path", "grpo")
+    for stage in recipe.trained:
+        before = "".join(f"an `{name}:` section, `inputs.{name}`, " for name in STAGES[stage].starts_from)
+        if not before and not has_model:
+            yield conflict("needs a model to start from: set model.path or model.init", stage)
+        if before and recipe.start_of(stage) is None and recipe.model.path is None:
+            yield conflict(f"needs a model to start from: {before}or model.path", stage)
 
 
 def _starting_points(recipe: Recipe) -> Iterator[Conflict]:

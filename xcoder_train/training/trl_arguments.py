@@ -18,7 +18,7 @@ from typing import TypeVar
 from xcoder_core.errors import EnvironmentLacks, InputError
 from xcoder_core.seeds import derive_seed
 from xcoder_core.stage import StageContext
-from xcoder_train.stages import StageName
+from xcoder_train.stages import TRAINING, StageName
 from xcoder_train.training.arithmetic import BatchPlan
 
 Trainer = StageName
@@ -28,16 +28,16 @@ Config = TypeVar("Config")
 CHECKPOINTS = "checkpoints"
 """The folder of checkpoints in a stage's folder."""
 
-CONFIG: Mapping[Trainer, str] = {"sft": "trl.SFTConfig", "grpo": "trl.GRPOConfig"}
+CONFIG: Mapping[Trainer, str] = {stage.name: stage.trainer for stage in TRAINING.values() if stage.trainer}
 
 _DECIDED = tomllib.loads(Path(__file__).with_name("decided.toml").read_text(encoding="utf-8"))
 DECIDED: Mapping[Trainer, Mapping[str, str]] = {
     trainer: {
         name: decider.format(trainer=trainer)
-        for decider, names in (_DECIDED["both"] | _DECIDED[trainer]).items()
+        for decider, names in (_DECIDED["all"] | _DECIDED[config.removeprefix("trl.")]).items()
         for name in names.split()
     }
-    for trainer in CONFIG
+    for trainer, config in CONFIG.items()
 }
 """What decides an argument that a recipe says by other means, by the argument's name."""
 
