@@ -92,8 +92,8 @@ def _job(recipe: Recipe, stage: StageName, arguments: list[str], asked: Options)
     progress = None
     if STAGES[stage].trains is not None:
         timed = recipe.slurm.model_copy(update={stage: {**getattr(recipe.slurm, stage), "time": options.get("time")}})
-        plan = resolve_name(require(STAGES[stage].plan))  # which refuses a job that no checkpoint would be made in
-        plan(recipe.model_copy(update={"slurm": timed}), model_shape(recipe.model), True)
+        if (plan := STAGES[stage].plan) is not None:  # which refuses a job that no checkpoint would be made in
+            resolve_name(plan)(recipe.model_copy(update={"slurm": timed}), model_shape(recipe.model), True)
         folder = shlex.quote(str(recipe.run_folder / stage))
         progress = f"{folder}'/*/{CHECKPOINTS}/checkpoint-*'"
     command = ["xcoder", STAGES[stage].subcommand, *arguments]

@@ -25,6 +25,7 @@ from xcoder_train.recipe.fitted import has_base, model_context, teacher_room, va
 from xcoder_train.recipe.grpo_checks import grpo_conflicts
 from xcoder_train.recipe.schema import Conflict, Recipe, conflict, refusals
 from xcoder_train.recipe.training_checks import refused_by_trl, training_conflicts
+from xcoder_train.sft.settings import SftSettings
 from xcoder_train.stages import KEYED, STAGES, TRAINING, StageName
 
 
@@ -194,10 +195,10 @@ def _context(recipe: Recipe) -> Iterator[Conflict]:
     context = model_context(recipe) if shape is None else shape.context
     if context is None:
         return
-    if recipe.sft is not None and recipe.sft.max_length > context:
-        yield conflict(
-            f"rows of {recipe.sft.max_length} tokens do not fit the model's context of {context}", "sft.max_length"
-        )
+    for stage, settings in recipe.trained.items():
+        if isinstance(settings, SftSettings) and settings.max_length > context:
+            said = f"rows of {settings.max_length} tokens do not fit the model's context of {context}"
+            yield conflict(said, f"{stage}.max_length")
     grpo = recipe.grpo
     if grpo is not None and grpo.max_prompt_length + grpo.max_completion_length > context:
         yield conflict(

@@ -16,6 +16,7 @@ from synth.language_model.config import LocalTeacherSettings, TeacherSampling
 from xcoder_core.errors import InputError
 from xcoder_core.models.folder import KNOWN
 from xcoder_train.recipe.schema import Recipe
+from xcoder_train.sft.settings import SftSettings
 from xcoder_train.stages import TRAINING
 
 _Section = TypeVar("_Section", bound=BaseModel)
@@ -25,9 +26,10 @@ def fitted(recipe: Recipe) -> Recipe:
     """The recipe with every default that would not fit replaced by one that does."""
     context = model_context(recipe)
     chosen: dict[str, object] = {}
-    sft, grpo, evaluation = recipe.sft, recipe.grpo, recipe.evaluation
-    if sft is not None and context is not None:
-        chosen["sft.max_length"] = min(sft.max_length, context)
+    grpo, evaluation = recipe.grpo, recipe.evaluation
+    for stage, settings in recipe.trained.items():
+        if isinstance(settings, SftSettings) and context is not None:
+            chosen[f"{stage}.max_length"] = min(settings.max_length, context)
     if grpo is not None:
         if context is not None:
             chosen |= _rollout_lengths(recipe, context)

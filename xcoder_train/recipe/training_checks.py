@@ -5,8 +5,10 @@ from functools import partial
 
 from xcoder_core.errors import InputError
 from xcoder_core.secrets import hide_forms
+from xcoder_train.grpo.settings import GrpoSettings
 from xcoder_train.recipe.schema import Conflict, Recipe, conflict, refusals
 from xcoder_train.sft.settings import SftSettings
+from xcoder_train.stages import StageName
 from xcoder_train.training.arithmetic import plan_grpo_batch
 from xcoder_train.training.launch_settings import SHARDING, LaunchSettings, accelerate_settings, division
 from xcoder_train.training.settings import TrainedSettings, TrainingSettings
@@ -32,19 +34,29 @@ def _batches(recipe: Recipe) -> Iterator[Conflict]:
     if grpo is not None:
         sizes = grpo.prompts_per_step, grpo.rollouts, grpo.launch.processes, grpo.micro_batch
         yield from refusals("grpo.micro_batch", by=partial(plan_grpo_batch, *sizes))
-    sft = recipe.sft
-    if sft is not None and sft.evaluation is not None and _row_parts(sft.launch) > 1:
-        yield conflict("has no way to split a held-out solution over processes; leave it out", "sft.evaluation")
-    if sft is None or sft.packing:
-        return
+    for stage, settings in recipe.trained.items():
+        if isinstance(settings, SftSettings):
+            yield from _rows(stage, settings)
+
+
+def _rows(stage: StageName, sft: SftSettings) -> Iterator[Conflict]:
     processes, shared = sft.launch.processes, _row_parts(sft.launch)
+    if sft.evaluation is not None and shared > 1:
+        yield conflict("has no way to split a held-out solution over processes; leave it out", f"{stage}.evaluation")
     together = sft.micro_batch * max(1, processes // shared)
-    if sft.batch % together:
+    if not sft.packing and sft.batch % together:
         said = f"launch.processes ({processes})" + ("" if shared == 1 else f" / {shared} that share a row")
         yield conflict(
             f"batch ({sft.batch}) must be divisible by micro_batch ({sft.micro_batch}) x {said} = {together}",
-            "sft.batch",
+            f"{stage}.batch",
         )
+    if sft.quantize is not None and sft.lora is None:
+        yield conflict(f"weights in 4 bits cannot be trained themselves: give {stage}.lora", f"{stage}.quantize")
+    if sft.tokens is not None:
+        training = sft.training
+        lengths = {"max_steps": training.max_steps > 0, "num_train_epochs": training.num_train_epochs is not None}
+        said = f"{stage}.tokens ({sft.tokens}) says how long to train; keep one of the two"
+        yield from (conflict(said, f"{stage}.training.{name}") for name, is_given in lengths.items() if is_given)
 
 
 def _row_parts(launch: LaunchSettings) -> int:
@@ -68,10 +80,6 @@ def _training(recipe: Recipe) -> Iterator[Conflict]:
             )
         if settings.optimizer.name == "muon":
             yield from _muon(stage, settings)
-        if stage == "sft" and isinstance(settings, SftSettings) and settings.tokens is not None:
-            lengths = {"max_steps": training.max_steps > 0, "num_train_epochs": training.num_train_epochs is not None}
-            said = f"sft.tokens ({settings.tokens}) says how long to train; keep one of the two"
-            yield from (conflict(said, f"sft.training.{name}") for name, is_given in lengths.items() if is_given)
         needed = _SCHEDULE_NEEDS.get(training.lr_scheduler_type, {})
         if needed and len(needed.keys() & (training.lr_scheduler_kwargs or {}).keys()) != 1:
             name, example = list(needed.items())[-1]
@@ -79,8 +87,6 @@ def _training(recipe: Recipe) -> Iterator[Conflict]:
                 f"needs lr_scheduler_kwargs with {' or '.join(needed)}, such as {{{name}: {example}}}",
                 f"{stage}.training.lr_scheduler_type",
             )
-    if recipe.sft is not None and recipe.sft.quantize is not None and recipe.sft.lora is None:
-        yield conflict("weights in 4 bits cannot be trained themselves: give sft.lora", "sft.quantize")
 
 
 def _muon(stage: Trainer, settings: TrainedSettings) -> Iterator[Conflict]:
@@ -107,7 +113,8 @@ def refused_by_trl(recipe: Recipe) -> Iterator[Conflict]:
 
 
 def _launches(recipe: Recipe) -> Iterator[Conflict]:
-    launches: dict[str, LaunchSettings] = {stage: settings.launch for stage, settings in recipe.trained.items()}
+    trained = {str(stage): settings for stage, settings in recipe.trained.items()}
+    launches = {stage: settings.launch for stage, settings in trained.items()}
     if recipe.evaluation is not None:
         launches["evaluation"] = recipe.evaluation.launch
     if recipe.grpo is not None:
@@ -123,7 +130,8 @@ def _launches(recipe: Recipe) -> Iterator[Conflict]:
         except InputError as error:
             yield conflict(str(error), f"{stage}.launch.accelerate")
             continue
-        yield from _sharding(recipe, stage, launch, configured.get("distributed_type"))
+        if stage in trained:
+            yield from _sharding(stage, trained[stage], configured.get("distributed_type"))
         for theirs, ours in (("num_processes", "processes"), ("num_machines", "nodes")):
             count, here = configured.get(theirs), getattr(launch, ours)
             if isinstance(count, int) and count != here:
@@ -133,11 +141,10 @@ def _launches(recipe: Recipe) -> Iterator[Conflict]:
                 )
 
 
-def _sharding(recipe: Recipe, stage: str, launch: LaunchSettings, kind: str | None) -> Iterator[Conflict]:
+def _sharding(stage: str, settings: TrainedSettings, kind: str | None) -> Iterator[Conflict]:
     """What a sharded model or a split row rules out; `kind` is accelerate's word for how processes share a model."""
-    sft = recipe.sft if stage == "sft" else None
-    grpo = recipe.grpo if stage == "grpo" else None
-    section = sft or grpo
+    sft = settings if isinstance(settings, SftSettings) else None
+    grpo = settings if isinstance(settings, GrpoSettings) else None
     if grpo is not None and kind in SHARDING and grpo.generation == "transformers":
         # A sharded model needs every process in every forward pass, and rollouts end at different tokens.
         yield conflict(
@@ -145,7 +152,7 @@ def _sharding(recipe: Recipe, stage: str, launch: LaunchSettings, kind: str | No
             "set grpo.generation: vllm_colocate or vllm_server, or launch without sharding",
             "grpo.generation",
         )
-    if section is not None and kind == "DEEPSPEED" and section.optimizer.name == "muon":
+    if kind == "DEEPSPEED" and settings.optimizer.name == "muon":
         # ZeRO-3 hands the optimiser flat shards, and with offload accelerate puts DeepSpeed's Adam in its place.
         yield conflict(
             "muon is for whole matrices, and DeepSpeed steps flat shards of them: use optimizer.name: adamw, or launch "
@@ -156,20 +163,21 @@ def _sharding(recipe: Recipe, stage: str, launch: LaunchSettings, kind: str | No
         yield conflict(
             f"4-bit weights are not sharded, and {kind} shards: launch with recipes/accelerate/ddp.yaml, or train "
             "adapters on weights that are not quantised",
-            "sft.quantize",
+            f"{stage}.quantize",
         )
-    shared = division(launch).row_parts
+    processes, shared = settings.launch.processes, division(settings.launch).row_parts
     if shared == 1:
         return
-    if sft is not None and launch.processes % shared:
+    if sft is not None and processes % shared:
         yield conflict(
             f"each row is split over {shared} processes there (parallelism_config_cp_size), which does not divide "
-            f"launch.processes ({launch.processes})",
-            "sft.launch.accelerate",
+            f"launch.processes ({processes})",
+            f"{stage}.launch.accelerate",
         )
     if sft is not None and sft.packing:
         yield conflict(
-            "context parallelism drops the mask that keeps packed examples apart: set sft.packing: false", "sft.packing"
+            f"context parallelism drops the mask that keeps packed examples apart: set {stage}.packing: false",
+            f"{stage}.packing",
         )
     if grpo is not None:
         yield conflict("TRL's GRPO trains without context parallelism; launch it otherwise", "grpo.launch.accelerate")
