@@ -1,8 +1,10 @@
 """The table of stages: what the project knows of each one beside its settings and its work.
 
-A new training stage is a folder with its settings and its work, a file in `plan/`, and a row here. Its section also
-stands in `recipe/schema.py` (and in `recipe/settings.py`, where other runs and Slurm name it), the label of its model
-in `evaluation/config.py`, and what decides the arguments of a trainer that no stage has yet in `decided.toml`.
+A new training stage is a folder with its settings and its work, and a row here, of which the stages that go on with its
+model name it in `starts_from`. Its section stands in `recipe/schema.py`; other runs and Slurm name it in
+`recipe/settings.py`. What it would also like: a file in `plan/`, to be planned in figures; a label in
+`evaluation/config.py`, for its model to be measured; and a table in `training/decided.toml`, if it is the first to use
+a trainer of TRL. Stages whose settings are `SftSettings` or `GrpoSettings` are checked as those are.
 """
 
 from dataclasses import dataclass
