@@ -45,14 +45,8 @@ def outcomes() -> dict[str, Outcome]:
     return run_in_cage([order_of(a) for a in ATTACKS if a.why_no_control is None], python, {CANARY: "secret"})
 
 
-TAKES_LONG = {"00_fork_bomb"}
-
-
-@pytest.mark.parametrize(
-    "attack",
-    [pytest.param(attack, marks=pytest.mark.slow if attack.name in TAKES_LONG else ()) for attack in ATTACKS],
-    ids=lambda attack: attack.name,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 def test_attack_works_without_isolation(attack: Attack, request: pytest.FixtureRequest) -> None:
     if attack.why_no_control is not None:
         pytest.skip(attack.why_no_control)

@@ -17,6 +17,10 @@ from xcoder_core.problem import Limits
 CASES = [json.loads(line) for line in (Path(__file__).parent / "livecodebench_verdicts.jsonl").open()]
 OFFICIAL_LIMIT_SECONDS = 6.0
 SUM = "a, b = map(int, input().split())\nprint(a + b)\n"
+LATE = {
+    *("fn_tle_compile", "fn_tle_swallow", "slow_ok_5s", "thread_inf", "tle_cancel_alarm", "tle_second"),
+    *("tle_swallow_bare_except", "tle_swallow_loop", "tle_swallow_redirect"),
+}
 REMEMBERS = "import sys\nsys.seen = getattr(sys, 'seen', 0) + 1\nprint(sys.seen)\n"
 
 
@@ -45,8 +49,12 @@ def judged(judge: Judge, code: str, *tests: tuple[str, str], seconds: float = 1.
     return judgement
 
 
-def test_every_verdict_is_the_official_one_and_unsafe_programs_never_pass(judge: Judge) -> None:
+@pytest.mark.parametrize("in_time", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["in time", "late"])
+def test_every_verdict_is_the_official_one_and_unsafe_programs_never_pass(judge: Judge, in_time: bool) -> None:
+    """Those that run for seconds, most of them to the limit, are apart."""
     cases = [case for case in CASES if case["tests"]["inputs"]]  # without tests everything passes there, nothing here
+    assert len(cases) == 198
+    cases = [case for case in cases if (case["id"] not in LATE) == in_time]
     differences = []
     judgements = judge.judge(map(case_submission, cases), stop_at_first_failure=True)
     for case, judgement in zip(cases, judgements, strict=True):
@@ -54,7 +62,6 @@ def test_every_verdict_is_the_official_one_and_unsafe_programs_never_pass(judge:
         if (judgement.verdict is Verdict.AC) != should_pass:
             differences.append((case["id"], judgement.verdict, case["official_result"]))
         assert judgement.policy == "livecodebench"
-    assert len(cases) == 198
     assert not differences
 
 

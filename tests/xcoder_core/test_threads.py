@@ -32,8 +32,8 @@ def said_by(*command: str, **variables: str) -> "subprocess.CompletedProcess[str
 @pytest.mark.parametrize(
     "command",
     [
-        ("-m", "xcoder_train.sft"),
-        ("-m", "xcoder_train.runs.stage", "evaluation"),
+        pytest.param(("-m", "xcoder_train.sft"), marks=pytest.mark.slow),
+        pytest.param(("-m", "xcoder_train.runs.stage", "evaluation"), marks=pytest.mark.slow),
         ("-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "-m", "xcoder_train.sft"),
         ("-c", "import evaluation.samples, torch"),
         ("-c", "import reward.trl, torch"),

@@ -46,8 +46,15 @@ def ended_by(run: "subprocess.Popen[str]", number: signal.Signals, *, group: boo
     return said
 
 
-@pytest.mark.parametrize("group", [True, False], ids=["terminal", "parent alone"])
-@pytest.mark.parametrize("delay", [0.02, 0.3])
+@pytest.mark.parametrize(
+    ("group", "delay"),
+    [
+        pytest.param(True, 0.02, id="terminal-soon"),
+        pytest.param(False, 0.3, id="parent alone-later"),
+        pytest.param(True, 0.3, id="terminal-later", marks=pytest.mark.slow),
+        pytest.param(False, 0.02, id="parent alone-soon", marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupt_while_a_stage_imports_is_one_line(terminal: Any, delay: float, group: bool) -> None:
     run = terminal.start("run", "recipe.yaml")
     wait_for_line(run, "synth: starting")
@@ -62,7 +69,7 @@ def test_an_interrupt_while_a_stage_imports_is_one_line(terminal: Any, delay: fl
     ("number", "group", "status", "processes"),
     [
         pytest.param(signal.SIGINT, False, 130, 1, id="parent alone"),
-        pytest.param(signal.SIGINT, True, 130, 2, id="terminal and launcher"),
+        pytest.param(signal.SIGINT, True, 130, 2, id="terminal and launcher", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, False, 143, 2, id="terminated launcher", marks=pytest.mark.slow),
     ],
 )

@@ -119,11 +119,12 @@ def test_the_trainers_are_told_apart() -> None:
                 '8: sft.training.trl.dataloader_num_workers = "two": expected a valid integer',
             ],
         ),
-        (
+        pytest.param(
             {"dataloader_prefetch_factor": 3},
             ["6: sft.training.trl: trl.SFTConfig refuses it: --dataloader_prefetch_factor can only be set when"],
+            marks=pytest.mark.slow,
         ),
-        ({"dataloader_prefetch_factor": 3, "dataloader_num_workers": 1}, []),
+        pytest.param({"dataloader_prefetch_factor": 3, "dataloader_num_workers": 1}, [], marks=pytest.mark.slow),
     ],
 )
 def test_trl_is_asked_before_anything_starts(written: dict[str, Any], said: list[str], tmp_path: Path) -> None:
@@ -142,6 +143,7 @@ def test_trl_is_asked_before_anything_starts(written: dict[str, Any], said: list
         assert line.startswith(f"  {path}:{words}"), line
 
 
+@pytest.mark.slow
 def test_trl_is_asked_without_what_a_launcher_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first of two processes would else wait for the second, which asks nothing."""
     path = tmp_path / "recipe.yaml"

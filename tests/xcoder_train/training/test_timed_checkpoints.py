@@ -61,6 +61,7 @@ def test_minutes_are_counted_from_the_last_checkpoint_whatever_asked_for_it() ->
     assert control.should_save
 
 
+@pytest.mark.slow
 def test_the_clock_of_the_first_process_decides_for_all() -> None:
     said = run_on_two_processes("tests.xcoder_train.training.timed_on_two", str(AT_ONCE), str(NEVER))
     assert sorted(json.loads(line) for line in said.splitlines()) == [[0, [True, False]], [1, [True, False]]]
