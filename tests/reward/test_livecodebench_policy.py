@@ -60,7 +60,7 @@ def test_every_verdict_is_the_official_one_and_unsafe_programs_never_pass(judge:
     for case, judgement in zip(cases, judgements, strict=True):
         should_pass = case["official_pass"] and case["official_bug"] != "UNSAFE"
         if (judgement.verdict is Verdict.AC) != should_pass:
-            differences.append((case["id"], judgement.verdict, case["official_result"]))
+            differences.append((case["id"], judgement.verdict, case["note"]))
         assert judgement.policy == "livecodebench"
     assert not differences
 
